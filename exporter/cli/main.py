@@ -1,0 +1,82 @@
+"""Entry point: the command group, exit codes, and errors as one sentence."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+from types import FrameType
+
+import click
+
+from exporter.errors import MtpExportError
+
+COMMANDS = {
+    "export": "Make a bundle from a target checkpoint and its drafter.",
+    "inspect": "Show what is inside a bundle and check that it keeps the engine's contract.",
+    "generate": "Generate text from a bundle, with and without speculative decoding.",
+    "recipes": "List the quantisation recipes.",
+}
+
+EXIT_CODES = """\b
+Exit codes:
+  0  fine
+  1  an error, told in one sentence on stderr
+  2  wrong usage
+  3  results that must agree differ
+  130  interrupted; nothing half-written is left"""
+
+
+class LazyGroup(click.Group):
+    """Imports a command's module when it is run, not when the group is listed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in the order of use."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command, or None for an unknown name."""
+        if cmd_name not in COMMANDS:
+            return None
+        command = importlib.import_module(f"exporter.cli.{cmd_name}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List commands with their summaries, without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=LazyGroup, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="mtp-export")
+def cli() -> None:
+    """Export Gemma 4 and its MTP drafter to one .litertlm bundle that runs with speculative decoding."""
+
+
+def main() -> None:
+    """Run the command; every expected error becomes one message and its exit code."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        cli.main(standalone_mode=False)
+    except MtpExportError as error:
+        click.echo(f"mtp-export: {error}", err=True)
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("mtp-export: interrupted; nothing was left half-written", err=True)
+        sys.exit(130)
+    except BrokenPipeError:  # the reader of our output (head, less) has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,243 @@
+"""The engine's contract, written once: axis letters, signature names, tensor names, shapes, types.
+
+Axes: B batch, T tokens, S cache slots, L layers, H hidden, N heads, K kv heads, D head dim,
+P per-layer embedding width, V vocabulary, G drafts per round.
+
+The exporter builds graphs from a :class:`Contract`, the bundle's manifest stores it, and ``inspect``
+and the runtimes read it back. No other module spells out a tensor name. Source: the inputs and
+outputs that LiteRT-LM's CPU executor and MTP drafter look up by name.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+PREFILL_PREFIX = "prefill_"
+DECODE = "decode"
+VERIFY = "verify"
+DRAFT = "mtp_drafter"
+"""The drafter's signature. The engine takes the first one whatever its name."""
+EMBED = "embedder"
+EMBED_PER_LAYER = "per_layer_embedder"
+
+TOKEN_IDS = "token_ids"
+EMBEDDINGS = "embeddings"
+PER_LAYER_EMBEDDINGS = "per_layer_embeddings"
+INPUT_POS = "input_pos"
+MASK = "mask"
+LOGITS = "logits"
+ACTIVATIONS = "activations"
+PROJECTED_ACTIVATIONS = "projected_activations"
+
+VERSION = 1
+"""Version of the manifest's contract block."""
+
+
+class Section(enum.StrEnum):
+    """Model sections of a ``.litertlm`` file, by the ``model_type`` the engine looks for."""
+
+    EMBEDDER = "tf_lite_embedder"
+    PER_LAYER_EMBEDDER = "tf_lite_per_layer_embedder"
+    PREFILL_DECODE = "tf_lite_prefill_decode"
+    MTP_DRAFTER = "tf_lite_mtp_drafter"
+
+
+class Dtype(enum.StrEnum):
+    """Element types that cross the boundary of a graph."""
+
+    FLOAT32 = "float32"
+    INT32 = "int32"
+    BOOL = "bool"
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """Shape and element type of one named input or output."""
+
+    shape: tuple[int, ...]
+    dtype: Dtype = Dtype.FLOAT32
+
+
+Specs = Mapping[str, TensorSpec]
+
+
+@dataclass(frozen=True)
+class SignatureSpec:
+    """Inputs and outputs of one signature, in the order they are exported."""
+
+    inputs: Specs
+    outputs: Specs
+
+
+@dataclass(frozen=True)
+class KvCache:
+    """One KV cache: keys ``[1, K, S, D]`` and, transposed, values ``[1, K, D, S]``.
+
+    ``layer`` is the decoder layer that owns it; the contract numbers caches by owner order, which
+    for Gemma 4 is the layer index itself (owners come first in the stack).
+    """
+
+    layer: int
+    kv_heads: int
+    head_dim: int
+    sliding: bool
+
+
+def key_cache(layer: int) -> str:
+    """Name of the key cache that ``layer`` owns."""
+    return f"kv_cache_k_{layer}"
+
+
+def value_cache(layer: int) -> str:
+    """Name of the (transposed) value cache that ``layer`` owns."""
+    return f"kv_cache_v_{layer}"
+
+
+@dataclass(frozen=True)
+class Contract:
+    """Everything that target and drafter agree on; enough to allocate every buffer.
+
+    ``drafter_donors`` lists the layers whose caches the drafter reads (sliding, then full); it is
+    empty in a bundle without a drafter, and ``draft_length`` is then 0.
+    """
+
+    hidden_size: int
+    layer_count: int
+    per_layer_width: int
+    vocab_size: int
+    sliding_window: int
+    cache_length: int
+    prefill_lengths: tuple[int, ...]
+    draft_length: int
+    kv_caches: tuple[KvCache, ...]
+    drafter_donors: tuple[int, ...]
+
+    @property
+    def has_drafter(self) -> bool:
+        return bool(self.drafter_donors)
+
+    def kv_specs(self, layers: tuple[int, ...] | None = None) -> dict[str, TensorSpec]:
+        """Cache tensors, of all owners or only of ``layers``."""
+        specs = {}
+        for kv in self.kv_caches:
+            if layers is None or kv.layer in layers:
+                specs[key_cache(kv.layer)] = TensorSpec(
+                    (1, kv.kv_heads, self.cache_length, kv.head_dim)
+                )
+                specs[value_cache(kv.layer)] = TensorSpec(
+                    (1, kv.kv_heads, kv.head_dim, self.cache_length)
+                )
+        return specs
+
+    def target_signatures(self) -> dict[str, SignatureSpec]:
+        """``prefill_<T>`` for every length, ``decode`` and, with a drafter, ``verify``."""
+        signatures = {
+            f"{PREFILL_PREFIX}{tokens}": self._step(tokens, results=False)
+            for tokens in self.prefill_lengths
+        }
+        signatures[DECODE] = self._step(1, results=True)
+        if self.has_drafter:
+            signatures[VERIFY] = self._step(self.draft_length + 1, results=True)
+        return signatures
+
+    def _step(self, tokens: int, *, results: bool) -> SignatureSpec:
+        inputs = {
+            EMBEDDINGS: TensorSpec((1, tokens, self.hidden_size)),
+            PER_LAYER_EMBEDDINGS: TensorSpec((1, tokens, self.layer_count, self.per_layer_width)),
+            INPUT_POS: TensorSpec((tokens,), Dtype.INT32),
+            MASK: TensorSpec((1, 1, tokens, self.cache_length), Dtype.BOOL),
+            **self.kv_specs(),
+        }
+        outputs = self.kv_specs()
+        if results:
+            outputs[LOGITS] = TensorSpec((1, tokens, self.vocab_size))
+            outputs[ACTIVATIONS] = TensorSpec((1, tokens, self.hidden_size))
+        return SignatureSpec(inputs, outputs)
+
+    def drafter_signature(self) -> SignatureSpec:
+        """One draft step: ``activations`` is the token's embedding, then the hidden state."""
+        return SignatureSpec(
+            inputs={
+                ACTIVATIONS: TensorSpec((1, 1, 2 * self.hidden_size)),
+                INPUT_POS: TensorSpec((1,), Dtype.INT32),
+                MASK: TensorSpec((1, 1, 1, self.cache_length), Dtype.BOOL),
+                **self.kv_specs(self.drafter_donors),
+            },
+            outputs={
+                LOGITS: TensorSpec((1, 1, self.vocab_size)),
+                PROJECTED_ACTIVATIONS: TensorSpec((1, 1, self.hidden_size)),
+            },
+        )
+
+    def embedder_signature(self) -> SignatureSpec:
+        """Token id to scaled embedding."""
+        return SignatureSpec(
+            {TOKEN_IDS: TensorSpec((1, 1), Dtype.INT32)},
+            {EMBEDDINGS: TensorSpec((1, 1, self.hidden_size))},
+        )
+
+    def per_layer_embedder_signature(self) -> SignatureSpec:
+        """Token id to the scaled per-layer embeddings of all layers."""
+        shape = (1, 1, self.layer_count, self.per_layer_width)
+        return SignatureSpec(
+            {TOKEN_IDS: TensorSpec((1, 1), Dtype.INT32)}, {PER_LAYER_EMBEDDINGS: TensorSpec(shape)}
+        )
+
+    def section_signatures(self) -> dict[Section, dict[str, SignatureSpec]]:
+        """Every model section of the bundle with the signatures it must hold."""
+        sections = {
+            Section.EMBEDDER: {EMBED: self.embedder_signature()},
+            Section.PER_LAYER_EMBEDDER: {EMBED_PER_LAYER: self.per_layer_embedder_signature()},
+            Section.PREFILL_DECODE: self.target_signatures(),
+        }
+        if self.has_drafter:
+            sections[Section.MTP_DRAFTER] = {DRAFT: self.drafter_signature()}
+        return sections
+
+    def to_json(self) -> dict[str, Any]:
+        """The manifest's contract block."""
+        caches = [
+            {"layer": kv.layer, "kv_heads": kv.kv_heads, "head_dim": kv.head_dim, "sliding": kv.sliding}
+            for kv in self.kv_caches
+        ]
+        return {
+            "version": VERSION,
+            "hidden_size": self.hidden_size,
+            "layer_count": self.layer_count,
+            "per_layer_width": self.per_layer_width,
+            "vocab_size": self.vocab_size,
+            "sliding_window": self.sliding_window,
+            "cache_length": self.cache_length,
+            "prefill_lengths": list(self.prefill_lengths),
+            "draft_length": self.draft_length,
+            "kv_caches": caches,
+            "drafter_donors": list(self.drafter_donors),
+        }
+
+    @staticmethod
+    def from_json(block: Mapping[str, Any]) -> Contract:
+        """Read back what :meth:`to_json` wrote.
+
+        Raises:
+            ValueError: The block is of another version or lacks a field.
+        """
+        if block.get("version") != VERSION:
+            raise ValueError(f"contract version {block.get('version')!r}, expected {VERSION}")
+        try:
+            return Contract(
+                hidden_size=int(block["hidden_size"]),
+                layer_count=int(block["layer_count"]),
+                per_layer_width=int(block["per_layer_width"]),
+                vocab_size=int(block["vocab_size"]),
+                sliding_window=int(block["sliding_window"]),
+                cache_length=int(block["cache_length"]),
+                prefill_lengths=tuple(int(tokens) for tokens in block["prefill_lengths"]),
+                draft_length=int(block["draft_length"]),
+                kv_caches=tuple(KvCache(**cache) for cache in block["kv_caches"]),
+                drafter_donors=tuple(int(layer) for layer in block["drafter_donors"]),
+            )
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"the contract block is incomplete: {error}") from error

@@ -1,0 +1,50 @@
+"""Checkpoints by hub id, through huggingface_hub: only weights, configs and tokenizer files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from exporter.errors import CheckpointError
+
+WANTED_FILES = ["*.json", "*.safetensors", "*.jinja"]
+
+
+def download(name: str, revision: str | None) -> tuple[Path, str]:
+    """Fetch ``name`` into the hub's cache, with its own progress bars.
+
+    Returns:
+        The snapshot's folder and the commit it resolved to.
+
+    Raises:
+        CheckpointError: The hub has no such model or revision, access is denied, or it is out of reach.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    at = f"{name}@{revision}" if revision else name
+    try:
+        folder = Path(snapshot_download(name, revision=revision, allow_patterns=WANTED_FILES))
+    except GatedRepoError as error:
+        raise CheckpointError(
+            f"{at}: the hub wants you to accept this model's licence first; do so on its page and run "
+            "`hf auth login`"
+        ) from error
+    except RepositoryNotFoundError as error:
+        raise CheckpointError(
+            f"{at}: no local folder of that name and no such model on the hub (or it is private: run "
+            "`hf auth login`)"
+        ) from error
+    except RevisionNotFoundError as error:
+        raise CheckpointError(f"{at}: the hub has this model but not this revision") from error
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+        raise CheckpointError(
+            f"{at}: no local folder of that name, and the hub could not be reached "
+            f"({type(error).__name__}); check the path or the connection"
+        ) from error
+    return folder, folder.name

@@ -1,0 +1,100 @@
+"""Torch functions to LiteRT flatbuffers, without weights.
+
+Lowering runs in child processes: the sections are lowered side by side, torch and the converter
+never share memory with the weights that are streamed later, and what the converter prints stays out
+of the user's terminal. A lowered graph is about a megabyte; its weights are graph inputs named
+``weights_<parameter>``.
+"""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from exporter.config import DrafterConfig, TargetConfig
+from exporter.contract import Contract, Section
+from exporter.errors import LoweringError
+from exporter.heads import HeadKind
+
+WEIGHT_PREFIX = "weights_"
+"""Prefix of the graph inputs that are weights; the parameter's name follows."""
+
+LOG_LINES_SHOWN = 15
+
+
+@dataclass(frozen=True)
+class LoweringRequest:
+    """What a graph depends on; equal requests give the same graph (for the same tool versions)."""
+
+    sections: tuple[Section, ...]
+    target: TargetConfig
+    drafter: DrafterConfig | None
+    head: HeadKind
+    contract: Contract
+
+
+def lower(
+    target: TargetConfig, drafter: DrafterConfig | None, head: HeadKind, contract: Contract
+) -> dict[Section, bytes]:
+    """Lower every model section of a bundle.
+
+    Returns:
+        A flatbuffer for each section, its weights still graph inputs.
+
+    Raises:
+        LoweringError: The converter refused a graph; the message ends with what it printed last.
+    """
+    sections = tuple(contract.section_signatures())
+    large = (Section.PREFILL_DECODE,)
+    small = tuple(section for section in sections if section not in large)
+    with tempfile.TemporaryDirectory(prefix="mtp-export-lower-") as folder:
+        workers = [
+            _Worker(LoweringRequest(group, target, drafter, head, contract), Path(folder) / str(i))
+            for i, group in enumerate((large, small))
+        ]
+        try:
+            lowered = [worker.result() for worker in workers]
+        finally:
+            for worker in workers:
+                worker.stop()
+    merged = {section: graph for graphs in lowered for section, graph in graphs.items()}
+    return {section: merged[section] for section in sections}
+
+
+class _Worker:
+    """One child process that lowers some sections and leaves the graphs in a folder."""
+
+    def __init__(self, request: LoweringRequest, folder: Path) -> None:
+        folder.mkdir()
+        self.folder = folder
+        self.sections = request.sections
+        (folder / "request").write_bytes(pickle.dumps(request))
+        with (folder / "log").open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "exporter.lower_worker", str(folder)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    def result(self) -> dict[Section, bytes]:
+        if self.process.wait():
+            last = (self.folder / "log").read_text(errors="replace").splitlines()[-LOG_LINES_SHOWN:]
+            raise LoweringError(
+                f"lowering {_names(self.sections)} failed (exit status {self.process.returncode}); "
+                "the converter's last lines were:\n" + "\n".join(last)
+            )
+        return {section: (self.folder / section.value).read_bytes() for section in self.sections}
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+def _names(sections: Iterable[Section]) -> str:
+    return ", ".join(section.name.lower() for section in sections)

@@ -1,0 +1,58 @@
+"""The manifest: how a bundle was made, as a JSON object inside the bundle.
+
+Holds no absolute path and no time, so that equal inputs give equal manifests.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from exporter.bind import StoredWeight
+from exporter.checkpoint import Checkpoint
+from exporter.contract import Contract, Section
+from exporter.version import tool_versions
+
+MANIFEST_VERSION = 1
+
+
+def source_block(
+    checkpoint: Checkpoint, hashes: Mapping[str, str], ignored: Sequence[str]
+) -> dict[str, Any]:
+    """Where a checkpoint came from and what of it was not used."""
+    return {
+        "source": checkpoint.source,
+        "revision": checkpoint.revision,
+        "sha256": dict(hashes),
+        "ignored_tensors": dict(group_names(ignored)),
+    }
+
+
+def group_names(names: Sequence[str]) -> Counter[str]:
+    """Count tensor names by their kind: indices become ``*`` and only the module path is kept."""
+    return Counter(re.sub(r"\.\d+(?=\.|$)", ".*", name).rsplit(".", 1)[0] for name in names)
+
+
+def build_manifest(
+    *,
+    sources: Mapping[str, Mapping[str, Any]],
+    recipe: Mapping[str, Any],
+    options: Mapping[str, Any],
+    contract: Contract,
+    stored: Mapping[Section, Sequence[StoredWeight]],
+) -> dict[str, Any]:
+    """Assemble the manifest of one bundle."""
+    return {
+        "manifest_version": MANIFEST_VERSION,
+        "sources": dict(sources),
+        "recipe": dict(recipe),
+        "options": dict(options),
+        "contract": contract.to_json(),
+        "weights": {
+            section.value: {weight.name: [weight.storage, weight.nbytes] for weight in weights}
+            for section, weights in stored.items()
+        },
+        "tools": tool_versions(),
+    }

@@ -1,0 +1,100 @@
+"""The MTP drafter: query-only layers over the target's KV caches, one token per step.
+
+Positions: the engine passes ``input_pos`` = P - 1, the last slot the target has committed, for every
+step of a draft; P is the position of the pending token. Queries turn by P (transformers holds its
+``position_ids`` at P), so the graph adds 1. What the drafter may see is transformers' assistant mask:
+all slots up to P - 1 on full layers, and on sliding layers the last ``sliding_window + 1`` of them.
+
+Source: transformers ``models/gemma4_assistant/modeling_gemma4_assistant.py``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from exporter.config import AttentionKind, CentroidHead, DrafterConfig
+from exporter.heads import HeadKind
+from exporter.model.decoder import DecoderLayer, Kv, View
+from exporter.model.layers import RmsNorm, Rotation, attention_bias
+
+FLOOR_LOGIT = -1.0e4
+"""Logit of the tokens that a centroid head does not score; below any real one, finite in float16."""
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What one draft step gives back."""
+
+    logits: Tensor  # [1, 1, V]
+    projected: Tensor  # [1, 1, H of the target]: the hidden state of the next step
+
+
+class OrderedEmbeddingHead(nn.Module):
+    """Scores only the tokens of the ``top_k`` clusters nearest to the hidden state."""
+
+    def __init__(self, head: CentroidHead, hidden_size: int, vocab_size: int) -> None:
+        super().__init__()
+        self.top_k, self.vocab_size = head.top_k, vocab_size
+        self.centroids = nn.Linear(hidden_size, head.count, bias=False)
+        members = torch.zeros(head.count, vocab_size // head.count, dtype=torch.int32)
+        self.token_ordering = nn.Parameter(members, requires_grad=False)
+
+    def forward(self, hidden: Tensor, rows: Tensor) -> Tensor:
+        """Logits ``[1, 1, V]`` of ``hidden`` ``[1, 1, H]`` against the embedding ``rows`` ``[V, H]``."""
+        _, clusters = torch.topk(self.centroids(hidden).reshape(-1), self.top_k)
+        tokens = self.token_ordering.index_select(0, clusters).reshape(-1)
+        scores = nn.functional.embedding(tokens, rows) @ hidden.reshape(-1, 1)  # [candidates, 1]
+        floor = torch.full((self.vocab_size,), FLOOR_LOGIT)
+        return floor.scatter(0, tokens.long(), scores.reshape(-1)).reshape(1, 1, -1)
+
+
+class Drafter(nn.Module):
+    """The assistant's stack with its projections from and to the target's width."""
+
+    def __init__(self, config: DrafterConfig, head: HeadKind) -> None:
+        super().__init__()
+        self.config = config
+        text, width = config.text, config.backbone_hidden_size
+        self.pre_projection = nn.Linear(2 * width, text.hidden_size, bias=False)
+        self.layers = nn.ModuleList(
+            DecoderLayer(text, layer, per_layer_width=0, writes_kv=False) for layer in text.layers
+        )
+        self.norm = RmsNorm(text.hidden_size, text.rms_norm_eps, rank=3)
+        self.post_projection = nn.Linear(text.hidden_size, width, bias=False)
+        self.lm_head = nn.Linear(text.hidden_size, text.vocab_size, bias=False)
+        self.masked_embedding = None
+        if head is HeadKind.CENTROID:
+            assert config.centroid_head is not None
+            self.masked_embedding = OrderedEmbeddingHead(
+                config.centroid_head, text.hidden_size, text.vocab_size
+            )
+
+    def forward(
+        self, activations: Tensor, input_pos: Tensor, mask: Tensor, donors: dict[AttentionKind, Kv]
+    ) -> Draft:
+        """Draft one token.
+
+        Args:
+            activations: ``[1, 1, 2H]``: scaled target embedding of the last token, then the target's
+                hidden state (first step) or the previous step's ``projected``.
+            input_pos: int32 ``[1]``, the last committed slot; the same for all steps of a draft.
+            mask: bool ``[1, 1, 1, S]``, true where a slot is committed.
+            donors: The target's caches that layers of each kind read.
+        """
+        text = self.config.text
+        x = self.pre_projection(activations)
+        views = {}
+        for kind, kv in donors.items():
+            rotation = Rotation.at(input_pos + 1, text.rope[kind], kv.keys.shape[-1])
+            bias = attention_bias(mask, input_pos, kind, text.sliding_window + 1)
+            views[kind] = View(rotation, bias)
+        for layer, module in zip(text.layers, self.layers, strict=True):
+            x = module(x, views[layer.kind], donors[layer.kind])
+        hidden = self.norm(x)
+        projected = self.post_projection(hidden)
+        if self.masked_embedding is None:
+            return Draft(self.lm_head(hidden), projected)
+        return Draft(self.masked_embedding(hidden, self.lm_head.weight), projected)

@@ -1,0 +1,127 @@
+"""The parts that target and drafter are made of.
+
+Everything here works on explicit tensors and holds no state between calls. Small vectors (norm
+weights, layer scalars) have the rank of the activations they multiply, because a reshape of a
+constant is a node that GPU delegates refuse.
+Axes are those of ``exporter.contract``. Source: transformers ``models/gemma4/modeling_gemma4.py``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from exporter.config import AttentionKind, Rope
+
+MASKED_SCORE = -30000.0
+"""Added to the score of a slot that may not be seen.
+
+Finite, so that a row without any visible slot (a padded token of a prefill) stays finite and cannot
+poison the cache with NaN; within float16's range, so that the same graph holds on GPU; and far
+enough below any score (|q||k| is bounded by the norms, hundreds at most) that exp() gives exactly 0.
+"""
+
+
+class RmsNorm(nn.Module):
+    """``x / rms(x) * weight`` over the last axis; without ``weight`` if ``scaled`` is false."""
+
+    def __init__(self, width: int, eps: float, rank: int, *, scaled: bool = True) -> None:
+        super().__init__()
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones((1,) * (rank - 1) + (width,))) if scaled else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        normed = x * torch.rsqrt(x.square().mean(-1, keepdim=True) + self.eps)
+        return normed if self.weight is None else normed * self.weight
+
+
+class Mlp(nn.Module):
+    """Gated MLP: ``down(gelu(gate(x)) * up(x))``."""
+
+    def __init__(self, hidden_size: int, width: int) -> None:
+        super().__init__()
+        self.gate_proj = nn.Linear(hidden_size, width, bias=False)
+        self.up_proj = nn.Linear(hidden_size, width, bias=False)
+        self.down_proj = nn.Linear(width, hidden_size, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate = nn.functional.gelu(self.gate_proj(x), approximate="tanh")
+        return self.down_proj(gate * self.up_proj(x))  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True)
+class Rotation:
+    """Cosines and sines ``[1, T, 1, D/2]`` of one attention kind at the given positions."""
+
+    cos: Tensor
+    sin: Tensor
+
+    @staticmethod
+    def at(positions: Tensor, rope: Rope, head_dim: int) -> Rotation:
+        """Angles of ``positions`` ``[T]``; a partial rotary fraction leaves zero frequencies."""
+        turning = int(rope.rotary_fraction * head_dim // 2)
+        exponent = torch.arange(0, 2 * turning, 2, dtype=torch.float32) / head_dim
+        still = torch.zeros(head_dim // 2 - turning)
+        frequencies = torch.cat([1.0 / rope.theta**exponent, still]).reshape(1, 1, 1, -1)
+        angles = positions.float().reshape(1, -1, 1, 1) * frequencies
+        return Rotation(angles.cos(), angles.sin())
+
+    def apply(self, x: Tensor) -> Tensor:
+        """Turn ``x`` ``[1, T, N, D]``; dim i of the first half pairs with dim i of the second."""
+        first, second = x.chunk(2, dim=-1)
+        return torch.cat(
+            [first * self.cos - second * self.sin, second * self.cos + first * self.sin], dim=-1
+        )
+
+
+def attend(queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
+    """Softmax attention with grouped kv heads and Gemma 4's scale of 1.
+
+    Heads that share a kv head become rows of one matrix product, so the cache is read in place and
+    never repeated: ``[1, N, T, D]`` is the same memory as ``[1, K, N/K * T, D]``.
+
+    Args:
+        queries: ``[1, T, N, D]``, normalised and rotated.
+        keys: ``[1, K, S, D]``.
+        values: ``[1, K, D, S]``.
+        bias: ``[1, 1, T, S]``, 0 where a token sees a slot and :data:`MASKED_SCORE` elsewhere.
+
+    Returns:
+        ``[1, T, N * D]``.
+    """
+    _, tokens, heads, head_dim = queries.shape
+    kv_heads, slots = keys.shape[1], keys.shape[2]
+    rows = queries.transpose(1, 2).reshape(1, kv_heads, -1, head_dim)
+    scores = rows @ keys.transpose(2, 3)  # [1, K, N/K * T, S]
+    scores = scores.reshape(1, heads, tokens, slots) + bias
+    probabilities = torch.softmax(scores, dim=-1).reshape(1, kv_heads, -1, slots)
+    mixed = probabilities @ values.transpose(2, 3)  # [1, K, N/K * T, D]
+    return mixed.reshape(1, heads, tokens, head_dim).transpose(1, 2).reshape(1, tokens, -1)
+
+
+def attention_bias(mask: Tensor, newest: Tensor, kind: AttentionKind, reach: int) -> Tensor:
+    """Turn the engine's global mask into the additive bias of one attention kind.
+
+    The mask says which slots are filled and not in a token's future; how far back a sliding layer
+    sees is decided here, from slot numbers (slot s holds the token at position s).
+
+    Args:
+        mask: bool ``[1, 1, T, S]``, true where a token may attend.
+        newest: ``[T]``, the newest slot each token sees.
+        reach: How many slots back from ``newest``, itself included, a sliding layer sees.
+
+    Returns:
+        float32 ``[1, 1, T, S]``.
+    """
+    if kind is AttentionKind.SLIDING:
+        slots = torch.arange(mask.shape[-1], dtype=torch.int32).reshape(1, 1, 1, -1)
+        oldest = (newest - (reach - 1)).reshape(1, 1, -1, 1)
+        mask = mask & (slots >= oldest)
+    return torch.where(mask, 0.0, MASKED_SCORE)
+
+
+def softcapped(logits: Tensor, cap: float | None) -> Tensor:
+    """``cap * tanh(logits / cap)``; the logits unchanged where the model has no cap."""
+    return logits if cap is None else torch.tanh(logits / cap) * cap

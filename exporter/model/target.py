@@ -1,0 +1,144 @@
+"""The Gemma 4 text model as the engine calls it: embeddings and caches in, caches and logits out.
+
+Embedding lookups are separate graphs (:class:`TokenEmbedder`, :class:`PerLayerEmbedder`), because
+the engine runs them as sections of their own and never loads those tables into the accelerator.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from exporter.config import AttentionKind, TargetConfig
+from exporter.model.decoder import DecoderLayer, Kv, View
+from exporter.model.layers import RmsNorm, Rotation, attention_bias, softcapped
+
+Caches = dict[int, Kv]
+"""KV caches by the index of the layer that owns them."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one forward pass gives back."""
+
+    caches: Caches
+    logits: Tensor  # [1, T, V], softcapped
+    hidden: Tensor  # [1, T, H], after the final norm
+
+
+class Target(nn.Module):
+    """Decoder stack, final norm and head of a Gemma 4 target."""
+
+    def __init__(self, config: TargetConfig) -> None:
+        super().__init__()
+        self.config = config
+        text, layer_count = config.text, len(config.text.layers)
+        self.per_layer_model_projection = nn.Linear(
+            text.hidden_size, layer_count * config.per_layer_width, bias=False
+        )
+        self.per_layer_projection_norm = RmsNorm(config.per_layer_width, text.rms_norm_eps, rank=4)
+        self.layers = nn.ModuleList(
+            DecoderLayer(
+                text, layer, per_layer_width=config.per_layer_width, writes_kv=layer.owns_kv
+            )
+            for layer in text.layers
+        )
+        self.norm = RmsNorm(text.hidden_size, text.rms_norm_eps, rank=3)
+        self.lm_head = nn.Linear(text.hidden_size, text.vocab_size, bias=False)
+
+    def forward(
+        self, embeddings: Tensor, per_layer: Tensor, positions: Tensor, mask: Tensor, caches: Caches
+    ) -> Step:
+        """Run T tokens through the whole stack.
+
+        Args:
+            embeddings: Scaled embeddings ``[1, T, H]``.
+            per_layer: Scaled per-layer embeddings ``[1, T, L, P]``.
+            positions: int32 ``[T]``, consecutive; token t goes to slot ``positions[t]``.
+            mask: bool ``[1, 1, T, S]``, true where a token may attend.
+            caches: The caches of every layer that owns KV.
+        """
+        views = self._views(positions, mask)
+        per_layer = self._mix_per_layer(embeddings, per_layer)
+        caches = dict(caches)
+        x = embeddings
+        for layer, module in zip(self.config.text.layers, self.layers, strict=True):
+            view = views[layer.kind]
+            if layer.owns_kv:
+                kv = caches[layer.index]
+                caches[layer.index] = module.write_kv(x, view.rotation, kv, positions[0])
+            x = module(x, view, caches[layer.kv_owner], per_layer[:, :, layer.index])
+        hidden = self.norm(x)
+        return Step(caches, softcapped(self.lm_head(hidden), self.config.logit_softcap), hidden)
+
+    def prefill(
+        self, embeddings: Tensor, per_layer: Tensor, positions: Tensor, mask: Tensor, caches: Caches
+    ) -> Caches:
+        """Fill the caches only: layers above the last one that owns KV need not run at all.
+
+        Arguments as for :meth:`forward`.
+        """
+        views = self._views(positions, mask)
+        per_layer = self._mix_per_layer(embeddings, per_layer)
+        owners = self.config.kv_owners
+        filled: Caches = {}
+        x = embeddings
+        for layer in owners:
+            module, view = self.layers[layer.index], views[layer.kind]
+            kv = module.write_kv(x, view.rotation, caches[layer.index], positions[0])
+            filled[layer.index] = kv
+            if layer is not owners[-1]:
+                x = module(x, view, kv, per_layer[:, :, layer.index])
+        return filled
+
+    def prefill_unused(self, name: str) -> bool:
+        """Whether :meth:`prefill` never reads the parameter called ``name``."""
+        last = self.config.kv_owners[-1].index
+        if not name.startswith("layers."):
+            return name.startswith(("norm.", "lm_head."))
+        index, part = name.removeprefix("layers.").split(".", 1)
+        kv_parts = ("input_layernorm.", "self_attn.k_", "self_attn.v_")
+        return int(index) > last or (int(index) == last and not part.startswith(kv_parts))
+
+    def _views(self, positions: Tensor, mask: Tensor) -> dict[AttentionKind, View]:
+        text = self.config.text
+        views = {}
+        for kind in AttentionKind:
+            head_dim = self.config.kv_donor(kind).head_dim
+            rotation = Rotation.at(positions, text.rope[kind], head_dim)
+            views[kind] = View(rotation, attention_bias(mask, positions, kind, text.sliding_window))
+        return views
+
+    def _mix_per_layer(self, embeddings: Tensor, per_layer: Tensor) -> Tensor:
+        """Add the projection of the token's own embedding to its per-layer embeddings."""
+        projected = self.per_layer_model_projection(embeddings) * self.config.text.hidden_size**-0.5
+        normed = self.per_layer_projection_norm(projected.reshape(per_layer.shape))
+        return (normed + per_layer) * 2.0**-0.5  # type: ignore[no-any-return]
+
+
+class TokenEmbedder(nn.Module):
+    """Token id ``[1, 1]`` to its embedding ``[1, 1, H]``, scaled by sqrt(H)."""
+
+    def __init__(self, config: TargetConfig) -> None:
+        super().__init__()
+        self.scale = config.text.hidden_size**0.5
+        self.weight = nn.Parameter(torch.empty(config.text.vocab_size, config.text.hidden_size))
+
+    def forward(self, token_ids: Tensor) -> Tensor:
+        return nn.functional.embedding(token_ids, self.weight) * self.scale
+
+
+class PerLayerEmbedder(nn.Module):
+    """Token id ``[1, 1]`` to its per-layer embeddings ``[1, 1, L, P]``, scaled by sqrt(P)."""
+
+    def __init__(self, config: TargetConfig) -> None:
+        super().__init__()
+        self.shape = (1, 1, len(config.text.layers), config.per_layer_width)
+        self.scale = config.per_layer_width**0.5
+        width = len(config.text.layers) * config.per_layer_width
+        self.weight = nn.Parameter(torch.empty(config.per_layer_vocab_size, width))
+
+    def forward(self, token_ids: Tensor) -> Tensor:
+        return nn.functional.embedding(token_ids, self.weight).reshape(self.shape) * self.scale
