@@ -18,7 +18,6 @@ from typing import Any
 
 from litert_lm_builder import litertlm_core
 from litert_lm_builder import litertlm_header_schema_py_generated as schema
-from litert_lm_builder.litertlm_builder import Metadata
 from litert_lm_builder.runtime.proto import llm_metadata_pb2
 
 from exporter.bundle_format import MANIFEST_KEY, MANIFEST_VALUE
@@ -165,9 +164,11 @@ def open_bundle(path: Path) -> Bundle:
             raise BundleError(f"{path}: the header would end at byte {end} of {size}: the file is damaged")
         header = stream.read(end - HEADER_BEGIN)
     try:
-        parsed = schema.LiteRTLMMetaDataT.InitFromObj(schema.LiteRTLMMetaData.GetRootAs(header, 0))
-        sections = tuple(_section(entry) for entry in parsed.sectionMetadata.objects)
-        system = _metadata(parsed.systemMetadata.entries)
+        parsed = schema.LiteRTLMMetaData.GetRootAs(header, 0)
+        objects = parsed.SectionMetadata()
+        sections = tuple(_section(objects.Objects(i)) for i in range(objects.ObjectsLength()))
+        entries = parsed.SystemMetadata()
+        system = _metadata([entries.Entries(i) for i in range(entries.EntriesLength())])
     except Exception as error:  # the generated reader checks nothing and raises whatever it hits
         raise BundleError(f"{path}: the header is damaged ({type(error).__name__}: {error})") from error
     for section in sections:
@@ -183,15 +184,21 @@ def open_bundle(path: Path) -> Bundle:
 
 def _section(entry: Any) -> BundleSection:
     return BundleSection(
-        litertlm_core.any_section_data_type_to_string(entry.dataType),
-        _metadata(entry.items or []),
-        int(entry.beginOffset),
-        int(entry.endOffset),
+        litertlm_core.any_section_data_type_to_string(entry.DataType()),
+        _metadata([entry.Items(i) for i in range(entry.ItemsLength())]),
+        entry.BeginOffset(),
+        entry.EndOffset(),
     )
 
 
 def _metadata(entries: list[Any]) -> dict[str, Any]:
-    pairs = [Metadata.from_key_value_pair(entry) for entry in entries]
-    return {
-        pair.key: pair.value.decode() if isinstance(pair.value, bytes) else pair.value for pair in pairs
-    }
+    return {entry.Key().decode(): _value(entry) for entry in entries}
+
+
+def _value(entry: Any) -> Any:
+    """The value of one header entry: a union of one-field tables, named like their types."""
+    names = {code: name for name, code in vars(schema.VData).items() if isinstance(code, int)}
+    table, union = getattr(schema, names[entry.ValueType()])(), entry.Value()
+    table.Init(union.Bytes, union.Pos)
+    value = table.Value()
+    return value.decode() if isinstance(value, bytes) else value

@@ -24,6 +24,11 @@ from exporter.errors import CheckpointError, listed
 HEADER_LIMIT = 100 * 1024 * 1024
 """Largest safetensors header accepted, as in the format's own implementation."""
 
+DAMAGED_HEADER = (
+    ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError,
+)  # fmt: skip
+"""What parsing a header of arbitrary bytes can raise."""
+
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
 SMALL_FILES = (
@@ -171,7 +176,7 @@ def read_directory(file: Path) -> dict[str, StoredTensor]:
             tensors = {
                 name: _stored(name, entry, file, 8 + length) for name, entry in entries.items()
             }
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except DAMAGED_HEADER as error:
             raise CheckpointError(f"{file}: the safetensors header is damaged ({error})") from error
     end = max((tensor.offset + tensor.nbytes for tensor in tensors.values()), default=8 + length)
     if end > size:
@@ -187,6 +192,8 @@ def _stored(name: str, entry: dict[str, Any], file: Path, data_start: int) -> St
     tensor = StoredTensor(
         name, str(entry["dtype"]), tuple(int(n) for n in entry["shape"]), file, data_start + int(begin)
     )
+    if begin < 0 or any(n < 0 for n in tensor.shape):
+        raise ValueError(f"{name}: a negative offset or dimension")
     if tensor.nbytes != end - begin:
         raise ValueError(f"{name}: {tensor.nbytes} bytes by its shape, {end - begin} by its offsets")
     return tensor

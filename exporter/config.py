@@ -124,10 +124,15 @@ def parse_target(config: Mapping[str, Any], where: str) -> TargetConfig:
             f"{where}: expected a Gemma 4 target (model_type gemma4 or gemma4_text), found "
             f"{model_type!r}; give the target first and its -assistant checkpoint second"
         )
-    reader = _Reader(config if model_type == "gemma4_text" else config.get("text_config", {}), where)
+    reader = _Reader(config if model_type == "gemma4_text" else _text_part(config, where), where)
     layer_count = reader.integer("num_hidden_layers")
     shared = reader.integer("num_kv_shared_layers", minimum=0)
     text = _parse_text(reader, layer_count, layer_count - shared)
+    for kind in AttentionKind:
+        if text.layers and not any(layer.kind is kind and layer.owns_kv for layer in text.layers):
+            reader.problem(
+                f"layer_types: no layer of type {kind.value} owns KV for the drafter to read"
+            )
     per_layer_width = reader.integer("hidden_size_per_layer_input", minimum=0)
     if per_layer_width == 0:
         reader.problem(
@@ -168,11 +173,16 @@ def parse_drafter(config: Mapping[str, Any], where: str) -> DrafterConfig:
     head = None
     if config.get("use_ordered_embeddings", False):
         head = CentroidHead(outer.integer("num_centroids"), outer.integer("centroid_intermediate_top_k"))
-    reader = _Reader(config.get("text_config", {}), where, outer.problems)
+    reader = _Reader(_text_part(config, where), where, outer.problems)
     layer_count = reader.integer("num_hidden_layers")
     text = _parse_text(reader, layer_count, layer_count)
     if head is not None and text.vocab_size % max(head.count, 1):
         reader.problem(f"num_centroids {head.count} does not divide vocab_size {text.vocab_size}")
+    if head is not None and head.top_k > head.count:
+        reader.problem(
+            f"centroid_intermediate_top_k: expected at most num_centroids {head.count}, "
+            f"found {head.top_k}"
+        )
     reader.finish()
     return DrafterConfig(text=text, backbone_hidden_size=backbone, centroid_head=head)
 
@@ -192,8 +202,10 @@ def check_pair(target: TargetConfig, drafter: DrafterConfig) -> None:
     same("hidden size of the target", drafter.backbone_hidden_size, target.text.hidden_size)
     same("vocabulary size", drafter.text.vocab_size, target.text.vocab_size)
     same("sliding window", drafter.text.sliding_window, target.text.sliding_window)
-    for kind in {layer.kind for layer in drafter.text.layers}:
-        reader = next(layer for layer in drafter.text.layers if layer.kind is kind)
+    for kind in AttentionKind:
+        reader = next((layer for layer in drafter.text.layers if layer.kind is kind), None)
+        if reader is None:
+            continue
         donor = target.kv_donor(kind)
         same(f"head dim of {kind.value} layers", reader.head_dim, donor.head_dim)
         same(f"kv heads of {kind.value} layers", reader.kv_heads, donor.kv_heads)
@@ -216,7 +228,9 @@ class _Reader:
         self.problems: list[str] = [] if problems is None else problems
 
     def problem(self, text: str) -> None:
-        self.problems.append(text)
+        """Note a problem; a key that every layer reads is still one problem."""
+        if text not in self.problems:
+            self.problems.append(text)
 
     def integer(self, key: str, minimum: int = 1) -> int:
         value = self.config.get(key)
@@ -241,6 +255,13 @@ class _Reader:
     def finish(self) -> None:
         if self.problems:
             raise ConfigError(f"{self.where}: {listed(self.problems)}")
+
+
+def _text_part(config: Mapping[str, Any], where: str) -> Mapping[str, Any]:
+    text = config.get("text_config")
+    if not isinstance(text, Mapping):
+        raise ConfigError(f"{where}: text_config: expected an object, found {text!r}")
+    return text
 
 
 def _parse_text(reader: _Reader, layer_count: int, owner_count: int) -> TextConfig:
@@ -277,7 +298,8 @@ def _layers(reader: _Reader, kinds: list[AttentionKind], owner_count: int) -> tu
     """Lay out the stack: KV-sharing layers read the last owner of their own kind."""
     owners = {kind: max((i for i, k in enumerate(kinds[:owner_count]) if k is kind), default=None)
               for kind in AttentionKind}  # fmt: skip
-    if missing := [kind.value for kind in set(kinds[owner_count:]) if owners[kind] is None]:
+    shared = kinds[owner_count:]
+    if missing := [kind.value for kind in AttentionKind if kind in shared and owners[kind] is None]:
         reader.problem(
             f"num_kv_shared_layers: layers of type {', '.join(missing)} share KV, but no earlier "
             "layer of that type owns any"
@@ -303,8 +325,7 @@ def _layers(reader: _Reader, kinds: list[AttentionKind], owner_count: int) -> tu
 
 def _head_dim(reader: _Reader, index: int, kind: AttentionKind) -> int:
     """Head dim of one layer, from either of the two spellings transformers has written."""
-    override = _per_layer(reader, index).get("head_dim")
-    if isinstance(override, int):
+    if (override := _override(reader, index, "head_dim")) is not None:
         return override
     if kind is AttentionKind.FULL and "per_layer_config" not in reader.config:
         if reader.config.get("global_head_dim") is None:
@@ -314,8 +335,16 @@ def _head_dim(reader: _Reader, index: int, kind: AttentionKind) -> int:
 
 
 def _kv_heads(reader: _Reader, index: int) -> int:
-    override = _per_layer(reader, index).get("num_key_value_heads")
-    return override if isinstance(override, int) else reader.integer("num_key_value_heads")
+    override = _override(reader, index, "num_key_value_heads")
+    return reader.integer("num_key_value_heads") if override is None else override
+
+
+def _override(reader: _Reader, index: int, key: str) -> int | None:
+    value = _per_layer(reader, index).get(key)
+    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value > 0):
+        return value
+    reader.problem(f"per_layer_config.{index}.{key}: expected a positive integer, found {value!r}")
+    return 1
 
 
 def _per_layer(reader: _Reader, index: int) -> Mapping[str, Any]:
@@ -328,7 +357,8 @@ def _per_layer(reader: _Reader, index: int) -> Mapping[str, Any]:
 
 
 def _rope(reader: _Reader, kind: AttentionKind) -> Rope:
-    parameters = (reader.config.get("rope_parameters") or {}).get(kind.value)
+    of_kinds = reader.config.get("rope_parameters")
+    parameters = of_kinds.get(kind.value) if isinstance(of_kinds, Mapping) else None
     if not isinstance(parameters, Mapping):
         reader.problem(f"rope_parameters.{kind.value}: expected an object, found {parameters!r}")
         return Rope(1.0, 1.0)
@@ -340,7 +370,14 @@ def _rope(reader: _Reader, kind: AttentionKind) -> Rope:
     if rope_type == "default":
         return Rope(float(theta), 1.0)
     if rope_type == "proportional" and parameters.get("factor", 1.0) == 1.0:
-        return Rope(float(theta), float(parameters.get("partial_rotary_factor", 1.0)))
+        fraction = parameters.get("partial_rotary_factor", 1.0)
+        if isinstance(fraction, int | float) and 0 < fraction <= 1:
+            return Rope(float(theta), float(fraction))
+        reader.problem(
+            f"rope_parameters.{kind.value}.partial_rotary_factor: expected a number above 0 and up "
+            f"to 1, found {fraction!r}"
+        )
+        return Rope(float(theta), 1.0)
     reader.problem(
         f"rope_parameters.{kind.value}: expected rope_type default or proportional without a scaling "
         f"factor, found {dict(parameters)!r}"

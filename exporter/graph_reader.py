@@ -5,6 +5,7 @@ Works on a view of a mapped section and touches only the flatbuffer's own pages,
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -52,6 +53,10 @@ class ConstantInfo:
     nbytes: int
     scales: int
 
+    @property
+    def elements(self) -> int:
+        return math.prod(self.shape)
+
 
 class GraphReader:
     """A parsed view of one model section.
@@ -65,7 +70,11 @@ class GraphReader:
         self.size = len(content)
         if len(content) < 8 or bytes(content[4:8]) != b"TFL3":
             raise BundleError(f"{where}: expected a LiteRT model (TFL3), found something else")
-        self.model = schema.Model.GetRootAs(content, 0)
+        self.model: Any = schema.Model.GetRootAs(content, 0)
+
+    def release(self) -> None:
+        """Let go of the bytes, so that a mapping can be closed."""
+        self.model = None
 
     def signatures(self) -> dict[str, SignatureInfo]:
         """Every signature by name, in file order.

@@ -40,10 +40,14 @@ def store_rows(rows: Floats, storage: Storage) -> StoredRows:
 
 
 def quantize_rows(rows: Floats, storage: Storage) -> tuple[NDArray[np.int8], Floats]:
-    """Codes ``[R, C]`` and scales ``[R]`` by the largest magnitude of each row."""
+    """Codes ``[R, C]`` and scales ``[R]`` by the largest magnitude of each row.
+
+    A row whose scale would be zero or subnormal is stored as zeros: 1 / scale is not finite there.
+    """
     largest = LARGEST_CODE[storage]
     peak = np.maximum(rows.max(axis=1), -rows.min(axis=1))
-    scales = np.where(peak > 0, peak / largest, 1.0).astype(np.float32)
+    scales = (peak / np.float32(largest)).astype(np.float32)
+    scales[scales < np.finfo(np.float32).tiny] = 1.0
     codes = rows * (np.float32(1) / scales)[:, None]
     np.rint(codes, out=codes)
     np.clip(codes, -largest, largest, out=codes)

@@ -71,7 +71,7 @@ def main() -> None:
         sys.exit(130)
     except BrokenPipeError:  # the reader of our output (head, less) has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        sys.exit(1)
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:

@@ -30,12 +30,39 @@ class Kv:
         Args:
             keys: ``[1, T, K, D]``.
             values: ``[1, T, K, D]``.
-            slot: First slot written; the caller leaves T free slots behind it.
+            slot: First slot written; at least T slots must follow it.
         """
+        return self._updated(keys.permute(0, 2, 1, 3), values.permute(0, 2, 3, 1), slot)
+
+    def _updated(self, keys: Tensor, values: Tensor, slot: Tensor) -> Kv:
+        """Write ``keys`` ``[1, K, T, D]`` and ``values`` ``[1, K, D, T]`` at ``slot``."""
         zero = torch.zeros((), dtype=torch.int32)
         return Kv(
-            dynamic_update_slice(self.keys, keys.permute(0, 2, 1, 3), [zero, zero, slot, zero]),
-            dynamic_update_slice(self.values, values.permute(0, 2, 3, 1), [zero, zero, zero, slot]),
+            dynamic_update_slice(self.keys, keys, [zero, zero, slot, zero]),
+            dynamic_update_slice(self.values, values, [zero, zero, zero, slot]),
+        )
+
+    def written_padded(self, keys: Tensor, values: Tensor, slot: Tensor) -> Kv:
+        """The same for entries of which the last ones may stick out past the end of the caches.
+
+        The engine pads a prompt to the length of a prefill signature. Near the end of the context
+        the padding does not fit, and a plain update slice would move its start back and overwrite
+        good entries. So the block is written where it fits, its front refilled with what is there:
+        4 entries ``a b . .`` (two of them padding) for slot 6 of 8 are written to slots 4 to 7 as
+        ``old[4] old[5] a b``.
+        """
+        tokens, slots = keys.shape[1], self.keys.shape[2]
+        first = torch.clamp(slot, max=slots - tokens)
+        entries = torch.arange(tokens, dtype=torch.int32)
+        moved = entries - (slot - first)  # entry of the block that goes to slot first + i
+        source, old = torch.clamp(moved, min=0), first + entries
+        is_new = (moved >= 0).reshape(1, 1, -1, 1)
+        new_keys = keys.index_select(1, source).permute(0, 2, 1, 3)
+        new_values = values.index_select(1, source).permute(0, 2, 3, 1)
+        return self._updated(
+            torch.where(is_new, new_keys, self.keys.index_select(2, old)),
+            torch.where(is_new.transpose(2, 3), new_values, self.values.index_select(3, old)),
+            first,
         )
 
 
@@ -63,12 +90,11 @@ class Attention(nn.Module):
             self.k_norm = RmsNorm(layer.head_dim, text.rms_norm_eps, rank=4)
             self.v_norm = RmsNorm(layer.head_dim, text.rms_norm_eps, rank=4, scaled=False)
 
-    def write(self, x: Tensor, rotation: Rotation, kv: Kv, slot: Tensor) -> Kv:
-        """Add the keys and values of ``x`` ``[1, T, H]`` to the caches."""
+    def keys_values(self, x: Tensor, rotation: Rotation) -> tuple[Tensor, Tensor]:
+        """Keys and values ``[1, T, K, D]`` of ``x`` ``[1, T, H]``."""
         heads = (1, x.shape[1], self.kv_heads, self.head_dim)
         keys = rotation.apply(self.k_norm(self.k_proj(x).reshape(heads)))
-        values = self.v_norm(self.v_proj(x).reshape(heads))
-        return kv.written(keys, values, slot)
+        return keys, self.v_norm(self.v_proj(x).reshape(heads))
 
     def forward(self, x: Tensor, view: View, kv: Kv) -> Tensor:
         """Attend from ``x`` ``[1, T, H]`` to the caches; returns ``[1, T, H]``."""
@@ -107,9 +133,9 @@ class DecoderLayer(nn.Module):
             self.post_per_layer_input_norm = norm()
         self.layer_scalar = nn.Parameter(torch.ones(1, 1, 1))
 
-    def write_kv(self, x: Tensor, rotation: Rotation, kv: Kv, slot: Tensor) -> Kv:
-        """This layer's caches with the keys and values of its input ``x`` ``[1, T, H]`` added."""
-        return self.self_attn.write(self.input_layernorm(x), rotation, kv, slot)
+    def keys_values(self, x: Tensor, rotation: Rotation) -> tuple[Tensor, Tensor]:
+        """Keys and values ``[1, T, K, D]`` of this layer's input ``x`` ``[1, T, H]``."""
+        return self.self_attn.keys_values(self.input_layernorm(x), rotation)  # type: ignore[no-any-return]
 
     def forward(self, x: Tensor, view: View, kv: Kv, per_layer: Tensor | None = None) -> Tensor:
         """``x`` ``[1, T, H]`` and, in the target, ``per_layer`` ``[1, T, P]``; returns ``[1, T, H]``."""

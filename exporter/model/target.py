@@ -67,8 +67,8 @@ class Target(nn.Module):
         for layer, module in zip(self.config.text.layers, self.layers, strict=True):
             view = views[layer.kind]
             if layer.owns_kv:
-                kv = caches[layer.index]
-                caches[layer.index] = module.write_kv(x, view.rotation, kv, positions[0])
+                keys, values = module.keys_values(x, view.rotation)
+                caches[layer.index] = caches[layer.index].written(keys, values, positions[0])
             x = module(x, view, caches[layer.kv_owner], per_layer[:, :, layer.index])
         hidden = self.norm(x)
         return Step(caches, softcapped(self.lm_head(hidden), self.config.logit_softcap), hidden)
@@ -78,7 +78,8 @@ class Target(nn.Module):
     ) -> Caches:
         """Fill the caches only: layers above the last one that owns KV need not run at all.
 
-        Arguments as for :meth:`forward`.
+        Arguments as for :meth:`forward`, except that the last tokens may be padding, whose mask rows
+        are false; their entries in the caches are garbage that later tokens overwrite.
         """
         views = self._views(positions, mask)
         per_layer = self._mix_per_layer(embeddings, per_layer)
@@ -87,7 +88,8 @@ class Target(nn.Module):
         x = embeddings
         for layer in owners:
             module, view = self.layers[layer.index], views[layer.kind]
-            kv = module.write_kv(x, view.rotation, caches[layer.index], positions[0])
+            keys, values = module.keys_values(x, view.rotation)
+            kv = caches[layer.index].written_padded(keys, values, positions[0])
             filled[layer.index] = kv
             if layer is not owners[-1]:
                 x = module(x, view, kv, per_layer[:, :, layer.index])

@@ -1,0 +1,153 @@
+"""``mtp-export generate``."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from exporter.errors import ParityError
+
+if TYPE_CHECKING:
+    from runtime_py.stock_engine import EngineRun, Sampling
+
+DEFAULT_NEW_TOKENS = 256
+
+
+@click.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("-p", "--prompt", "prompts", multiple=True, help="What to ask; may be given several times.")
+@click.option(
+    "--chat-file", type=click.Path(path_type=Path),
+    help="A JSON list of {role, content} messages that ends with the user's.",
+)
+@click.option(
+    "--mtp", type=click.Choice(["on", "off", "both"]), default="both", show_default=True,
+    help="Speculative decoding; `both` runs the two and compares their text.",
+)
+@click.option(
+    "--max-new-tokens", type=click.IntRange(min=1), default=DEFAULT_NEW_TOKENS, show_default=True,
+    help="Longest answer.",
+)
+@click.option("--max-num-tokens", type=click.IntRange(min=8), help="Use less of the cache than there is.")
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: the engine's]")
+@click.option(
+    "--weight-cache", type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for packed weights; makes a second start faster.  [default: none kept]",
+)
+@click.option("--temperature", type=click.FloatRange(min=0), help="Sample (needs --mtp off).")
+@click.option("--top-k", type=click.IntRange(min=1), help="Sample (needs --mtp off).")
+@click.option("--top-p", type=click.FloatRange(0, 1), help="Sample (needs --mtp off).")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the sampler.")
+@click.option("--json", "as_json", is_flag=True, help="Text and measurements, machine-readable.")
+def command(
+    bundle: Path,
+    prompts: tuple[str, ...],
+    chat_file: Path | None,
+    mtp: str,
+    max_new_tokens: int,
+    max_num_tokens: int | None,
+    threads: int | None,
+    weight_cache: Path | None,
+    temperature: float | None,
+    top_k: int | None,
+    top_p: float | None,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Generate text from BUNDLE with the stock LiteRT-LM engine; greedy unless told otherwise.
+
+    Text goes to stdout. With `--mtp both`, exit code 3 says that the two texts differ.
+    """
+    from exporter.inspection import inspect_bundle, require_drafter
+    from runtime_py.chat import Conversation, read_chat_file
+    from runtime_py.stock_engine import EngineSettings, Sampling, run_engine
+
+    if bool(prompts) == (chat_file is not None):
+        raise click.UsageError("give --prompt or --chat-file")
+    sampling = Sampling(top_k or 1, 1.0, 1.0, seed)
+    if temperature is not None or top_k is not None or top_p is not None:
+        if mtp != "off":
+            raise click.UsageError(
+                "the engine ignores sampling settings under speculative decoding: add --mtp off"
+            )
+        sampling = _sampling(temperature, top_k, top_p, seed)
+    inspection = inspect_bundle(bundle)
+    if mtp != "off":
+        require_drafter(inspection)
+    conversations = (
+        [read_chat_file(chat_file)] if chat_file else [Conversation.asking(text) for text in prompts]
+    )
+    runs = {}
+    for mode in ("off", "on") if mtp == "both" else (mtp,):
+        settings = EngineSettings(
+            bundle,
+            mtp=mode == "on",
+            max_new_tokens=max_new_tokens,
+            threads=threads,
+            max_num_tokens=max_num_tokens,
+            weight_cache=weight_cache,
+            sampling=sampling,
+        )
+        if not as_json:
+            click.echo(f"--- MTP {mode}", err=True)
+        runs[mode] = run_engine(settings, conversations, None if as_json else _show_chunk)
+        if not as_json:
+            click.echo()
+            click.echo(_measurements(runs[mode]), err=True)
+    if as_json:
+        click.echo(json.dumps({mode: asdict(run) for mode, run in runs.items()}, indent=2))
+    if mtp == "both":
+        compare(runs["off"], runs["on"])
+
+
+def _sampling(
+    temperature: float | None, top_k: int | None, top_p: float | None, seed: int
+) -> Sampling:
+    from runtime_py.stock_engine import Sampling
+
+    defaults = Sampling(top_k=64, top_p=0.95, temperature=1.0, seed=seed)
+    return Sampling(
+        defaults.top_k if top_k is None else top_k,
+        defaults.top_p if top_p is None else top_p,
+        defaults.temperature if temperature is None else temperature,
+        seed,
+    )
+
+
+def _show_chunk(text: str) -> None:
+    click.echo(text, nl=False)
+
+
+def _measurements(run: EngineRun) -> str:
+    first = run.replies[0][0].time_to_first_token
+    text = (
+        f"    {run.decode_tokens} tokens, {run.tokens_per_second:.1f} tokens/s, first after "
+        f"{first * 1000:.0f} ms"
+    )
+    if run.success_rate is not None:
+        text += f", success rate of drafts {run.success_rate:.2f}"
+    return text
+
+
+def compare(off: EngineRun, on: EngineRun) -> None:
+    """Tell how MTP did; texts must be identical.
+
+    Raises:
+        ParityError: They are not.
+    """
+    for index, (without, with_) in enumerate(zip(off.texts, on.texts, strict=True)):
+        if without != with_:
+            same = next(
+                (i for i, (a, b) in enumerate(zip(without, with_, strict=False)) if a != b),
+                min(len(without), len(with_)),
+            )
+            raise ParityError(
+                f"the texts with and without MTP differ in answer {index + 1} after {same} characters: "
+                f"off {without[same : same + 40]!r}, on {with_[same : same + 40]!r}"
+            )
+    ratio = on.tokens_per_second / off.tokens_per_second if off.tokens_per_second else 0.0
+    click.echo(f"identical text; MTP on / off: {ratio:.2f}x tokens/s", err=True)

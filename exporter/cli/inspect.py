@@ -1,0 +1,144 @@
+"""``mtp-export inspect``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from exporter.graph_reader import SignatureInfo
+    from exporter.inspection import Inspection, ModelSection
+
+
+@click.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Everything, machine-readable.")
+def command(bundle: Path, as_json: bool) -> None:
+    """Show what is inside BUNDLE and check that it keeps the engine's contract.
+
+    Exit code 1 if it does not.
+    """
+    from exporter.inspection import inspect_bundle
+
+    inspection = inspect_bundle(bundle)
+    click.echo(json.dumps(to_json(inspection), indent=2) if as_json else render(inspection))
+    if inspection.problems:
+        raise click.exceptions.Exit(1)
+
+
+def to_json(inspection: Inspection) -> dict[str, Any]:
+    """The whole inspection as one JSON object."""
+    bundle = inspection.bundle
+    return {
+        "path": str(bundle.path),
+        "format_version": bundle.version,
+        "system_metadata": bundle.system_metadata,
+        "sections": [
+            {
+                "data_type": section.data_type,
+                "metadata": section.metadata,
+                "begin": section.begin,
+                "bytes": section.nbytes,
+            }
+            for section in bundle.sections
+        ],
+        "models": {name: _model_json(model) for name, model in inspection.models.items()},
+        "drafter": inspection.has_drafter,
+        "contract_kept": not inspection.problems,
+        "problems": list(inspection.problems),
+        "manifest": inspection.manifest,
+    }
+
+
+def _model_json(model: ModelSection) -> dict[str, Any]:
+    return {
+        "bytes": model.nbytes,
+        "signatures": {
+            name: {
+                side: {
+                    tensor: {"dtype": info.dtype, "shape": list(info.shape)}
+                    for tensor, info in tensors.items()
+                }
+                for side, tensors in (("inputs", signature.inputs), ("outputs", signature.outputs))
+            }
+            for name, signature in model.signatures.items()
+        },
+        "weights": [
+            {
+                "name": group.name,
+                "dtype": group.dtype,
+                "bits": group.bits,
+                "count": group.count,
+                "elements": group.elements,
+                "bytes": group.nbytes,
+            }
+            for group in model.weights
+        ],
+    }
+
+
+def render(inspection: Inspection) -> str:
+    """The inspection as text for a person."""
+    bundle = inspection.bundle
+    size = bundle.path.stat().st_size
+    lines = [f"{bundle.path}: LiteRT-LM bundle {bundle.version}, {size:,} bytes"]
+    lines += [f"drafter: {'yes' if inspection.has_drafter else 'no (plain decoding only)'}"]
+    lines += _contract_lines(inspection)
+    lines += ["", "sections:"]
+    lines += [
+        f"  {section.model_type or section.data_type:28} {section.nbytes:>15,} bytes"
+        for section in bundle.sections
+    ]
+    for model in inspection.models.values():
+        lines += ["", f"{model.model_type}:"]
+        for name, signature in model.signatures.items():
+            lines += _signature_lines(name, signature)
+        lines.append(f"  {'weights':44} {'stored as':9} {'bits':>4} {'tensors':>7} {'bytes':>15}")
+        lines += [
+            f"    {group.name:42} {group.dtype:9} {group.bits:>4} {group.count:>7} {group.nbytes:>15,}"
+            for group in model.weights
+        ]
+    return "\n".join(lines + _manifest_lines(inspection.manifest))
+
+
+def _contract_lines(inspection: Inspection) -> list[str]:
+    if inspection.problems:
+        return ["contract: BROKEN", *(f"  - {problem}" for problem in inspection.problems)]
+    agreed = inspection.contract
+    assert agreed is not None
+    lines = [
+        "contract: kept",
+        f"cache: {agreed.cache_length} slots in {len(agreed.kv_caches)} layers, "
+        f"sliding window {agreed.sliding_window or 'unknown'}",
+    ]
+    if agreed.has_drafter:
+        donors = " and ".join(str(layer) for layer in agreed.drafter_donors)
+        lines.append(f"drafts per round: {agreed.draft_length}, over the caches of layers {donors}")
+    return lines
+
+
+def _signature_lines(name: str, signature: SignatureInfo) -> list[str]:
+    def shown(tensors: dict[str, Any]) -> str:
+        plain = [f"{n} {list(t.shape)}" for n, t in tensors.items() if not n.startswith("kv_cache_")]
+        caches = len(tensors) - len(plain)
+        return ", ".join(plain + ([f"{caches} KV tensors"] if caches else []))
+
+    return [f"  {name}({shown(signature.inputs)})", f"    -> {shown(signature.outputs)}"]
+
+
+def _manifest_lines(manifest: dict[str, Any] | None) -> list[str]:
+    if manifest is None:
+        return ["", "manifest: none (made by another tool)"]
+    lines = ["", f"made with recipe {manifest['recipe']['name']} from:"]
+    for role, source in manifest["sources"].items():
+        at = f" at {source['revision']}" if source["revision"] else ""
+        lines.append(f"  {role}: {source['source']}{at}")
+        lines += [f"    {digest}  {name}" for name, digest in source["sha256"].items()]
+        ignored = sum(source["ignored_tensors"].values())
+        if ignored:
+            lines.append(f"    {ignored} tensors not used (--json lists them)")
+    tools = ", ".join(f"{name} {version}" for name, version in manifest["tools"].items())
+    return [*lines, f"by {tools}"]

@@ -1,0 +1,1 @@
+"""Running bundles from Python. Needs neither torch nor transformers."""

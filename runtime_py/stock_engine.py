@@ -1,0 +1,173 @@
+"""The stock LiteRT-LM engine, in a process of its own.
+
+The engine logs to the process's stderr, tells the drafter's success rate only there and only when it
+shuts down, and may abort on a bad bundle. A child process makes all three harmless: the log is read
+from a pipe, and an abort becomes an :class:`EngineError` with the engine's own last words.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from exporter.errors import EngineError
+from runtime_py.chat import Conversation
+
+SUCCESS_RATE = re.compile(r"MTP Drafter - Success rate: ([0-9.]+)")
+LOG_LINES_SHOWN = 8
+
+OnChunk = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Sampler settings; the default is greedy. The engine ignores them under MTP."""
+
+    top_k: int = 1
+    top_p: float = 1.0
+    temperature: float = 1.0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """How the engine is set up."""
+
+    bundle: Path
+    mtp: bool
+    max_new_tokens: int
+    accelerator: str = "cpu"
+    threads: int | None = None
+    max_num_tokens: int | None = None
+    weight_cache: Path | None = None
+    sampling: Sampling = field(default_factory=Sampling)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """The answer to one turn, and the engine's own measurements of it."""
+
+    text: str
+    prefill_tokens: int
+    prefill_tokens_per_second: float
+    decode_tokens: int
+    decode_tokens_per_second: float
+    time_to_first_token: float  # seconds
+
+
+@dataclass(frozen=True)
+class EngineRun:
+    """What a run of the engine gave.
+
+    ``success_rate`` is accepted drafts by drafted ones, over all replies; None without drafting.
+    """
+
+    replies: tuple[tuple[Reply, ...], ...]
+    success_rate: float | None
+    init_seconds: float
+
+    @property
+    def texts(self) -> list[str]:
+        """Every reply's text, in order."""
+        return [reply.text for conversation in self.replies for reply in conversation]
+
+    @property
+    def decode_tokens(self) -> int:
+        """Tokens generated in all replies."""
+        return sum(reply.decode_tokens for replies in self.replies for reply in replies)
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Generated tokens by the time their decoding took, over all replies."""
+        seconds = sum(
+            reply.decode_tokens / reply.decode_tokens_per_second
+            for replies in self.replies
+            for reply in replies
+            if reply.decode_tokens_per_second > 0
+        )
+        return self.decode_tokens / seconds if seconds else 0.0
+
+
+def run_engine(
+    settings: EngineSettings, conversations: Sequence[Conversation], on_chunk: OnChunk | None = None
+) -> EngineRun:
+    """Load a bundle and answer every turn of every conversation.
+
+    Args:
+        settings: Bundle and options.
+        conversations: Each starts with an empty cache.
+        on_chunk: Called with each piece of text as it arrives.
+
+    Raises:
+        EngineError: The engine is not installed, refused the bundle, failed or aborted.
+    """
+    request = {**asdict(settings), "conversations": [c.to_json() for c in conversations]}
+    request["bundle"] = str(settings.bundle)
+    request["weight_cache"] = str(settings.weight_cache) if settings.weight_cache else None
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
+        worker = subprocess.Popen(
+            [sys.executable, "-m", "runtime_py.stock_engine_worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            encoding="utf-8",
+        )
+        try:
+            finished = _converse(worker, request, on_chunk or (lambda text: None))
+        finally:
+            worker.kill()
+            worker.wait()
+        log.seek(0)
+        return _result(settings, finished, log.read(), worker.returncode)
+
+
+def _converse(
+    worker: subprocess.Popen[str], request: dict[str, Any], on_chunk: OnChunk
+) -> dict[str, Any]:
+    """Send the request, pass chunks on, and return the final event once the worker has exited."""
+    assert worker.stdin is not None
+    assert worker.stdout is not None
+    worker.stdin.write(json.dumps(request))
+    worker.stdin.close()
+    finished: dict[str, Any] = {}
+    for event in _events(worker.stdout):
+        if "chunk" in event:
+            on_chunk(event["chunk"])
+        else:
+            finished = event
+    worker.wait()
+    return finished
+
+
+def _events(stream: IO[str]) -> list[dict[str, Any]] | Any:
+    for line in stream:
+        yield json.loads(line)
+
+
+def _result(
+    settings: EngineSettings, finished: dict[str, Any], log: str, status: int
+) -> EngineRun:
+    if "error" in finished:
+        raise EngineError(f"{settings.bundle}: the engine says: {finished['error']}{_last_lines(log)}")
+    if status or "replies" not in finished:
+        raise EngineError(f"{settings.bundle}: the engine stopped with status {status}{_last_lines(log)}")
+    rates = SUCCESS_RATE.findall(log)
+    return EngineRun(
+        replies=tuple(tuple(Reply(**r) for r in replies) for replies in finished["replies"]),
+        success_rate=float(rates[-1]) if rates else None,
+        init_seconds=float(finished["init_seconds"]),
+    )
+
+
+def _last_lines(log: str) -> str:
+    errors = [line for line in log.splitlines() if line.startswith(("E0", "F0", "ERROR"))]
+    lines = (errors or log.splitlines())[-LOG_LINES_SHOWN:]
+    return "\n" + "\n".join(f"  | {line}" for line in lines) if lines else ""
