@@ -86,7 +86,10 @@ def _chat_template(target: Checkpoint, settings: dict[str, Any]) -> str:
 
 
 def _bos(
-    target: Checkpoint, settings: dict[str, Any], generation: dict[str, Any], vocabulary: dict[str, int]
+    target: Checkpoint,
+    settings: dict[str, Any],
+    generation: dict[str, Any],
+    vocabulary: dict[str, int],
 ) -> int:
     bos = settings.get("bos_token")
     if isinstance(bos, dict):  # older transformers write the whole AddedToken
@@ -116,5 +119,7 @@ def _stop_tokens(target: Checkpoint, generation: dict[str, Any]) -> tuple[int, .
 def _special_tokens(settings: dict[str, Any]) -> dict[str, str]:
     named = {**settings, **(settings.get("extra_special_tokens") or {})}
     return {
-        name: value for name, value in named.items() if name.endswith("_token") and isinstance(value, str)
+        name: value
+        for name, value in named.items()
+        if name.endswith("_token") and isinstance(value, str)
     }

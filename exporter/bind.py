@@ -198,6 +198,7 @@ def bind(
         weights: A weight for every parameter of the graph.
         recipe: How each is stored.
         stream: Seekable binary file, positioned at its start.
+        progress: Told of the checkpoint's bytes as they are read.
 
     Raises:
         RecipeError: A storage does not fit a weight.
@@ -231,7 +232,11 @@ def stored_size(graph: bytes, weights: Mapping[str, Weight], recipe: Recipe) -> 
     for weight in weights.values():
         storage = choose_storage(weight, recipe)
         bits = 32 if storage is None else storage.bits
-        total += weight.rows * (weight.row_length * bits // 8 + SCALE_BYTES) + 2 * ALIGNMENT + TABLE_BYTES
+        total += (
+            weight.rows * (weight.row_length * bits // 8 + SCALE_BYTES)
+            + 2 * ALIGNMENT
+            + TABLE_BYTES
+        )
     return total
 
 

@@ -69,13 +69,12 @@ class Bundle:
     @contextmanager
     def mapped(self) -> Iterator[memoryview]:
         """The whole file, mapped read-only."""
-        with self.path.open("rb") as stream:
-            with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as mapping:
-                view = memoryview(mapping)
-                try:
-                    yield view
-                finally:
-                    view.release()
+        with (
+            self.path.open("rb") as stream,
+            mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as mapping,
+            memoryview(mapping) as view,
+        ):
+            yield view
 
     def read(self, section: BundleSection) -> bytes:
         """Contents of a (small) section."""
@@ -132,7 +131,9 @@ class Bundle:
     def _only(self, data_type: str, what: str) -> BundleSection:
         found = [section for section in self.sections if section.data_type == data_type]
         if len(found) != 1:
-            raise BundleError(f"{self.path}: expected one section with a {what}, found {len(found)}")
+            raise BundleError(
+                f"{self.path}: expected one section with a {what}, found {len(found)}"
+            )
         return found[0]
 
 
@@ -161,7 +162,9 @@ def open_bundle(path: Path) -> Bundle:
                 f"{path}: expected format version {SUPPORTED_MAJOR}.x, found {major}.{minor}.{patch}"
             )
         if not HEADER_BEGIN < end <= min(size, HEADER_LIMIT):
-            raise BundleError(f"{path}: the header would end at byte {end} of {size}: the file is damaged")
+            raise BundleError(
+                f"{path}: the header would end at byte {end} of {size}: the file is damaged"
+            )
         header = stream.read(end - HEADER_BEGIN)
     try:
         parsed = schema.LiteRTLMMetaData.GetRootAs(header, 0)
@@ -170,7 +173,9 @@ def open_bundle(path: Path) -> Bundle:
         entries = parsed.SystemMetadata()
         system = _metadata([entries.Entries(i) for i in range(entries.EntriesLength())])
     except Exception as error:  # the generated reader checks nothing and raises whatever it hits
-        raise BundleError(f"{path}: the header is damaged ({type(error).__name__}: {error})") from error
+        raise BundleError(
+            f"{path}: the header is damaged ({type(error).__name__}: {error})"
+        ) from error
     for section in sections:
         if not end <= section.begin <= section.end:
             raise BundleError(f"{path}: the header is damaged (a section at {section.begin})")

@@ -101,7 +101,9 @@ class Checkpoint:
         return read_json(self.folder / name) if (self.folder / name).is_file() else None
 
 
-def open_checkpoint(folder: Path, source: str | None = None, revision: str | None = None) -> Checkpoint:
+def open_checkpoint(
+    folder: Path, source: str | None = None, revision: str | None = None
+) -> Checkpoint:
     """Read a checkpoint's config and tensor directory; no weights are read.
 
     Raises:
@@ -145,7 +147,9 @@ def _weight_files(folder: Path) -> list[Path]:
                 "download the checkpoint again"
             )
         return files
-    files = [folder / SINGLE] if (folder / SINGLE).is_file() else sorted(folder.glob("*.safetensors"))
+    files = (
+        [folder / SINGLE] if (folder / SINGLE).is_file() else sorted(folder.glob("*.safetensors"))
+    )
     if files:
         return files
     if pickled := sorted(p.name for p in folder.iterdir() if p.suffix in PICKLES):
@@ -190,12 +194,18 @@ def read_directory(file: Path) -> dict[str, StoredTensor]:
 def _stored(name: str, entry: dict[str, Any], file: Path, data_start: int) -> StoredTensor:
     begin, end = entry["data_offsets"]
     tensor = StoredTensor(
-        name, str(entry["dtype"]), tuple(int(n) for n in entry["shape"]), file, data_start + int(begin)
+        name,
+        str(entry["dtype"]),
+        tuple(int(n) for n in entry["shape"]),
+        file,
+        data_start + int(begin),
     )
     if begin < 0 or any(n < 0 for n in tensor.shape):
         raise ValueError(f"{name}: a negative offset or dimension")
     if tensor.nbytes != end - begin:
-        raise ValueError(f"{name}: {tensor.nbytes} bytes by its shape, {end - begin} by its offsets")
+        raise ValueError(
+            f"{name}: {tensor.nbytes} bytes by its shape, {end - begin} by its offsets"
+        )
     return tensor
 
 
@@ -260,7 +270,9 @@ class TensorReader:
         """
         types = {"I64": "<i8", "I32": "<i4"}
         if tensor.dtype not in types:
-            raise CheckpointError(f"{tensor.file}: {tensor.name} is {tensor.dtype}, expected I64 or I32")
+            raise CheckpointError(
+                f"{tensor.file}: {tensor.name} is {tensor.dtype}, expected I64 or I32"
+            )
         data = self.read(tensor, 0, math.prod(tensor.shape))
         return np.frombuffer(data, types[tensor.dtype]).astype(np.int64).reshape(tensor.shape)
 

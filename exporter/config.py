@@ -17,7 +17,6 @@ from typing import Any
 
 from exporter.errors import ConfigError, MismatchError, listed
 
-
 DEFAULT_FULL_HEAD_DIM = 512
 """Head dim of full-attention layers where a config says nothing (transformers' default)."""
 
@@ -127,12 +126,12 @@ def parse_target(config: Mapping[str, Any], where: str) -> TargetConfig:
     reader = _Reader(config if model_type == "gemma4_text" else _text_part(config, where), where)
     layer_count = reader.integer("num_hidden_layers")
     shared = reader.integer("num_kv_shared_layers", minimum=0)
+    if shared >= layer_count:
+        reader.problem(
+            f"num_kv_shared_layers: expected fewer than the {layer_count} layers, found {shared}"
+        )
+        shared = 0
     text = _parse_text(reader, layer_count, layer_count - shared)
-    for kind in AttentionKind:
-        if text.layers and not any(layer.kind is kind and layer.owns_kv for layer in text.layers):
-            reader.problem(
-                f"layer_types: no layer of type {kind.value} owns KV for the drafter to read"
-            )
     per_layer_width = reader.integer("hidden_size_per_layer_input", minimum=0)
     if per_layer_width == 0:
         reader.problem(
@@ -172,7 +171,9 @@ def parse_drafter(config: Mapping[str, Any], where: str) -> DrafterConfig:
     backbone = outer.integer("backbone_hidden_size")
     head = None
     if config.get("use_ordered_embeddings", False):
-        head = CentroidHead(outer.integer("num_centroids"), outer.integer("centroid_intermediate_top_k"))
+        head = CentroidHead(
+            outer.integer("num_centroids"), outer.integer("centroid_intermediate_top_k")
+        )
     reader = _Reader(_text_part(config, where), where, outer.problems)
     layer_count = reader.integer("num_hidden_layers")
     text = _parse_text(reader, layer_count, layer_count)
@@ -285,17 +286,24 @@ def _layer_kinds(reader: _Reader, layer_count: int) -> list[AttentionKind]:
     names = reader.config.get("layer_types")
     if not isinstance(names, list) or len(names) != layer_count:
         found = f"{len(names)} entries" if isinstance(names, list) else repr(names)
-        reader.problem(f"layer_types: expected one entry for each of {layer_count} layers, found {found}")
+        reader.problem(
+            f"layer_types: expected one entry for each of {layer_count} layers, found {found}"
+        )
         return []
     known = {kind.value for kind in AttentionKind}
     if unknown := sorted({str(name) for name in names} - known):
-        reader.problem(f"layer_types: expected {' or '.join(sorted(known))}, found {', '.join(unknown)}")
+        reader.problem(
+            f"layer_types: expected {' or '.join(sorted(known))}, found {', '.join(unknown)}"
+        )
         return []
     return [AttentionKind(name) for name in names]
 
 
 def _layers(reader: _Reader, kinds: list[AttentionKind], owner_count: int) -> tuple[Layer, ...]:
     """Lay out the stack: KV-sharing layers read the last owner of their own kind."""
+    if kinds and set(kinds) != set(AttentionKind):
+        reader.problem(f"layer_types: expected layers of both kinds, found only {kinds[0].value}")
+        return ()
     owners = {kind: max((i for i, k in enumerate(kinds[:owner_count]) if k is kind), default=None)
               for kind in AttentionKind}  # fmt: skip
     shared = kinds[owner_count:]
@@ -314,12 +322,21 @@ def _layers(reader: _Reader, kinds: list[AttentionKind], owner_count: int) -> tu
         assert owner is not None
         mlp_width = width if owns or not double else 2 * width
         layers.append(
-            Layer(index, kind, owner, _head_dim(reader, index, kind), _kv_heads(reader, index), mlp_width)
+            Layer(
+                index,
+                kind,
+                owner,
+                _head_dim(reader, index, kind),
+                _kv_heads(reader, index),
+                mlp_width,
+            )
         )
     heads = reader.integer("num_attention_heads")
     for layer in layers:
         if heads % layer.kv_heads:
-            reader.problem(f"layer {layer.index}: {layer.kv_heads} kv heads do not divide {heads} heads")
+            reader.problem(
+                f"layer {layer.index}: {layer.kv_heads} kv heads do not divide {heads} heads"
+            )
     return tuple(layers)
 
 
@@ -350,7 +367,9 @@ def _override(reader: _Reader, index: int, key: str) -> int | None:
 def _per_layer(reader: _Reader, index: int) -> Mapping[str, Any]:
     overrides = reader.config.get("per_layer_config") or {}
     if not isinstance(overrides, Mapping):
-        reader.problem(f"per_layer_config: expected an object of layer indices, found {overrides!r}")
+        reader.problem(
+            f"per_layer_config: expected an object of layer indices, found {overrides!r}"
+        )
         return {}
     found = overrides.get(str(index), overrides.get(index, {}))
     return found if isinstance(found, Mapping) else {}
@@ -365,7 +384,9 @@ def _rope(reader: _Reader, kind: AttentionKind) -> Rope:
     rope_type = parameters.get("rope_type")
     theta = parameters.get("rope_theta")
     if not isinstance(theta, int | float) or theta <= 0:
-        reader.problem(f"rope_parameters.{kind.value}.rope_theta: expected a positive number, found {theta!r}")
+        reader.problem(
+            f"rope_parameters.{kind.value}.rope_theta: expected a positive number, found {theta!r}"
+        )
         theta = 1.0
     if rope_type == "default":
         return Rope(float(theta), 1.0)

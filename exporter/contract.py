@@ -200,7 +200,12 @@ class Contract:
     def to_json(self) -> dict[str, Any]:
         """The manifest's contract block."""
         caches = [
-            {"layer": kv.layer, "kv_heads": kv.kv_heads, "head_dim": kv.head_dim, "sliding": kv.sliding}
+            {
+                "layer": kv.layer,
+                "kv_heads": kv.kv_heads,
+                "head_dim": kv.head_dim,
+                "sliding": kv.sliding,
+            }
             for kv in self.kv_caches
         ]
         return {

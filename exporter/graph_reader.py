@@ -84,7 +84,9 @@ class GraphReader:
         """
         try:
             return dict(self._signatures())
-        except Exception as error:  # the generated reader checks nothing and raises whatever it hits
+        except (
+            Exception
+        ) as error:  # the generated reader checks nothing and raises whatever it hits
             raise BundleError(f"{self.where}: the model is damaged ({error})") from error
 
     def _signatures(self) -> Iterator[tuple[str, SignatureInfo]]:

@@ -8,6 +8,7 @@ of the user's terminal. A lowered graph is about a megabyte; its weights are gra
 
 from __future__ import annotations
 
+import importlib.util
 import pickle
 import subprocess
 import sys
@@ -31,31 +32,34 @@ LOG_LINES_SHOWN = 15
 class LoweringRequest:
     """What a graph depends on; equal requests give the same graph (for the same tool versions)."""
 
-    sections: tuple[Section, ...]
     target: TargetConfig
     drafter: DrafterConfig | None
     head: HeadKind
     contract: Contract
 
 
-def lower(
-    target: TargetConfig, drafter: DrafterConfig | None, head: HeadKind, contract: Contract
-) -> dict[Section, bytes]:
-    """Lower every model section of a bundle.
+def lower(request: LoweringRequest) -> dict[Section, bytes]:
+    """Lower every model section of a bundle, in child processes.
 
     Returns:
         A flatbuffer for each section, its weights still graph inputs.
 
     Raises:
-        LoweringError: The converter refused a graph; the message ends with what it printed last.
+        LoweringError: The converter is not installed, or refused a graph; the message then ends with
+            what it printed last.
     """
-    sections = tuple(contract.section_signatures())
+    if importlib.util.find_spec("litert_torch") is None:
+        raise LoweringError(
+            "the graphs of this architecture are not known yet and lowering them needs litert-torch: "
+            "pip install 'mtp-export[export]'"
+        )
+    sections = tuple(request.contract.section_signatures())
     large = (Section.PREFILL_DECODE,)
     small = tuple(section for section in sections if section not in large)
     with tempfile.TemporaryDirectory(prefix="mtp-export-lower-") as folder:
         workers = [
-            _Worker(LoweringRequest(group, target, drafter, head, contract), Path(folder) / str(i))
-            for i, group in enumerate((large, small))
+            _Worker(request, group, Path(folder) / str(number))
+            for number, group in enumerate((large, small))
         ]
         try:
             lowered = [worker.result() for worker in workers]
@@ -69,11 +73,13 @@ def lower(
 class _Worker:
     """One child process that lowers some sections and leaves the graphs in a folder."""
 
-    def __init__(self, request: LoweringRequest, folder: Path) -> None:
+    def __init__(
+        self, request: LoweringRequest, sections: tuple[Section, ...], folder: Path
+    ) -> None:
         folder.mkdir()
         self.folder = folder
-        self.sections = request.sections
-        (folder / "request").write_bytes(pickle.dumps(request))
+        self.sections = sections
+        (folder / "request").write_bytes(pickle.dumps((request, sections)))
         with (folder / "log").open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "exporter.lower_worker", str(folder)],

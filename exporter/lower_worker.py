@@ -11,6 +11,7 @@ import pickle
 import sys
 from pathlib import Path
 
+from exporter.contract import Section
 from exporter.lower import LoweringRequest
 
 
@@ -21,9 +22,11 @@ def main(folder: Path) -> None:
 
     from exporter.signatures import bundle_signatures
 
-    request: LoweringRequest = pickle.loads((folder / "request").read_bytes())
+    request: LoweringRequest
+    sections: tuple[Section, ...]
+    request, sections = pickle.loads((folder / "request").read_bytes())
     signatures = bundle_signatures(request.target, request.drafter, request.head, request.contract)
-    for section in request.sections:
+    for section in sections:
         first, *rest = signatures[section]
         converter = litert_torch.signature(
             first.name, first.module.eval(), sample_kwargs=first.example()

@@ -41,6 +41,7 @@ def build_manifest(
     recipe: Mapping[str, Any],
     options: Mapping[str, Any],
     contract: Contract,
+    graphs: Mapping[str, Any],
     stored: Mapping[Section, Sequence[StoredWeight]],
 ) -> dict[str, Any]:
     """Assemble the manifest of one bundle."""
@@ -50,6 +51,7 @@ def build_manifest(
         "recipe": dict(recipe),
         "options": dict(options),
         "contract": contract.to_json(),
+        "graphs": dict(graphs),
         "weights": {
             section.value: {weight.name: [weight.storage, weight.nbytes] for weight in weights}
             for section, weights in stored.items()

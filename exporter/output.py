@@ -85,7 +85,7 @@ def publish(finished: Path, output: Path) -> None:
     """Move a finished file to its destination in one step, after it has reached the disk."""
     with finished.open("rb") as stream:
         os.fsync(stream.fileno())
-    os.replace(finished, output)
+    finished.replace(output)
 
 
 def _remove_stale(parent: Path, prefix: str) -> None:

@@ -23,7 +23,9 @@ def parameter_specs(
     text, per_layer = target.text, len(target.text.layers) * target.per_layer_width
     sections = {
         Section.EMBEDDER: {"weight": TensorSpec((text.vocab_size, text.hidden_size))},
-        Section.PER_LAYER_EMBEDDER: {"weight": TensorSpec((target.per_layer_vocab_size, per_layer))},
+        Section.PER_LAYER_EMBEDDER: {
+            "weight": TensorSpec((target.per_layer_vocab_size, per_layer))
+        },
         Section.PREFILL_DECODE: dict(_target(target)),
     }
     if drafter is not None:
@@ -37,7 +39,10 @@ def _vector(width: int, rank: int = 3) -> TensorSpec:
 
 def _target(config: TargetConfig) -> Iterator[tuple[str, TensorSpec]]:
     text, width = config.text, config.per_layer_width
-    yield "per_layer_model_projection.weight", TensorSpec((len(text.layers) * width, text.hidden_size))
+    yield (
+        "per_layer_model_projection.weight",
+        TensorSpec((len(text.layers) * width, text.hidden_size)),
+    )
     yield "per_layer_projection_norm.weight", _vector(width, rank=4)
     for layer in text.layers:
         prefix = f"layers.{layer.index}."

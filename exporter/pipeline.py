@@ -21,8 +21,9 @@ from exporter.config import (
 )
 from exporter.contract import Contract, KvCache, Section
 from exporter.errors import ConfigError, LoweringError, RecipeError
+from exporter.graph_cache import Graphs, default_folder, find, lower_and_keep
 from exporter.heads import HeadKind
-from exporter.lower import lower
+from exporter.lower import LoweringRequest
 from exporter.manifest import build_manifest, group_names, source_block
 from exporter.output import check_destination, check_free_space, publish, scratch_folder
 from exporter.parameters import parameter_specs
@@ -48,6 +49,7 @@ class ExportOptions:
     draft_length: int = DEFAULT_DRAFT_LENGTH
     drafter_head: HeadKind | None = None
     force: bool = False
+    fresh_graphs: bool = False
 
 
 @dataclass(frozen=True)
@@ -109,8 +111,9 @@ def export(
         weights = find_weights(expected, target, drafter, reader)
         check_recipe(options.recipe, weights)
         hashes = hasher.submit(_hash_sources, target, drafter)
-        with reporter.stage("Lowering the graphs", None):
-            graphs = lower(pair.target_config, pair.drafter_config, head, contract)
+        request = LoweringRequest(pair.target_config, pair.drafter_config, head, contract)
+        found = find_graphs(request, options, reporter)
+        graphs = found.sections
         check_graphs(graphs, expected)
         sizes = {s: stored_size(graphs[s], weights[s], options.recipe) for s in graphs}
         check_free_space(output, 2 * sum(sizes.values()))
@@ -128,6 +131,7 @@ def export(
                 recipe={"name": options.recipe.name, "rules": options.recipe.to_json()},
                 options={"drafter_head": head.value if drafter else None},
                 contract=contract,
+                graphs=found.describe(),
                 stored=stored,
             )
             with reporter.stage("Packing the bundle", None), (scratch / "bundle").open("wb") as out:
@@ -136,6 +140,20 @@ def export(
             publish(scratch / "bundle", output)
     grouped = {role: group_names(names) for role, names in ignored.items()}
     return Exported(output, output.stat().st_size, contract, grouped)
+
+
+def find_graphs(request: LoweringRequest, options: ExportOptions, reporter: Reporter) -> Graphs:
+    """Graphs from the package or the user's cache, else lowered now and kept.
+
+    Raises:
+        LoweringError: The converter refused a graph, or is not installed.
+    """
+    folder = default_folder()
+    if not options.fresh_graphs and (known := find(request, folder)) is not None:
+        reporter.note(f"using known graphs {known.key[:8]}")
+        return known
+    with reporter.stage("Lowering the graphs", None):
+        return lower_and_keep(request, folder)
 
 
 def drafter_head(config: DrafterConfig | None, wanted: HeadKind | None) -> HeadKind:
@@ -189,7 +207,9 @@ def make_contract(
         prefill_lengths=tuple(sorted(set(prefill))),
         draft_length=draft_length,
         kv_caches=tuple(
-            KvCache(layer.index, layer.kv_heads, layer.head_dim, layer.kind is AttentionKind.SLIDING)
+            KvCache(
+                layer.index, layer.kv_heads, layer.head_dim, layer.kind is AttentionKind.SLIDING
+            )
             for layer in target.kv_owners
         ),
         drafter_donors=tuple(donors) if drafter is not None else (),
@@ -226,7 +246,9 @@ def check_graphs(
     for section, graph in graphs.items():
         if (found := LoweredGraph(graph).weight_specs()) != expected[section]:
             differing = sorted(set(found.items()) ^ set(expected[section].items()), key=str)
-            raise LoweringError(f"{section.value}: the graph's weights are not the model's: {differing}")
+            raise LoweringError(
+                f"{section.value}: the graph's weights are not the model's: {differing}"
+            )
 
 
 def _bind_all(

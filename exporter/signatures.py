@@ -42,12 +42,12 @@ class SignatureModule(nn.Module):
 
     def __init__(self, model: nn.Module, body: Body) -> None:
         super().__init__()
-        self._run = lambda weights, inputs: functional_call(
-            _Bound(model, body), {f"model.{name}": tensor for name, tensor in weights.items()}, (inputs,)
-        )
+        self._hidden = (_Bound(model, body),)  # in a tuple, torch does not see a submodule
 
     def forward(self, weights: Tensors, **inputs: Tensor) -> Tensors:
-        return self._run(weights, inputs)  # type: ignore[no-any-return]
+        parameters = {f"model.{name}": tensor for name, tensor in weights.items()}
+        outputs: Tensors = functional_call(self._hidden[0], parameters, (inputs,))
+        return outputs
 
 
 class _Bound(nn.Module):
@@ -73,8 +73,13 @@ class Signature:
 
     def example(self) -> dict[str, object]:
         """Arguments to trace with: real shapes and types, no memory behind them."""
-        inputs: dict[str, object] = {name: weightless(spec) for name, spec in self.spec.inputs.items()}
-        return {"weights": {name: weightless(spec) for name, spec in self.weights.items()}, **inputs}
+        inputs: dict[str, object] = {
+            name: weightless(spec) for name, spec in self.spec.inputs.items()
+        }
+        return {
+            "weights": {name: weightless(spec) for name, spec in self.weights.items()},
+            **inputs,
+        }
 
 
 def weightless(spec: TensorSpec) -> Tensor:

@@ -6,8 +6,11 @@ from importlib import metadata
 
 DISTRIBUTION = "mtp-export"
 
-TOOLS = ("torch", "litert-torch", "litert-converter", "ai-edge-litert", "litert-lm-builder", "numpy")
-"""Packages whose version can change an exported file."""
+EXPORT_TOOLS = ("numpy", "litert-lm-builder")
+"""Packages whose version can change how weights are stored and packed."""
+
+GRAPH_TOOLS = ("torch", "litert-torch", "litert-converter")
+"""Packages whose version can change a lowered graph."""
 
 
 def tool_version() -> str:
@@ -16,9 +19,18 @@ def tool_version() -> str:
 
 
 def tool_versions() -> dict[str, str]:
-    """Version of this package and of every installed package that takes part in an export."""
-    versions = {DISTRIBUTION: tool_version()}
-    for name in TOOLS:
+    """Versions of this package and of those that store and pack weights."""
+    return {DISTRIBUTION: tool_version(), **_installed(EXPORT_TOOLS)}
+
+
+def graph_tool_versions() -> dict[str, str]:
+    """Versions of the packages that lower graphs, as far as they are installed."""
+    return _installed(GRAPH_TOOLS)
+
+
+def _installed(names: tuple[str, ...]) -> dict[str, str]:
+    versions = {}
+    for name in names:
         try:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

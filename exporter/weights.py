@@ -57,9 +57,7 @@ class Weight:
         step = max(1, BLOCK_ELEMENTS // self.row_length)
         for row in range(0, self.rows, step):
             count = min(step, self.rows - row)
-            flat = self.reader.floats(
-                self.tensor, row * self.row_length, count * self.row_length
-            )
+            flat = self.reader.floats(self.tensor, row * self.row_length, count * self.row_length)
             yield flat.reshape(count, self.row_length)
 
     def ordering(self) -> NDArray[np.int32]:

@@ -33,7 +33,9 @@ def store_rows(rows: Floats, storage: Storage) -> StoredRows:
         ValueError: C is odd and the storage packs two elements a byte.
     """
     if storage is Storage.FLOAT32:
-        return StoredRows(np.ascontiguousarray(rows, dtype="<f4").tobytes(), np.empty(0, np.float32))
+        return StoredRows(
+            np.ascontiguousarray(rows, dtype="<f4").tobytes(), np.empty(0, np.float32)
+        )
     codes, scales = quantize_rows(rows, storage)
     data = codes.tobytes() if storage is Storage.INT8 else pack_int4(codes)
     return StoredRows(data, scales)

@@ -61,10 +61,14 @@ def read_chat_file(path: Path) -> Conversation:
     except (OSError, ValueError) as error:
         raise ChatFileError(f"{path}: expected a JSON list of messages ({error})") from error
     if not isinstance(entries, list) or not entries:
-        raise ChatFileError(f"{path}: expected a JSON list of messages, found {type(entries).__name__}")
+        raise ChatFileError(
+            f"{path}: expected a JSON list of messages, found {type(entries).__name__}"
+        )
     messages = [_message(path, index, entry) for index, entry in enumerate(entries)]
     if messages[-1].role != "user":
-        raise ChatFileError(f"{path}: the last message must be the user's, found {messages[-1].role}")
+        raise ChatFileError(
+            f"{path}: the last message must be the user's, found {messages[-1].role}"
+        )
     return Conversation((messages[-1].content,), tuple(messages[:-1]))
 
 

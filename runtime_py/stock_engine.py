@@ -12,7 +12,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -60,6 +60,8 @@ class Reply:
     decode_tokens: int
     decode_tokens_per_second: float
     time_to_first_token: float  # seconds
+    context_tokens: int
+    """Cache slots in use after the reply."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,30 @@ class EngineRun:
             if reply.decode_tokens_per_second > 0
         )
         return self.decode_tokens / seconds if seconds else 0.0
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What can cut an answer short."""
+
+    max_new_tokens: int
+    cache_length: int
+    draft_length: int
+
+
+def same_text(off: Reply, on: Reply, limits: Limits) -> bool:
+    """Whether an answer with MTP is the one without.
+
+    The engine counts rounds, not tokens, against its limits: with MTP it may give up to a draft's
+    length more than asked for. So where the plain answer was cut off, by ``max_new_tokens`` or
+    because the cache was full, the other may go on by so much.
+    """
+    if off.text == on.text:
+        return True
+    full = off.context_tokens >= limits.cache_length - 1
+    cut_off = full or off.decode_tokens >= limits.max_new_tokens
+    extra = on.decode_tokens - off.decode_tokens
+    return cut_off and on.text.startswith(off.text) and 0 <= extra <= limits.draft_length
 
 
 def run_engine(
@@ -147,18 +173,20 @@ def _converse(
     return finished
 
 
-def _events(stream: IO[str]) -> list[dict[str, Any]] | Any:
+def _events(stream: IO[str]) -> Iterator[dict[str, Any]]:
     for line in stream:
         yield json.loads(line)
 
 
-def _result(
-    settings: EngineSettings, finished: dict[str, Any], log: str, status: int
-) -> EngineRun:
+def _result(settings: EngineSettings, finished: dict[str, Any], log: str, status: int) -> EngineRun:
     if "error" in finished:
-        raise EngineError(f"{settings.bundle}: the engine says: {finished['error']}{_last_lines(log)}")
+        raise EngineError(
+            f"{settings.bundle}: the engine says: {finished['error']}{_last_lines(log)}"
+        )
     if status or "replies" not in finished:
-        raise EngineError(f"{settings.bundle}: the engine stopped with status {status}{_last_lines(log)}")
+        raise EngineError(
+            f"{settings.bundle}: the engine stopped with status {status}{_last_lines(log)}"
+        )
     rates = SUCCESS_RATE.findall(log)
     return EngineRun(
         replies=tuple(tuple(Reply(**r) for r in replies) for replies in finished["replies"]),

@@ -43,7 +43,9 @@ def _run(request: dict[str, Any], events: IO[str]) -> dict[str, Any]:
             f"litert-lm-api is not installed ({error}); pip install 'mtp-export[engine]'"
         ) from error
     litert_lm.set_min_log_severity(litert_lm.LogSeverity.INFO)
-    backend = litert_lm.Backend.GPU() if request["accelerator"] == "gpu" else _cpu(request["threads"])
+    backend = (
+        litert_lm.Backend.GPU() if request["accelerator"] == "gpu" else _cpu(request["threads"])
+    )
     with litert_lm.Engine(
         request["bundle"],
         backend,
@@ -92,6 +94,7 @@ def _answer(
                     "decode_tokens": info.last_decode_token_count,
                     "decode_tokens_per_second": info.last_decode_tokens_per_second,
                     "time_to_first_token": info.time_to_first_token_in_second,
+                    "context_tokens": chat.token_count,
                 }
             )
     return replies, init_seconds

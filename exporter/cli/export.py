@@ -10,14 +10,18 @@ from exporter.heads import HeadKind
 from quantize.recipe import RECIPES
 
 
-def parse_lengths(ctx: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, ...] | None:
+def parse_lengths(
+    ctx: click.Context, parameter: click.Parameter, value: str | None
+) -> tuple[int, ...] | None:
     """``128,1024`` as numbers."""
     if value is None:
         return None
     try:
         lengths = tuple(int(part) for part in value.split(","))
     except ValueError as error:
-        raise click.BadParameter(f"expected numbers separated by commas, found {value!r}") from error
+        raise click.BadParameter(
+            f"expected numbers separated by commas, found {value!r}"
+        ) from error
     if not all(1 <= length <= 8192 for length in lengths):
         raise click.BadParameter(f"expected lengths from 1 to 8192, found {value!r}")
     return lengths
@@ -26,30 +30,43 @@ def parse_lengths(ctx: click.Context, parameter: click.Parameter, value: str | N
 @click.command()
 @click.argument("target")
 @click.argument("drafter", required=False)
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The bundle to write.")
 @click.option(
-    "--recipe", type=click.Choice(list(RECIPES)), default="int8", show_default=True,
+    "-o", "--output", type=click.Path(path_type=Path), required=True, help="The bundle to write."
+)
+@click.option(
+    "--recipe",
+    type=click.Choice(list(RECIPES)),
+    default="int8",
+    show_default=True,
     help="How weights are stored; see `mtp-export recipes`.",
 )
 @click.option("--no-drafter", is_flag=True, help="Make a bundle without speculative decoding.")
 @click.option(
-    "--cache-length", type=click.IntRange(min=8),
+    "--cache-length",
+    type=click.IntRange(min=8),
     help="Tokens a conversation can hold.  [default: 4096, or what the model was trained for if less]",
 )
 @click.option(
-    "--prefill-lengths", callback=parse_lengths, metavar="N[,N...]",
+    "--prefill-lengths",
+    callback=parse_lengths,
+    metavar="N[,N...]",
     help="Prompt tokens processed at once; the engine picks among them.  [default: 128,1024]",
 )
 @click.option(
-    "--draft-length", type=click.IntRange(1, 15), default=3, show_default=True,
+    "--draft-length",
+    type=click.IntRange(1, 15),
+    default=3,
+    show_default=True,
     help="Tokens drafted per round.",
 )
 @click.option(
-    "--drafter-head", type=click.Choice([kind.value for kind in HeadKind]),
+    "--drafter-head",
+    type=click.Choice([kind.value for kind in HeadKind]),
     help="How the drafter scores the vocabulary.  [default: as the checkpoint was trained]",
 )
 @click.option("--revision", help="Branch, tag or commit of TARGET on the hub.")
 @click.option("--drafter-revision", help="Branch, tag or commit of DRAFTER on the hub.")
+@click.option("--fresh-graphs", is_flag=True, help="Lower the graphs again even if they are known.")
 @click.option("--force", is_flag=True, help="Replace the output if it exists.")
 def command(
     target: str,
@@ -63,6 +80,7 @@ def command(
     drafter_head: str | None,
     revision: str | None,
     drafter_revision: str | None,
+    fresh_graphs: bool,
     force: bool,
 ) -> None:
     """Make a .litertlm bundle from the checkpoint TARGET and its drafter (-assistant) DRAFTER.
@@ -85,6 +103,7 @@ def command(
         draft_length=draft_length,
         drafter_head=HeadKind(drafter_head) if drafter_head else None,
         force=force,
+        fresh_graphs=fresh_graphs,
     )
     target_checkpoint = resolve(target, revision, download)
     drafter_checkpoint = resolve(drafter, drafter_revision, download) if drafter else None

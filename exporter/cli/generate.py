@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,30 +13,42 @@ import click
 from exporter.errors import ParityError
 
 if TYPE_CHECKING:
-    from runtime_py.stock_engine import EngineRun, Sampling
+    from runtime_py.stock_engine import EngineRun, Limits, Sampling
 
 DEFAULT_NEW_TOKENS = 256
 
 
 @click.command()
 @click.argument("bundle", type=click.Path(path_type=Path))
-@click.option("-p", "--prompt", "prompts", multiple=True, help="What to ask; may be given several times.")
 @click.option(
-    "--chat-file", type=click.Path(path_type=Path),
+    "-p", "--prompt", "prompts", multiple=True, help="What to ask; may be given several times."
+)
+@click.option(
+    "--chat-file",
+    type=click.Path(path_type=Path),
     help="A JSON list of {role, content} messages that ends with the user's.",
 )
 @click.option(
-    "--mtp", type=click.Choice(["on", "off", "both"]), default="both", show_default=True,
+    "--mtp",
+    type=click.Choice(["on", "off", "both"]),
+    default="both",
+    show_default=True,
     help="Speculative decoding; `both` runs the two and compares their text.",
 )
 @click.option(
-    "--max-new-tokens", type=click.IntRange(min=1), default=DEFAULT_NEW_TOKENS, show_default=True,
+    "--max-new-tokens",
+    type=click.IntRange(min=1),
+    default=DEFAULT_NEW_TOKENS,
+    show_default=True,
     help="Longest answer.",
 )
-@click.option("--max-num-tokens", type=click.IntRange(min=8), help="Use less of the cache than there is.")
+@click.option(
+    "--max-num-tokens", type=click.IntRange(min=8), help="Use less of the cache than there is."
+)
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: the engine's]")
 @click.option(
-    "--weight-cache", type=click.Path(file_okay=False, path_type=Path),
+    "--weight-cache",
+    type=click.Path(file_okay=False, path_type=Path),
     help="Folder for packed weights; makes a second start faster.  [default: none kept]",
 )
 @click.option("--temperature", type=click.FloatRange(min=0), help="Sample (needs --mtp off).")
@@ -64,7 +77,7 @@ def command(
     """
     from exporter.inspection import inspect_bundle, require_drafter
     from runtime_py.chat import Conversation, read_chat_file
-    from runtime_py.stock_engine import EngineSettings, Sampling, run_engine
+    from runtime_py.stock_engine import EngineSettings, Limits, Sampling, run_engine
 
     if bool(prompts) == (chat_file is not None):
         raise click.UsageError("give --prompt or --chat-file")
@@ -79,7 +92,9 @@ def command(
     if mtp != "off":
         require_drafter(inspection)
     conversations = (
-        [read_chat_file(chat_file)] if chat_file else [Conversation.asking(text) for text in prompts]
+        [read_chat_file(chat_file)]
+        if chat_file
+        else [Conversation.asking(text) for text in prompts]
     )
     runs = {}
     for mode in ("off", "on") if mtp == "both" else (mtp,):
@@ -101,7 +116,11 @@ def command(
     if as_json:
         click.echo(json.dumps({mode: asdict(run) for mode, run in runs.items()}, indent=2))
     if mtp == "both":
-        compare(runs["off"], runs["on"])
+        agreed = inspection.contract
+        assert agreed is not None
+        cache_length = max_num_tokens or agreed.cache_length
+        limits = Limits(max_new_tokens, cache_length, agreed.draft_length)
+        compare(runs["off"], runs["on"], limits)
 
 
 def _sampling(
@@ -133,21 +152,26 @@ def _measurements(run: EngineRun) -> str:
     return text
 
 
-def compare(off: EngineRun, on: EngineRun) -> None:
+def _common_length(one: str, other: str) -> int:
+    differing = (i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b)
+    return next(differing, min(len(one), len(other)))
+
+
+def compare(off: EngineRun, on: EngineRun, limits: Limits) -> None:
     """Tell how MTP did; texts must be identical.
 
     Raises:
         ParityError: They are not.
     """
-    for index, (without, with_) in enumerate(zip(off.texts, on.texts, strict=True)):
-        if without != with_:
-            same = next(
-                (i for i, (a, b) in enumerate(zip(without, with_, strict=False)) if a != b),
-                min(len(without), len(with_)),
-            )
+    from runtime_py.stock_engine import same_text
+
+    pairs = zip(chain(*off.replies), chain(*on.replies), strict=True)
+    for index, (without, with_) in enumerate(pairs, start=1):
+        if not same_text(without, with_, limits):
+            same = _common_length(without.text, with_.text)
             raise ParityError(
-                f"the texts with and without MTP differ in answer {index + 1} after {same} characters: "
-                f"off {without[same : same + 40]!r}, on {with_[same : same + 40]!r}"
+                f"the texts with and without MTP differ in answer {index} after {same} characters: "
+                f"off {without.text[same:][:40]!r}, on {with_.text[same:][:40]!r}"
             )
     ratio = on.tokens_per_second / off.tokens_per_second if off.tokens_per_second else 0.0
     click.echo(f"identical text; MTP on / off: {ratio:.2f}x tokens/s", err=True)

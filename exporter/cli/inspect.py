@@ -122,7 +122,9 @@ def _contract_lines(inspection: Inspection) -> list[str]:
 
 def _signature_lines(name: str, signature: SignatureInfo) -> list[str]:
     def shown(tensors: dict[str, Any]) -> str:
-        plain = [f"{n} {list(t.shape)}" for n, t in tensors.items() if not n.startswith("kv_cache_")]
+        plain = [
+            f"{n} {list(t.shape)}" for n, t in tensors.items() if not n.startswith("kv_cache_")
+        ]
         caches = len(tensors) - len(plain)
         return ", ".join(plain + ([f"{caches} KV tensors"] if caches else []))
 
@@ -133,12 +135,19 @@ def _manifest_lines(manifest: dict[str, Any] | None) -> list[str]:
     if manifest is None:
         return ["", "manifest: none (made by another tool)"]
     lines = ["", f"made with recipe {manifest['recipe']['name']} from:"]
-    for role, source in manifest["sources"].items():
+    for role in ("target", "drafter"):
+        if (source := manifest["sources"].get(role)) is None:
+            continue
         at = f" at {source['revision']}" if source["revision"] else ""
         lines.append(f"  {role}: {source['source']}{at}")
         lines += [f"    {digest}  {name}" for name, digest in source["sha256"].items()]
         ignored = sum(source["ignored_tensors"].values())
         if ignored:
             lines.append(f"    {ignored} tensors not used (--json lists them)")
-    tools = ", ".join(f"{name} {version}" for name, version in manifest["tools"].items())
-    return [*lines, f"by {tools}"]
+    graphs = manifest["graphs"]
+    lines.append(f"graphs {graphs['key']}, lowered with {_versions(graphs['lowered_with'])}")
+    return [*lines, f"stored and packed by {_versions(manifest['tools'])}"]
+
+
+def _versions(tools: dict[str, str]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in tools.items())

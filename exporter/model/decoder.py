@@ -135,7 +135,7 @@ class DecoderLayer(nn.Module):
 
     def keys_values(self, x: Tensor, rotation: Rotation) -> tuple[Tensor, Tensor]:
         """Keys and values ``[1, T, K, D]`` of this layer's input ``x`` ``[1, T, H]``."""
-        return self.self_attn.keys_values(self.input_layernorm(x), rotation)  # type: ignore[no-any-return]
+        return self.self_attn.keys_values(self.input_layernorm(x), rotation)
 
     def forward(self, x: Tensor, view: View, kv: Kv, per_layer: Tensor | None = None) -> Tensor:
         """``x`` ``[1, T, H]`` and, in the target, ``per_layer`` ``[1, T, P]``; returns ``[1, T, H]``."""

@@ -110,6 +110,7 @@ def attention_bias(mask: Tensor, newest: Tensor, kind: AttentionKind, reach: int
     Args:
         mask: bool ``[1, 1, T, S]``, true where a token may attend.
         newest: ``[T]``, the newest slot each token sees.
+        kind: Sliding layers see only part of what the mask allows.
         reach: How many slots back from ``newest``, itself included, a sliding layer sees.
 
     Returns:

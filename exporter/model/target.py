@@ -6,7 +6,9 @@ the engine runs them as sections of their own and never loads those tables into 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -64,7 +66,7 @@ class Target(nn.Module):
         per_layer = self._mix_per_layer(embeddings, per_layer)
         caches = dict(caches)
         x = embeddings
-        for layer, module in zip(self.config.text.layers, self.layers, strict=True):
+        for layer, module in zip(self.config.text.layers, self._stack(), strict=True):
             view = views[layer.kind]
             if layer.owns_kv:
                 keys, values = module.keys_values(x, view.rotation)
@@ -83,11 +85,11 @@ class Target(nn.Module):
         """
         views = self._views(positions, mask)
         per_layer = self._mix_per_layer(embeddings, per_layer)
-        owners = self.config.kv_owners
+        owners, stack = self.config.kv_owners, self._stack()
         filled: Caches = {}
         x = embeddings
         for layer in owners:
-            module, view = self.layers[layer.index], views[layer.kind]
+            module, view = stack[layer.index], views[layer.kind]
             keys, values = module.keys_values(x, view.rotation)
             kv = caches[layer.index].written_padded(keys, values, positions[0])
             filled[layer.index] = kv
@@ -103,6 +105,9 @@ class Target(nn.Module):
         index, part = name.removeprefix("layers.").split(".", 1)
         kv_parts = ("input_layernorm.", "self_attn.k_", "self_attn.v_")
         return int(index) > last or (int(index) == last and not part.startswith(kv_parts))
+
+    def _stack(self) -> list[DecoderLayer]:
+        return cast("list[DecoderLayer]", list(self.layers))
 
     def _views(self, positions: Tensor, mask: Tensor) -> dict[AttentionKind, View]:
         text = self.config.text
@@ -125,11 +130,12 @@ class TokenEmbedder(nn.Module):
 
     def __init__(self, config: TargetConfig) -> None:
         super().__init__()
-        self.scale = config.text.hidden_size**0.5
+        self.scale = math.sqrt(config.text.hidden_size)
         self.weight = nn.Parameter(torch.empty(config.text.vocab_size, config.text.hidden_size))
 
     def forward(self, token_ids: Tensor) -> Tensor:
-        return nn.functional.embedding(token_ids, self.weight) * self.scale
+        embeddings: Tensor = nn.functional.embedding(token_ids, self.weight)
+        return embeddings * self.scale
 
 
 class PerLayerEmbedder(nn.Module):
@@ -138,9 +144,10 @@ class PerLayerEmbedder(nn.Module):
     def __init__(self, config: TargetConfig) -> None:
         super().__init__()
         self.shape = (1, 1, len(config.text.layers), config.per_layer_width)
-        self.scale = config.per_layer_width**0.5
+        self.scale = math.sqrt(config.per_layer_width)
         width = len(config.text.layers) * config.per_layer_width
         self.weight = nn.Parameter(torch.empty(config.per_layer_vocab_size, width))
 
     def forward(self, token_ids: Tensor) -> Tensor:
-        return nn.functional.embedding(token_ids, self.weight).reshape(self.shape) * self.scale
+        embeddings: Tensor = nn.functional.embedding(token_ids, self.weight)
+        return embeddings.reshape(self.shape) * self.scale

@@ -1,0 +1,41 @@
+"""Bundles of the shipped tiny pair, as the tests use them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from exporter.checkpoint import open_checkpoint
+from exporter.pipeline import ExportOptions, export
+from quantize.recipe import RECIPES
+
+ROOT = Path(__file__).parent.parent
+TINY_TARGET = ROOT / "checkpoints" / "tiny" / "target"
+TINY_DRAFTER = ROOT / "checkpoints" / "tiny" / "drafter"
+PROMPT_FILE = ROOT / "checkpoints" / "tiny" / "prompts.txt"
+
+CACHE_LENGTH = 1024
+SHORT_CACHE = 512
+DRAFT_LENGTH = 3
+
+
+def held_out_prompts(count: int) -> list[str]:
+    """Prompts that were not in the tiny pair's training text."""
+    prompts = PROMPT_FILE.read_text(encoding="utf-8").splitlines()
+    assert len(prompts) >= count
+    return prompts[:count]
+
+
+def export_tiny(
+    output: Path,
+    recipe: str,
+    *,
+    drafter: bool = True,
+    cache_length: int = CACHE_LENGTH,
+    prefill_lengths: tuple[int, ...] | None = None,
+) -> Path:
+    """Export the tiny pair; graphs are lowered once per machine and then known."""
+    options = ExportOptions(
+        RECIPES[recipe], cache_length, prefill_lengths, draft_length=DRAFT_LENGTH
+    )
+    assistant = open_checkpoint(TINY_DRAFTER) if drafter else None
+    return export(open_checkpoint(TINY_TARGET), assistant, output, options).output

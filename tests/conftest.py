@@ -1,0 +1,103 @@
+"""What several test modules need and is slow to make: checkpoint pairs, built once per session.
+
+Torch and transformers are imported inside the fixtures: tests of plain Python start at once.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from tests.eager import Eager
+    from tests.pairs import Pair
+
+SHAPES = ("e2b", "e4b")
+REFERENCE_RUN = Path(__file__).parent / "reference_run.py"
+
+Golden = Mapping[str, Mapping[str, NDArray[np.generic]]]
+
+
+@pytest.fixture(scope="session")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pair]:
+    """Both random pairs, by shape."""
+    from tests.pairs import e2b_shaped, e4b_shaped
+
+    build = {"e2b": e2b_shaped, "e4b": e4b_shaped}
+    return {shape: build[shape](tmp_path_factory.mktemp(shape)) for shape in SHAPES}
+
+
+@pytest.fixture(params=SHAPES)
+def shape(request: pytest.FixtureRequest) -> str:
+    """Runs a test once for each shape of model."""
+    return str(request.param)
+
+
+@pytest.fixture
+def pair(pairs: dict[str, Pair], shape: str) -> Pair:
+    return pairs[shape]
+
+
+@pytest.fixture(scope="session")
+def goldens(pairs: dict[str, Pair], tmp_path_factory: pytest.TempPathFactory) -> Golden:
+    """What transformers computes for both pairs, in a process without our code."""
+    folder = tmp_path_factory.mktemp("golden")
+    arguments: list[str] = []
+    for shape, pair in pairs.items():
+        arguments += [str(pair.target), str(pair.drafter), str(folder / f"{shape}.npz")]
+    command = [sys.executable, str(REFERENCE_RUN), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return {shape: dict(np.load(folder / f"{shape}.npz")) for shape in pairs}
+
+
+@pytest.fixture
+def golden(goldens: Golden, shape: str) -> Mapping[str, NDArray[np.generic]]:
+    return goldens[shape]
+
+
+@pytest.fixture(scope="session")
+def eagers(pairs: dict[str, Pair]) -> dict[str, Eager]:
+    """Our modules with the pairs' weights."""
+    from tests.eager import load_pair
+
+    return {shape: load_pair(pair.target, pair.drafter) for shape, pair in pairs.items()}
+
+
+@pytest.fixture
+def eager(eagers: dict[str, Eager], shape: str) -> Eager:
+    return eagers[shape]
+
+
+@pytest.fixture(scope="session")
+def tiny_bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The shipped tiny pair as a bundle of every built-in recipe."""
+    from quantize.recipe import RECIPES
+    from tests.bundles import export_tiny
+
+    folder = tmp_path_factory.mktemp("bundles")
+    return {recipe: export_tiny(folder / f"{recipe}.litertlm", recipe) for recipe in RECIPES}
+
+
+@pytest.fixture(scope="session")
+def short_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A float32 bundle with a short cache and short prefills, to reach its end quickly."""
+    from tests.bundles import SHORT_CACHE, export_tiny
+
+    output = tmp_path_factory.mktemp("short") / "short.litertlm"
+    return export_tiny(output, "float32", cache_length=SHORT_CACHE, prefill_lengths=(32, 128))
+
+
+@pytest.fixture(scope="session")
+def plain_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An int8 bundle without a drafter."""
+    from tests.bundles import export_tiny
+
+    return export_tiny(tmp_path_factory.mktemp("plain") / "plain.litertlm", "int8", drafter=False)

@@ -1,0 +1,134 @@
+"""The command's surface: help, exit codes, what goes to stdout and what to stderr."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.bundles import held_out_prompts
+
+COMMAND = [sys.executable, "-m", "exporter.cli.main"]
+
+HELP_SECONDS = 0.5
+"""The command must feel immediate; the median of a few runs forgives a busy machine."""
+
+
+def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [*COMMAND, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_help_is_immediate() -> None:
+    seconds = []
+    for _ in range(5):
+        started = time.perf_counter()
+        assert run("--help").returncode == 0
+        seconds.append(time.perf_counter() - started)
+    assert statistics.median(seconds) < HELP_SECONDS
+
+
+def test_help_loads_nothing_heavy() -> None:
+    """What makes help slow on a loaded machine is imports; so there must be none."""
+    code = (
+        "import sys; sys.argv = ['mtp-export', '--help']\n"
+        "from exporter.cli.main import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "print(sorted({m.split('.')[0] for m in sys.modules}), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    for heavy in ("torch", "numpy", "litert_lm_builder", "ai_edge_litert", "transformers"):
+        assert f"'{heavy}'" not in done.stderr
+
+
+@pytest.mark.parametrize("command", ["export", "inspect", "generate", "recipes"])
+def test_every_command_has_help(command: str) -> None:
+    done = run(command, "--help")
+    assert done.returncode == 0
+    assert done.stdout.startswith("Usage:")
+
+
+def test_recipes_as_json() -> None:
+    recipes = json.loads(run("recipes", "--json").stdout)
+    assert {"float32", "int8", "int4"} <= {recipe["name"] for recipe in recipes}
+
+
+def test_generate_both_prints_the_text_twice(tiny_bundles: dict[str, Path]) -> None:
+    prompt = held_out_prompts(1)[0]
+    done = run("generate", tiny_bundles["int8"], "--prompt", prompt, "--max-new-tokens", "60")
+    assert done.returncode == 0, done.stderr
+    off, on = done.stdout.splitlines()
+    assert off == on
+    assert off
+    assert "success rate of drafts" in done.stderr
+    assert "identical text" in done.stderr
+
+
+def test_generate_as_json(tiny_bundles: dict[str, Path]) -> None:
+    prompt = held_out_prompts(1)[0]
+    done = run(
+        "generate", tiny_bundles["int8"], "-p", prompt, "--mtp", "on", "--max-new-tokens", "30", "--json"
+    )
+    on = json.loads(done.stdout)["on"]
+    assert on["replies"][0][0]["text"]
+    assert 0 <= on["success_rate"] <= 1
+
+
+def test_generate_from_a_chat_file(tiny_bundles: dict[str, Path], tmp_path: Path) -> None:
+    first, second = held_out_prompts(2)
+    chat = tmp_path / "chat.json"
+    messages = [
+        {"role": "user", "content": first},
+        {"role": "assistant", "content": "Yes."},
+        {"role": "user", "content": second},
+    ]
+    chat.write_text(json.dumps(messages))
+    done = run("generate", tiny_bundles["int8"], "--chat-file", chat, "--max-new-tokens", "30")
+    assert done.returncode == 0, done.stderr
+    chat.write_text(json.dumps(messages[:2]))
+    done = run("generate", tiny_bundles["int8"], "--chat-file", chat)
+    assert done.returncode == 1
+    assert "the last message must be the user's" in done.stderr
+
+
+def test_drafting_without_a_drafter(plain_bundle: Path) -> None:
+    done = run("generate", plain_bundle, "-p", "x", "--mtp", "on")
+    assert done.returncode == 1
+    assert "no drafter" in done.stderr
+    assert run("generate", plain_bundle, "-p", "x", "--mtp", "off").returncode == 0
+
+
+def test_sampling_under_mtp_is_refused(tiny_bundles: dict[str, Path]) -> None:
+    done = run("generate", tiny_bundles["int8"], "-p", "x", "--temperature", "0.7")
+    assert done.returncode == 2
+    assert "--mtp off" in done.stderr
+
+
+def test_inspect_shows_what_is_inside(tiny_bundles: dict[str, Path]) -> None:
+    done = run("inspect", tiny_bundles["int4"])
+    assert done.returncode == 0, done.stderr
+    for text in ("drafter: yes", "contract: kept", "verify(", "int4", "target.layers.*.mlp.gate_proj"):
+        assert text in done.stdout
+
+
+def test_inspect_as_json(tiny_bundles: dict[str, Path], plain_bundle: Path) -> None:
+    shown = json.loads(run("inspect", tiny_bundles["int8"], "--json").stdout)
+    assert shown["drafter"] is True
+    assert shown["contract_kept"] is True
+    decode = shown["models"]["tf_lite_prefill_decode"]["signatures"]["decode"]
+    assert decode["inputs"]["mask"] == {"dtype": "bool", "shape": [1, 1, 1, 1024]}
+    assert json.loads(run("inspect", plain_bundle, "--json").stdout)["drafter"] is False
+
+
+def test_inspect_refuses_what_is_no_bundle(tmp_path: Path) -> None:
+    path = tmp_path / "x.litertlm"
+    path.write_text("hello")
+    for done in (run("inspect", path), run("inspect", tmp_path / "nothing")):
+        assert done.returncode == 1
+        assert "expected a .litertlm bundle" in done.stderr
