@@ -52,7 +52,7 @@ class Kv:
         ``old[4] old[5] a b``.
         """
         tokens, slots = keys.shape[1], self.keys.shape[2]
-        first = torch.clamp(slot, max=slots - tokens)
+        first = torch.clamp(slot + tokens, max=slots) - tokens
         entries = torch.arange(tokens, dtype=torch.int32)
         moved = entries - (slot - first)  # entry of the block that goes to slot first + i
         source, old = torch.clamp(moved, min=0), first + entries
