@@ -1,6 +1,6 @@
 """Reading a Hugging Face checkpoint: which files it has, which tensors, and their rows.
 
-Tensors are read with positioned reads, a block of rows at a time. (Mapping the file would count its
+Tensors are read a block of rows at a time, into a buffer of our own. (Mapping the file would count its
 pages as this process's memory, which for E2B is 10 GB.) Only safetensors is read: a pickle can run
 code, and remote code is never loaded. Knows nothing about what a tensor is for.
 """
@@ -10,9 +10,10 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -213,31 +214,31 @@ class TensorReader:
     """Reads rows of tensors from the files they lie in. Use as a context manager."""
 
     def __init__(self) -> None:
-        self._descriptors: dict[Path, int] = {}
+        self._files = ExitStack()
+        self._open: dict[Path, FileIO] = {}
 
     def __enter__(self) -> TensorReader:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for descriptor in self._descriptors.values():
-            os.close(descriptor)
-        self._descriptors.clear()
+        self._files.close()
+        self._open.clear()
 
     def read(self, tensor: StoredTensor, start: int, count: int) -> bytearray:
         """``count`` elements of ``tensor`` from element ``start`` on, as they are stored.
 
         Raises:
-            CheckpointError: The file ended early or the disk failed.
+            CheckpointError: The file ended early.
         """
-        descriptor = self._descriptors.get(tensor.file)
-        if descriptor is None:
-            descriptor = self._descriptors[tensor.file] = os.open(tensor.file, os.O_RDONLY)
+        if tensor.file not in self._open:
+            self._open[tensor.file] = self._files.enter_context(FileIO(tensor.file))
+        stream = self._open[tensor.file]
+        stream.seek(tensor.offset + start * tensor.itemsize)
         data = bytearray(count * tensor.itemsize)
         view, done = memoryview(data), 0
-        position = tensor.offset + start * tensor.itemsize
         while done < len(data):
-            got = os.preadv(descriptor, [view[done:]], position + done)
-            if got == 0:
+            got = stream.readinto(view[done:])
+            if not got:
                 raise CheckpointError(f"{tensor.file}: ended while reading {tensor.name}")
             done += got
         return data

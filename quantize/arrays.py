@@ -65,8 +65,8 @@ def pack_int4(codes: NDArray[np.int8]) -> bytes:
     """Two codes a byte, the earlier one in the low half."""
     if codes.shape[-1] % 2:
         raise ValueError(f"int4 needs rows of even length, found {codes.shape[-1]}")
-    halves = codes.view(np.uint8).reshape(-1, 2) & 0x0F
-    return (halves[:, 0] | (halves[:, 1] << 4)).tobytes()
+    pairs = np.ascontiguousarray(codes).view("<u2")  # the earlier code is the low byte
+    return ((pairs & 0x0F) | ((pairs >> 4) & 0xF0)).astype(np.uint8).tobytes()
 
 
 def unpack_int4(data: bytes, shape: tuple[int, int]) -> NDArray[np.int8]:

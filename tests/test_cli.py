@@ -73,7 +73,15 @@ def test_generate_both_prints_the_text_twice(tiny_bundles: dict[str, Path]) -> N
 def test_generate_as_json(tiny_bundles: dict[str, Path]) -> None:
     prompt = held_out_prompts(1)[0]
     done = run(
-        "generate", tiny_bundles["int8"], "-p", prompt, "--mtp", "on", "--max-new-tokens", "30", "--json"
+        "generate",
+        tiny_bundles["int8"],
+        "-p",
+        prompt,
+        "--mtp",
+        "on",
+        "--max-new-tokens",
+        "30",
+        "--json",
     )
     on = json.loads(done.stdout)["on"]
     assert on["replies"][0][0]["text"]
@@ -113,7 +121,13 @@ def test_sampling_under_mtp_is_refused(tiny_bundles: dict[str, Path]) -> None:
 def test_inspect_shows_what_is_inside(tiny_bundles: dict[str, Path]) -> None:
     done = run("inspect", tiny_bundles["int4"])
     assert done.returncode == 0, done.stderr
-    for text in ("drafter: yes", "contract: kept", "verify(", "int4", "target.layers.*.mlp.gate_proj"):
+    for text in (
+        "drafter: yes",
+        "contract: kept",
+        "verify(",
+        "int4",
+        "target.layers.*.mlp.gate_proj",
+    ):
         assert text in done.stdout
 
 

@@ -11,8 +11,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pytest
 
 from exporter.bundle_format import VOLATILE_FIELDS
@@ -68,8 +68,11 @@ def edit_config(folder: Path, **changes: object) -> None:
     path.write_text(json.dumps(config))
 
 
-def edit_tensors(folder: Path, change: Callable[[dict[str, np.ndarray]], None]) -> None:
-    """Change the weights of a checkpoint; bfloat16 is kept as its bits."""
+Tensors = dict[str, Any]  # of torch, which this module imports only when it has to
+
+
+def edit_tensors(folder: Path, change: Callable[[Tensors], None]) -> None:
+    """Change the weights of a checkpoint."""
     from safetensors.torch import load_file, save_file
 
     path = folder / "model.safetensors"
@@ -93,7 +96,7 @@ def unknown_layer_type(target: Path, drafter: Path) -> None:
 
 
 def missing_and_misshaped(target: Path, drafter: Path) -> None:
-    def change(tensors: dict[str, np.ndarray]) -> None:
+    def change(tensors: Tensors) -> None:
         del tensors["model.language_model.norm.weight"]
         del tensors["model.language_model.layers.1.mlp.up_proj.weight"]
         name = "model.language_model.layers.0.mlp.up_proj.weight"
@@ -103,7 +106,7 @@ def missing_and_misshaped(target: Path, drafter: Path) -> None:
 
 
 def not_a_number(target: Path, drafter: Path) -> None:
-    def change(tensors: dict[str, np.ndarray]) -> None:
+    def change(tensors: Tensors) -> None:
         tensors["model.layers.2.mlp.down_proj.weight"][3, 5] = float("nan")
 
     edit_tensors(drafter, change)

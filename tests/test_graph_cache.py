@@ -1,0 +1,65 @@
+"""Known graphs: what makes a key, and that a kept graph is the graph."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from exporter.checkpoint import open_checkpoint
+from exporter.config import parse_drafter, parse_target
+from exporter.graph_cache import Graphs, find, graph_key, lower_and_keep, write
+from exporter.heads import HeadKind
+from exporter.lower import LoweringRequest
+from exporter.parameters import parameter_specs
+from exporter.pipeline import ExportOptions, check_graphs, make_contract
+from quantize.recipe import RECIPES
+from tests.bundles import TINY_DRAFTER, TINY_TARGET
+
+
+@pytest.fixture(scope="module")
+def request_() -> LoweringRequest:
+    """What the tiny pair asks of the converter, with short sequences to keep it cheap."""
+    target = parse_target(open_checkpoint(TINY_TARGET).config, "target")
+    drafter = parse_drafter(open_checkpoint(TINY_DRAFTER).config, "drafter")
+    options = ExportOptions(RECIPES["int8"], cache_length=128, prefill_lengths=(8,))
+    contract = make_contract(target, drafter, options)
+    return LoweringRequest(target, drafter, HeadKind.CENTROID, contract)
+
+
+def test_lowering_twice_gives_the_same_graphs(request_: LoweringRequest, tmp_path: Path) -> None:
+    """Byte for byte, so that it makes no difference whether a graph was lowered or kept."""
+    first = lower_and_keep(request_, tmp_path / "first")
+    second = lower_and_keep(request_, tmp_path / "second")
+    assert first.sections == second.sections
+    assert first.describe() == second.describe()
+    assert find(request_, tmp_path / "first") == first
+    check_graphs(first.sections, parameter_specs(request_.target, request_.drafter, request_.head))
+
+
+def test_what_changes_a_graph_changes_its_key(request_: LoweringRequest) -> None:
+    longer = dataclasses.replace(request_.contract, cache_length=256)
+    wider = dataclasses.replace(request_.target, per_layer_width=64)
+    keys = {
+        graph_key(request)
+        for request in (
+            request_,
+            dataclasses.replace(request_, contract=longer),
+            dataclasses.replace(request_, target=wider),
+            dataclasses.replace(request_, head=HeadKind.FULL),
+        )
+    }
+    assert len(keys) == 4
+    assert graph_key(request_) == graph_key(dataclasses.replace(request_))
+
+
+def test_a_damaged_archive_is_lowered_again(request_: LoweringRequest, tmp_path: Path) -> None:
+    graphs = Graphs({}, graph_key(request_), {"torch": "0"})
+    assert find(request_, tmp_path) is None
+    from exporter.graph_cache import _kept
+
+    write(graphs, _kept(tmp_path, graphs.key))
+    assert find(request_, tmp_path) == graphs
+    _kept(tmp_path, graphs.key).write_bytes(b"PK but not an archive")
+    assert find(request_, tmp_path) is None
