@@ -18,8 +18,8 @@ from exporter import contract
 from exporter.config import AttentionKind, DrafterConfig, TargetConfig
 from exporter.contract import Contract, Dtype, Section, SignatureSpec, TensorSpec
 from exporter.heads import HeadKind
-from exporter.model.decoder import Kv
 from exporter.model.drafter import Drafter
+from exporter.model.kv import Kv
 from exporter.model.target import Caches, PerLayerEmbedder, Target, TokenEmbedder
 
 Tensors = dict[str, Tensor]

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from exporter.config import AttentionKind
 from exporter.heads import HeadKind
-from exporter.model.decoder import Kv
+from exporter.model.kv import Kv
 from exporter.model.drafter import FLOOR_LOGIT
 from exporter.model.target import Caches
 from tests.eager import Eager

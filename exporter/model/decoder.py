@@ -1,4 +1,4 @@
-"""One decoder layer, and the KV caches it writes and reads.
+"""One decoder layer.
 
 The target and the drafter are stacks of the same layer: one that owns its KV, one that reads an
 earlier layer's, and (in the drafter) one that reads another model's. Only the first has key and
@@ -7,71 +7,12 @@ value projections.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
-from litert_torch.generative.custom_ops.dynamic_update_slice import dynamic_update_slice
 from torch import Tensor, nn
 
 from exporter.config import Layer, TextConfig
+from exporter.model.kv import Kv, View
 from exporter.model.layers import Mlp, RmsNorm, Rotation, attend
-
-
-@dataclass(frozen=True)
-class Kv:
-    """The caches of one layer: keys ``[1, K, S, D]``, values ``[1, K, D, S]``."""
-
-    keys: Tensor
-    values: Tensor
-
-    def written(self, keys: Tensor, values: Tensor, slot: Tensor) -> Kv:
-        """The caches with T new entries from ``slot`` (int32 scalar tensor) on.
-
-        Args:
-            keys: ``[1, T, K, D]``.
-            values: ``[1, T, K, D]``.
-            slot: First slot written; at least T slots must follow it.
-        """
-        return self._updated(keys.permute(0, 2, 1, 3), values.permute(0, 2, 3, 1), slot)
-
-    def _updated(self, keys: Tensor, values: Tensor, slot: Tensor) -> Kv:
-        """Write ``keys`` ``[1, K, T, D]`` and ``values`` ``[1, K, D, T]`` at ``slot``."""
-        zero = torch.zeros((), dtype=torch.int32)
-        return Kv(
-            dynamic_update_slice(self.keys, keys, [zero, zero, slot, zero]),
-            dynamic_update_slice(self.values, values, [zero, zero, zero, slot]),
-        )
-
-    def written_padded(self, keys: Tensor, values: Tensor, slot: Tensor) -> Kv:
-        """The same for entries of which the last ones may stick out past the end of the caches.
-
-        The engine pads a prompt to the length of a prefill signature. Near the end of the context
-        the padding does not fit, and a plain update slice would move its start back and overwrite
-        good entries. So the block is written where it fits, its front refilled with what is there:
-        4 entries ``a b . .`` (two of them padding) for slot 6 of 8 are written to slots 4 to 7 as
-        ``old[4] old[5] a b``.
-        """
-        tokens, slots = keys.shape[1], self.keys.shape[2]
-        first = torch.clamp(slot + tokens, max=slots) - tokens
-        entries = torch.arange(tokens, dtype=torch.int32)
-        moved = entries - (slot - first)  # entry of the block that goes to slot first + i
-        source, old = torch.clamp(moved, min=0), first + entries
-        is_new = (moved >= 0).reshape(1, 1, -1, 1)
-        new_keys = keys.index_select(1, source).permute(0, 2, 1, 3)
-        new_values = values.index_select(1, source).permute(0, 2, 3, 1)
-        return self._updated(
-            torch.where(is_new, new_keys, self.keys.index_select(2, old)),
-            torch.where(is_new.transpose(2, 3), new_values, self.values.index_select(3, old)),
-            first,
-        )
-
-
-@dataclass(frozen=True)
-class View:
-    """Where the tokens of one call are and what they see, for one attention kind."""
-
-    rotation: Rotation
-    bias: Tensor  # [1, 1, T, S]
 
 
 class Attention(nn.Module):
@@ -97,7 +38,7 @@ class Attention(nn.Module):
         return keys, self.v_norm(self.v_proj(x).reshape(heads))
 
     def forward(self, x: Tensor, view: View, kv: Kv) -> Tensor:
-        """Attend from ``x`` ``[1, T, H]`` to the caches; returns ``[1, T, H]``."""
+        """Attend from ``x`` ``[1, T, H]`` to what ``view`` shows of the caches; ``[1, T, H]``."""
         queries = self.q_proj(x).reshape(1, x.shape[1], self.heads, self.head_dim)
         queries = view.rotation.apply(self.q_norm(queries))
         return self.o_proj(attend(queries, kv.keys, kv.values, view.bias))  # type: ignore[no-any-return]

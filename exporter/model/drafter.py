@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from exporter.config import AttentionKind, CentroidHead, DrafterConfig
 from exporter.heads import HeadKind
-from exporter.model.decoder import DecoderLayer, Kv, View
-from exporter.model.layers import RmsNorm, Rotation, attention_bias
+from exporter.model.decoder import DecoderLayer
+from exporter.model.kv import Kv, View
+from exporter.model.layers import RmsNorm, Rotation
 
 FLOOR_LOGIT = -1.0e4
 """Logit of the tokens that a centroid head does not score; below any real one, finite in float16."""
@@ -84,17 +85,20 @@ class Drafter(nn.Module):
             mask: bool ``[1, 1, 1, S]``, true where a slot is committed.
             donors: The target's caches that layers of each kind read.
         """
-        text = self.config.text
         x = self.pre_projection(activations)
-        views = {}
-        for kind, kv in donors.items():
-            rotation = Rotation.at(input_pos + 1, text.rope[kind], kv.keys.shape[-1])
-            bias = attention_bias(mask, input_pos, kind, text.sliding_window + 1)
-            views[kind] = View(rotation, bias)
-        for layer, module in zip(text.layers, self.layers, strict=True):
-            x = module(x, views[layer.kind], donors[layer.kind])
+        views = {kind: self._view(kind, input_pos, mask, kv) for kind, kv in donors.items()}
+        seen = {kind: view.of(donors[kind]) for kind, view in views.items()}
+        for layer, module in zip(self.config.text.layers, self.layers, strict=True):
+            x = module(x, views[layer.kind], seen[layer.kind])
         hidden = self.norm(x)
         projected = self.post_projection(hidden)
         if self.masked_embedding is None:
             return Draft(self.lm_head(hidden), projected)
         return Draft(self.masked_embedding(hidden, self.lm_head.weight), projected)
+
+    def _view(self, kind: AttentionKind, input_pos: Tensor, mask: Tensor, kv: Kv) -> View:
+        text = self.config.text
+        rotation = Rotation.at(input_pos + 1, text.rope[kind], kv.keys.shape[-1])
+        if kind is AttentionKind.FULL:
+            return View.of_all(rotation, mask)
+        return View.of_latest(rotation, mask, input_pos, text.sliding_window + 1)

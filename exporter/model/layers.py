@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from exporter.config import AttentionKind, Rope
+from exporter.config import Rope
 
 MASKED_SCORE = -30000.0
 """Added to the score of a slot that may not be seen.
@@ -99,28 +99,6 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tenso
     probabilities = torch.softmax(scores, dim=-1).reshape(1, kv_heads, -1, slots)
     mixed = probabilities @ values.transpose(2, 3)  # [1, K, N/K * T, D]
     return mixed.reshape(1, heads, tokens, head_dim).transpose(1, 2).reshape(1, tokens, -1)
-
-
-def attention_bias(mask: Tensor, newest: Tensor, kind: AttentionKind, reach: int) -> Tensor:
-    """Turn the engine's global mask into the additive bias of one attention kind.
-
-    The mask says which slots are filled and not in a token's future; how far back a sliding layer
-    sees is decided here, from slot numbers (slot s holds the token at position s).
-
-    Args:
-        mask: bool ``[1, 1, T, S]``, true where a token may attend.
-        newest: ``[T]``, the newest slot each token sees.
-        kind: Sliding layers see only part of what the mask allows.
-        reach: How many slots back from ``newest``, itself included, a sliding layer sees.
-
-    Returns:
-        float32 ``[1, 1, T, S]``.
-    """
-    if kind is AttentionKind.SLIDING:
-        slots = torch.arange(mask.shape[-1], dtype=torch.int32).reshape(1, 1, 1, -1)
-        oldest = (newest - (reach - 1)).reshape(1, 1, -1, 1)
-        mask = mask & (slots >= oldest)
-    return torch.where(mask, 0.0, MASKED_SCORE)
 
 
 def softcapped(logits: Tensor, cap: float | None) -> Tensor:

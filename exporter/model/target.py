@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from exporter.config import AttentionKind, TargetConfig
-from exporter.model.decoder import DecoderLayer, Kv, View
-from exporter.model.layers import RmsNorm, Rotation, attention_bias, softcapped
+from exporter.model.decoder import DecoderLayer
+from exporter.model.kv import Kv, View
+from exporter.model.layers import RmsNorm, Rotation, softcapped
 
 Caches = dict[int, Kv]
 """KV caches by the index of the layer that owns them."""
@@ -64,16 +65,18 @@ class Target(nn.Module):
         """
         views = self._views(positions, mask)
         per_layer = self._mix_per_layer(embeddings, per_layer)
-        caches = dict(caches)
+        written: Caches = {}
+        seen: Caches = {}  # by owner, so that layers that share a cache share the cut as well
         x = embeddings
         for layer, module in zip(self.config.text.layers, self._stack(), strict=True):
             view = views[layer.kind]
             if layer.owns_kv:
                 keys, values = module.keys_values(x, view.rotation)
-                caches[layer.index] = caches[layer.index].written(keys, values, positions[0])
-            x = module(x, view, caches[layer.kv_owner], per_layer[:, :, layer.index])
+                kv = caches[layer.index].written(keys, values, positions[0])
+                written[layer.index], seen[layer.index] = kv, view.of(kv)
+            x = module(x, view, seen[layer.kv_owner], per_layer[:, :, layer.index])
         hidden = self.norm(x)
-        return Step(caches, softcapped(self.lm_head(hidden), self.config.logit_softcap), hidden)
+        return Step(written, softcapped(self.lm_head(hidden), self.config.logit_softcap), hidden)
 
     def prefill(
         self, embeddings: Tensor, per_layer: Tensor, positions: Tensor, mask: Tensor, caches: Caches
@@ -94,7 +97,7 @@ class Target(nn.Module):
             kv = caches[layer.index].written_padded(keys, values, positions[0])
             filled[layer.index] = kv
             if layer is not owners[-1]:
-                x = module(x, view, kv, per_layer[:, :, layer.index])
+                x = module(x, view, view.of(kv), per_layer[:, :, layer.index])
         return filled
 
     def prefill_unused(self, name: str) -> bool:
@@ -111,12 +114,15 @@ class Target(nn.Module):
 
     def _views(self, positions: Tensor, mask: Tensor) -> dict[AttentionKind, View]:
         text = self.config.text
-        views = {}
-        for kind in AttentionKind:
-            head_dim = self.config.kv_donor(kind).head_dim
-            rotation = Rotation.at(positions, text.rope[kind], head_dim)
-            views[kind] = View(rotation, attention_bias(mask, positions, kind, text.sliding_window))
-        return views
+        rotations = {
+            kind: Rotation.at(positions, text.rope[kind], self.config.kv_donor(kind).head_dim)
+            for kind in AttentionKind
+        }
+        sliding, full = rotations[AttentionKind.SLIDING], rotations[AttentionKind.FULL]
+        return {
+            AttentionKind.SLIDING: View.of_latest(sliding, mask, positions, text.sliding_window),
+            AttentionKind.FULL: View.of_all(full, mask),
+        }
 
     def _mix_per_layer(self, embeddings: Tensor, per_layer: Tensor) -> Tensor:
         """Add the projection of the token's own embedding to its per-layer embeddings."""

@@ -1,0 +1,106 @@
+"""What unmodified transformers computes for a pair, dumped once: the golden file.
+
+Runs in a process of its own and imports nothing else of this project, so that our model can never be
+compared with itself: ``python -m exporter.parity.reference REQUEST.json OUT.npz``. Float32, eager
+attention, no KV cache, so that sliding KV is as long as the text.
+
+Arrays of the file (T tokens, N of them probed, P committed tokens at the start of a draft, G drafts):
+    logits                     [N, V]        of the probed positions
+    hidden                     [T, H]        after the final norm
+    layers                     [L - 1, T, H] after each layer but the last
+    kv.<kind>.keys, .values    [K, T, D]     of the layers whose KV the drafter reads
+    draft.<P>.logits, .projected, .tokens    [G, V], [G, H], [G]  by Gemma4AssistantForCausalLM
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import (
+    Gemma4AssistantForCausalLM,
+    Gemma4ForCausalLM,
+    Gemma4ForConditionalGeneration,
+    PreTrainedModel,
+)
+
+Arrays = dict[str, NDArray[Any]]
+SharedKv = dict[str, tuple[Tensor, Tensor]]
+
+
+def main(request_file: str, out: str) -> None:
+    """Run what the request asks for."""
+    request = json.loads(Path(request_file).read_text(encoding="utf-8"))
+    torch.set_num_threads(int(request["threads"]))
+    torch.set_grad_enabled(False)
+    target = _load(_target_class(request["target"]), request["target"])
+    tokens = torch.tensor([request["tokens"]])
+    outputs = target(
+        input_ids=tokens,
+        use_cache=False,
+        output_hidden_states=True,
+        return_shared_kv_states=True,
+        logits_to_keep=torch.tensor(request["probes"]),
+    )
+    hidden, kv = outputs.hidden_states[-1], dict(outputs.shared_kv_states)
+    arrays: Arrays = {
+        "logits": outputs.logits[0].numpy(),
+        "hidden": hidden[0].numpy(),
+        "layers": torch.cat(list(outputs.hidden_states[1:-1])).numpy(),
+    }
+    for kind, (keys, values) in kv.items():
+        arrays[f"kv.{kind}.keys"], arrays[f"kv.{kind}.values"] = keys[0].numpy(), values[0].numpy()
+    if request["drafter"]:
+        drafter = _load(Gemma4AssistantForCausalLM, request["drafter"])
+        embed = target.get_input_embeddings()  # scales by sqrt(H) itself
+        for start in request["starts"]:
+            arrays |= _draft(drafter, embed, tokens, hidden, kv, start, request["drafts"])
+    np.savez(out, **arrays)  # type: ignore[arg-type]
+
+
+def _target_class(folder: str) -> type[PreTrainedModel]:
+    config = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
+    text_only = config["model_type"] == "gemma4_text"
+    return Gemma4ForCausalLM if text_only else Gemma4ForConditionalGeneration
+
+
+def _load(kind: type[PreTrainedModel], folder: str) -> PreTrainedModel:
+    return kind.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
+
+
+def _draft(
+    drafter: Any,
+    embed: Any,
+    tokens: Tensor,
+    hidden: Tensor,
+    kv: SharedKv,
+    start: int,
+    drafts: int,
+) -> Arrays:
+    """Chained steps with ``start`` tokens committed and token ``start`` pending, held at its position.
+
+    Module level on purpose: after a rejection ``generate()`` hands the drafter one KV entry too many.
+    """
+    committed = {kind: (k[:, :, :start], v[:, :, :start]) for kind, (k, v) in kv.items()}
+    token, state = tokens[:, start : start + 1], hidden[:, start - 1 : start]
+    steps = []
+    for _ in range(drafts):
+        outputs = drafter(
+            inputs_embeds=torch.cat([embed(token), state], dim=-1),
+            position_ids=torch.tensor([[start]]),
+            shared_kv_states=committed,
+        )
+        token, state = outputs.logits.argmax(-1), outputs.last_hidden_state
+        steps.append((outputs.logits[0, 0], state[0, 0], token[0, 0]))
+    columns = zip(("logits", "projected", "tokens"), zip(*steps, strict=True), strict=True)
+    return {f"draft.{start}.{name}": torch.stack(list(rows)).numpy() for name, rows in columns}
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
