@@ -25,7 +25,7 @@ from exporter.version import graph_tool_versions
 PACKAGE = Path(__file__).parent
 SHIPPED = PACKAGE / "graphs"
 
-GRAPH_SOURCES = ("contract.py", "signatures.py", "lower_worker.py", "model")
+GRAPH_SOURCES = ("contract.py", "signatures.py", "lower.py", "lower_worker.py", "merge.py", "model")
 """Files of this package that decide what a graph looks like; part of the key."""
 
 RECORD = "record.json"
@@ -80,7 +80,7 @@ def default_folder() -> Path:
 def find(request: LoweringRequest, folder: Path) -> Graphs | None:
     """Graphs for this request, shipped or kept; None if they have to be lowered."""
     key = graph_key(request)
-    return _read(SHIPPED / f"{key}.zip", key) or _read(_kept(folder, key), key)
+    return read(SHIPPED / f"{key}.zip", key) or read(_kept(folder, key), key)
 
 
 def lower_and_keep(request: LoweringRequest, folder: Path) -> Graphs:
@@ -117,13 +117,12 @@ def _kept(folder: Path, key: str) -> Path:
     return folder / f"{key}-{tools[:12]}.zip"
 
 
-def _read(path: Path, key: str) -> Graphs | None:
+def read(path: Path, key: str) -> Graphs | None:
+    """Graphs from an archive; None if there is none, or a damaged one (which is then replaced)."""
     try:
         with zipfile.ZipFile(path) as archive:
             tools = json.loads(archive.read(RECORD))
             names = [name for name in archive.namelist() if name != RECORD]
             return Graphs({Section(name): archive.read(name) for name in names}, key, tools)
-    except FileNotFoundError:
-        return None
-    except (zipfile.BadZipFile, ValueError, KeyError):  # damaged: lower again and replace it
+    except (FileNotFoundError, zipfile.BadZipFile, ValueError, KeyError):
         return None

@@ -1,7 +1,7 @@
-"""The child process of ``lower``: traces and converts the sections of one request.
+"""The child process of ``lower``: traces and converts some signatures.
 
-Run as ``python -m exporter.lower_worker FOLDER``; reads ``FOLDER/request`` and writes one flatbuffer
-per section into ``FOLDER``.
+Run as ``python -m exporter.lower_worker REQUEST``, where REQUEST is a pickle of the request and the
+units to lower; writes one flatbuffer per unit beside it.
 """
 
 from __future__ import annotations
@@ -11,32 +11,26 @@ import pickle
 import sys
 from pathlib import Path
 
-from exporter.contract import Section
-from exporter.lower import LoweringRequest
+from exporter.lower import LoweringRequest, Unit
 
 
-def main(folder: Path) -> None:
-    """Lower what ``folder / "request"`` asks for."""
+def main(asked: Path) -> None:
+    """Lower what ``asked`` asks for."""
     os.environ["LITERT_TORCH_SHOW_PROGRESS"] = "n"
     import litert_torch
 
     from exporter.signatures import bundle_signatures
 
     request: LoweringRequest
-    sections: tuple[Section, ...]
-    request, sections = pickle.loads((folder / "request").read_bytes())
+    units: list[Unit]
+    request, units = pickle.loads(asked.read_bytes())
     signatures = bundle_signatures(request.target, request.drafter, request.head, request.contract)
-    for section in sections:
-        first, *rest = signatures[section]
+    for unit in units:
+        (signature,) = (s for s in signatures[unit.section] if s.name == unit.signature)
         converter = litert_torch.signature(
-            first.name, first.module.eval(), sample_kwargs=first.example()
+            signature.name, signature.module.eval(), sample_kwargs=signature.example()
         )
-        for signature in rest:
-            converter.signature(
-                signature.name, signature.module.eval(), sample_kwargs=signature.example()
-            )
-        model = converter.convert()
-        (folder / section.value).write_bytes(model.model_content())
+        (asked.parent / unit.file_name).write_bytes(converter.convert().model_content())
 
 
 if __name__ == "__main__":

@@ -29,8 +29,9 @@ from exporter.graph_reader import CONSTANT_THRESHOLD, GraphReader
 from exporter.heads import HeadKind
 from exporter.inspection import broken_promises
 from exporter.lower import LoweringRequest
-from exporter.model.kv import Kv
+from exporter.model.decoder import DecoderLayer
 from exporter.model.drafter import FLOOR_LOGIT
+from exporter.model.kv import Kv
 from exporter.model.target import Caches, Step
 from exporter.parameters import parameter_specs
 from exporter.pipeline import ExportOptions, Pair, find_graphs, make_contract
@@ -43,17 +44,19 @@ from tests.eager import CACHE_LENGTH, Eager
 
 TOLERANCE = 1e-4
 """Of each output's largest magnitude. Both sides are float32 and sum in another order: measured
-errors are up to 3e-6, any wrong term is above 1e-3."""
+errors are up to 3.3e-6, any wrong term is above 1e-3."""
 
 SAME_GRAPH_TOLERANCE = 1e-5
 """LiteRT against itself with another number of tokens a call: other tiles, another order of sums."""
 
-WHOLE_STACK_ERROR = 0.05
-"""Of the largest logit: LiteRT with quantised weights against torch with the values they stand for.
+WHOLE_STACK_ERROR = 0.08
+"""Of each output's largest magnitude: LiteRT with quantised weights against torch with the float
+values they stand for.
 
 What differs is that LiteRT rounds activations to 8 bits before each matrix. A step is a 255th of a
-row's range, about 5 standard deviations here, so each product is off by 0.6 % of its spread; in 8
-layers of 4 products in a row that adds up to 3 %. Measured: up to 2 %.
+row's range, about 5 standard deviations here, so each product is off by 0.6 % of its spread; over 8
+layers of 4 products in a row that adds up to 3 %. Measured: up to 4 %. (Rounding the weights to int4
+moves this pair's logits by 30 to 80 %: other codes or scales would be seen.)
 """
 
 PREFILLS = (16, 48)
@@ -575,6 +578,33 @@ def test_quantised_tables_are_exact(quantised: Quantised) -> None:
         assert_close(per_layer[contract.PER_LAYER_EMBEDDINGS], reference, SAME_GRAPH_TOLERANCE)
 
 
+def test_quantised_products_use_the_stored_weights(quantised: Quantised) -> None:
+    """One-hot activations survive 8 bits, so products are columns of W, without any rounding.
+
+    Layer 0's values are such a product and a norm; each token of a verify picks another column.
+    """
+    eager, columns = quantised.eager, torch.tensor([0, 3, 64, 127])
+    tokens = torch.zeros(DRAFTS + 1, dtype=torch.int64)
+    _, *others = eager.inputs(tokens, 0)
+    one_hot = nn.functional.one_hot(columns, eager.target.config.text.hidden_size).float()[None]
+    caches = eager.empty_caches(STALE)
+    outputs = quantised.litert.target(contract.VERIFY, [one_hot, *others], caches)
+    layer = first_layer(eager)
+    stored = layer.self_attn.v_proj.weight[:, columns]  # [D, T]
+    assert layer.input_layernorm.weight is not None
+    signs = layer.input_layernorm.weight.reshape(-1)[columns].sign()
+    expected = stored * signs / stored.square().mean(0).sqrt()
+    values = outputs[contract.value_cache(0)][0, 0, :, : DRAFTS + 1]
+    assert_close(values, expected, TOLERANCE)
+
+
+def first_layer(eager: Eager) -> DecoderLayer:
+    """Its values are the stack's first product that reaches a cache."""
+    layer = eager.target.layers[0]
+    assert isinstance(layer, DecoderLayer)
+    return layer
+
+
 def test_one_quantised_product(quantised: Quantised, texts: dict[str, Text]) -> None:
     """Layer 0's values are one product and a norm, so the error of an 8-bit product is provable.
 
@@ -584,7 +614,7 @@ def test_one_quantised_product(quantised: Quantised, texts: dict[str, Text]) -> 
     """
     tokens, eager = texts["e2b"].tokens[: DRAFTS + 1], quantised.eager
     step = quantised.litert.step(eager, tokens, 0, eager.empty_caches())
-    layer = eager.target.layers[0]
+    layer = first_layer(eager)
     activations = layer.input_layernorm(eager.inputs(tokens, 0)[0])[0]  # [T, H]
     spread = activations.amax(-1).clamp(min=0) - activations.amin(-1).clamp(max=0)
     weight = layer.self_attn.v_proj.weight
@@ -594,11 +624,6 @@ def test_one_quantised_product(quantised: Quantised, texts: dict[str, Text]) -> 
     share = product.abs() * bound.norm(dim=-1, keepdim=True) / product.norm(dim=-1, keepdim=True)
     off = (step.caches[0].values[0, 0, :, : DRAFTS + 1].T - product / rms).abs()
     assert (off <= 1.05 * (bound + share) / rms).all()
-    print(
-        "largest share of bound",
-        float((off * rms / (bound + share)).max()),
-        float((off * rms / product.abs().max()).max()),
-    )
     assert off.max() > 0, "activations are not rounded: this is not the 8-bit kernel"
 
 
@@ -610,8 +635,6 @@ def test_quantised_step(quantised: Quantised, texts: dict[str, Text], signature:
     chunk = tokens[LENGTH : LENGTH + count]
     ours = quantised.litert.step(eager, chunk, LENGTH, before)
     reference = eager.forward(chunk, LENGTH, before)
-    o = texts["e2b"].eager
-    print("unrounded", error(o.forward(chunk, LENGTH, before).logits, reference.logits))
     assert_close(ours.logits, reference.logits, WHOLE_STACK_ERROR, "logits")
     assert_close(ours.hidden, reference.hidden, WHOLE_STACK_ERROR, "activations")
     assert_caches_close(ours.caches, reference.caches, LENGTH + count, WHOLE_STACK_ERROR)

@@ -1,0 +1,64 @@
+"""Which numbers go into which tensor: planted, constant, or random filling."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from .files import Tensor
+from .numbers import Bits, Pool, to_bits
+from .planting import Planting
+from .sizes import TARGET_PREFIX, Shapes
+
+SILENCED = (
+    "post_attention_layernorm.weight",
+    "post_feedforward_layernorm.weight",
+    "post_per_layer_input_norm.weight",
+)
+"""Norms at the ends of branches: with weight 0 a branch costs its time and adds nothing."""
+
+Blocks = Callable[[], Iterator[Bits]]
+
+
+def target_tensors(planting: Planting) -> list[Tensor]:
+    """All tensors of the target."""
+    planted: dict[str, Blocks] = {
+        f"{TARGET_PREFIX}embed_tokens.weight": planting.embeddings,
+        f"{TARGET_PREFIX}norm.weight": lambda: iter([to_bits(planting.signs)]),
+    }
+    return _tensors(planting.size.target_shapes(), planted, planting.seed)
+
+
+def drafter_tensors(planting: Planting) -> list[Tensor]:
+    """All tensors of the drafter."""
+    ordering = "masked_embedding.token_ordering"
+    planted: dict[str, Blocks] = {
+        "pre_projection.weight": lambda: iter([planting.pre_projection()]),
+        "model.embed_tokens.weight": planting.head,
+        "masked_embedding.centroids.weight": lambda: iter([planting.centroids()]),
+    }
+    shapes = planting.size.drafter_shapes()
+    table = Tensor(ordering, shapes.pop(ordering), lambda: iter([planting.token_ordering()]), "I64")
+    return [table, *_tensors(shapes, planted, planting.seed + 1)]
+
+
+def _tensors(shapes: Shapes, planted: dict[str, Blocks], seed: int) -> list[Tensor]:
+    if unknown := planted.keys() - shapes.keys():
+        raise ValueError(f"planted tensors that do not exist: {unknown}")
+    pool = Pool(seed)
+    return [
+        Tensor(name, shape, planted.get(name) or _filling(name, shape, pool))
+        for name, shape in shapes.items()
+    ]
+
+
+def _filling(name: str, shape: tuple[int, ...], pool: Pool) -> Blocks:
+    if len(shape) == 2:
+        return lambda: pool.matrix(*shape)
+    value = 1.0
+    if name.endswith(SILENCED):
+        value = 0.0
+    elif name.endswith(("q_norm.weight", "k_norm.weight")):
+        value = shape[0] ** -0.25  # attention scale is 1, so these keep scores near 1
+    return lambda: iter([to_bits(np.full(shape, value, np.float32))])

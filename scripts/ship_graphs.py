@@ -1,0 +1,78 @@
+"""Lower the graphs that are part of the package: E2B, E4B and the tiny pair, with default options.
+
+    python scripts/ship_graphs.py            # lower them and replace exporter/graphs/
+    python scripts/ship_graphs.py --check    # lower them and compare, byte by byte
+
+With a shipped graph an export needs neither torch nor litert-torch and no minute of lowering. Run it
+after every change to a file listed in `exporter.graph_cache.GRAPH_SOURCES`: the key of a graph covers
+them, so a stale archive is never used, only useless.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import click
+from planted_pair.sizes import SIZES
+
+from exporter.config import parse_drafter, parse_target
+from exporter.graph_cache import SHIPPED, Graphs, graph_key, read, write
+from exporter.lower import LoweringRequest, lower
+from exporter.pipeline import ExportOptions, drafter_head, make_contract
+from exporter.version import graph_tool_versions
+from quantize.recipe import RECIPES
+
+TINY = Path(__file__).parent.parent / "checkpoints" / "tiny"
+
+
+def requests() -> dict[str, LoweringRequest]:
+    """What a default export of each stock architecture asks of the converter."""
+    configs = {
+        name: (SIZES[name].target_config(), SIZES[name].drafter_config()) for name in ("e2b", "e4b")
+    }
+    configs["tiny"] = tuple(
+        json.loads((TINY / role / "config.json").read_text()) for role in ("target", "drafter")
+    )
+    found = {}
+    for name, (target_json, drafter_json) in configs.items():
+        target, drafter = parse_target(target_json, name), parse_drafter(drafter_json, name)
+        contract = make_contract(target, drafter, ExportOptions(RECIPES["float32"]))
+        found[name] = LoweringRequest(target, drafter, drafter_head(drafter, None), contract)
+    return found
+
+
+@click.command()
+@click.option("--check", is_flag=True, help="Compare with what is shipped instead of replacing it.")
+@click.argument("names", nargs=-1)
+def main(check: bool, names: tuple[str, ...]) -> None:
+    """Lower the graphs of NAMES (default: all of e2b, e4b, tiny)."""
+    stale = []
+    keys = {graph_key(request) for request in requests().values()}
+    for name, request in requests().items():
+        if names and name not in names:
+            continue
+        started = time.monotonic()
+        graphs = Graphs(lower(request), graph_key(request), graph_tool_versions())
+        archive = SHIPPED / f"{graphs.key}.zip"
+        if check:
+            same = read(archive, graphs.key) == graphs
+            stale += [] if same else [name]
+            said = "as shipped" if same else "NOT as shipped"
+        else:
+            SHIPPED.mkdir(exist_ok=True)
+            write(graphs, archive)
+            said = f"{archive.stat().st_size:,} bytes"
+        click.echo(f"{name}: {graphs.key}, {time.monotonic() - started:.0f} s, {said}")
+    if not check:
+        for archive in SHIPPED.glob("*.zip"):
+            if archive.stem not in keys:
+                archive.unlink()
+    if stale:
+        sys.exit(f"stale: {', '.join(stale)}; run scripts/ship_graphs.py")
+
+
+if __name__ == "__main__":
+    main()

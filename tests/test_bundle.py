@@ -1,0 +1,142 @@
+"""Reading bundles: what is in them, and files that are not what they should be."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from exporter.bundle_format import MANIFEST_KEY
+from exporter.bundle_reader import open_bundle
+from exporter.contract import Contract, Section
+from exporter.errors import BundleError
+from exporter.inspection import broken_promises, infer_contract, inspect_bundle
+from tests.bundles import TINY_TARGET
+
+ALIGNMENT = 16 * 1024
+
+
+@pytest.fixture
+def content(tiny_bundles: dict[str, Path]) -> bytearray:
+    """A good bundle's bytes, to be damaged."""
+    return bytearray(tiny_bundles["int4"].read_bytes())
+
+
+def damaged(content: bytearray, folder: Path) -> Path:
+    path = folder / "damaged.litertlm"
+    path.write_bytes(content)
+    return path
+
+
+def test_every_section_can_be_mapped(tiny_bundles: dict[str, Path]) -> None:
+    bundle = open_bundle(tiny_bundles["float32"])
+    assert [s.begin % ALIGNMENT for s in bundle.sections] == [0] * len(bundle.sections)
+    assert {s.model_type for s in bundle.sections} >= {section.value for section in Section}
+
+
+def test_tokenizer_template_and_tokens_are_the_checkpoints(tiny_bundles: dict[str, Path]) -> None:
+    bundle = open_bundle(tiny_bundles["int8"])
+    assert bundle.tokenizer_json() == (TINY_TARGET / "tokenizer.json").read_bytes()
+    metadata = bundle.llm_metadata()
+    template = (TINY_TARGET / "chat_template.jinja").read_text(encoding="utf-8")
+    assert metadata.jinja_prompt_template == template
+    assert [list(stop.token_ids.ids) for stop in metadata.stop_tokens] == [[1], [106], [50]]
+    assert list(metadata.start_token.token_ids.ids) == [2]
+    assert metadata.max_num_tokens == 1024
+
+
+def test_recipes_differ_in_size(tiny_bundles: dict[str, Path]) -> None:
+    sizes = {recipe: path.stat().st_size for recipe, path in tiny_bundles.items()}
+    assert sizes["float32"] > 2 * sizes["int8"] > 2 * sizes["int4"]
+
+
+def test_weights_are_stored_as_the_recipe_says(tiny_bundles: dict[str, Path]) -> None:
+    models = inspect_bundle(tiny_bundles["int4"]).models
+    stored = {group.name: group.dtype for model in models.values() for group in model.weights}
+    assert stored["target.layers.*.mlp.up_proj.weight"] == "int4"
+    assert stored["target.embed_tokens_per_layer.weight"] == "int4"
+    assert stored["drafter.lm_head.weight"] == "int8"
+    assert stored["drafter.masked_embedding.token_ordering"] == "int32"
+
+
+def test_the_contract_can_be_inferred(tiny_bundles: dict[str, Path]) -> None:
+    """A bundle without our manifest is checked against what its decode signature implies."""
+    inspection = inspect_bundle(tiny_bundles["int8"])
+    agreed = inspection.contract
+    assert agreed is not None
+    inferred = infer_contract(inspection.models)
+    unknowable = tuple(dataclasses.replace(kv, sliding=False) for kv in agreed.kv_caches)
+    assert inferred == dataclasses.replace(agreed, sliding_window=0, kv_caches=unknowable)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"hidden_size": 256}, "embeddings is float32 [1, 1, 128], expected float32 [1, 1, 256]"),
+        ({"cache_length": 512}, "mask is bool [1, 1, 1, 1024], expected bool [1, 1, 1, 512]"),
+        ({"draft_length": 4}, "verify: input input_pos is int32 [4], expected int32 [5]"),
+        ({"drafter_donors": (1, 3)}, "input kv_cache_k_1 is missing"),
+        ({"drafter_donors": (1, 3)}, "input kv_cache_k_2 is not part of the contract"),
+        ({"prefill_lengths": (7,)}, "signature prefill_7 is missing"),
+    ],
+)
+def test_broken_promises_are_named(
+    change: dict[str, object], said: str, tiny_bundles: dict[str, Path]
+) -> None:
+    inspection = inspect_bundle(tiny_bundles["int8"])
+    assert inspection.contract is not None
+    other = Contract.from_json({**inspection.contract.to_json(), **change})
+    signatures = {name: model.signatures for name, model in inspection.models.items()}
+    assert broken_promises(inspection.contract, signatures) == []
+    assert any(said in problem for problem in broken_promises(other, signatures))
+
+
+def test_a_missing_section_is_a_broken_promise(plain_bundle: Path) -> None:
+    inspection = inspect_bundle(plain_bundle)
+    assert inspection.contract is not None
+    wants_drafter = dataclasses.replace(inspection.contract, drafter_donors=(2, 3), draft_length=3)
+    signatures = {name: model.signatures for name, model in inspection.models.items()}
+    problems = broken_promises(wants_drafter, signatures)
+    assert "section tf_lite_mtp_drafter is missing" in problems
+    assert "tf_lite_prefill_decode: signature verify is missing" in problems
+
+
+@pytest.mark.parametrize("keep", [0, 7, 20, 40, 500, 20_000, -1])
+def test_a_truncated_bundle(keep: int, content: bytearray, tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match=r"damaged\.litertlm"):
+        inspect_bundle(damaged(content[:keep], tmp_path))
+
+
+@pytest.mark.parametrize("position", [0, 9, 25, *range(32, 1200, 53)])
+def test_a_flipped_byte_in_the_header(position: int, content: bytearray, tmp_path: Path) -> None:
+    """Whatever it hits, the answer is a BundleError or an inspection, never a traceback."""
+    content[position] ^= 0xFF
+    path = damaged(content, tmp_path)
+    with contextlib.suppress(BundleError):
+        inspect_bundle(path)
+
+
+def test_a_damaged_tokenizer_and_manifest(content: bytearray, tmp_path: Path) -> None:
+    good = open_bundle(damaged(content, tmp_path))
+    (tokenizer,) = (s for s in good.sections if s.data_type == "HF_Tokenizer_Zlib")
+    (manifest,) = (s for s in good.sections if MANIFEST_KEY in s.metadata)
+    content[tokenizer.begin + 100] ^= 0xFF
+    content[manifest.begin] ^= 0xFF
+    bundle = open_bundle(damaged(content, tmp_path))
+    with pytest.raises(BundleError, match="tokenizer is damaged"):
+        bundle.tokenizer_json()
+    with pytest.raises(BundleError, match="manifest is damaged"):
+        bundle.manifest()
+
+
+def test_a_contract_of_another_version_is_said(tiny_bundles: dict[str, Path]) -> None:
+    agreed = inspect_bundle(tiny_bundles["int8"]).contract
+    assert agreed is not None
+    assert Contract.from_json(json.loads(json.dumps(agreed.to_json()))) == agreed
+    with pytest.raises(ValueError, match="version 99"):
+        Contract.from_json({**agreed.to_json(), "version": 99})
+    with pytest.raises(ValueError, match="incomplete"):
+        Contract.from_json({"version": 1})
