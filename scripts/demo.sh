@@ -9,8 +9,7 @@ bundle=build/tiny-$recipe.litertlm
 . scripts/setup.sh export,engine
 mkdir -p build
 
-mtp-export export checkpoints/tiny/target checkpoints/tiny/drafter -o "$bundle" --recipe "$recipe" \
-  --cache-length 1024 --force
+mtp-export export checkpoints/tiny/target checkpoints/tiny/drafter -o "$bundle" --recipe "$recipe" --force
 mtp-export inspect "$bundle"
 mtp-export generate "$bundle" --mtp both --max-new-tokens 200 \
   --prompt "$(sed -n 1p checkpoints/tiny/prompts.txt)" \

@@ -17,8 +17,8 @@ from exporter.checkpoint import Checkpoint, TensorReader, open_checkpoint
 from exporter.config import AttentionKind, check_pair, parse_drafter, parse_target
 from exporter.contract import Dtype, Section
 from exporter.heads import HeadKind
-from exporter.model.kv import Kv
 from exporter.model.drafter import Draft, Drafter
+from exporter.model.kv import Kv
 from exporter.model.target import Caches, PerLayerEmbedder, Step, Target, TokenEmbedder
 from exporter.signatures import parameter_specs
 from exporter.weights import Weight, find_weights

@@ -14,7 +14,7 @@ from exporter.bundle_reader import open_bundle
 from exporter.contract import Contract, Section
 from exporter.errors import BundleError
 from exporter.inspection import broken_promises, infer_contract, inspect_bundle
-from tests.bundles import TINY_TARGET
+from tests.bundles import CACHE_LENGTH, TINY_TARGET
 
 ALIGNMENT = 16 * 1024
 
@@ -45,7 +45,7 @@ def test_tokenizer_template_and_tokens_are_the_checkpoints(tiny_bundles: dict[st
     assert metadata.jinja_prompt_template == template
     assert [list(stop.token_ids.ids) for stop in metadata.stop_tokens] == [[1], [106], [50]]
     assert list(metadata.start_token.token_ids.ids) == [2]
-    assert metadata.max_num_tokens == 1024
+    assert metadata.max_num_tokens == CACHE_LENGTH
 
 
 def test_recipes_differ_in_size(tiny_bundles: dict[str, Path]) -> None:
@@ -76,7 +76,7 @@ def test_the_contract_can_be_inferred(tiny_bundles: dict[str, Path]) -> None:
     ("change", "said"),
     [
         ({"hidden_size": 256}, "embeddings is float32 [1, 1, 128], expected float32 [1, 1, 256]"),
-        ({"cache_length": 512}, "mask is bool [1, 1, 1, 1024], expected bool [1, 1, 1, 512]"),
+        ({"cache_length": 512}, "mask is bool [1, 1, 1, 2048], expected bool [1, 1, 1, 512]"),
         ({"draft_length": 4}, "verify: input input_pos is int32 [4], expected int32 [5]"),
         ({"drafter_donors": (1, 3)}, "input kv_cache_k_1 is missing"),
         ({"drafter_donors": (1, 3)}, "input kv_cache_k_2 is not part of the contract"),

@@ -61,7 +61,7 @@ def test_recipes_as_json() -> None:
 
 def test_generate_both_prints_the_text_twice(tiny_bundles: dict[str, Path]) -> None:
     prompt = held_out_prompts(1)[0]
-    done = run("generate", tiny_bundles["int8"], "--prompt", prompt, "--max-new-tokens", "60")
+    done = run("generate", tiny_bundles["int8"], "--prompt", prompt, "--max-new-tokens", "250")
     assert done.returncode == 0, done.stderr
     off, on = done.stdout.splitlines()
     assert off == on
@@ -136,7 +136,7 @@ def test_inspect_as_json(tiny_bundles: dict[str, Path], plain_bundle: Path) -> N
     assert shown["drafter"] is True
     assert shown["contract_kept"] is True
     decode = shown["models"]["tf_lite_prefill_decode"]["signatures"]["decode"]
-    assert decode["inputs"]["mask"] == {"dtype": "bool", "shape": [1, 1, 1, 1024]}
+    assert decode["inputs"]["mask"] == {"dtype": "bool", "shape": [1, 1, 1, 2048]}
     assert json.loads(run("inspect", plain_bundle, "--json").stdout)["drafter"] is False
 
 

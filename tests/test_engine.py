@@ -87,15 +87,18 @@ def test_answers_are_those_of_transformers(tiny_bundles: dict[str, Path]) -> Non
 
 
 def test_history_counts(tiny_bundles: dict[str, Path]) -> None:
-    """A second turn sees the first, whether it was generated here or given as history."""
+    """What was said before is in the context of a turn, generated here or given as history."""
     first, second = held_out_prompts(2)
-    bundle = tiny_bundles["int8"]
-    two_turns = run_engine(settings(bundle, mtp=True), [Conversation((first, second))])
-    answer = two_turns.replies[0][0].text
-    history = (Message("user", first), Message("assistant", answer))
-    given = run_engine(settings(bundle, mtp=True), [Conversation((second,), history)])
-    assert two_turns.replies[0][1].text == given.texts[0]
-    assert two_turns.replies[0][1].context_tokens > two_turns.replies[0][0].context_tokens
+    history = (Message("user", first), Message("assistant", "Yes."))
+    conversations = [
+        Conversation((second,)),
+        Conversation((second,), history),
+        Conversation((first, second)),
+    ]
+    run = run_engine(settings(tiny_bundles["int8"], mtp=True), conversations)
+    (alone,), (with_history,), (opening, follow_up) = run.replies
+    assert with_history.context_tokens - with_history.decode_tokens > alone.prefill_tokens
+    assert follow_up.context_tokens > opening.context_tokens + follow_up.decode_tokens
 
 
 def test_a_padded_prefill_at_the_end_of_the_context_damages_nothing(

@@ -18,12 +18,9 @@ import pytest
 from exporter.bundle_format import VOLATILE_FIELDS
 from exporter.bundle_reader import open_bundle
 from exporter.inspection import inspect_bundle
-from tests.bundles import TINY_DRAFTER, TINY_TARGET
+from tests.bundles import CACHE_LENGTH, TINY_DRAFTER, TINY_TARGET
 
 COMMAND = [sys.executable, "-m", "exporter.cli.main", "export"]
-CHEAP = ["--cache-length", "1024"]
-"""Options whose graphs other tests lower too."""
-
 Break = Callable[[Path, Path], None]
 
 
@@ -164,7 +161,7 @@ def test_bad_input_is_one_clear_message(
 ) -> None:
     target, drafter = copies
     damage(target, drafter)
-    done = run("-o", folder / "x.litertlm", *CHEAP, target=target, drafter=drafter)
+    done = run("-o", folder / "x.litertlm", target=target, drafter=drafter)
     refused(done, *said)
     assert list(folder.iterdir()) == []
 
@@ -172,16 +169,16 @@ def test_bad_input_is_one_clear_message(
 def test_a_pair_that_fits_after_a_copy(copies: tuple[Path, Path], folder: Path) -> None:
     """The damage above is what is refused: the undamaged copies export."""
     target, drafter = copies
-    done = run("-o", folder / "x.litertlm", *CHEAP, target=target, drafter=drafter)
+    done = run("-o", folder / "x.litertlm", target=target, drafter=drafter)
     assert done.returncode == 0, done.stderr
 
 
 def test_an_existing_output_needs_force(folder: Path) -> None:
     output = folder / "x.litertlm"
     output.write_text("precious")
-    refused(run("-o", output, *CHEAP), "exists already", "--force")
+    refused(run("-o", output), "exists already", "--force")
     assert output.read_text() == "precious"
-    assert run("-o", output, *CHEAP, "--force").returncode == 0
+    assert run("-o", output, "--force").returncode == 0
     assert inspect_bundle(output).has_drafter
 
 
@@ -227,7 +224,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_too_little_space_is_seen_before_writing(small_disk: Path) -> None:
-    refused(run("-o", small_disk / "x.litertlm", *CHEAP), "GB are needed", "free")
+    refused(run("-o", small_disk / "x.litertlm"), "GB are needed", "free")
     assert list(small_disk.iterdir()) == []
 
 
@@ -251,7 +248,7 @@ def test_a_disk_that_fills_up_meanwhile(small_disk: Path, folder: Path) -> None:
 @pytest.mark.parametrize("fresh", [True, False], ids=["lowering", "storing"])
 def test_an_interrupt_leaves_nothing(stop: signal.Signals, fresh: bool, folder: Path) -> None:
     """At moments spread over the whole run; one that comes too late finds a finished bundle."""
-    options = [*CHEAP, *(["--fresh-graphs"] if fresh else [])]
+    options = ["--fresh-graphs"] if fresh else []
     for delay in (0.2, 0.5, 0.8, 1.1, 1.6) if not fresh else (1.0, 6.0):
         output = folder / f"{delay}.litertlm"
         command = [*COMMAND, str(TINY_TARGET), str(TINY_DRAFTER), "-o", str(output), *options]
@@ -270,7 +267,7 @@ def test_an_interrupt_leaves_nothing(stop: signal.Signals, fresh: bool, folder: 
 def test_a_killed_run_is_tidied_by_the_next(folder: Path) -> None:
     """SIGKILL leaves a folder whose name says so; the next run for that output removes it."""
     output = folder / "x.litertlm"
-    command = [*COMMAND, str(TINY_TARGET), str(TINY_DRAFTER), "-o", str(output), *CHEAP]
+    command = [*COMMAND, str(TINY_TARGET), str(TINY_DRAFTER), "-o", str(output)]
     left = False
     for _ in range(20):
         process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
@@ -283,7 +280,7 @@ def test_a_killed_run_is_tidied_by_the_next(folder: Path) -> None:
         if left:
             break
     assert left
-    assert run("-o", output, *CHEAP).returncode == 0
+    assert run("-o", output).returncode == 0
     assert list(folder.iterdir()) == [output]
 
 
@@ -294,7 +291,7 @@ def test_equal_input_gives_equal_bytes(folder: Path) -> None:
     """Apart from the two header fields the builder stamps."""
     first, second = folder / "a.litertlm", folder / "b.litertlm"
     for output in (first, second):
-        assert run("-o", output, *CHEAP).returncode == 0
+        assert run("-o", output).returncode == 0
     headers = [open_bundle(path) for path in (first, second)]
     for bundle in headers:
         for name in VOLATILE_FIELDS:
@@ -316,6 +313,6 @@ def test_the_manifest_says_where_it_came_from(tiny_bundles: dict[str, Path]) -> 
     assert target["sha256"]["model.safetensors"] == hashlib.sha256(weights).hexdigest()
     assert any("vision_tower" in name for name in target["ignored_tensors"])
     assert manifest["recipe"]["name"] == "int8"
-    assert manifest["contract"]["cache_length"] == 1024
+    assert manifest["contract"]["cache_length"] == CACHE_LENGTH
     assert str(Path.home()) not in json.dumps(manifest)
     assert os.sep + "tiny" not in json.dumps(manifest)

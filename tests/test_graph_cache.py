@@ -8,14 +8,17 @@ from pathlib import Path
 import pytest
 
 from exporter.checkpoint import open_checkpoint
-from exporter.config import parse_drafter, parse_target
-from exporter.graph_cache import Graphs, find, graph_key, lower_and_keep, write
+from exporter.config import DrafterConfig, TargetConfig, parse_drafter, parse_target
+from exporter.graph_cache import SHIPPED, Graphs, find, graph_key, read, write
 from exporter.heads import HeadKind
-from exporter.lower import LoweringRequest
+from exporter.lower import LoweringRequest, lower
 from exporter.parameters import parameter_specs
 from exporter.pipeline import ExportOptions, check_graphs, make_contract
 from quantize.recipe import RECIPES
 from tests.bundles import TINY_DRAFTER, TINY_TARGET
+
+
+PAIR = ((parse_target, TINY_TARGET), (parse_drafter, TINY_DRAFTER))
 
 
 @pytest.fixture(scope="module")
@@ -28,14 +31,20 @@ def request_() -> LoweringRequest:
     return LoweringRequest(target, drafter, HeadKind.CENTROID, contract)
 
 
-def test_lowering_twice_gives_the_same_graphs(request_: LoweringRequest, tmp_path: Path) -> None:
-    """Byte for byte, so that it makes no difference whether a graph was lowered or kept."""
-    first = lower_and_keep(request_, tmp_path / "first")
-    second = lower_and_keep(request_, tmp_path / "second")
-    assert first.sections == second.sections
-    assert first.describe() == second.describe()
-    assert find(request_, tmp_path / "first") == first
-    check_graphs(first.sections, parameter_specs(request_.target, request_.drafter, request_.head))
+def test_the_shipped_graphs_are_what_lowering_gives() -> None:
+    """Byte for byte: it makes no difference whether a graph was lowered or shipped.
+
+    Of the tiny pair; `scripts/ship_graphs.py --check` compares E2B and E4B too.
+    """
+    target, drafter = (parse(open_checkpoint(folder).config, "tiny") for parse, folder in PAIR)
+    assert isinstance(target, TargetConfig)
+    assert isinstance(drafter, DrafterConfig)
+    contract = make_contract(target, drafter, ExportOptions(RECIPES["int8"]))
+    request = LoweringRequest(target, drafter, HeadKind.CENTROID, contract)
+    shipped = read(SHIPPED / f"{graph_key(request)}.zip", graph_key(request))
+    assert shipped is not None, "stale: run scripts/ship_graphs.py"
+    assert lower(request) == shipped.sections
+    check_graphs(shipped.sections, parameter_specs(target, drafter, HeadKind.CENTROID))
 
 
 def test_what_changes_a_graph_changes_its_key(request_: LoweringRequest) -> None:

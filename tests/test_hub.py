@@ -1,4 +1,4 @@
-"""Hub ids without a hub: the one sentence a user gets. (Downloading is huggingface_hub's business.)"""
+"""Hub ids without a hub: the one sentence a user gets. Downloading is huggingface_hub's business."""
 
 from __future__ import annotations
 

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from exporter.config import AttentionKind
 from exporter.heads import HeadKind
-from exporter.model.kv import Kv
 from exporter.model.drafter import FLOOR_LOGIT
+from exporter.model.kv import Kv
 from exporter.model.target import Caches
 from tests.eager import Eager
 from tests.reference_run import DRAFT_STARTS, DRAFTS, REACH_START, TARGET_LENGTHS
