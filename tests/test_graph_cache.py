@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,12 +14,12 @@ from exporter.checkpoint import open_checkpoint
 from exporter.config import DrafterConfig, TargetConfig, parse_drafter, parse_target
 from exporter.graph_cache import SHIPPED, Graphs, find, graph_key, read, write
 from exporter.heads import HeadKind
+from exporter.inspection import inspect_bundle
 from exporter.lower import LoweringRequest, lower
 from exporter.parameters import parameter_specs
 from exporter.pipeline import ExportOptions, check_graphs, make_contract
 from quantize.recipe import RECIPES
 from tests.bundles import TINY_DRAFTER, TINY_TARGET
-
 
 PAIR = ((parse_target, TINY_TARGET), (parse_drafter, TINY_DRAFTER))
 
@@ -72,3 +75,23 @@ def test_a_damaged_archive_is_lowered_again(request_: LoweringRequest, tmp_path:
     assert find(request_, tmp_path) == graphs
     _kept(tmp_path, graphs.key).write_bytes(b"PK but not an archive")
     assert find(request_, tmp_path) is None
+
+
+def test_a_shipped_graph_needs_neither_torch_nor_the_converter(tmp_path: Path) -> None:
+    """A small install exports the stock architectures: nothing even tries to import these."""
+    output = tmp_path / "x.litertlm"
+    code = (
+        "import sys\n"
+        "for name in ('torch', 'litert_torch', 'transformers', 'jax'): sys.modules[name] = None\n"
+        f"sys.argv = ['mtp-export', 'export', {str(TINY_TARGET)!r}, {str(TINY_DRAFTER)!r},\n"
+        f"            '-o', {str(output)!r}]\n"
+        "from exporter.cli.main import main\n"
+        "main()"
+    )
+    environment = {**os.environ, "MTP_EXPORT_CACHE": str(tmp_path / "empty")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    assert "using known graphs" in done.stderr
+    assert inspect_bundle(output).problems == ()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,9 +14,28 @@ import click
 from exporter.errors import ParityError
 
 if TYPE_CHECKING:
-    from runtime_py.stock_engine import EngineRun, Limits, Sampling
+    from runtime_py.chat import Conversation
+    from runtime_py.stock_engine import EngineRun, Limits, OnChunk, Sampling
 
 DEFAULT_NEW_TOKENS = 256
+
+
+class DraftLengthType(click.ParamType[str | int]):
+    """``auto``, or a number of drafts."""
+
+    name = "draft length"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str | int:
+        """Parse what was typed."""
+        if value == "auto" or isinstance(value, int):
+            return value
+        if isinstance(value, str) and value.isdecimal() and int(value) > 0:
+            return int(value)
+        raise click.BadParameter(
+            f"expected `auto` or a number from 1 on, found {value!r}", ctx, param
+        )
 
 
 @click.command()
@@ -51,10 +71,29 @@ DEFAULT_NEW_TOKENS = 256
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder for packed weights; makes a second start faster.  [default: none kept]",
 )
-@click.option("--temperature", type=click.FloatRange(min=0), help="Sample (needs --mtp off).")
-@click.option("--top-k", type=click.IntRange(min=1), help="Sample (needs --mtp off).")
-@click.option("--top-p", type=click.FloatRange(0, 1), help="Sample (needs --mtp off).")
+@click.option(
+    "--temperature",
+    type=click.FloatRange(min=0),
+    help="Sample; under MTP only with --runtime reference.",
+)
+@click.option("--top-k", type=click.IntRange(min=1), help="Sample, from the likeliest so many.")
+@click.option(
+    "--top-p", type=click.FloatRange(0, 1), help="Sample, from the likeliest that sum up to this."
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the sampler.")
+@click.option(
+    "--runtime",
+    type=click.Choice(["litert-lm", "reference"]),
+    default="litert-lm",
+    show_default=True,
+    help="The stock LiteRT-LM engine, or this project's own runtime in Python.",
+)
+@click.option(
+    "--draft-length",
+    type=DraftLengthType(),
+    metavar="auto|N",
+    help="Drafts per round; `auto` drafts while that pays. Needs --runtime reference.  [default: auto]",
+)
 @click.option("--json", "as_json", is_flag=True, help="Text and measurements, machine-readable.")
 def command(
     bundle: Path,
@@ -69,58 +108,133 @@ def command(
     top_k: int | None,
     top_p: float | None,
     seed: int,
+    runtime: str,
+    draft_length: str | int | None,
     as_json: bool,
 ) -> None:
-    """Generate text from BUNDLE with the stock LiteRT-LM engine; greedy unless told otherwise.
+    """Generate text from BUNDLE, greedily unless told otherwise.
 
     Text goes to stdout. With `--mtp both`, exit code 3 says that the two texts differ.
     """
     from exporter.inspection import inspect_bundle, require_drafter
     from runtime_py.chat import Conversation, read_chat_file
-    from runtime_py.stock_engine import EngineSettings, Limits, Sampling, run_engine
+    from runtime_py.stock_engine import Limits, Sampling
 
     if bool(prompts) == (chat_file is not None):
         raise click.UsageError("give --prompt or --chat-file")
-    sampling = Sampling(top_k or 1, 1.0, 1.0, seed)
+    sampling = None
     if temperature is not None or top_k is not None or top_p is not None:
-        if mtp != "off":
-            raise click.UsageError(
-                "the engine ignores sampling settings under speculative decoding: add --mtp off"
-            )
         sampling = _sampling(temperature, top_k, top_p, seed)
+    _refuse_sampling_that_does_nothing(sampling, mtp, runtime)
+    if draft_length is not None and runtime != "reference":
+        raise click.UsageError(
+            "the engine drafts as many tokens as the bundle's verify takes: --draft-length needs "
+            "--runtime reference"
+        )
     inspection = inspect_bundle(bundle)
     if mtp != "off":
         require_drafter(inspection)
-    conversations = (
-        [read_chat_file(chat_file)]
-        if chat_file
-        else [Conversation.asking(text) for text in prompts]
+    request = Request(
+        bundle=bundle,
+        modes=("off", "on") if mtp == "both" else (mtp,),
+        conversations=(
+            [read_chat_file(chat_file)]
+            if chat_file
+            else [Conversation.asking(text) for text in prompts]
+        ),
+        max_new_tokens=max_new_tokens,
+        max_num_tokens=max_num_tokens,
+        threads=threads,
+        weight_cache=weight_cache,
+        sampling=sampling or Sampling(seed=seed),
+        draft_length="auto" if draft_length is None else draft_length,
+        on_chunk=None if as_json else _show_chunk,
     )
     runs = {}
-    for mode in ("off", "on") if mtp == "both" else (mtp,):
-        settings = EngineSettings(
-            bundle,
-            mtp=mode == "on",
-            max_new_tokens=max_new_tokens,
-            threads=threads,
-            max_num_tokens=max_num_tokens,
-            weight_cache=weight_cache,
-            sampling=sampling,
-        )
-        if not as_json:
-            click.echo(f"--- MTP {mode}", err=True)
-        runs[mode] = run_engine(settings, conversations, None if as_json else _show_chunk)
+    for mode, run in _with_reference(request) if runtime == "reference" else _with_engine(request):
+        runs[mode] = run
         if not as_json:
             click.echo()
-            click.echo(_measurements(runs[mode]), err=True)
+            click.echo(_measurements(run), err=True)
     if as_json:
         click.echo(json.dumps({mode: asdict(run) for mode, run in runs.items()}, indent=2))
     if mtp == "both":
         agreed = inspection.contract
         assert agreed is not None
         cache_length = max_num_tokens or agreed.cache_length
-        limits = Limits(max_new_tokens, cache_length, agreed.draft_length)
-        compare(runs["off"], runs["on"], limits)
+        overshoot = agreed.draft_length if runtime == "litert-lm" else 0
+        compare(runs["off"], runs["on"], Limits(max_new_tokens, cache_length, overshoot))
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to generate, for either runtime; ``on_chunk`` None is silence."""
+
+    bundle: Path
+    modes: tuple[str, ...]
+    conversations: list[Conversation]
+    max_new_tokens: int
+    max_num_tokens: int | None
+    threads: int | None
+    weight_cache: Path | None
+    sampling: Sampling
+    draft_length: str | int
+    on_chunk: OnChunk | None
+
+    def announce(self, mode: str) -> None:
+        """Say what is about to run, unless the output is for a machine."""
+        if self.on_chunk is not None:
+            click.echo(f"--- MTP {mode}", err=True)
+
+
+def _with_engine(request: Request) -> Iterator[tuple[str, EngineRun]]:
+    from runtime_py.stock_engine import EngineSettings, run_engine
+
+    for mode in request.modes:
+        settings = EngineSettings(
+            request.bundle,
+            mtp=mode == "on",
+            max_new_tokens=request.max_new_tokens,
+            threads=request.threads,
+            max_num_tokens=request.max_num_tokens,
+            weight_cache=request.weight_cache,
+            sampling=request.sampling,
+        )
+        request.announce(mode)
+        yield mode, run_engine(settings, request.conversations, request.on_chunk)
+
+
+def _with_reference(request: Request) -> Iterator[tuple[str, EngineRun]]:
+    from runtime_py.litert_graph import Hardware
+    from runtime_py.native_log import silence_native_exit
+    from runtime_py.opened_model import open_model
+    from runtime_py.reference_run import RunSettings, run_reference
+    from runtime_py.sampling import SamplingSettings
+
+    silence_native_exit()
+    sampling = request.sampling
+    chosen = SamplingSettings(sampling.temperature, sampling.top_k, sampling.top_p, sampling.seed)
+    hardware = Hardware("cpu", request.threads, request.weight_cache)
+    with open_model(request.bundle, hardware, drafting="on" in request.modes) as model:
+        for mode in request.modes:
+            drafts = request.draft_length if mode == "on" else 0
+            request.announce(mode)
+            settings = RunSettings(drafts, request.max_new_tokens, chosen, request.max_num_tokens)
+            yield mode, run_reference(model, settings, request.conversations, request.on_chunk)
+
+
+def _refuse_sampling_that_does_nothing(sampling: Sampling | None, mtp: str, runtime: str) -> None:
+    if sampling is None or mtp == "off":
+        return
+    if runtime == "litert-lm":
+        raise click.UsageError(
+            "the engine ignores sampling settings under speculative decoding: add --mtp off, or "
+            "--runtime reference"
+        )
+    if mtp == "both":
+        raise click.UsageError(
+            "two sampled texts differ and cannot be compared: add --mtp on or --mtp off"
+        )
 
 
 def _sampling(

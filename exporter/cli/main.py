@@ -16,6 +16,7 @@ COMMANDS = {
     "export": "Make a bundle from a target checkpoint and its drafter.",
     "inspect": "Show what is inside a bundle and check that it keeps the engine's contract.",
     "generate": "Generate text from a bundle, with and without speculative decoding.",
+    "verify": "Prove a bundle right, rung by rung, against its checkpoints and the engine.",
     "recipes": "List the quantisation recipes.",
 }
 

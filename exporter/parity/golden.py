@@ -11,7 +11,7 @@ import math
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,10 @@ class Golden:
     arrays: Mapping[str, NDArray[np.float32]]
 
 
+Ask = Callable[[Checkpoint, Checkpoint | None, "Question", int], "Golden"]
+"""Something that answers as :func:`ask` does; tests remember the answers."""
+
+
 @dataclass(frozen=True)
 class Question:
     """What to compute: positions to probe, and committed lengths at which to draft ``drafts``."""
@@ -68,9 +72,7 @@ def missing(target: Checkpoint, drafter: Checkpoint | None) -> str:
     return ""
 
 
-def ask(
-    target: Checkpoint, drafter: Checkpoint | None, question: Question, threads: int
-) -> Golden:
+def ask(target: Checkpoint, drafter: Checkpoint | None, question: Question, threads: int) -> Golden:
     """Run ``reference`` and read its file.
 
     Raises:

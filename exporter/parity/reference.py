@@ -67,7 +67,7 @@ def main(request_file: str, out: str) -> None:
 def _target_class(folder: str) -> type[PreTrainedModel]:
     config = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
     text_only = config["model_type"] == "gemma4_text"
-    return Gemma4ForCausalLM if text_only else Gemma4ForConditionalGeneration
+    return Gemma4ForCausalLM if text_only else Gemma4ForConditionalGeneration  # type: ignore[no-any-return]
 
 
 def _load(kind: type[PreTrainedModel], folder: str) -> PreTrainedModel:
