@@ -7,7 +7,9 @@ header fields are all that differs between two exports of the same input.
 
 from __future__ import annotations
 
+import hashlib
 import json
+import mmap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -16,8 +18,15 @@ from litert_lm_builder.litertlm_builder import DType, LitertLmFileBuilder, Metad
 from litert_lm_builder.runtime.proto import llm_metadata_pb2, sampler_params_pb2
 
 from exporter.assets import Assets
-from exporter.bundle_format import MANIFEST_KEY, MANIFEST_VALUE
+from exporter.bundle_format import (
+    GRAPH_BYTES_KEY,
+    GRAPH_SHA256_KEY,
+    MANIFEST_KEY,
+    MANIFEST_VALUE,
+    SHA256_KEY,
+)
 from exporter.contract import Section
+from exporter.graph_reader import GraphReader
 
 
 def llm_metadata(assets: Assets, max_num_tokens: int) -> Any:
@@ -64,6 +73,26 @@ def _fill_model_type(message: Any, tokens: Mapping[str, str]) -> None:
         thought.end = tokens["eoc_token"]
 
 
+def checksums(path: Path) -> list[Metadata]:
+    """SHA-256 of a section that is written as it is. The tokenizer's zlib stream has its own."""
+    with path.open("rb") as stream:
+        return [_text(SHA256_KEY, hashlib.file_digest(stream, "sha256").hexdigest())]
+
+
+def graph_checksums(path: Path) -> list[Metadata]:
+    """SHA-256 and length of a model's graph, which ends where its weights begin."""
+    with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as view:
+        graph = GraphReader(memoryview(view), str(path))
+        nbytes = graph.graph_bytes()
+        graph.release()
+        digest = hashlib.sha256(view[:nbytes]).hexdigest()
+    return [_text(GRAPH_SHA256_KEY, digest), _text(GRAPH_BYTES_KEY, str(nbytes))]
+
+
+def _text(key: str, value: str) -> Metadata:
+    return Metadata(key, value, DType.STRING)
+
+
 def write_bundle(
     stream: BinaryIO,
     sections: Mapping[Section, Path],
@@ -88,10 +117,14 @@ def write_bundle(
     described.write_text(json.dumps(manifest, indent=1, sort_keys=True), encoding="utf-8")
     builder = LitertLmFileBuilder()
     builder.add_system_metadata(Metadata("Authors", "mtp-export", DType.STRING))
-    builder.add_llm_metadata(str(metadata))
+    builder.add_llm_metadata(str(metadata), checksums(metadata))
     builder.add_hf_tokenizer(str(assets.tokenizer_json))
-    marker = [Metadata(MANIFEST_KEY, MANIFEST_VALUE, DType.STRING)]
-    builder.add_generic_binary_data(str(described), marker)
+    marker = Metadata(MANIFEST_KEY, MANIFEST_VALUE, DType.STRING)
+    builder.add_generic_binary_data(str(described), [marker, *checksums(described)])
     for section, path in sections.items():
-        builder.add_tflite_model(str(path), TfLiteModelType(section.value))
+        builder.add_tflite_model(
+            str(path),
+            TfLiteModelType(section.value),
+            additional_metadata=[*checksums(path), *graph_checksums(path)],
+        )
     builder.build(stream, validate_metadata=True)

@@ -117,6 +117,11 @@ class GraphReader:
             raise BundleError(f"{self.where}: the model is damaged ({error})") from error
         return found
 
+    def graph_bytes(self) -> int:
+        """Length of the flatbuffer: where the weights behind it begin, or all there is."""
+        buffers = (self.model.Buffers(i) for i in range(self.model.BuffersLength()))
+        return min((int(b.Offset()) for b in buffers if b.Offset() > 1), default=self.size)
+
     def _constants(self) -> Iterator[ConstantInfo]:
         seen: set[int] = set()
         for index in range(self.model.SubgraphsLength()):

@@ -129,7 +129,7 @@ def run_engine(
     Args:
         settings: Bundle and options.
         conversations: Each starts with an empty cache.
-        on_chunk: Called with each piece of text as it arrives.
+        on_chunk: Called with each piece of text as it arrives, and with a newline after each answer.
 
     Raises:
         EngineError: The engine is not installed, refused the bundle, failed or aborted.

@@ -84,6 +84,7 @@ def _answer(
                 chunk = str(piece)
                 text += chunk
                 _send(events, {"chunk": chunk})
+            _send(events, {"chunk": "\n"})
             info = chat.get_benchmark_info()
             init_seconds = info.init_time_in_second
             replies.append(

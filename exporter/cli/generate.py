@@ -3,39 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from exporter.cli.runtimes import DraftLengthType, Request, with_engine, with_reference
 from exporter.errors import ParityError
 
 if TYPE_CHECKING:
-    from runtime_py.chat import Conversation
-    from runtime_py.stock_engine import EngineRun, Limits, OnChunk, Sampling
+    from runtime_py.stock_engine import EngineRun, Limits, Sampling
 
 DEFAULT_NEW_TOKENS = 256
-
-
-class DraftLengthType(click.ParamType[str | int]):
-    """``auto``, or a number of drafts."""
-
-    name = "draft length"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> str | int:
-        """Parse what was typed."""
-        if value == "auto" or isinstance(value, int):
-            return value
-        if isinstance(value, str) and value.isdecimal() and int(value) > 0:
-            return int(value)
-        raise click.BadParameter(
-            f"expected `auto` or a number from 1 on, found {value!r}", ctx, param
-        )
 
 
 @click.command()
@@ -151,10 +132,9 @@ def command(
         on_chunk=None if as_json else _show_chunk,
     )
     runs = {}
-    for mode, run in _with_reference(request) if runtime == "reference" else _with_engine(request):
+    for mode, run in with_reference(request) if runtime == "reference" else with_engine(request):
         runs[mode] = run
         if not as_json:
-            click.echo()
             click.echo(_measurements(run), err=True)
     if as_json:
         click.echo(json.dumps({mode: asdict(run) for mode, run in runs.items()}, indent=2))
@@ -164,63 +144,6 @@ def command(
         cache_length = max_num_tokens or agreed.cache_length
         overshoot = agreed.draft_length if runtime == "litert-lm" else 0
         compare(runs["off"], runs["on"], Limits(max_new_tokens, cache_length, overshoot))
-
-
-@dataclass(frozen=True)
-class Request:
-    """What to generate, for either runtime; ``on_chunk`` None is silence."""
-
-    bundle: Path
-    modes: tuple[str, ...]
-    conversations: list[Conversation]
-    max_new_tokens: int
-    max_num_tokens: int | None
-    threads: int | None
-    weight_cache: Path | None
-    sampling: Sampling
-    draft_length: str | int
-    on_chunk: OnChunk | None
-
-    def announce(self, mode: str) -> None:
-        """Say what is about to run, unless the output is for a machine."""
-        if self.on_chunk is not None:
-            click.echo(f"--- MTP {mode}", err=True)
-
-
-def _with_engine(request: Request) -> Iterator[tuple[str, EngineRun]]:
-    from runtime_py.stock_engine import EngineSettings, run_engine
-
-    for mode in request.modes:
-        settings = EngineSettings(
-            request.bundle,
-            mtp=mode == "on",
-            max_new_tokens=request.max_new_tokens,
-            threads=request.threads,
-            max_num_tokens=request.max_num_tokens,
-            weight_cache=request.weight_cache,
-            sampling=request.sampling,
-        )
-        request.announce(mode)
-        yield mode, run_engine(settings, request.conversations, request.on_chunk)
-
-
-def _with_reference(request: Request) -> Iterator[tuple[str, EngineRun]]:
-    from runtime_py.litert_graph import Hardware
-    from runtime_py.native_log import silence_native_exit
-    from runtime_py.opened_model import open_model
-    from runtime_py.reference_run import RunSettings, run_reference
-    from runtime_py.sampling import SamplingSettings
-
-    silence_native_exit()
-    sampling = request.sampling
-    chosen = SamplingSettings(sampling.temperature, sampling.top_k, sampling.top_p, sampling.seed)
-    hardware = Hardware("cpu", request.threads, request.weight_cache)
-    with open_model(request.bundle, hardware, drafting="on" in request.modes) as model:
-        for mode in request.modes:
-            drafts = request.draft_length if mode == "on" else 0
-            request.announce(mode)
-            settings = RunSettings(drafts, request.max_new_tokens, chosen, request.max_num_tokens)
-            yield mode, run_reference(model, settings, request.conversations, request.on_chunk)
 
 
 def _refuse_sampling_that_does_nothing(sampling: Sampling | None, mtp: str, runtime: str) -> None:

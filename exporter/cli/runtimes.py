@@ -1,0 +1,92 @@
+"""The two runtimes behind ``generate``: the stock engine, and this project's own in Python."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from runtime_py.chat import Conversation
+    from runtime_py.stock_engine import EngineRun, OnChunk, Sampling
+
+
+class DraftLengthType(click.ParamType[str | int]):
+    """``auto``, or a number of drafts."""
+
+    name = "draft length"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str | int:
+        """Parse what was typed."""
+        if value == "auto" or isinstance(value, int):
+            return value
+        if isinstance(value, str) and value.isdecimal() and int(value) > 0:
+            return int(value)
+        raise click.BadParameter(
+            f"expected `auto` or a number from 1 on, found {value!r}", ctx, param
+        )
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to generate, for either runtime; ``on_chunk`` None is silence."""
+
+    bundle: Path
+    modes: tuple[str, ...]
+    conversations: list[Conversation]
+    max_new_tokens: int
+    max_num_tokens: int | None
+    threads: int | None
+    weight_cache: Path | None
+    sampling: Sampling
+    draft_length: str | int
+    on_chunk: OnChunk | None
+
+    def announce(self, mode: str) -> None:
+        """Say what is about to run, unless the output is for a machine."""
+        if self.on_chunk is not None:
+            click.echo(f"--- MTP {mode}", err=True)
+
+
+def with_engine(request: Request) -> Iterator[tuple[str, EngineRun]]:
+    """A run of the stock engine for each mode."""
+    from runtime_py.stock_engine import EngineSettings, run_engine
+
+    for mode in request.modes:
+        settings = EngineSettings(
+            request.bundle,
+            mtp=mode == "on",
+            max_new_tokens=request.max_new_tokens,
+            threads=request.threads,
+            max_num_tokens=request.max_num_tokens,
+            weight_cache=request.weight_cache,
+            sampling=request.sampling,
+        )
+        request.announce(mode)
+        yield mode, run_engine(settings, request.conversations, request.on_chunk)
+
+
+def with_reference(request: Request) -> Iterator[tuple[str, EngineRun]]:
+    """A run of the reference runtime for each mode, on a model that is opened once."""
+    from runtime_py.litert_graph import Hardware
+    from runtime_py.native_log import silence_native_exit
+    from runtime_py.opened_model import open_model
+    from runtime_py.reference_run import RunSettings, run_reference
+    from runtime_py.sampling import SamplingSettings
+
+    silence_native_exit()
+    sampling = request.sampling
+    chosen = SamplingSettings(sampling.temperature, sampling.top_k, sampling.top_p, sampling.seed)
+    hardware = Hardware("cpu", request.threads, request.weight_cache)
+    drafting = "on" in request.modes
+    with open_model(request.bundle, hardware, drafting=drafting, check_weights=True) as model:
+        for mode in request.modes:
+            drafts = request.draft_length if mode == "on" else 0
+            request.announce(mode)
+            settings = RunSettings(drafts, request.max_new_tokens, chosen, request.max_num_tokens)
+            yield mode, run_reference(model, settings, request.conversations, request.on_chunk)

@@ -1,0 +1,78 @@
+"""What the speculative loop asks of a model: a few calls on tokens, with the KV cache as an argument.
+
+Axes as in ``exporter.contract``. A cache is opaque to the loop and knows no length: the caller says at
+which slot a call writes, so rolling back is not advancing an integer. Nothing here knows LiteRT.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+
+CacheT = TypeVar("CacheT")
+"""An executor's KV caches of one sequence."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """What the target says after each of T tokens.
+
+    The arrays may be the executor's own buffers: they hold until its next call of the same kind.
+    """
+
+    logits: Floats  # [T, V], softcapped
+    hidden: Floats  # [T, H], after the final norm
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What the drafter says after one token; the arrays hold until its next call."""
+
+    logits: Floats  # [V]
+    projected: Floats  # [H], the hidden state of the next draft step
+
+
+class Executor(Protocol[CacheT]):
+    """A target and, if ``draft_length`` is not 0, its drafter.
+
+    Source of the call order and of the positions: LiteRT-LM's CPU executor and MTP drafter.
+    """
+
+    @property
+    def cache_length(self) -> int:
+        """S, the slots of a cache."""
+
+    @property
+    def draft_length(self) -> int:
+        """G, the most drafts one :meth:`verify` can judge; 0 without a drafter."""
+
+    def new_cache(self) -> CacheT:
+        """An empty cache."""
+
+    def prefill(self, cache: CacheT, tokens: Sequence[int], position: int) -> None:
+        """Write ``tokens`` to the slots from ``position`` on; they must fit."""
+
+    def decode(self, cache: CacheT, token: int, position: int) -> Step:
+        """Write ``token`` to slot ``position`` and say what follows (T = 1)."""
+
+    def verify(self, cache: CacheT, tokens: Sequence[int], position: int) -> Step:
+        """The same for 1 to G + 1 tokens at once; G + 1 slots from ``position`` on must be free.
+
+        The slots after the given tokens are left with garbage, which later tokens overwrite.
+        """
+
+    def draft(self, cache: CacheT, token: int, hidden: Floats, position: int) -> Draft:
+        """Draft what follows ``token``.
+
+        Args:
+            cache: Read only.
+            token: The pending token, or the previous draft.
+            hidden: ``[H]``, the target's at slot ``position``, or the previous draft's ``projected``.
+            position: The last committed slot, the same for all steps of a draft.
+        """

@@ -1,0 +1,120 @@
+"""A bundle, opened: executor, tokenizer and chat template, ready for sessions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from exporter.bundle_reader import Bundle, open_bundle
+from exporter.contract import Contract
+from exporter.errors import BundleError
+from runtime_py.adaptive import Adaptive
+from runtime_py.chat import Message
+from runtime_py.chat_template import ChatTemplate
+from runtime_py.integrity import check_sections
+from runtime_py.litert_executor import LitertCache, LitertExecutor
+from runtime_py.litert_graph import Hardware
+from runtime_py.sampling import GREEDY, SamplingSettings
+from runtime_py.session import Session
+from runtime_py.speculative import DraftPolicy, Fixed
+from runtime_py.tokenizer import Tokenizer
+
+FAMILY = "gemma4"
+AUTO = "auto"
+
+DraftLength = int | str
+"""Drafts per round: a number (0 is off), or ``auto``."""
+
+
+@dataclass(frozen=True)
+class OpenedModel:
+    """What sessions share."""
+
+    executor: LitertExecutor
+    tokenizer: Tokenizer
+    template: ChatTemplate
+
+    def session(
+        self,
+        *,
+        history: Sequence[Message] = (),
+        policy: DraftPolicy | None = None,
+        sampling: SamplingSettings = GREEDY,
+        context_length: int | None = None,
+    ) -> Session[LitertCache]:
+        """A conversation; arguments as for :class:`~runtime_py.session.Session`."""
+        return Session(
+            self.executor,
+            self.tokenizer,
+            self.template,
+            history=history,
+            policy=policy,
+            sampling=sampling,
+            context_length=context_length,
+        )
+
+    def policy(self, drafts: DraftLength) -> DraftPolicy:
+        """The policy for a draft length; at most as many as the bundle's ``verify`` takes."""
+        longest = self.executor.draft_length
+        if drafts == AUTO:
+            return Adaptive(longest)
+        return Fixed(min(int(drafts), longest))
+
+
+@contextmanager
+def open_model(
+    path: Path,
+    hardware: Hardware | None = None,
+    *,
+    drafting: bool = True,
+    check_weights: bool = False,
+) -> Iterator[OpenedModel]:
+    """Open a bundle for the reference runtime.
+
+    Args:
+        path: A ``.litertlm`` file made by this project.
+        hardware: Where to run; by default the CPU.
+        drafting: Whether anything is to be drafted; the bundle must then have a drafter.
+        check_weights: Compare the model sections' checksums, too.
+
+    Raises:
+        BundleError: It is not such a bundle, or damaged, or of another family, or has no drafter.
+    """
+    bundle = open_bundle(path)
+    check_sections(bundle, weights=check_weights)
+    _require_family(bundle)
+    agreed = _contract(bundle)
+    if drafting and not agreed.has_drafter:
+        raise BundleError(
+            f"{path}: this bundle has no drafter, so there is nothing to draft with; use --mtp off, "
+            "or export again with a drafter"
+        )
+    tokenizer = Tokenizer(bundle)
+    start = "" if tokenizer.start_token is None else tokenizer.text_of(tokenizer.start_token)
+    template = ChatTemplate(bundle, start)
+    with LitertExecutor(bundle, agreed, hardware or Hardware(), drafting=drafting) as executor:
+        yield OpenedModel(executor, tokenizer, template)
+
+
+def _require_family(bundle: Bundle) -> None:
+    family = bundle.llm_metadata().llm_model_type.WhichOneof("model_type")
+    if family != FAMILY:
+        raise BundleError(
+            f"{bundle.path}: expected a {FAMILY} bundle, found {family or 'no model type'}; the "
+            "reference runtime runs Gemma 4 only: use --runtime litert-lm"
+        )
+
+
+def _contract(bundle: Bundle) -> Contract:
+    manifest = bundle.manifest()
+    if manifest is None:
+        raise BundleError(
+            f"{bundle.path}: expected a manifest of mtp-export, found none; the reference runtime runs "
+            "bundles made by mtp-export: use --runtime litert-lm"
+        )
+    try:
+        return Contract.from_json(manifest["contract"])
+    except (KeyError, ValueError) as error:
+        raise BundleError(f"{bundle.path}: the manifest is damaged: {error}") from error

@@ -1,0 +1,127 @@
+"""Sampling under speculative decoding, without changing what is sampled.
+
+A draft x, drawn from the drafter's distribution q, is accepted with probability min(1, p(x) / q(x)),
+where p is the target's; a rejected one is replaced by a draw from max(p - q, 0), normalised. Each
+emitted token is then distributed as p exactly, for any q. Both p and q have the settings applied
+(temperature, then top-k, then top-p), so a good drafter is accepted as often as under greedy decoding.
+
+Source: Leviathan et al., "Fast Inference from Transformers via Speculative Decoding", 2023, section 2.3
+and appendix A.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime_py.executor import Floats
+from runtime_py.speculative import Chooser, Greedy, Proposal
+
+NOT_A_CANDIDATE = -5.0e3
+"""Logits below are the floor (-1e4) of tokens a centroid head did not score: probability 0.
+
+The drafter's scores proper are far above at any temperature, and softmax alone would leave the floor
+with a little probability when the temperature is in the thousands.
+"""
+
+
+@dataclass(frozen=True)
+class SamplingSettings:
+    """How to sample.
+
+    ``temperature`` 0 or ``top_k`` 1 is greedy; ``top_k`` 0 and ``top_p`` 1 leave everything in.
+    """
+
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    seed: int = 0
+
+    @property
+    def greedy(self) -> bool:
+        return self.temperature == 0 or self.top_k == 1
+
+
+GREEDY = SamplingSettings(top_k=1)
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """Probabilities of the tokens that have any: ``tokens`` ``[n]`` ascending, ``chances`` ``[n]``."""
+
+    tokens: NDArray[np.int64]
+    chances: NDArray[np.float64]
+
+    def of(self, tokens: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Probabilities of ``tokens`` ``[m]``."""
+        where = np.searchsorted(self.tokens, tokens)
+        where = np.minimum(where, len(self.tokens) - 1)
+        return np.where(self.tokens[where] == tokens, self.chances[where], 0.0)
+
+    def draw(self, random: np.random.Generator) -> int:
+        """A token, by one uniform number."""
+        cumulative = np.cumsum(self.chances)
+        index = np.searchsorted(cumulative, random.random() * cumulative[-1], side="right")
+        return int(self.tokens[min(int(index), len(self.tokens) - 1)])
+
+    def without(self, other: Distribution) -> Distribution:
+        """max(self - other, 0), normalised; self where nothing is left (the two are equal)."""
+        rest = np.maximum(self.chances - other.of(self.tokens), 0.0)
+        total = rest.sum()
+        return Distribution(self.tokens, rest / total) if total > 0 else self
+
+
+def distribution(logits: Floats, settings: SamplingSettings) -> Distribution:
+    """What ``settings`` make of logits ``[V]``."""
+    tokens = np.flatnonzero(logits > NOT_A_CANDIDATE)
+    if settings.top_k and settings.top_k < len(tokens):
+        best = np.argpartition(logits[tokens], -settings.top_k)[-settings.top_k :]
+        tokens = np.sort(tokens[best])
+    scores = logits[tokens].astype(np.float64) / settings.temperature
+    chances = np.exp(scores - scores.max())
+    chances /= chances.sum()
+    if settings.top_p < 1:
+        kept = _nucleus(chances, settings.top_p)
+        tokens, chances = tokens[kept], chances[kept] / chances[kept].sum()
+    return Distribution(tokens, chances)
+
+
+def _nucleus(chances: NDArray[np.float64], top_p: float) -> NDArray[np.int64]:
+    """Indices, ascending, of the fewest likeliest tokens that together reach ``top_p``."""
+    order = np.argsort(-chances, kind="stable")
+    before = np.cumsum(chances[order]) - chances[order]
+    return np.sort(order[: max(1, int(np.count_nonzero(before < top_p)))])
+
+
+class Sampler:
+    """Chooses by sampling; the same seed and calls give the same tokens."""
+
+    def __init__(self, settings: SamplingSettings) -> None:
+        self._settings = settings
+        self._random = np.random.default_rng(settings.seed)
+
+    def choose(self, logits: Floats) -> int:
+        return distribution(logits, self._settings).draw(self._random)
+
+    def propose(self, logits: Floats) -> Proposal:
+        drafter = distribution(logits, self._settings)
+        return Proposal(drafter.draw(self._random), drafter)
+
+    def judge(self, proposals: Sequence[Proposal], logits: Floats) -> tuple[int, int]:
+        for index, proposal in enumerate(proposals):
+            target = distribution(logits[index], self._settings)
+            drafter = proposal.chances
+            assert isinstance(drafter, Distribution)
+            token = np.array([proposal.token])
+            allowed = float(target.of(token)[0] / drafter.of(token)[0])
+            if self._random.random() >= allowed:
+                return index, target.without(drafter).draw(self._random)
+        return len(proposals), self.choose(logits[len(proposals)])
+
+
+def chooser(settings: SamplingSettings) -> Chooser:
+    """Greedy or sampling, as the settings say."""
+    return Greedy() if settings.greedy else Sampler(settings)

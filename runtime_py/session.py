@@ -1,0 +1,185 @@
+"""A chat over one KV cache: several turns, with only what is new prefilled.
+
+Before a turn the whole conversation is rendered by the template and tokenised; the longest prefix that
+already stands in the cache stays, the rest is prefilled. So the cache always holds exactly what the
+template says, whatever the model generated: an answer cut short, a stop token in the middle of an
+accepted draft, thoughts the template drops from earlier turns.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+from typing import Generic
+
+from exporter.errors import EngineError
+from runtime_py.chat import Message
+from runtime_py.chat_template import ChatTemplate
+from runtime_py.executor import CacheT, Executor
+from runtime_py.rounds import Acceptance, Cursor, Finish, Limits, Round
+from runtime_py.sampling import GREEDY, SamplingSettings, chooser
+from runtime_py.speculative import Clock, DraftPolicy, Fixed, Speaker, generate
+from runtime_py.tokenizer import StreamingText, Tokenizer
+
+
+class ContextFullError(EngineError):
+    """A conversation has grown longer than the context; start another or drop turns."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The model's answer to one turn, with what it took.
+
+    ``tokens`` were emitted, a final stop token included; ``text`` is theirs without it.
+    """
+
+    text: str
+    tokens: tuple[int, ...]
+    finish: Finish
+    rounds: tuple[Round, ...]
+    reused_tokens: int
+    """Prompt tokens that stood in the cache already."""
+    prefill_tokens: int
+    """Prompt tokens processed for this turn; the last of them by the first decode."""
+    prefill_seconds: float
+    context_tokens: int
+    """Cache slots in use afterwards."""
+
+    @property
+    def acceptance(self) -> Acceptance:
+        """Drafted and accepted, by draft position."""
+        return Acceptance.of(self.rounds)
+
+    @property
+    def decode_seconds(self) -> float:
+        return sum(done.seconds for done in self.rounds)
+
+
+class Session(Generic[CacheT]):
+    """One conversation.
+
+    Args:
+        executor: Shared by any number of sessions, one at a time.
+        tokenizer: The bundle's.
+        template: The bundle's.
+        history: What was said before, a system prompt first if there is one.
+        policy: How much to draft; by default not at all. It may be shared to share what it learns.
+        sampling: By default greedy.
+        context_length: Use less of the cache than there is.
+        clock: Seconds.
+    """
+
+    def __init__(
+        self,
+        executor: Executor[CacheT],
+        tokenizer: Tokenizer,
+        template: ChatTemplate,
+        *,
+        history: Sequence[Message] = (),
+        policy: DraftPolicy | None = None,
+        sampling: SamplingSettings = GREEDY,
+        context_length: int | None = None,
+        clock: Clock = time.perf_counter,
+    ) -> None:
+        self._speaker = Speaker(executor, executor.new_cache(), chooser(sampling), clock)
+        self._tokenizer, self._template = tokenizer, template
+        self._policy: DraftPolicy = policy or Fixed(0)
+        self._context_length = min(context_length or executor.cache_length, executor.cache_length)
+        self._messages = list(history)
+        self._committed: list[int] = []
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        """The conversation so far."""
+        return tuple(self._messages)
+
+    @property
+    def committed(self) -> tuple[int, ...]:
+        """The tokens in the cache, by slot."""
+        return tuple(self._committed)
+
+    def ask(self, message: str, max_new_tokens: int) -> Generator[str, None, Answer]:
+        """Answer the user's ``message``: yields text as it comes, returns the whole.
+
+        An answer that is abandoned half-way stays in the conversation as far as it went.
+
+        Raises:
+            ContextFullError: The conversation does not fit into the context; nothing has changed.
+        """
+        asked = [*self._messages, Message("user", message)]
+        prompt = self._prompt(asked)
+        reused = self._common_prefix(prompt)
+        clock = self._speaker.clock
+        begun = clock()
+        del self._committed[reused:]
+        self._speaker.executor.prefill(self._speaker.cache, prompt[reused:-1], reused)
+        self._committed += prompt[reused:-1]
+        prefill_seconds = clock() - begun
+        text, rounds = "", list[Round]()
+        try:
+            for piece in (pieces := self._answer(prompt[-1], max_new_tokens, rounds)):
+                text += piece
+                yield piece
+        finally:
+            pieces.close()
+            self._messages = [*asked, Message("assistant", text)]
+        tokens = tuple(token for done in rounds for token in done.tokens)
+        return Answer(
+            text,
+            tokens,
+            self._finish(tokens, max_new_tokens),
+            tuple(rounds),
+            reused,
+            len(prompt) - reused,
+            prefill_seconds,
+            len(self._committed),
+        )
+
+    def answer(self, message: str, max_new_tokens: int) -> Answer:
+        """The same in one piece."""
+        pieces = self.ask(message, max_new_tokens)
+        while True:
+            try:
+                next(pieces)
+            except StopIteration as finished:
+                result: Answer = finished.value
+                return result
+
+    def _prompt(self, messages: Sequence[Message]) -> list[int]:
+        rendered = self._template.render(messages, answering=True)
+        prompt = self._tokenizer.encode_prompt(rendered)
+        if len(prompt) > self._context_length:
+            raise ContextFullError(
+                f"the conversation is {len(prompt)} tokens long and the context holds "
+                f"{self._context_length}: start a new one, or export with a longer --cache-length"
+            )
+        return prompt
+
+    def _common_prefix(self, prompt: Sequence[int]) -> int:
+        """How much of ``prompt`` is in the cache; never its last token, which is still to be decoded."""
+        pairs = zip(self._committed, prompt[:-1], strict=False)
+        return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+    def _answer(
+        self, pending: int, max_new_tokens: int, rounds: list[Round]
+    ) -> Generator[str, None, None]:
+        """Text of the answer as it comes; every round is appended to ``rounds``."""
+        stops = self._tokenizer.stop_tokens
+        streaming = StreamingText(self._tokenizer)
+        start = Cursor(len(self._committed), pending)
+        limits = Limits(max_new_tokens, stops, self._context_length)
+        for done in generate(self._speaker, start, limits, self._policy):
+            rounds.append(done)
+            self._committed += done.committed
+            piece = streaming.push(token for token in done.tokens if token not in stops)
+            if piece:
+                yield piece
+        if rest := streaming.flush():
+            yield rest
+
+    def _finish(self, tokens: Sequence[int], max_new_tokens: int) -> Finish:
+        if tokens and tokens[-1] in self._tokenizer.stop_tokens:
+            return Finish.STOP
+        return Finish.LENGTH if len(tokens) >= max_new_tokens else Finish.CONTEXT

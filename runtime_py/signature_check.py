@@ -1,0 +1,81 @@
+"""Whether the graphs of a bundle have the signatures that its contract promises."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from exporter import contract as names
+from exporter.bundle_reader import Bundle
+from exporter.contract import Contract, Section, SignatureSpec
+from exporter.errors import BundleError, listed
+from exporter.graph_reader import GraphReader, SignatureInfo
+
+
+@dataclass(frozen=True)
+class FoundSignature:
+    """A signature to be run: where it is, what the file and the contract call it."""
+
+    section: Section
+    in_file: str
+    name: str
+    spec: SignatureSpec
+
+
+def wanted_sections(agreed: Contract, *, drafting: bool) -> dict[Section, dict[str, SignatureSpec]]:
+    """The contract's signatures by section; without drafting neither drafter nor ``verify``."""
+    wanted = agreed.section_signatures()
+    if not drafting:
+        wanted.pop(Section.MTP_DRAFTER, None)
+        wanted[Section.PREFILL_DECODE].pop(names.VERIFY, None)
+    return wanted
+
+
+def find_signatures(
+    bundle: Bundle, wanted: dict[Section, dict[str, SignatureSpec]]
+) -> list[FoundSignature]:
+    """Every signature to be run, checked against the contract.
+
+    A section of one signature may call it as it likes; the engine takes the first one, too.
+
+    Raises:
+        BundleError: The graphs are not what the contract says, or damaged.
+    """
+    found: list[FoundSignature] = []
+    problems: list[str] = []
+    with bundle.mapped() as view:
+        for section, specs in wanted.items():
+            entry = bundle.model(section)
+            if entry is None:
+                problems.append(f"section {section.value} is missing")
+                continue
+            with view[entry.begin : entry.end] as content:
+                reader = GraphReader(content, f"{bundle.path}: {section.value}")
+                have = reader.signatures()
+                reader.release()
+            by_name = {next(iter(specs)): next(iter(have), "")} if len(specs) == 1 else {}
+            for name, spec in specs.items():
+                in_file = by_name.get(name, name)
+                problems += _differences(f"{section.value}: {name}", spec, have.get(in_file))
+                found.append(FoundSignature(section, in_file, name, spec))
+    if problems:
+        raise BundleError(
+            f"{bundle.path}: the graphs do not keep the contract: {listed(problems)}; export it again"
+        )
+    return found
+
+
+def _differences(where: str, spec: SignatureSpec, have: SignatureInfo | None) -> Iterator[str]:
+    if have is None:
+        yield f"{where} is missing"
+        return
+    for side, wanted, tensors in (
+        ("input", spec.inputs, have.inputs),
+        ("output", spec.outputs, have.outputs),
+    ):
+        for name, tensor in wanted.items():
+            shape = tensors[name].shape if name in tensors else None
+            if shape != tensor.shape:
+                shown = "missing" if shape is None else f"of shape {list(shape)}"
+                yield f"{where}: {side} {name} is {shown}, expected {list(tensor.shape)}"
+        yield from (f"{where}: {side} {name} is unknown" for name in tensors if name not in wanted)

@@ -1,0 +1,188 @@
+"""Speculative decoding as a pure loop over an executor: no torch, no LiteRT, no tokenizer.
+
+A round drafts k tokens, verifies them with the pending token in one call and keeps the longest prefix
+the chooser accepts, plus one token of the target's own. With the greedy chooser the tokens are those
+of plain greedy decoding, whatever the drafter says.
+
+Source: Leviathan et al., "Fast Inference from Transformers via Speculative Decoding", 2023, algorithm 1.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, Protocol
+
+from runtime_py.executor import CacheT, Executor, Floats
+from runtime_py.rounds import Cursor, Finish, Limits, Round, Rounds
+
+Clock = Callable[[], float]
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A drafted token, and how likely each token was to be drafted (None: it was certain)."""
+
+    token: int
+    chances: object | None = None
+
+
+class Chooser(Protocol):
+    """How tokens are chosen from logits: greedily, or by sampling."""
+
+    def choose(self, logits: Floats) -> int:
+        """The next token, from the target's logits ``[V]``."""
+
+    def propose(self, logits: Floats) -> Proposal:
+        """A draft, from the drafter's logits ``[V]``."""
+
+    def judge(self, proposals: Sequence[Proposal], logits: Floats) -> tuple[int, int]:
+        """How many proposals to accept, and the token after them.
+
+        ``logits`` ``[k + 1, V]`` are the target's; row i is what it says where proposal i stands.
+        """
+
+
+class Greedy:
+    """Always the likeliest token; of equals, the one with the smallest id."""
+
+    def choose(self, logits: Floats) -> int:
+        return int(logits.argmax())
+
+    def propose(self, logits: Floats) -> Proposal:
+        return Proposal(int(logits.argmax()))
+
+    def judge(self, proposals: Sequence[Proposal], logits: Floats) -> tuple[int, int]:
+        best = [int(row.argmax()) for row in logits]
+        accepted = 0
+        while accepted < len(proposals) and proposals[accepted].token == best[accepted]:
+            accepted += 1
+        return accepted, best[accepted]
+
+
+class DraftPolicy(Protocol):
+    """How many tokens to draft in a round."""
+
+    def length(self) -> int:
+        """Drafts wanted in the next round; the loop may do with fewer."""
+
+    def observe(self, done: Round) -> None:
+        """Learn from a round."""
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """The same number of drafts always; 0 is plain decoding."""
+
+    drafts: int
+
+    def length(self) -> int:
+        return self.drafts
+
+    def observe(self, done: Round) -> None:
+        """Nothing to learn."""
+
+
+def generate(
+    speaker: Speaker[CacheT],
+    start: Cursor,
+    limits: Limits,
+    policy: DraftPolicy,
+) -> Rounds:
+    """Decode from ``start`` on, never more than ``limits.max_new_tokens`` tokens.
+
+    A round near the end of the context that a verify would overrun is a plain decode.
+    """
+    cursor, produced = start, 0
+    while produced < limits.max_new_tokens:
+        if cursor.position >= limits.context_length:
+            return Finish.CONTEXT
+        drafts = min(policy.length(), speaker.room(cursor, limits))
+        drafts = max(0, min(drafts, limits.max_new_tokens - produced - 1))
+        done, cursor = speaker.round(cursor, drafts)
+        policy.observe(done)
+        kept = _until_stop(done, limits.stop_tokens)
+        produced += len(kept.tokens)
+        yield kept
+        if kept.tokens[-1] in limits.stop_tokens:
+            return Finish.STOP
+    return Finish.LENGTH
+
+
+def _until_stop(done: Round, stop_tokens: frozenset[int]) -> Round:
+    """The round up to its first stop token.
+
+    The accepted drafts are in the cache behind the pending token. A stop token among them leaves the
+    later ones uncommitted: with ``p | a STOP c | d`` (pending, accepted, the target's own) ``a STOP``
+    is emitted and ``p a STOP`` is committed.
+    """
+    for index, token in enumerate(done.tokens):
+        if token in stop_tokens:
+            emitted = done.tokens[: index + 1]
+            committed = done.committed[: 1 + len(emitted)]
+            return Round(
+                emitted,
+                committed,
+                done.drafted,
+                done.accepted,
+                done.draft_seconds,
+                done.target_seconds,
+            )
+    return done
+
+
+@dataclass(frozen=True)
+class Speaker(Generic[CacheT]):
+    """A model with the cache of one sequence and a way to choose tokens."""
+
+    executor: Executor[CacheT]
+    cache: CacheT
+    chooser: Chooser
+    clock: Clock = time.perf_counter
+
+    def room(self, cursor: Cursor, limits: Limits) -> int:
+        """How many drafts the next round can take: verify always writes G + 1 slots."""
+        slots = self.executor.draft_length + 1
+        fits = cursor.position + slots <= limits.context_length
+        return self.executor.draft_length if fits and cursor.hidden is not None else 0
+
+    def round(self, cursor: Cursor, drafts: int) -> tuple[Round, Cursor]:
+        """Emit at least one token; returns where the sequence stands afterwards."""
+        return self._speculate(cursor, drafts) if drafts else self._decode(cursor)
+
+    def _decode(self, cursor: Cursor) -> tuple[Round, Cursor]:
+        begun = self.clock()
+        step = self.executor.decode(self.cache, cursor.pending, cursor.position)
+        token = self.chooser.choose(step.logits[0])
+        done = Round((token,), (cursor.pending,), 0, 0, 0.0, self.clock() - begun)
+        return done, Cursor(cursor.position + 1, token, step.hidden[0].copy())
+
+    def _speculate(self, cursor: Cursor, drafts: int) -> tuple[Round, Cursor]:
+        begun = self.clock()
+        proposals = self._draft(cursor, drafts)
+        drafted = self.clock()
+        tokens = [cursor.pending, *(proposal.token for proposal in proposals)]
+        step = self.executor.verify(self.cache, tokens, cursor.position)
+        accepted, following = self.chooser.judge(proposals, step.logits)
+        committed = tuple(tokens[: accepted + 1])
+        done = Round(
+            (*committed[1:], following),
+            committed,
+            drafts,
+            accepted,
+            drafted - begun,
+            self.clock() - drafted,
+        )
+        hidden = step.hidden[accepted].copy()
+        return done, Cursor(cursor.position + accepted + 1, following, hidden)
+
+    def _draft(self, cursor: Cursor, drafts: int) -> list[Proposal]:
+        assert cursor.hidden is not None
+        token, hidden = cursor.pending, cursor.hidden
+        proposals: list[Proposal] = []
+        while len(proposals) < drafts:
+            draft = self.executor.draft(self.cache, token, hidden, cursor.position - 1)
+            proposals.append(self.chooser.propose(draft.logits))
+            token, hidden = proposals[-1].token, draft.projected
+        return proposals

@@ -1,0 +1,146 @@
+"""Adaptive drafting, by simulation: never much slower than the better of always and never drafting.
+
+A simulated text says for each token how likely a draft of it is right. Whether it is right is drawn
+once per token, so that all policies meet the same luck, and times vary by a tenth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from runtime_py.adaptive import Adaptive
+from runtime_py.rounds import Round
+from runtime_py.speculative import DraftPolicy, Fixed
+
+DRAFTS = 3
+TOKENS = 1500
+SEEDS = range(4)
+WORST = 1.05
+
+Text = Callable[[int], float]
+"""How likely a draft of the token with this index is right."""
+
+TEXTS: dict[str, Text] = {
+    "predictable": lambda token: 0.9,
+    "fair": lambda token: 0.75,
+    "middling": lambda token: 0.5,
+    "hopeless": lambda token: 0.0,
+    "paragraphs": lambda token: 0.9 if token // 150 % 2 else 0.1,
+    "sentences": lambda token: 0.9 if token // 40 % 2 else 0.1,
+    "good at the end": lambda token: 0.0 if token < TOKENS // 2 else 0.9,
+    "bad at the end": lambda token: 0.9 if token < TOKENS // 2 else 0.0,
+}
+
+COSTS = {  # seconds of a decode, a verify, a draft step
+    "E2B on two cores": (0.042, 0.102, 0.0033),
+    "verify nearly free": (0.010, 0.012, 0.0005),
+    "slow drafter": (0.010, 0.011, 0.003),
+    "GPU where drafting costs too much": (0.064, 0.080, 0.030),
+    "tiny model, calls cost all": (0.0013, 0.0035, 0.001),
+    "block-wise weights": (0.040, 0.130, 0.010),
+}
+
+
+def seconds(
+    policy: DraftPolicy,
+    text: Text,
+    cost: tuple[float, float, float],
+    seed: int,
+    tokens: int = TOKENS,
+) -> float:
+    """How long ``tokens`` tokens take."""
+    decode, verify, draft = cost
+    luck, noise = (np.random.default_rng([seed, part]).random for part in range(2))
+    right = [luck() < text(token) for token in range(tokens + DRAFTS)]
+    spent, done = 0.0, 0
+    while done < tokens:
+        drafts = min(policy.length() if done else 0, tokens - done - 1)
+        factor = 1 + 0.2 * noise()
+        if drafts:
+            accepted = 0
+            while accepted < drafts and right[done + accepted]:
+                accepted += 1
+            times = drafts * draft * factor, verify * factor
+        else:
+            accepted, times = 0, (0.0, decode * factor)
+        round_ = Round((0,) * (accepted + 1), (0,) * (accepted + 1), drafts, accepted, *times)
+        policy.observe(round_)
+        spent += round_.seconds
+        done += len(round_.tokens)
+    return spent
+
+
+def total(policy: Callable[[], DraftPolicy], text: str, cost: str) -> float:
+    return sum(seconds(policy(), TEXTS[text], COSTS[cost], seed) for seed in SEEDS)
+
+
+@pytest.mark.parametrize("cost", COSTS)
+@pytest.mark.parametrize("text", TEXTS)
+def test_auto_is_never_much_slower_than_the_better_choice(text: str, cost: str) -> None:
+    always = total(lambda: Fixed(DRAFTS), text, cost)
+    never = total(lambda: Fixed(0), text, cost)
+    auto = total(lambda: Adaptive(DRAFTS), text, cost)
+    assert auto <= WORST * min(always, never), f"{auto / min(always, never):.3f}"
+
+
+def test_auto_can_beat_both() -> None:
+    """Where unpredictable text is followed by predictable, neither always nor never is best."""
+    text, cost = "good at the end", "E2B on two cores"
+    others = (total(lambda: Fixed(DRAFTS), text, cost), total(lambda: Fixed(0), text, cost))
+    assert total(lambda: Adaptive(DRAFTS), text, cost) < 0.95 * min(others)
+
+
+def taught(accepted: int, cost: tuple[float, float, float], rounds: int = 40) -> Adaptive:
+    """A policy that has seen decodes, and full drafts of which ``accepted`` were accepted."""
+    decode, verify, draft = cost
+    policy = Adaptive(DRAFTS)
+    for _ in range(5):
+        policy.observe(Round((0,), (0,), 0, 0, 0.0, decode))
+    for _ in range(rounds):
+        tokens = (0,) * (accepted + 1)
+        policy.observe(Round(tokens, tokens, DRAFTS, accepted, DRAFTS * draft, verify))
+    return policy
+
+
+def test_a_session_begins_by_measuring() -> None:
+    policy = Adaptive(DRAFTS)
+    lengths = []
+    for _ in range(6):
+        lengths.append(policy.length())
+        drafted = lengths[-1]
+        policy.observe(Round((0,), (0,), drafted, 0, 0.001 * drafted, 0.01))
+    assert lengths == [0, 0, 0, DRAFTS, DRAFTS, DRAFTS]  # the first of each kind does not count
+
+
+def test_a_cold_start_is_not_held_against_drafting() -> None:
+    """The first call of a kind allocates and may take ten times as long."""
+    policy = Adaptive(DRAFTS)
+    for call in range(30):
+        drafts = policy.length()
+        tokens = (0,) * (drafts + 1)
+        factor = 10.0 if call in (0, 3) else 1.0
+        policy.observe(Round(tokens, tokens, drafts, drafts, drafts * 0.001, 0.01 * factor))
+    assert policy.length() == DRAFTS
+
+
+def test_the_length_follows_acceptance_and_cost() -> None:
+    assert taught(3, (0.042, 0.102, 0.0033)).length() == 3
+    assert taught(0, (0.042, 0.102, 0.0033)).best_length() == 0
+    assert taught(1, (0.010, 0.011, 0.003)).best_length() == 1  # later drafts are never accepted
+    assert taught(3, (0.010, 0.100, 0.001)).best_length() == 0  # not even full acceptance pays
+
+
+def test_rates_are_tokens_a_second() -> None:
+    policy = taught(3, (0.04, 0.1, 0.01), rounds=400)
+    assert policy.rate(0) == pytest.approx(1 / 0.04)
+    assert policy.rate(3) == pytest.approx(4 / 0.13, rel=0.03)
+
+
+def test_without_a_drafter_nothing_is_drafted() -> None:
+    policy = Adaptive(0)
+    for _ in range(10):
+        assert policy.length() == 0
+        policy.observe(Round((0,), (0,), 0, 0, 0.0, 0.01))
