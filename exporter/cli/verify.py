@@ -1,0 +1,114 @@
+"""``mtp-export verify``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from exporter.parity.report import Report
+
+DEFAULT_NEW_TOKENS = 64
+FORMATS = (".json", ".html", ".md")
+
+
+def parse_report(ctx: click.Context, parameter: click.Parameter, value: Path | None) -> Path | None:
+    """A file whose ending says the format."""
+    if value is not None and value.suffix not in FORMATS:
+        raise click.BadParameter(f"expected a file ending in {', '.join(FORMATS)}, found {value}")
+    return value
+
+
+@click.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--target", help="The checkpoint BUNDLE was made from: a folder or a hub id.")
+@click.option("--drafter", help="The drafter's checkpoint; needs --target.")
+@click.option(
+    "--prompts",
+    "prompt_file",
+    type=click.Path(path_type=Path),
+    help="Prompts, one a line.  [default: a few built-in sentences]",
+)
+@click.option(
+    "--max-new-tokens",
+    type=click.IntRange(min=1),
+    default=DEFAULT_NEW_TOKENS,
+    show_default=True,
+    help="Length of each answer.",
+)
+@click.option("--accelerator", type=click.Choice(["cpu", "gpu"]), default="cpu", show_default=True)
+@click.option("--threads", type=click.IntRange(min=1), default=2, show_default=True)
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path),
+    callback=parse_report,
+    help="Also write a report; its ending (.json, .html, .md) says which.",
+)
+@click.option("--json", "as_json", is_flag=True, help="The JSON report on stdout.")
+@click.option("--revision", help="Branch, tag or commit of the target on the hub.")
+@click.option("--drafter-revision", help="Branch, tag or commit of the drafter on the hub.")
+def command(
+    bundle: Path,
+    target: str | None,
+    drafter: str | None,
+    prompt_file: Path | None,
+    max_new_tokens: int,
+    accelerator: str,
+    threads: int,
+    report: Path | None,
+    as_json: bool,
+    revision: str | None,
+    drafter_revision: str | None,
+) -> None:
+    """Prove BUNDLE right, rung by rung, or say where it is wrong.
+
+    With --target (and --drafter) it is compared with the checkpoints it was made from; without, only
+    with itself and with the stock engine. Exit code 3 if a rung is outside its tolerance.
+    """
+    if drafter is not None and target is None:
+        raise click.UsageError("--drafter needs --target")
+    from exporter.checkpoint import resolve
+    from exporter.cli.progress import TerminalReporter
+    from exporter.hub import download
+    from exporter.parity.ladder import Request, climb
+    from exporter.parity.report import require_parity
+    from exporter.parity.report_markdown import render_text
+    from exporter.parity.texts import read_prompts
+
+    request = Request(
+        bundle,
+        resolve(target, revision, download) if target else None,
+        resolve(drafter, drafter_revision, download) if drafter else None,
+        read_prompts(prompt_file),
+        accelerator,
+        threads,
+        max_new_tokens,
+    )
+    found = climb(request, TerminalReporter())
+    if report is not None:
+        write_report(found, report)
+    click.echo(json.dumps(found.to_json(), indent=2) if as_json else render_text(found))
+    require_parity(found)
+
+
+def write_report(found: Report, path: Path) -> None:
+    """Write a report in the format its name says.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    from exporter.errors import OutputError
+    from exporter.parity.report_html import render_html
+    from exporter.parity.report_markdown import render_markdown
+
+    if path.suffix == ".json":
+        content = json.dumps(found.to_json(), indent=2) + "\n"
+    else:
+        content = render_html(found) if path.suffix == ".html" else render_markdown(found)
+    try:
+        path.write_text(content, encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"{path}: the report cannot be written: {error.strerror}") from error

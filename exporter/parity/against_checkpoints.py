@@ -1,0 +1,164 @@
+"""The rungs that need the checkpoints a bundle was made from.
+
+Everything that loads torch is reached through here, so that a bundle can be verified by itself where
+torch is not installed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from exporter.bundle_reader import Bundle
+from exporter.checkpoint import TensorReader
+from exporter.contract import Section
+from exporter.heads import HeadKind
+from exporter.parameters import parameter_specs
+from exporter.parity import drafter_rung, graph_rung, model_rung, quantisation_rung, weights_rung
+from exporter.parity.golden import Ask, Golden, Question, missing
+from exporter.parity.graph_run import GraphRun
+from exporter.parity.quantisation_rung import FloatModel
+from exporter.parity.report import Series
+from exporter.parity.rung import Rung, Verdict
+from exporter.parity.stored_weights import UnreadableWeightError, stored_constants
+from exporter.parity.titles import DRAFTER, GRAPHS, MODEL, WEIGHTS
+from exporter.parity.tolerances import GraphTolerance
+from exporter.parity.torch_pair import Pass, Source, TorchPair, from_bundle, from_checkpoints
+from exporter.pipeline import Pair
+from exporter.progress import Reporter
+from exporter.weights import Weight, find_weights
+from runtime_py.litert_executor import LitertExecutor
+
+FULL_BITS = 32
+
+Weights = dict[Section, dict[str, Weight]]
+
+
+@dataclass(frozen=True)
+class Against:
+    """What is compared with what."""
+
+    bundle: Bundle
+    pair: Pair
+    head: HeadKind
+    executor: LitertExecutor
+    run: GraphRun
+    fresh: int
+    starts: tuple[int, ...]
+    tolerance: GraphTolerance
+    target_bits: int
+    drafter_bits: int
+    noise: float
+    threads: int
+    ask: Ask
+
+    @property
+    def stored_as_float(self) -> bool:
+        return self.target_bits == self.drafter_bits == FULL_BITS
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Rungs by their key, and lines for the plots."""
+
+    rungs: tuple[Rung, ...]
+    position_errors: tuple[Series, ...]
+    layer_errors: tuple[Series, ...]
+
+
+@torch.no_grad()
+def compare(against: Against, reporter: Reporter) -> Findings:
+    """Every rung that looks at the checkpoints.
+
+    Raises:
+        MtpExportError: A checkpoint cannot be read, or transformers failed on it.
+    """
+    torch.set_num_threads(against.threads)
+    pair = against.pair
+    specs = parameter_specs(pair.target_config, pair.drafter_config, against.head)
+    with TensorReader() as reader:
+        weights = find_weights(specs, pair.target, pair.drafter, reader)
+        return _compare(against, weights, reporter)
+
+
+def _compare(against: Against, weights: Weights, reporter: Reporter) -> Findings:
+    run = against.run
+    with reporter.stage("Running the float model in torch", None):
+        model = _torch_pair(against, from_checkpoints(weights))
+        whole = model.read(run.tokens, run.probes)
+    golden, reason = _ask(against, reporter)
+    positions, layers = [], []
+    if golden is not None:
+        first, errors = model_rung.model_rung(whole, golden)
+        positions.append(_series("torch, transformers", errors.positions, errors.logits))
+        layers.append(_series("torch, transformers", range(len(errors.layers)), errors.layers))
+    else:
+        first = MODEL.skipped(reason)
+    stored, graphs, lines = _stored_rungs(against, weights, model, reporter)
+    quantisation = quantisation_rung.quantisation_rung(
+        run, _float_model(whole, golden), against.fresh, against.target_bits, against.noise
+    )
+    drafter = _drafter_rung(against, model, golden, reason)
+    rungs = (stored, first, graphs, quantisation, drafter)
+    return Findings(rungs, (*positions, *lines), tuple(layers))
+
+
+def _torch_pair(against: Against, source: Source) -> TorchPair:
+    config = against.pair.drafter_config
+    drafter = None if config is None else (config, against.head)
+    return TorchPair(against.pair.target_config, drafter, against.executor.contract, source)
+
+
+def _ask(against: Against, reporter: Reporter) -> tuple[Golden | None, str]:
+    """Transformers' answer, or why there is none."""
+    pair, run = against.pair, against.run
+    if reason := missing(pair.target, pair.drafter):
+        return None, reason
+    drafts = against.executor.draft_length
+    starts = against.starts if drafts else ()
+    question = Question(run.tokens, run.probes, starts, drafts)
+    with reporter.stage("Running transformers", None):
+        return against.ask(pair.target, pair.drafter, question, against.threads), ""
+
+
+def _stored_rungs(
+    against: Against, weights: Weights, model: TorchPair, reporter: Reporter
+) -> tuple[Rung, Rung, list[Series]]:
+    """The rungs on stored weights, and on the graphs that use them."""
+    try:
+        with reporter.stage("Comparing stored weights and graphs", None):
+            constants = stored_constants(against.bundle)
+            stored = weights_rung.weights_rung(weights, constants)
+            same = against.stored_as_float and stored.verdict is Verdict.PASS
+            kept = model if same else _torch_pair(against, from_bundle(weights, constants))
+            graphs, errors = graph_rung.graph_rung(
+                against.executor, against.run, kept, against.tolerance
+            )
+    except UnreadableWeightError as error:
+        reason = str(error)
+        return WEIGHTS.skipped(reason), GRAPHS.skipped(reason), []
+    return stored, graphs, [_series("LiteRT, torch", errors.positions, errors.logits)]
+
+
+def _float_model(whole: Pass, golden: Golden | None) -> FloatModel:
+    if golden is not None:
+        return FloatModel(golden.arrays["logits"], "transformers, float32")
+    return FloatModel(whole.logits.numpy(), "our torch model, float32")
+
+
+def _drafter_rung(against: Against, model: TorchPair, golden: Golden | None, reason: str) -> Rung:
+    if not against.executor.draft_length:
+        return DRAFTER.skipped("the bundle has no drafter")
+    if model.drafter is None:
+        return DRAFTER.skipped("no --drafter given")
+    if golden is None:
+        return DRAFTER.skipped(reason)
+    return drafter_rung.drafter_rung(
+        model, against.executor, golden, against.tolerance, against.drafter_bits
+    )
+
+
+def _series(name: str, x: Sequence[int], y: Sequence[float]) -> Series:
+    return Series(name, tuple(x), tuple(y))

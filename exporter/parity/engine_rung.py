@@ -1,0 +1,132 @@
+"""Rung: the stock engine's text is the reference runtime's, with MTP off and on."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+
+from exporter.contract import Contract
+from exporter.parity.answers import Answer
+from exporter.parity.rung import Figure, NearTie, Rung
+from exporter.parity.titles import ENGINE as TITLE
+from runtime_py.chat import Conversation
+from runtime_py.stock_engine import (
+    EngineRun,
+    EngineSettings,
+    Limits,
+    Reply,
+    run_engine,
+    same_text,
+)
+from runtime_py.tokenizer import Tokenizer
+
+REASON = (
+    "text is equal; with MTP the engine may run past its limit by a draft. Where texts part, the "
+    "reference runtime's margin there must be within the noise between decode and verify (a "
+    "near-tie, listed)"
+)
+
+
+@dataclass(frozen=True)
+class EngineRuns:
+    """The engine without and, if the bundle has a drafter, with MTP."""
+
+    off: EngineRun
+    on: EngineRun | None
+
+
+def missing_engine() -> str:
+    """Why the engine cannot run; empty if it can."""
+    if importlib.util.find_spec("litert_lm") is None:
+        return "the stock engine is not installed: pip install 'mtp-export[engine]'"
+    return ""
+
+
+def run_both(settings: EngineSettings, prompts: Sequence[str], *, drafter: bool) -> EngineRuns:
+    """Answer every prompt with MTP off and on.
+
+    Raises:
+        EngineError: The engine refused the bundle or stopped.
+    """
+    conversations = [Conversation.asking(prompt) for prompt in prompts]
+    off = run_engine(replace(settings, mtp=False), conversations)
+    on = run_engine(replace(settings, mtp=True), conversations) if drafter else None
+    return EngineRuns(off, on)
+
+
+def engine_rung(
+    runs: EngineRuns,
+    answers: Sequence[Answer],
+    tokenizer: Tokenizer,
+    agreed: Contract,
+    max_new_tokens: int,
+    noise: float,
+) -> Rung:
+    """Compare both modes with the greedy answers."""
+    limits = Limits(max_new_tokens, agreed.cache_length, agreed.draft_length)
+    problems: list[str] = []
+    ties: list[NearTie] = []
+    figures = []
+    for mode, run in (("off", runs.off), ("on", runs.on)):
+        if run is None:
+            continue
+        before = len(problems)
+        replies = list(chain(*run.replies))
+        for number, (answer, reply) in enumerate(zip(answers, replies, strict=True), start=1):
+            expected = _expected(answer, tokenizer, reply)
+            if same_text(expected, reply, limits):
+                continue
+            where = f"MTP {mode}, answer {number}"
+            tie = _near_tie(where, answer, tokenizer, reply.text, noise)
+            if tie is not None:
+                ties.append(tie)
+            else:
+                problems.append(_difference(where, expected.text, reply.text))
+        figures.append(Figure(f"MTP {mode}: answers that differ", len(problems) - before, 0))
+        figures.append(Figure(f"MTP {mode}: tokens", run.decode_tokens))
+        figures.append(Figure(f"MTP {mode}: tokens per second", run.tokens_per_second))
+    figures.append(Figure("answers compared", len(answers)))
+    return TITLE.judged(figures, REASON, problems=problems, near_ties=ties)
+
+
+def _expected(answer: Answer, tokenizer: Tokenizer, reply: Reply) -> Reply:
+    """The reference runtime's answer as the engine would report it."""
+    tokens = answer.greedy.tokens
+    return Reply(
+        visible_text(tokenizer, tokens),
+        reply.prefill_tokens,
+        0.0,
+        len(tokens),
+        0.0,
+        0.0,
+        len(answer.prompt_tokens) + len(tokens),
+    )
+
+
+def visible_text(tokenizer: Tokenizer, tokens: Sequence[int]) -> str:
+    """Text of an answer without its stop token."""
+    return tokenizer.decode([token for token in tokens if token not in tokenizer.stop_tokens])
+
+
+def _near_tie(
+    where: str, answer: Answer, tokenizer: Tokenizer, text: str, noise: float
+) -> NearTie | None:
+    """The token at which the texts part, if its margin was within the noise."""
+    tokens = answer.greedy.tokens
+    for at in range(len(tokens)):
+        if not text.startswith(visible_text(tokenizer, tokens[: at + 1])):
+            if answer.greedy.margins[at] > noise:
+                return None
+            before = visible_text(tokenizer, tokens[:at])
+            chosen, expected = text[len(before) :][:12], tokenizer.text_of(tokens[at])
+            margin = answer.greedy.margins[at]
+            return NearTie(f"{where}, token {at + 1}", chosen, expected, margin, noise)
+    return None
+
+
+def _difference(where: str, expected: str, text: str) -> str:
+    pairs = enumerate(zip(expected, text, strict=False))
+    at = next((i for i, (a, b) in pairs if a != b), min(len(expected), len(text)))
+    return f"{where}, character {at}: {text[at:][:30]!r} instead of {expected[at:][:30]!r}"

@@ -1,0 +1,61 @@
+"""Rung: decode, verify and prefill of one bundle agree with each other.
+
+Needs no checkpoint. This is what speculative decoding rests on: a token verified among its drafts must
+be the token that decoding would have given.
+"""
+
+from __future__ import annotations
+
+from exporter.parity.compare import bridged, compare_choices, position_errors, worst
+from exporter.parity.graph_run import Caches, GraphRun, slots
+from exporter.parity.report import Series
+from exporter.parity.rung import Figure, Rung
+from exporter.parity.titles import SHAPES as TITLE
+from exporter.parity.tolerances import GraphTolerance
+
+
+def shapes_rung(run: GraphRun, tolerance: GraphTolerance) -> tuple[Rung, float]:
+    """Compare them on one text; also gives the noise between two logits of decode and verify."""
+    limit, tail = tolerance.between_shapes, slice(run.decoded_from, len(run.tokens))
+    verified = run.tail_logits()
+    figures = [
+        Figure(
+            "decode and verify: logits",
+            worst(position_errors(run.decoded_logits, verified)),
+            limit,
+        ),
+        Figure(
+            "decode and verify: activations",
+            worst(position_errors(run.decoded_hidden, run.hidden[tail])),
+            limit,
+        ),
+    ]
+    figures += [
+        Figure(
+            f"prefill of {count} and verify: caches",
+            _cache_error(run, caches, count),
+            limit,
+        )
+        for count, caches in run.prefilled
+    ]
+    noise = bridged(run.decoded_logits, verified, limit)
+    choices = compare_choices(run.decoded_logits, verified, tuple(run.tail), noise)
+    figures.append(Figure("other first choice", len(choices.differing), 0))
+    rung = TITLE.judged(
+        figures,
+        tolerance.between_shapes_reason,
+        problems=choices.differing,
+        near_ties=choices.near_ties,
+    )
+    return rung, noise
+
+
+def series(run: GraphRun) -> Series:
+    """Error of decode against verify by position, for the plot."""
+    errors = position_errors(run.decoded_logits, run.tail_logits())
+    return Series("decode, verify", tuple(run.tail), tuple(errors.tolist()))
+
+
+def _cache_error(run: GraphRun, caches: Caches, count: int) -> float:
+    verified = slots(run.contract, run.caches, count)
+    return worst(position_errors(slots(run.contract, caches, count), verified))

@@ -1,0 +1,143 @@
+"""The weights as a bundle stores them, read back: codes and scales out of its graphs.
+
+What comes out is float32 rows, the values that the codes stand for. Knows the layouts that ``bind``
+writes and refuses others by name.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+from numpy.typing import NDArray
+
+from exporter.bundle_reader import Bundle
+from exporter.contract import Section
+from exporter.errors import BundleError
+from exporter.graph_reader import TYPE_NAMES, GraphReader
+from quantize.arrays import dequantize_rows, unpack_int4
+
+Floats = NDArray[np.float32]
+
+
+class UnreadableWeightError(BundleError):
+    """A weight is stored in a layout that this module does not know."""
+
+
+READABLE = {"float32": 32, "int32": 32, "int8": 8, "int4": 4}
+"""Bits of the element types that can be read back."""
+
+
+@dataclass(frozen=True)
+class StoredConstant:
+    """One weight of a graph: its bytes and, if quantised, one scale per row."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    data: NDArray[np.uint8]
+    scales: Floats
+
+    @property
+    def rows(self) -> int:
+        return math.prod(self.shape[:-1])
+
+    @property
+    def row_length(self) -> int:
+        return self.shape[-1]
+
+    @property
+    def quantised(self) -> bool:
+        return bool(self.scales.size)
+
+    @property
+    def bits(self) -> int:
+        return READABLE[self.dtype]
+
+    def floats(self, start: int, count: int) -> Floats:
+        """Values of rows ``start`` to ``start + count``, ``[count, C]``."""
+        if not self.quantised:
+            return self._elements(start, count).view("<f4").reshape(count, self.row_length)
+        return dequantize_rows(self._codes(start, count), self.scales[start : start + count])
+
+    def integers(self) -> NDArray[np.int32]:
+        """An integer table, in its shape."""
+        return self._elements(0, self.rows).view("<i4").reshape(self.shape)
+
+    def _codes(self, start: int, count: int) -> NDArray[np.int8]:
+        elements, shape = self._elements(start, count), (count, self.row_length)
+        if self.dtype == "int8":
+            return elements.view(np.int8).reshape(shape)
+        return unpack_int4(elements.tobytes(), shape)
+
+    def _elements(self, start: int, count: int) -> NDArray[np.uint8]:
+        row_bytes = self.row_length * self.bits // 8
+        return self.data[start * row_bytes : (start + count) * row_bytes]
+
+
+Constants = Mapping[str, StoredConstant]
+"""The weights of one section by the name that recipes match."""
+
+
+def stored_constants(bundle: Bundle) -> dict[Section, dict[str, StoredConstant]]:
+    """Every named weight of every model section; the file stays mapped while one of them lives.
+
+    Raises:
+        UnreadableWeightError: A weight is stored in a layout that cannot be read back.
+    """
+    view = np.memmap(bundle.path, np.uint8, mode="r")
+    found = {}
+    for section in Section:
+        if (entry := bundle.model(section)) is not None:
+            content = view[entry.begin : entry.end]
+            found[section] = _constants(content, f"{bundle.path}: {section.value}")
+    return found
+
+
+def _constants(content: NDArray[np.uint8], where: str) -> dict[str, StoredConstant]:
+    reader = GraphReader(content.data, where)
+    found: dict[str, StoredConstant] = {}
+    for index in range(reader.model.SubgraphsLength()):
+        subgraph = reader.model.Subgraphs(index)
+        for position in range(subgraph.TensorsLength()):
+            tensor = subgraph.Tensors(position)
+            name = tensor.Name().decode()
+            if not name.startswith(("target.", "drafter.")) or name in found:
+                continue
+            data = _data(reader.model.Buffers(tensor.Buffer()), content)
+            if data is not None:
+                found[name] = _constant(tensor, name, data, where)
+    reader.release()
+    return found
+
+
+def _data(buffer: Any, content: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
+    """A buffer's bytes, inside the flatbuffer or behind it; None for an activation."""
+    if buffer.Offset() > 1:
+        return content[buffer.Offset() : buffer.Offset() + buffer.Size()]
+    return buffer.DataAsNumpy() if buffer.DataLength() else None
+
+
+def _constant(tensor: Any, name: str, data: NDArray[np.uint8], where: str) -> StoredConstant:
+    dtype, quantization = TYPE_NAMES[tensor.Type()], tensor.Quantization()
+    scales = np.empty(0, np.float32)
+    if quantization is not None and quantization.ScaleLength():
+        scales = np.array(quantization.ScaleAsNumpy(), np.float32)
+    shape = tuple(int(n) for n in tensor.ShapeAsNumpy())
+    constant = StoredConstant(name, dtype, shape, data, scales)
+    details = schema.QuantizationDetails.NONE
+    if quantization is not None:
+        details = quantization.DetailsType()
+    per_row = constant.quantised == (dtype in ("int8", "int4")) and (
+        not constant.quantised or scales.size == constant.rows
+    )
+    if dtype not in READABLE or details != schema.QuantizationDetails.NONE or not per_row:
+        raise UnreadableWeightError(
+            f"{where}: {name} is stored as {dtype} {list(shape)} with {scales.size} scales, a layout "
+            "this command cannot read back (it knows float32, and int8 and int4 per row)"
+        )
+    return constant

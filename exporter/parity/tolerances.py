@@ -1,0 +1,99 @@
+"""How far two runs that must agree may differ, and why.
+
+Errors are relative: the length of the difference vector at one position by the length of the
+reference's vector there; a rung reports its worst position.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+REFERENCE = 1e-4
+"""Torch against transformers: same weights, float32 on both sides, sums in another order."""
+
+GRAPH_FLOAT = 1e-4
+"""LiteRT float32 kernels against torch: same weights, sums in another order."""
+
+SHAPES_FLOAT = 2e-5
+"""The same graph with another number of tokens a call: other tiles, another order of sums."""
+
+SHAPES_ROUNDED = 5e-3
+"""The same with activations rounded row by row: each row rounds as it would alone (measured 1e-7), but
+a difference in the last bit may tip one activation over to the next of 255 steps."""
+
+ROUNDED_STEP = 0.01
+"""Error of one product whose activations are rounded to 8 bits: half a 255th of their range, which is
+about six of their standard deviations, by root 3 for an even spread: 0.7 %."""
+
+PRODUCTS_PER_LAYER = 4
+"""Products in a row on the way through a layer: values, output, gate and up, down."""
+
+STEPS_OFF = 0.75
+"""Of a stored row, as a root mean square in quantisation steps. Rounding to the nearest gives 0.29 and
+never more than 0.5; roundings that make up for each other's error stay below this; a wrong scale or a
+shifted row does not."""
+
+GAIN_OFF = {8: 0.05, 4: 0.4}
+"""How far the best factor between a stored row and the checkpoint's may be from 1, by bits. A value
+near half a step may come out twice as large, so a row of mostly small int4 codes is off by so much."""
+
+LEAST_ACCEPTANCE = 0.02
+"""Of drafts. Chance gives one in a vocabulary: a drafter that is hardly ever right is broken, or was
+trained for another target."""
+
+
+@dataclass(frozen=True)
+class QuantisationLimits:
+    """How much storing weights in few bits may cost, on average over the text."""
+
+    divergence: float
+    """KL divergence from the float model, in nats."""
+    agreement: float
+    """Share of positions with the same first choice."""
+    perplexity: float
+    """Quantised by float."""
+
+
+QUANTISATION = {
+    32: QuantisationLimits(1e-5, 1.0, 1.001),
+    8: QuantisationLimits(0.05, 0.9, 1.05),
+    4: QuantisationLimits(1.0, 0.6, 2.0),
+}
+"""By the fewest bits of a matrix. Float32 has numeric noise only; int8 per row keeps a model's text;
+int4 per row without calibration is known to be lossy, and the limit only tells a loss from a fault."""
+
+
+@dataclass(frozen=True)
+class GraphTolerance:
+    """What LiteRT may differ by, with its reason."""
+
+    error: float
+    between_shapes: float
+    reason: str
+    between_shapes_reason: str
+
+
+def graph_tolerance(*, quantised: bool, layers: int) -> GraphTolerance:
+    """Of a stack of ``layers``.
+
+    With quantised matrices LiteRT rounds activations to 8 bits before each product and torch does
+    not. Independent roundings add up like a random walk: with the root of their number.
+    """
+    if not quantised:
+        return GraphTolerance(
+            GRAPH_FLOAT,
+            SHAPES_FLOAT,
+            "float32 on both sides: only the order of sums differs, measured below 1e-5; "
+            "any wrong term is above 1e-3",
+            "the same float32 graph with another number of tokens a call sums in another order",
+        )
+    walk = ROUNDED_STEP * math.sqrt(PRODUCTS_PER_LAYER * layers)
+    return GraphTolerance(
+        walk,
+        SHAPES_ROUNDED,
+        f"LiteRT rounds activations to 8 bits before each product, about {ROUNDED_STEP:.0%} each time; "
+        f"{PRODUCTS_PER_LAYER} products in each of {layers} layers add up like a random walk",
+        "activations are rounded row by row, so a row rounds the same in any company; a last bit may "
+        "tip one of them over to the next of 255 steps",
+    )
