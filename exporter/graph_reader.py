@@ -52,6 +52,8 @@ class ConstantInfo:
     shape: tuple[int, ...]
     nbytes: int
     scales: int
+    inside: bool
+    """Stored within the flatbuffer, not behind it."""
 
     @property
     def elements(self) -> int:
@@ -133,7 +135,8 @@ class GraphReader:
                 nbytes = self._buffer_size(tensor.Buffer())
                 if nbytes >= CONSTANT_THRESHOLD:
                     seen.add(tensor.Buffer())
-                    yield _constant(tensor, nbytes)
+                    inside = self.model.Buffers(tensor.Buffer()).Offset() <= 1
+                    yield _constant(tensor, nbytes, inside)
 
     def _buffer_size(self, index: int) -> int:
         buffer = self.model.Buffers(index)
@@ -157,9 +160,8 @@ def _shape(tensor: Any) -> tuple[int, ...]:
     return tuple(int(n) for n in tensor.ShapeAsNumpy()) if tensor.ShapeLength() else ()
 
 
-def _constant(tensor: Any, nbytes: int) -> ConstantInfo:
+def _constant(tensor: Any, nbytes: int, inside: bool) -> ConstantInfo:
     quantization = tensor.Quantization()
     scales = quantization.ScaleLength() if quantization is not None else 0
-    return ConstantInfo(
-        tensor.Name().decode(), TYPE_NAMES[tensor.Type()], _shape(tensor), nbytes, int(scales)
-    )
+    name, dtype = tensor.Name().decode(), TYPE_NAMES[tensor.Type()]
+    return ConstantInfo(name, dtype, _shape(tensor), nbytes, int(scales), inside)

@@ -22,6 +22,8 @@ from exporter.graph_reader import BITS, ConstantInfo, GraphReader, SignatureInfo
 OPTIONAL_INPUTS = ("param_tensor",)
 """Inputs the engine fills if a graph has them."""
 
+GRAPH_CONSTANTS = "(constants of the graph)"
+
 KEY_CACHE = re.compile(r"kv_cache_k_(\d+)")
 
 
@@ -101,10 +103,16 @@ def _model(content: memoryview, where: str) -> ModelSection:
 
 
 def group_weights(constants: list[ConstantInfo]) -> tuple[WeightGroup, ...]:
-    """Gather constants whose names differ only in the layer index."""
+    """Gather constants whose names differ only in the layer index.
+
+    Where weights lie behind the flatbuffer, what is inside it is not a weight but part of the graph.
+    """
     groups: dict[tuple[str, str], list[ConstantInfo]] = {}
+    weights_behind = not all(constant.inside for constant in constants)
     for constant in constants:
         name = re.sub(r"\.\d+\.", ".*.", constant.name)
+        if weights_behind and constant.inside:
+            name = GRAPH_CONSTANTS
         groups.setdefault((name, constant.dtype), []).append(constant)
     return tuple(
         WeightGroup(

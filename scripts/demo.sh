@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 
 recipe=${1:-int8}
 bundle=build/tiny-$recipe.litertlm
-. scripts/setup.sh export,engine
+. scripts/setup.sh engine
 mkdir -p build
 
 mtp-export export checkpoints/tiny/target checkpoints/tiny/drafter -o "$bundle" --recipe "$recipe" --force
