@@ -13,6 +13,9 @@ from typing import Any
 from exporter.checkpoint import Checkpoint
 from exporter.errors import CheckpointError
 
+MOST = 1_000_000
+"""Above any sampler setting that means something."""
+
 
 @dataclass(frozen=True)
 class SamplerDefaults:
@@ -48,7 +51,7 @@ def read_assets(target: Checkpoint) -> Assets:
             f"{target.folder}: expected a tokenizer.json, found none; save the tokenizer beside the "
             "weights (AutoTokenizer.from_pretrained(base).save_pretrained(folder))"
         )
-    vocabulary = _vocabulary(tokenizer)
+    vocabulary = _special_ids(tokenizer)
     settings = target.json_file("tokenizer_config.json") or {}
     generation = target.json_file("generation_config.json") or {}
     return Assets(
@@ -57,19 +60,34 @@ def read_assets(target: Checkpoint) -> Assets:
         bos_token_id=_bos(target, settings, generation, vocabulary),
         stop_token_ids=_stop_tokens(target, generation),
         sampler=SamplerDefaults(
-            top_k=int(generation.get("top_k") or 1),
-            top_p=float(generation.get("top_p") or 1.0),
-            temperature=float(generation.get("temperature") or 1.0),
+            top_k=int(_number(target, generation, "top_k")),
+            top_p=_number(target, generation, "top_p"),
+            temperature=_number(target, generation, "temperature"),
         ),
         special_tokens=_special_tokens(settings),
     )
 
 
-def _vocabulary(tokenizer: Path) -> dict[str, int]:
+def _number(target: Checkpoint, generation: dict[str, Any], key: str) -> float:
+    """A sampler setting; 1, which changes nothing, where there is none."""
+    value = generation.get(key)
+    if value is None:
+        return 1
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= MOST:
+        raise CheckpointError(
+            f"{target.folder}: generation_config.json: {key}: expected a number, found {value!r}"
+        )
+    return value or 1
+
+
+def _special_ids(tokenizer: Path) -> dict[str, int]:
+    """Ids of the added tokens, once it is sure that the file is a tokenizer at all."""
     try:
         content = json.loads(tokenizer.read_text(encoding="utf-8"))
+        if not content["model"]["vocab"]:
+            raise ValueError("its vocabulary is empty")
         return {entry["content"]: int(entry["id"]) for entry in content.get("added_tokens", [])}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(
             f"{tokenizer}: expected a Hugging Face tokenizer, found something else ({error})"
         ) from error
@@ -106,10 +124,17 @@ def _bos(
 
 
 def _stop_tokens(target: Checkpoint, generation: dict[str, Any]) -> tuple[int, ...]:
-    for config in (generation, target.config, target.config.get("text_config") or {}):
+    text = target.config.get("text_config") or target.config
+    for config in (generation, target.config, text):
         ids = config.get("eos_token_id")
-        if ids is not None:
-            return tuple(ids) if isinstance(ids, list) else (int(ids),)
+        if ids is None:
+            continue
+        ids = ids if isinstance(ids, list) else [ids]
+        if not ids or not all(type(i) is int and 0 <= i < text["vocab_size"] for i in ids):
+            raise CheckpointError(
+                f"{target.folder}: eos_token_id: expected token ids below {text['vocab_size']}, found {ids}"
+            )
+        return tuple(ids)
     raise CheckpointError(
         f"{target.folder}: expected eos_token_id in generation_config.json or config.json, found none; "
         "without a stop token an answer never ends"
@@ -117,7 +142,8 @@ def _stop_tokens(target: Checkpoint, generation: dict[str, Any]) -> tuple[int, .
 
 
 def _special_tokens(settings: dict[str, Any]) -> dict[str, str]:
-    named = {**settings, **(settings.get("extra_special_tokens") or {})}
+    extra = settings.get("extra_special_tokens")
+    named = {**settings, **(extra if isinstance(extra, dict) else {})}
     return {
         name: value
         for name, value in named.items()

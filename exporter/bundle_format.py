@@ -6,6 +6,11 @@ MANIFEST_KEY = "content"
 MANIFEST_VALUE = "mtp_export_manifest"
 """Metadata by which the manifest's section is found among generic binary ones."""
 
+MANIFEST_BLOCKS = frozenset(
+    {"manifest_version", "sources", "recipe", "options", "contract", "graphs", "weights", "tools"}
+)
+"""Top-level keys of a manifest."""
+
 SHA256_KEY = "sha256"
 """Key of a section's checksum, hexadecimal, in the section's header metadata."""
 

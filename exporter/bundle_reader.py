@@ -20,7 +20,7 @@ from litert_lm_builder import litertlm_core
 from litert_lm_builder import litertlm_header_schema_py_generated as schema
 from litert_lm_builder.runtime.proto import llm_metadata_pb2
 
-from exporter.bundle_format import MANIFEST_KEY, MANIFEST_VALUE
+from exporter.bundle_format import MANIFEST_BLOCKS, MANIFEST_KEY, MANIFEST_VALUE
 from exporter.contract import Section
 from exporter.errors import BundleError
 
@@ -94,8 +94,11 @@ class Bundle:
                     manifest = json.loads(self.read(section))
                 except ValueError as error:
                     raise BundleError(f"{self.path}: the manifest is damaged ({error})") from error
-                if not isinstance(manifest, dict):
-                    raise BundleError(f"{self.path}: the manifest is not a JSON object")
+                if not isinstance(manifest, dict) or not set(manifest) >= MANIFEST_BLOCKS:
+                    raise BundleError(
+                        f"{self.path}: expected a manifest with {', '.join(sorted(MANIFEST_BLOCKS))}; it "
+                        "was made by another version of mtp-export"
+                    )
                 return manifest
         return None
 

@@ -95,7 +95,10 @@ class Checkpoint:
     def text_file(self, name: str) -> str | None:
         """Contents of a small text file of the checkpoint, or None if there is no such file."""
         path = self.folder / name
-        return path.read_text(encoding="utf-8") if path.is_file() else None
+        try:
+            return path.read_text(encoding="utf-8") if path.is_file() else None
+        except UnicodeDecodeError as error:
+            raise CheckpointError(f"{path}: expected UTF-8 text ({error})") from error
 
     def json_file(self, name: str) -> dict[str, Any] | None:
         """A small JSON object of the checkpoint, or None if there is no such file."""
@@ -129,7 +132,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise CheckpointError(f"{path}: expected JSON, found something else ({error})") from error
     if not isinstance(value, dict):
         raise CheckpointError(f"{path}: expected a JSON object, found a {type(value).__name__}")
@@ -137,21 +140,22 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def _weight_files(folder: Path) -> list[Path]:
+    if (
+        folder / SINGLE
+    ).is_file():  # as in transformers, before an index that may be an older one's
+        return [folder / SINGLE]
     if (folder / INDEX).is_file():
         weight_map = read_json(folder / INDEX).get("weight_map")
         if not isinstance(weight_map, dict) or not weight_map:
             raise CheckpointError(f"{folder / INDEX}: expected a weight_map, found {weight_map!r}")
-        files = [folder / str(name) for name in sorted(set(weight_map.values()))]
+        files = [folder / str(name) for name in sorted({str(name) for name in weight_map.values()})]
         if missing := [file.name for file in files if not file.is_file()]:
             raise CheckpointError(
                 f"{folder}: {INDEX} names shards that are missing: {', '.join(missing)}; "
                 "download the checkpoint again"
             )
         return files
-    files = (
-        [folder / SINGLE] if (folder / SINGLE).is_file() else sorted(folder.glob("*.safetensors"))
-    )
-    if files:
+    if files := sorted(folder.glob("*.safetensors")):
         return files
     if pickled := sorted(p.name for p in folder.iterdir() if p.suffix in PICKLES):
         raise CheckpointError(
@@ -299,8 +303,12 @@ def resolve(
     Raises:
         CheckpointError: Neither a folder nor something that looks like a hub id.
     """
-    path = Path(name).expanduser()
-    if path.is_dir():
+    try:
+        path = Path(name).expanduser()
+        is_folder = path.is_dir()
+    except (OSError, RuntimeError) as error:  # a name too long, or a home folder that is not there
+        raise CheckpointError(f"{name}: not a path that can be read ({error})") from error
+    if is_folder:
         if revision is not None:
             raise CheckpointError(f"{name} is a local folder; a revision applies to hub ids only")
         return open_checkpoint(path)

@@ -13,6 +13,7 @@ import json
 import os
 import tempfile
 import zipfile
+import zlib
 from dataclasses import asdict, dataclass
 from enum import Enum
 from pathlib import Path
@@ -29,6 +30,12 @@ GRAPH_SOURCES = ("contract.py", "signatures.py", "lower.py", "lower_worker.py", 
 """Files of this package that decide what a graph looks like; part of the key."""
 
 RECORD = "record.json"
+
+DAMAGE = (
+    OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, ValueError, KeyError,
+)  # fmt: skip
+"""What reading an archive can raise if there is none or it is damaged."""
+
 EPOCH = (1980, 1, 1, 0, 0, 0)
 """Time stamped into the archives, so that equal graphs give equal files."""
 
@@ -124,5 +131,5 @@ def read(path: Path, key: str) -> Graphs | None:
             tools = json.loads(archive.read(RECORD))
             names = [name for name in archive.namelist() if name != RECORD]
             return Graphs({Section(name): archive.read(name) for name in names}, key, tools)
-    except (FileNotFoundError, zipfile.BadZipFile, ValueError, KeyError):
+    except DAMAGE:
         return None

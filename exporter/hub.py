@@ -18,14 +18,21 @@ def download(name: str, revision: str | None) -> tuple[Path, str]:
     Raises:
         CheckpointError: The hub has no such model or revision, access is denied, or it is out of reach.
     """
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HfHubHTTPError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
+    try:
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import (
+            GatedRepoError,
+            HfHubHTTPError,
+            HFValidationError,
+            LocalEntryNotFoundError,
+            RepositoryNotFoundError,
+            RevisionNotFoundError,
+        )
+    except ImportError as error:
+        raise CheckpointError(
+            f"{name}: no local folder of that name; to download it from the hub: pip install "
+            "'mtp-export[export]'"
+        ) from error
 
     at = f"{name}@{revision}" if revision else name
     try:
@@ -42,6 +49,10 @@ def download(name: str, revision: str | None) -> tuple[Path, str]:
         ) from error
     except RevisionNotFoundError as error:
         raise CheckpointError(f"{at}: the hub has this model but not this revision") from error
+    except HFValidationError as error:
+        raise CheckpointError(
+            f"{name}: no local folder of that name, and not a hub id (owner/name)"
+        ) from error
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         raise CheckpointError(
             f"{at}: no local folder of that name, and the hub could not be reached "

@@ -255,3 +255,14 @@ def require_drafter(inspection: Inspection) -> None:
             f"{inspection.bundle.path}: this bundle has no drafter, so there is nothing to draft with; "
             "use --mtp off, or export again with a drafter"
         )
+
+
+def require_contract(inspection: Inspection) -> Contract:
+    """Refuse a bundle whose shapes cannot be known.
+
+    Raises:
+        BundleError: Its contract is of another version, or none can be inferred.
+    """
+    if inspection.contract is None:
+        raise BundleError(f"{inspection.bundle.path}: {inspection.problems[0]}")
+    return inspection.contract

@@ -24,6 +24,11 @@ except ImportError:  # Windows: stale folders are then left for the user to remo
 
 LOCK = "lock"
 
+EXISTS = "{} exists already; give --force to replace it, or another name"
+
+NAME_KEPT = 100
+"""Characters of the output's name that the scratch folder's name repeats; names have limits."""
+
 
 def check_destination(output: Path, *, force: bool) -> None:
     """Refuse early what would fail late.
@@ -31,10 +36,16 @@ def check_destination(output: Path, *, force: bool) -> None:
     Raises:
         OutputError: The output exists without ``force``, is a folder, or its folder is missing.
     """
-    if output.is_dir():
+    try:
+        exists, is_file, is_dir = output.exists(), output.is_file(), output.is_dir()
+    except OSError as error:
+        raise OutputError(f"{output}: {error.strerror}") from error
+    if is_dir:
         raise OutputError(f"{output}: expected a file name for the bundle, found a folder")
-    if output.exists() and not force:
-        raise OutputError(f"{output} exists already; give --force to replace it, or another name")
+    if exists and not is_file:
+        raise OutputError(f"{output}: expected a regular file or none, found a device or a pipe")
+    if exists and not force:
+        raise OutputError(EXISTS.format(output))
     parent = output.absolute().parent
     if not parent.is_dir():
         raise OutputError(f"{output}: the folder {output.parent} does not exist; create it first")
@@ -63,7 +74,7 @@ def scratch_folder(output: Path) -> Iterator[Path]:
     Raises:
         OutputError: The disk filled up meanwhile.
     """
-    parent, prefix = output.absolute().parent, f".{output.name}.partial-"
+    parent, prefix = output.absolute().parent, f".{output.name[:NAME_KEPT]}.partial-"
     _remove_stale(parent, prefix)
     try:
         with tempfile.TemporaryDirectory(prefix=prefix, dir=parent) as name:
@@ -78,14 +89,30 @@ def scratch_folder(output: Path) -> Iterator[Path]:
                 f"{output}: the disk filled up while writing; nothing was left behind: make room and "
                 "run the export again"
             ) from error
-        raise
+        raise OutputError(
+            f"{output}: reading or writing failed ({error.strerror or error}"
+            f"{f': {error.filename}' if error.filename else ''}); nothing was left behind"
+        ) from error
 
 
-def publish(finished: Path, output: Path) -> None:
-    """Move a finished file to its destination in one step, after it has reached the disk."""
+def publish(finished: Path, output: Path, *, force: bool) -> None:
+    """Move a finished file to its destination in one step, after it has reached the disk.
+
+    Raises:
+        OutputError: Without ``force``: another process has made the output in the meantime.
+    """
     with finished.open("rb") as stream:
         os.fsync(stream.fileno())
-    finished.replace(output)
+    if force:
+        finished.replace(output)
+        return
+    try:
+        output.hardlink_to(finished)  # unlike a rename, refuses to replace
+    except FileExistsError as error:
+        raise OutputError(EXISTS.format(output)) from error
+    except OSError:  # a file system without hard links
+        check_destination(output, force=False)
+        finished.replace(output)
 
 
 def _remove_stale(parent: Path, prefix: str) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from collections.abc import Iterator, Mapping
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -107,10 +109,9 @@ def export(
     head = drafter_head(pair.drafter_config, options.drafter_head)
     contract = make_contract(pair.target_config, pair.drafter_config, options)
     expected = parameter_specs(pair.target_config, pair.drafter_config, head)
-    with TensorReader() as reader, ThreadPoolExecutor(max_workers=1) as hasher:
+    with TensorReader() as reader, _hashing(target, drafter) as hashes:
         weights = find_weights(expected, target, drafter, reader)
         check_recipe(options.recipe, weights)
-        hashes = hasher.submit(_hash_sources, target, drafter)
         request = LoweringRequest(pair.target_config, pair.drafter_config, head, contract)
         found = find_graphs(request, options, reporter)
         graphs = found.sections
@@ -137,7 +138,7 @@ def export(
             with reporter.stage("Packing the bundle", None), (scratch / "bundle").open("wb") as out:
                 paths = {section: scratch / section.value for section in graphs}
                 write_bundle(out, paths, assets, contract.cache_length, manifest, scratch)
-            publish(scratch / "bundle", output)
+            publish(scratch / "bundle", output, force=options.force)
     grouped = {role: group_names(names) for role, names in ignored.items()}
     return Exported(output, output.stat().st_size, contract, grouped)
 
@@ -162,8 +163,10 @@ def drafter_head(config: DrafterConfig | None, wanted: HeadKind | None) -> HeadK
     Raises:
         ConfigError: A centroid head is wanted of a drafter that has none.
     """
-    trained = config is not None and config.centroid_head is not None
-    if wanted is HeadKind.CENTROID and config is not None and not trained:
+    if config is None:
+        return HeadKind.FULL  # nothing is drafted; one kind, so that graphs are known again
+    trained = config.centroid_head is not None
+    if wanted is HeadKind.CENTROID and not trained:
         raise ConfigError(
             "this drafter was trained without ordered embeddings (use_ordered_embeddings is false), so "
             "it has no centroid head; export with --drafter-head full"
@@ -243,6 +246,8 @@ def check_graphs(
     Raises:
         LoweringError: The converter dropped or reshaped one.
     """
+    if set(graphs) != set(expected):
+        raise LoweringError(f"expected graphs for {sorted(expected)}, found {sorted(graphs)}")
     for section, graph in graphs.items():
         if (found := LoweredGraph(graph).weight_specs()) != expected[section]:
             differing = sorted(set(found.items()) ^ set(expected[section].items()), key=str)
@@ -267,13 +272,32 @@ def _bind_all(
     return stored
 
 
-def _hash_sources(target: Checkpoint, drafter: Checkpoint | None) -> dict[str, dict[str, str]]:
-    """SHA-256 of every file that was read, by role and file name."""
-    hashes = {}
-    for role, checkpoint in (("target", target), ("drafter", drafter)):
-        if checkpoint is not None:
-            hashes[role] = hash_files(checkpoint.source_files(), lambda count: None)
-    return hashes
+Hashes = dict[str, dict[str, str]]
+"""SHA-256 of every file that was read, by role and file name."""
+
+
+@contextmanager
+def _hashing(target: Checkpoint, drafter: Checkpoint | None) -> Iterator[Future[Hashes]]:
+    """Hash the sources beside everything else; given up at once when the block is left early."""
+    stopped = threading.Event()
+
+    def go_on(count: int) -> None:
+        if stopped.is_set():
+            raise CancelledError
+
+    def hash_sources() -> Hashes:
+        both = (("target", target), ("drafter", drafter))
+        return {
+            role: hash_files(checkpoint.source_files(), go_on)
+            for role, checkpoint in both
+            if checkpoint is not None
+        }
+
+    with ThreadPoolExecutor(max_workers=1) as hasher:
+        try:
+            yield hasher.submit(hash_sources)
+        finally:
+            stopped.set()
 
 
 def _ignored(

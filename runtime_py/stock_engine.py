@@ -181,11 +181,12 @@ def _events(stream: IO[str]) -> Iterator[dict[str, Any]]:
 def _result(settings: EngineSettings, finished: dict[str, Any], log: str, status: int) -> EngineRun:
     if "error" in finished:
         raise EngineError(
-            f"{settings.bundle}: the engine says: {finished['error']}{_last_lines(log)}"
+            f"{settings.bundle}: the engine says: {finished['error']}{_last_errors(log)}"
         )
     if status or "replies" not in finished:
         raise EngineError(
-            f"{settings.bundle}: the engine stopped with status {status}{_last_lines(log)}"
+            f"{settings.bundle}: the engine stopped with status {status}"
+            f"{_last_errors(log) or _quoted(log.splitlines())}"
         )
     rates = SUCCESS_RATE.findall(log)
     return EngineRun(
@@ -195,7 +196,9 @@ def _result(settings: EngineSettings, finished: dict[str, Any], log: str, status
     )
 
 
-def _last_lines(log: str) -> str:
-    errors = [line for line in log.splitlines() if line.startswith(("E0", "F0", "ERROR"))]
-    lines = (errors or log.splitlines())[-LOG_LINES_SHOWN:]
-    return "\n" + "\n".join(f"  | {line}" for line in lines) if lines else ""
+def _last_errors(log: str) -> str:
+    return _quoted([line for line in log.splitlines() if line.startswith(("E0", "F0", "ERROR"))])
+
+
+def _quoted(lines: list[str]) -> str:
+    return "".join(f"\n  | {line}" for line in lines[-LOG_LINES_SHOWN:])

@@ -47,7 +47,7 @@ def test_help_loads_nothing_heavy() -> None:
         assert f"'{heavy}'" not in done.stderr
 
 
-@pytest.mark.parametrize("command", ["export", "inspect", "generate", "recipes"])
+@pytest.mark.parametrize("command", ["export", "inspect", "generate", "verify", "recipes"])
 def test_every_command_has_help(command: str) -> None:
     done = run(command, "--help")
     assert done.returncode == 0
@@ -146,3 +146,37 @@ def test_inspect_refuses_what_is_no_bundle(tmp_path: Path) -> None:
     for done in (run("inspect", path), run("inspect", tmp_path / "nothing")):
         assert done.returncode == 1
         assert "expected a .litertlm bundle" in done.stderr
+
+
+def test_inspect_of_a_broken_contract_exits_with_1(
+    tiny_bundles: dict[str, Path], tmp_path: Path
+) -> None:
+    content = tiny_bundles["int8"].read_bytes()
+    for old, new in (
+        (b'"draft_length": 3', b'"draft_length": 4'),
+        (b'"version": 1', b'"version": 9'),
+    ):
+        assert old in content
+        path = tmp_path / "broken.litertlm"
+        path.write_bytes(content.replace(old, new, 1))
+        done = run("inspect", path)
+        assert done.returncode == 1
+        assert "contract: BROKEN" in done.stdout
+    done = run("generate", path, "-p", "x")
+    assert done.returncode == 1
+    assert "contract version 9" in done.stderr
+
+
+def test_texts_that_differ_exit_with_3() -> None:
+    """No good bundle makes them differ, so the comparison is given two runs that do."""
+    from exporter.cli.generate import compare
+    from exporter.errors import ParityError
+    from runtime_py.stock_engine import EngineRun, Limits, Reply
+
+    def answering(text: str) -> EngineRun:
+        return EngineRun(((Reply(text, 1, 1.0, 5, 1.0, 0.0, 9),),), None, 0.0)
+
+    compare(answering("one two"), answering("one two"), Limits(100, 100, 3))
+    with pytest.raises(ParityError, match="differ in answer 1 after 4 characters") as caught:
+        compare(answering("one two"), answering("one six"), Limits(100, 100, 3))
+    assert caught.value.exit_code == 3

@@ -126,6 +126,32 @@ def no_template(target: Path, drafter: Path) -> None:
     (target / "chat_template.jinja").unlink()
 
 
+def untied(target: Path, drafter: Path) -> None:
+    config = json.loads((target / "config.json").read_text())
+    config["tie_word_embeddings"] = False
+    (target / "config.json").write_text(json.dumps(config))
+
+
+def no_stop_token(target: Path, drafter: Path) -> None:
+    edit_json(target / "generation_config.json", eos_token_id=[])
+
+
+def odd_sampler(target: Path, drafter: Path) -> None:
+    edit_json(target / "generation_config.json", top_k="many")
+
+
+def empty_tokenizer(target: Path, drafter: Path) -> None:
+    (target / "tokenizer.json").write_text("{}")
+
+
+def latin_template(target: Path, drafter: Path) -> None:
+    (target / "chat_template.jinja").write_bytes(b"{{ '\xe9' }}")
+
+
+def edit_json(path: Path, **changes: object) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
 def swapped(target: Path, drafter: Path) -> None:
     between = target.with_name("between")
     target.rename(between)
@@ -152,6 +178,11 @@ def swapped(target: Path, drafter: Path) -> None:
         (pickled, ["pytorch_model.bin", "safe_serialization=True"]),
         (no_tokenizer, ["tokenizer.json"]),
         (no_template, ["chat_template.jinja"]),
+        (untied, ["tie_word_embeddings"]),
+        (no_stop_token, ["eos_token_id", "found []"]),
+        (odd_sampler, ["top_k", "'many'"]),
+        (empty_tokenizer, ["tokenizer.json", "expected a Hugging Face tokenizer"]),
+        (latin_template, ["chat_template.jinja", "UTF-8"]),
         (swapped, ["model_type gemma4", "'gemma4_assistant'"]),
     ],
     ids=lambda value: value.__name__ if callable(value) else "",
@@ -180,6 +211,42 @@ def test_an_existing_output_needs_force(folder: Path) -> None:
     assert output.read_text() == "precious"
     assert run("-o", output, "--force").returncode == 0
     assert inspect_bundle(output).has_drafter
+
+
+def test_an_index_left_over_from_a_sharded_save(copies: tuple[Path, Path], folder: Path) -> None:
+    """Transformers reads the single file then, and so do we."""
+    target, drafter = copies
+    index = {"weight_map": {"lm_head.weight": "model-00001-of-00002.safetensors"}}
+    (target / "model.safetensors.index.json").write_text(json.dumps(index))
+    done = run("-o", folder / "x.litertlm", target=target, drafter=drafter)
+    assert done.returncode == 0, done.stderr
+
+
+def test_an_output_that_appears_meanwhile_is_not_replaced(folder: Path) -> None:
+    """Two exports to one new name at the same time: one of them says that it came too late."""
+    output = folder / "x.litertlm"
+    command = [*COMMAND, str(TINY_TARGET), str(TINY_DRAFTER), "-o", str(output)]
+    both = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [process.communicate(timeout=120)[1] for process in both]
+    assert sorted(process.returncode for process in both) == [0, 1], said
+    assert any("exists already" in text for text in said)
+    assert list(folder.iterdir()) == [output]
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "x" * 240 + ".litertlm"])
+def test_long_names(name: str, folder: Path) -> None:
+    """A name too long for the file system is refused; a long one is fine."""
+    done = run("-o", folder / name)
+    if len(name) > 255:
+        refused(done, "File name too long")
+    else:
+        assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", ["foo bar/baz", "~nosuch/x", "x" * 300])
+def test_names_that_are_no_checkpoint(name: str, folder: Path) -> None:
+    command = [*COMMAND, name, str(TINY_DRAFTER), "-o", str(folder / "x.litertlm")]
+    refused(subprocess.run(command, capture_output=True, text=True, check=False), name)
 
 
 @pytest.mark.parametrize(
@@ -262,6 +329,36 @@ def test_an_interrupt_leaves_nothing(stop: signal.Signals, fresh: bool, folder: 
         else:
             assert process.returncode in (130, -stop), said
         assert list(folder.iterdir()) == []
+
+
+def test_an_interrupt_does_not_wait_for_checksums(copies: tuple[Path, Path], folder: Path) -> None:
+    """The sources are hashed in a thread; of a large checkpoint that takes longer than anyone waits."""
+    target, drafter = copies
+    grow(target / "model.safetensors", 24 * 1024**3)
+    command = [*COMMAND, str(target), str(drafter), "-o", str(folder / "x.litertlm")]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    time.sleep(2.5)
+    assert process.poll() is None, "hashing was too fast to be interrupted: grow the file"
+    started = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert time.monotonic() - started < 3
+    assert list(folder.iterdir()) == []
+
+
+def grow(path: Path, nbytes: int) -> None:
+    """Add a tensor of zeros that takes no room on the disk."""
+    content = path.read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    data = content[8 + length :]
+    header["extra"] = {
+        "dtype": "U8", "shape": [nbytes], "data_offsets": [len(data), len(data) + nbytes],
+    }  # fmt: skip
+    packed = json.dumps(header).encode()
+    path.write_bytes(len(packed).to_bytes(8, "little") + packed + data)
+    os.truncate(path, path.stat().st_size + nbytes)
 
 
 def test_a_killed_run_is_tidied_by_the_next(folder: Path) -> None:

@@ -89,6 +89,8 @@ def command(
     """
     if (drafter is None) != no_drafter:
         raise click.UsageError("give a DRAFTER, or --no-drafter for a bundle without one")
+    if no_drafter and (drafter_head or drafter_revision):
+        raise click.UsageError("--drafter-head and --drafter-revision need a DRAFTER")
     from exporter.checkpoint import resolve
     from exporter.cli.progress import TerminalReporter
     from exporter.hub import download

@@ -97,7 +97,7 @@ def command(
 
     Text goes to stdout. With `--mtp both`, exit code 3 says that the two texts differ.
     """
-    from exporter.inspection import inspect_bundle, require_drafter
+    from exporter.inspection import inspect_bundle, require_contract, require_drafter
     from runtime_py.chat import Conversation, read_chat_file
     from runtime_py.stock_engine import Limits, Sampling
 
@@ -113,6 +113,7 @@ def command(
             "--runtime reference"
         )
     inspection = inspect_bundle(bundle)
+    agreed = require_contract(inspection)
     if mtp != "off":
         require_drafter(inspection)
     request = Request(
@@ -139,8 +140,6 @@ def command(
     if as_json:
         click.echo(json.dumps({mode: asdict(run) for mode, run in runs.items()}, indent=2))
     if mtp == "both":
-        agreed = inspection.contract
-        assert agreed is not None
         cache_length = max_num_tokens or agreed.cache_length
         overshoot = agreed.draft_length if runtime == "litert-lm" else 0
         compare(runs["off"], runs["on"], Limits(max_new_tokens, cache_length, overshoot))

@@ -62,7 +62,7 @@ def main() -> None:
     """Run the command; every expected error becomes one message and its exit code."""
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        cli.main(standalone_mode=False)
+        sys.exit(cli.main(standalone_mode=False) or 0)
     except MtpExportError as error:
         click.echo(f"mtp-export: {error}", err=True)
         sys.exit(error.exit_code)

@@ -19,6 +19,8 @@ def parse_report(ctx: click.Context, parameter: click.Parameter, value: Path | N
     """A file whose ending says the format."""
     if value is not None and value.suffix not in FORMATS:
         raise click.BadParameter(f"expected a file ending in {', '.join(FORMATS)}, found {value}")
+    if value is not None and not value.absolute().parent.is_dir():
+        raise click.BadParameter(f"{value}: the folder {value.parent} does not exist")
     return value
 
 
@@ -88,9 +90,9 @@ def command(
         max_new_tokens,
     )
     found = climb(request, TerminalReporter())
+    click.echo(json.dumps(found.to_json(), indent=2) if as_json else render_text(found))
     if report is not None:
         write_report(found, report)
-    click.echo(json.dumps(found.to_json(), indent=2) if as_json else render_text(found))
     require_parity(found)
 
 

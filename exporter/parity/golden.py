@@ -88,7 +88,8 @@ def ask(target: Checkpoint, drafter: Checkpoint | None, question: Question, thre
         if done.returncode:
             last = "\n".join(done.stderr.splitlines()[-LOG_LINES_SHOWN:])
             raise TransformersError(
-                f"transformers failed on {target.source} (exit status {done.returncode}):\n{last}"
+                f"transformers failed on {target.source} (exit status {done.returncode}); a version "
+                f"that works comes with pip install 'mtp-export[reference]'. Its last words:\n{last}"
             )
         with np.load(out) as arrays:
             return Golden(question.tokens, question.probes, question.starts, dict(arrays))
