@@ -81,11 +81,13 @@ def checksums(path: Path) -> list[Metadata]:
 
 def graph_checksums(path: Path) -> list[Metadata]:
     """SHA-256 and length of a model's graph, which ends where its weights begin."""
-    with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as view:
-        graph = GraphReader(memoryview(view), str(path))
-        nbytes = graph.graph_bytes()
-        graph.release()
-        digest = hashlib.sha256(view[:nbytes]).hexdigest()
+    with (
+        path.open("rb") as stream,
+        mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as mapping,
+        memoryview(mapping) as content,  # released before the mapping is closed, also on Ctrl-C
+    ):
+        nbytes = GraphReader(content, str(path)).graph_bytes()
+        digest = hashlib.sha256(mapping[:nbytes]).hexdigest()
     return [_text(GRAPH_SHA256_KEY, digest), _text(GRAPH_BYTES_KEY, str(nbytes))]
 
 

@@ -1,84 +1,25 @@
-"""``mtp-export export`` as its user meets it: what it makes, what it refuses, what it leaves behind."""
+"""What it refuses: one clear message, a documented exit code, nothing left on disk."""
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import signal
 import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from exporter.bundle_format import VOLATILE_FIELDS
-from exporter.bundle_reader import open_bundle
 from exporter.inspection import inspect_bundle
-from tests.bundles import CACHE_LENGTH, TINY_DRAFTER, TINY_TARGET
-
-COMMAND = [sys.executable, "-m", "exporter.cli.main", "export"]
-Break = Callable[[Path, Path], None]
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """An empty folder for outputs."""
-    made = tmp_path / "out"
-    made.mkdir()
-    return made
-
-
-@pytest.fixture
-def copies(tmp_path: Path) -> tuple[Path, Path]:
-    """Copies of the tiny pair, to be damaged."""
-    target, drafter = tmp_path / "my-target", tmp_path / "my-drafter"
-    shutil.copytree(TINY_TARGET, target)
-    shutil.copytree(TINY_DRAFTER, drafter)
-    return target, drafter
-
-
-def run(
-    *arguments: str | Path, target: Path = TINY_TARGET, drafter: Path = TINY_DRAFTER
-) -> subprocess.CompletedProcess[str]:
-    """Run the command to its end."""
-    command = [*COMMAND, str(target), str(drafter), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
-def refused(done: subprocess.CompletedProcess[str], *said: str) -> None:
-    """It failed with exit code 1 and a message without traceback that says all of these."""
-    assert done.returncode == 1, done.stderr
-    assert "Traceback" not in done.stderr
-    for text in said:
-        assert text in done.stderr
-
-
-def edit_config(folder: Path, **changes: object) -> None:
-    """Change keys of the text config."""
-    path = folder / "config.json"
-    config = json.loads(path.read_text())
-    config["text_config"].update(changes)
-    path.write_text(json.dumps(config))
-
-
-Tensors = dict[str, Any]  # of torch, which this module imports only when it has to
-
-
-def edit_tensors(folder: Path, change: Callable[[Tensors], None]) -> None:
-    """Change the weights of a checkpoint."""
-    from safetensors.torch import load_file, save_file
-
-    path = folder / "model.safetensors"
-    tensors = load_file(path)
-    change(tensors)
-    save_file(tensors, path)
-
-
-# --- what it refuses -----------------------------------------------------------------------------
+from tests.bundles import TINY_DRAFTER, TINY_TARGET
+from tests.export.command import (
+    COMMAND,
+    Break,
+    Tensors,
+    edit_config,
+    edit_json,
+    edit_tensors,
+    refused,
+    run,
+)
 
 
 def other_size(target: Path, drafter: Path) -> None:
@@ -146,10 +87,6 @@ def empty_tokenizer(target: Path, drafter: Path) -> None:
 
 def latin_template(target: Path, drafter: Path) -> None:
     (target / "chat_template.jinja").write_bytes(b"{{ '\xe9' }}")
-
-
-def edit_json(path: Path, **changes: object) -> None:
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
 
 
 def swapped(target: Path, drafter: Path) -> None:
@@ -273,23 +210,6 @@ def test_usage_errors_exit_with_2(folder: Path) -> None:
         assert done.returncode == 2, done.stderr
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 3 MB; its free space is read as it is."""
-    mount = tmp_path / "disk"
-    mount.mkdir()
-    made = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=3m", "none", str(mount)],  # noqa: S607
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if made.returncode:
-        pytest.skip(f"a small file system needs the right to mount one: {made.stderr.strip()}")
-    yield mount
-    subprocess.run(["umount", str(mount)], check=True)  # noqa: S607
-
-
 def test_too_little_space_is_seen_before_writing(small_disk: Path) -> None:
     refused(run("-o", small_disk / "x.litertlm"), "GB are needed", "free")
     assert list(small_disk.iterdir()) == []
@@ -306,110 +226,3 @@ def test_a_disk_that_fills_up_meanwhile(small_disk: Path, folder: Path) -> None:
     ):
         (scratch / "section").write_bytes(bytes(4 * 1024 * 1024))
     assert list(small_disk.iterdir()) == []
-
-
-# --- what an interrupt leaves --------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("fresh", [True, False], ids=["lowering", "storing"])
-def test_an_interrupt_leaves_nothing(stop: signal.Signals, fresh: bool, folder: Path) -> None:
-    """At moments spread over the whole run; one that comes too late finds a finished bundle."""
-    options = ["--fresh-graphs"] if fresh else []
-    for delay in (0.2, 0.5, 0.8, 1.1, 1.6) if not fresh else (1.0, 6.0):
-        output = folder / f"{delay}.litertlm"
-        command = [*COMMAND, str(TINY_TARGET), str(TINY_DRAFTER), "-o", str(output), *options]
-        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-        time.sleep(delay)
-        process.send_signal(stop)
-        _, said = process.communicate(timeout=60)
-        if process.returncode == 0:
-            assert inspect_bundle(output).problems == ()
-            output.unlink()
-        else:
-            assert process.returncode in (130, -stop), said
-        assert list(folder.iterdir()) == []
-
-
-def test_an_interrupt_does_not_wait_for_checksums(copies: tuple[Path, Path], folder: Path) -> None:
-    """The sources are hashed in a thread; of a large checkpoint that takes longer than anyone waits."""
-    target, drafter = copies
-    grow(target / "model.safetensors", 24 * 1024**3)
-    command = [*COMMAND, str(target), str(drafter), "-o", str(folder / "x.litertlm")]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    time.sleep(2.5)
-    assert process.poll() is None, "hashing was too fast to be interrupted: grow the file"
-    started = time.monotonic()
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert time.monotonic() - started < 3
-    assert list(folder.iterdir()) == []
-
-
-def grow(path: Path, nbytes: int) -> None:
-    """Add a tensor of zeros that takes no room on the disk."""
-    content = path.read_bytes()
-    length = int.from_bytes(content[:8], "little")
-    header = json.loads(content[8 : 8 + length])
-    data = content[8 + length :]
-    header["extra"] = {
-        "dtype": "U8", "shape": [nbytes], "data_offsets": [len(data), len(data) + nbytes],
-    }  # fmt: skip
-    packed = json.dumps(header).encode()
-    path.write_bytes(len(packed).to_bytes(8, "little") + packed + data)
-    os.truncate(path, path.stat().st_size + nbytes)
-
-
-def test_a_killed_run_is_tidied_by_the_next(folder: Path) -> None:
-    """SIGKILL leaves a folder whose name says so; the next run for that output removes it."""
-    output = folder / "x.litertlm"
-    command = [*COMMAND, str(TINY_TARGET), str(TINY_DRAFTER), "-o", str(output)]
-    left = False
-    for _ in range(20):
-        process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-        while process.poll() is None and not list(folder.glob(".x.litertlm.partial-*/lock")):
-            time.sleep(0.002)
-        process.kill()
-        process.wait()
-        left = left or bool(list(folder.glob(".x.litertlm.partial-*")))
-        output.unlink(missing_ok=True)
-        if left:
-            break
-    assert left
-    assert run("-o", output).returncode == 0
-    assert list(folder.iterdir()) == [output]
-
-
-# --- what it makes -------------------------------------------------------------------------------
-
-
-def test_equal_input_gives_equal_bytes(folder: Path) -> None:
-    """Apart from the two header fields the builder stamps."""
-    first, second = folder / "a.litertlm", folder / "b.litertlm"
-    for output in (first, second):
-        assert run("-o", output).returncode == 0
-    headers = [open_bundle(path) for path in (first, second)]
-    for bundle in headers:
-        for name in VOLATILE_FIELDS:
-            bundle.system_metadata.pop(name)
-    assert headers[0].system_metadata == headers[1].system_metadata
-    assert headers[0].sections == headers[1].sections
-    for section in headers[0].sections:
-        assert headers[0].read(section) == headers[1].read(section)
-
-
-def test_the_manifest_says_where_it_came_from(tiny_bundles: dict[str, Path]) -> None:
-    import hashlib
-
-    manifest = open_bundle(tiny_bundles["int8"]).manifest()
-    assert manifest is not None
-    weights = (TINY_TARGET / "model.safetensors").read_bytes()
-    target = manifest["sources"]["target"]
-    assert target["source"] == "target"
-    assert target["sha256"]["model.safetensors"] == hashlib.sha256(weights).hexdigest()
-    assert any("vision_tower" in name for name in target["ignored_tensors"])
-    assert manifest["recipe"]["name"] == "int8"
-    assert manifest["contract"]["cache_length"] == CACHE_LENGTH
-    assert str(Path.home()) not in json.dumps(manifest)
-    assert os.sep + "tiny" not in json.dumps(manifest)

@@ -1,0 +1,1 @@
+"""``mtp-export export`` as its user meets it."""

@@ -1,0 +1,71 @@
+"""Running the command, and damaging what it is given."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tests.bundles import TINY_DRAFTER, TINY_TARGET
+
+COMMAND = [sys.executable, "-m", "exporter.cli.main", "export"]
+Break = Callable[[Path, Path], None]
+
+
+def run(
+    *arguments: str | Path, target: Path = TINY_TARGET, drafter: Path = TINY_DRAFTER
+) -> subprocess.CompletedProcess[str]:
+    """Run the command to its end."""
+    command = [*COMMAND, str(target), str(drafter), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def refused(done: subprocess.CompletedProcess[str], *said: str) -> None:
+    """It failed with exit code 1 and a message without traceback that says all of these."""
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    for text in said:
+        assert text in done.stderr
+
+
+def edit_config(folder: Path, **changes: object) -> None:
+    """Change keys of the text config."""
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    config["text_config"].update(changes)
+    path.write_text(json.dumps(config))
+
+
+Tensors = dict[str, Any]  # of torch, which this module imports only when it has to
+
+
+def edit_tensors(folder: Path, change: Callable[[Tensors], None]) -> None:
+    """Change the weights of a checkpoint."""
+    from safetensors.torch import load_file, save_file
+
+    path = folder / "model.safetensors"
+    tensors = load_file(path)
+    change(tensors)
+    save_file(tensors, path)
+
+
+def edit_json(path: Path, **changes: object) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def grow(path: Path, nbytes: int) -> None:
+    """Add a tensor of zeros that takes no room on the disk."""
+    content = path.read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    data = content[8 + length :]
+    header["extra"] = {
+        "dtype": "U8", "shape": [nbytes], "data_offsets": [len(data), len(data) + nbytes],
+    }  # fmt: skip
+    packed = json.dumps(header).encode()
+    path.write_bytes(len(packed).to_bytes(8, "little") + packed + data)
+    os.truncate(path, path.stat().st_size + nbytes)
