@@ -17,6 +17,7 @@ COMMANDS = {
     "inspect": "Show what is inside a bundle and check that it keeps the engine's contract.",
     "generate": "Generate text from a bundle, with and without speculative decoding.",
     "verify": "Prove a bundle right, rung by rung, against its checkpoints and the engine.",
+    "bench": "Measure a bundle: calls, tokens/s in both runtimes, memory, acceptance, speed-up.",
     "recipes": "List the quantisation recipes.",
 }
 
