@@ -25,14 +25,13 @@ from numpy.typing import NDArray
 from exporter.contract import Dtype, TensorSpec
 from exporter.errors import LoweringError, RecipeError
 from exporter.lower import WEIGHT_PREFIX
+from exporter.merge import FILE_IDENTIFIER
 from exporter.weights import Weight
 from quantize.arrays import store_rows
 from quantize.recipe import Recipe, Storage
 
 ALIGNMENT = 64
 """Of every weight within its section; sections begin on 16 KiB, so mapped weights are aligned too."""
-
-FILE_IDENTIFIER = b"TFL3"
 
 SCALE_BYTES = 12
 """Of one row: a float32 scale and an int64 zero point."""

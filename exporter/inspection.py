@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from exporter import contract
-from exporter.bundle_reader import Bundle, open_bundle
+from exporter.bundle_reader import TFLITE_MODEL, Bundle, open_bundle
 from exporter.contract import Contract, KvCache, Section, SignatureSpec, TensorSpec
 from exporter.errors import BundleError
 from exporter.graph_reader import BITS, ConstantInfo, GraphReader, SignatureInfo, TensorInfo
@@ -80,7 +80,7 @@ def inspect_bundle(path: Path) -> Inspection:
     models = {}
     with bundle.mapped() as view:
         for section in bundle.sections:
-            if section.model_type is not None and section.data_type == "TFLiteModel":
+            if section.model_type is not None and section.data_type == TFLITE_MODEL:
                 with view[section.begin : section.end] as content:
                     models[section.model_type] = _model(content, f"{path}: {section.model_type}")
     manifest = bundle.manifest()

@@ -25,9 +25,9 @@ REFERENCE_GENERATE = Path(__file__).parent / "reference_generate.py"
 
 LIMITS = Limits(MAX_NEW_TOKENS, CACHE_LENGTH, DRAFT_LENGTH)
 
-LEAST_SUCCESS_RATE = {"float32": 0.5, "int8": 0.5, "int4": 0.3}
-"""0.5 shows that the drafter works; plain int4 per row moves the target away from what the drafter
-was trained to predict, which costs acceptance and never text."""
+LEAST_SUCCESS_RATE = 0.5
+"""Shows that the drafter works; 0.95 and more was measured with every recipe, so a drafter that got
+something wrong (positions, caches, ordering) would be far below."""
 
 
 @pytest.fixture(scope="module", params=["float32", "int8", "int4"])
@@ -60,11 +60,11 @@ def test_mtp_changes_no_text(runs: dict[bool, EngineRun]) -> None:
     assert not differing
 
 
-def test_the_drafter_works(recipe: str, runs: dict[bool, EngineRun]) -> None:
+def test_the_drafter_works(runs: dict[bool, EngineRun]) -> None:
     rate = runs[True].success_rate
     assert runs[False].success_rate is None
     assert rate is not None
-    assert rate >= LEAST_SUCCESS_RATE[recipe], f"success rate {rate} with {recipe}"
+    assert rate >= LEAST_SUCCESS_RATE
 
 
 def test_some_answers_pass_the_sliding_window(runs: dict[bool, EngineRun]) -> None:
