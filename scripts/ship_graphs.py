@@ -23,7 +23,7 @@ from exporter.graph_cache import SHIPPED, Graphs, graph_key, read, write
 from exporter.lower import LoweringRequest, lower
 from exporter.pipeline import ExportOptions, drafter_head, make_contract
 from exporter.version import graph_tool_versions
-from quantize.recipe import RECIPES
+from quantize.builtin_recipes import RECIPES
 
 TINY = Path(__file__).parent.parent / "checkpoints" / "tiny"
 

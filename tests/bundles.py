@@ -6,7 +6,7 @@ from pathlib import Path
 
 from exporter.checkpoint import open_checkpoint
 from exporter.pipeline import ExportOptions, export
-from quantize.recipe import RECIPES
+from quantize.builtin_recipes import RECIPES
 
 ROOT = Path(__file__).parent.parent
 TINY_TARGET = ROOT / "checkpoints" / "tiny" / "target"

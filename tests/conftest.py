@@ -79,7 +79,7 @@ def eager(eagers: dict[str, Eager], shape: str) -> Eager:
 @pytest.fixture(scope="session")
 def tiny_bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The shipped tiny pair as a bundle of every built-in recipe."""
-    from quantize.recipe import RECIPES
+    from quantize.builtin_recipes import RECIPES
     from tests.bundles import export_tiny
 
     folder = tmp_path_factory.mktemp("bundles")

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
+from exporter.cli.recipe_option import RECIPE
 from exporter.heads import HeadKind
-from quantize.recipe import RECIPES
+from quantize.recipe import Recipe
 
 
 def parse_lengths(
@@ -35,7 +36,7 @@ def parse_lengths(
 )
 @click.option(
     "--recipe",
-    type=click.Choice(list(RECIPES)),
+    type=RECIPE,
     default="int8",
     show_default=True,
     help="How weights are stored; see `mtp-export recipes`.",
@@ -72,7 +73,7 @@ def command(
     target: str,
     drafter: str | None,
     output: Path,
-    recipe: str,
+    recipe: Recipe,
     no_drafter: bool,
     cache_length: int | None,
     prefill_lengths: tuple[int, ...] | None,
@@ -99,7 +100,7 @@ def command(
 
     check_destination(output, force=force)
     options = ExportOptions(
-        recipe=RECIPES[recipe],
+        recipe=recipe,
         cache_length=cache_length,
         prefill_lengths=prefill_lengths,
         draft_length=draft_length,
