@@ -92,7 +92,13 @@ def short_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.bundles import SHORT_CACHE, export_tiny
 
     output = tmp_path_factory.mktemp("short") / "short.litertlm"
-    return export_tiny(output, "float32", cache_length=SHORT_CACHE, prefill_lengths=(32, 128))
+    return export_tiny(
+        output,
+        "float32",
+        cache_length=SHORT_CACHE,
+        fixed_cache_length=True,
+        prefill_lengths=(32, 128),
+    )
 
 
 @pytest.fixture(scope="session")

@@ -140,7 +140,9 @@ def tiny_pair() -> Pair:
 
 
 def agreed() -> Contract:
-    options = ExportOptions(RECIPES["float32"], CACHE_LENGTH, (PREFILL,), DRAFTS)
+    options = ExportOptions(
+        RECIPES["float32"], CACHE_LENGTH, (PREFILL,), DRAFTS, fixed_cache_length=True
+    )
     return make_contract(tiny_pair().target_config, tiny_pair().drafter_config, options)
 
 

@@ -45,7 +45,11 @@ def parse_lengths(
 @click.option(
     "--cache-length",
     type=click.IntRange(min=8),
-    help="Tokens a conversation can hold.  [default: 4096, or what the model was trained for if less]",
+    help="Tokens a conversation can hold, unless the app asks for another number.  [default: 4096, or "
+    "what the model was trained for if less]",
+)
+@click.option(
+    "--fixed-cache-length", is_flag=True, help="The app cannot ask for another cache length."
 )
 @click.option(
     "--prefill-lengths",
@@ -76,6 +80,7 @@ def command(
     recipe: Recipe,
     no_drafter: bool,
     cache_length: int | None,
+    fixed_cache_length: bool,
     prefill_lengths: tuple[int, ...] | None,
     draft_length: int,
     drafter_head: str | None,
@@ -102,6 +107,7 @@ def command(
     options = ExportOptions(
         recipe=recipe,
         cache_length=cache_length,
+        fixed_cache_length=fixed_cache_length,
         prefill_lengths=prefill_lengths,
         draft_length=draft_length,
         drafter_head=HeadKind(drafter_head) if drafter_head else None,

@@ -29,6 +29,7 @@ def _differences(agreed: Contract, pair: Pair) -> list[str]:
         agreed.cache_length,
         agreed.prefill_lengths,
         agreed.draft_length or 1,
+        fixed_cache_length=agreed.placeholder is None,
     )
     expected = make_contract(pair.target_config, pair.drafter_config, options)
     names = [field.name for field in fields(Contract)]

@@ -226,7 +226,9 @@ def bind_pair(pair: pair_files.Pair, head: HeadKind, folder: Path, reader: Tenso
     """What ``export`` does, without packing a bundle."""
     target, drafter = open_checkpoint(pair.target), open_checkpoint(pair.drafter)
     parsed = Pair.of(target, drafter)
-    options = ExportOptions(RECIPES["float32"], CACHE_LENGTH, PREFILLS, DRAFTS)
+    options = ExportOptions(
+        RECIPES["float32"], CACHE_LENGTH, PREFILLS, DRAFTS, fixed_cache_length=True
+    )
     agreed = make_contract(parsed.target_config, parsed.drafter_config, options)
     request = LoweringRequest(parsed.target_config, parsed.drafter_config, head, agreed)
     graphs = find_graphs(request, options, SilentReporter()).sections
