@@ -40,7 +40,8 @@ def requests() -> dict[str, LoweringRequest]:
     for name, (target_json, drafter_json) in configs.items():
         target, drafter = parse_target(target_json, name), parse_drafter(drafter_json, name)
         contract = make_contract(target, drafter, ExportOptions(RECIPES["float32"]))
-        found[name] = LoweringRequest(target, drafter, drafter_head(drafter, None), contract)
+        head = drafter_head(drafter, None)
+        found[name] = LoweringRequest(target, drafter, head, contract.as_lowered())
     return found
 
 
