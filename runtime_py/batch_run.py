@@ -164,7 +164,8 @@ def run_batch(
     prompts = [_prompt(model, settings, conversation) for conversation in conversations]
     chunks = on_chunk or (lambda text: None)
     answers = _Answers(model, executor, settings, prompts, chunks, clock)
-    batch = Batch(executor, model.policy(settings.drafts), clock, together)
+    policy = model.policy(settings.drafts, together or executor.batch)
+    batch = Batch(executor, policy, clock, together)
     for progress in batch.generate(answers.waiting()):
         answers.take(progress)
     done = [answers.answers[index] for index in range(len(prompts))]
