@@ -50,7 +50,8 @@ class BatchLitertExecutor:
             raise BundleError(
                 f"{single.bundle.path}: this bundle runs one sequence at a time; export it with --batch N"
             )
-        wanted = wanted_batch_sections(self._agreed, drafting=bool(single.draft_length))
+        lowered = self._agreed.as_lowered()
+        wanted = wanted_batch_sections(lowered, drafting=bool(single.draft_length))
         caches = frozenset(self._agreed.row_kv_specs())
         found = find_signatures(single.bundle, wanted)
         with captured_native_log():

@@ -157,6 +157,14 @@ def test_answers_end_at_the_end_of_the_context(unsure: OpenedModel) -> None:
         assert max(reply.context_tokens for (reply,) in found.replies) == 64
 
 
+def test_the_cache_length_is_chosen_at_load(bundles: dict[int, Path]) -> None:
+    settings = RunSettings(DRAFT_LENGTH, NEW_TOKENS)
+    for slots in (CACHE // 2 + 8, 2 * CACHE):
+        with open_model(bundles[3], HARDWARE, cache_length=slots) as resized:
+            found = run_batch(resized, settings, questions()[:5])
+            assert_same(found, run_reference(resized, settings, questions()[:5]))
+
+
 def test_rows_without_a_sequence_harm_nothing(unsure: OpenedModel) -> None:
     """Calls for one sequence, up to the last slot, leave the cache of another as it is."""
     executor = BatchLitertExecutor(unsure.executor)

@@ -99,15 +99,10 @@ def with_reference(request: Request) -> Iterator[tuple[str, EngineRun]]:
             drafts = request.draft_length if mode == "on" else 0
             request.announce(mode)
             settings = RunSettings(drafts, request.max_new_tokens, chosen, request.max_num_tokens)
-            if (together := _together(request, model.executor.contract.batch)) > 1:
-                yield (
-                    mode,
-                    run_batch(
-                        model, settings, request.conversations, request.on_chunk, together=together
-                    ),
-                )
-            else:
-                yield mode, run_reference(model, settings, request.conversations, request.on_chunk)
+            asked = (model, settings, request.conversations, request.on_chunk)
+            together = _together(request, model.executor.contract.batch)
+            several = together > 1
+            yield mode, run_batch(*asked, together=together) if several else run_reference(*asked)
 
 
 def _together(request: Request, batch: int) -> int:
