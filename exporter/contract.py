@@ -26,6 +26,10 @@ DECODE = "decode"
 VERIFY = "verify"
 DRAFT = "mtp_drafter"
 """The drafter's signature. The engine takes the first one whatever its name."""
+BATCH_DECODE = "batch_decode"
+BATCH_VERIFY = "batch_verify"
+BATCH_DRAFT = "batch_mtp_drafter"
+"""The same for several sequences at once; no name that the engine looks for."""
 EMBED = "embedder"
 EMBED_PER_LAYER = "per_layer_embedder"
 
@@ -95,14 +99,18 @@ class KvCache:
     sliding: bool
 
 
-def key_cache(layer: int) -> str:
-    """Name of the key cache that ``layer`` owns."""
-    return f"kv_cache_k_{layer}"
+def key_cache(layer: int, row: int | None = None) -> str:
+    """Name of the key cache that ``layer`` owns; in a batch signature, of the sequence in ``row``."""
+    return f"kv_cache_k_{layer}{_row_suffix(row)}"
 
 
-def value_cache(layer: int) -> str:
-    """Name of the (transposed) value cache that ``layer`` owns."""
-    return f"kv_cache_v_{layer}"
+def value_cache(layer: int, row: int | None = None) -> str:
+    """Name of the (transposed) value cache that ``layer`` owns; ``row`` as for :func:`key_cache`."""
+    return f"kv_cache_v_{layer}{_row_suffix(row)}"
+
+
+def _row_suffix(row: int | None) -> str:
+    return "" if row is None else f"_row_{row}"
 
 
 def is_prime(number: int) -> bool:
@@ -122,7 +130,8 @@ class Contract:
     ``cache_length`` is S. With a ``placeholder`` it is what S becomes where nobody asks for another
     length; without one (None) it is what the graphs were made for.
     ``drafter_donors`` lists the layers whose caches the drafter reads (sliding, then full); it is
-    empty in a bundle without a drafter, and ``draft_length`` is then 0.
+    empty in a bundle without a drafter, and ``draft_length`` is then 0. ``batch`` is how many sequences
+    the batch signatures take at once; with 1 there are none.
     """
 
     hidden_size: int
@@ -136,6 +145,7 @@ class Contract:
     draft_length: int
     kv_caches: tuple[KvCache, ...]
     drafter_donors: tuple[int, ...]
+    batch: int = 1
 
     @property
     def has_drafter(self) -> bool:
@@ -171,17 +181,26 @@ class Contract:
         """The greatest S these graphs can be loaded with."""
         return self.cache_length if self.placeholder is None else self.placeholder - 1
 
-    def kv_specs(self, layers: tuple[int, ...] | None = None) -> dict[str, TensorSpec]:
-        """Cache tensors, of all owners or only of ``layers``."""
+    def kv_specs(
+        self, layers: tuple[int, ...] | None = None, row: int | None = None
+    ) -> dict[str, TensorSpec]:
+        """Cache tensors of one sequence, of all owners or only of ``layers``."""
         specs = {}
         for kv in self.kv_caches:
             if layers is None or kv.layer in layers:
-                specs[key_cache(kv.layer)] = TensorSpec(
+                specs[key_cache(kv.layer, row)] = TensorSpec(
                     (1, kv.kv_heads, self.cache_length, kv.head_dim)
                 )
-                specs[value_cache(kv.layer)] = TensorSpec(
+                specs[value_cache(kv.layer, row)] = TensorSpec(
                     (1, kv.kv_heads, kv.head_dim, self.cache_length)
                 )
+        return specs
+
+    def row_kv_specs(self, layers: tuple[int, ...] | None = None) -> dict[str, TensorSpec]:
+        """Cache tensors of every sequence of a batch signature: each has caches of its own."""
+        specs = {}
+        for row in range(self.batch):
+            specs.update(self.kv_specs(layers, row))
         return specs
 
     def target_signatures(self) -> dict[str, SignatureSpec]:
@@ -224,6 +243,52 @@ class Contract:
             },
         )
 
+    def batch_target_signatures(self) -> dict[str, SignatureSpec]:
+        """``decode`` and ``verify`` for ``batch`` sequences; empty if that is 1."""
+        if self.batch == 1:
+            return {}
+        signatures = {BATCH_DECODE: self._batch_step(1)}
+        if self.has_drafter:
+            signatures[BATCH_VERIFY] = self._batch_step(self.draft_length + 1)
+        return signatures
+
+    def _batch_step(self, tokens: int) -> SignatureSpec:
+        rows, caches = self.batch, self.row_kv_specs()
+        per_layer = (rows, tokens, self.layer_count, self.per_layer_width)
+        return SignatureSpec(
+            inputs={
+                EMBEDDINGS: TensorSpec((rows, tokens, self.hidden_size)),
+                PER_LAYER_EMBEDDINGS: TensorSpec(per_layer),
+                INPUT_POS: TensorSpec((rows, tokens), Dtype.INT32),
+                MASK: TensorSpec((rows, 1, tokens, self.cache_length), Dtype.BOOL),
+                **caches,
+            },
+            outputs={
+                **caches,
+                LOGITS: TensorSpec((rows, tokens, self.vocab_size)),
+                ACTIVATIONS: TensorSpec((rows, tokens, self.hidden_size)),
+            },
+        )
+
+    def batch_drafter_signatures(self) -> dict[str, SignatureSpec]:
+        """One draft step of ``batch`` sequences; empty if that is 1 or there is no drafter."""
+        if self.batch == 1 or not self.has_drafter:
+            return {}
+        rows = self.batch
+        step = SignatureSpec(
+            inputs={
+                ACTIVATIONS: TensorSpec((rows, 1, 2 * self.hidden_size)),
+                INPUT_POS: TensorSpec((rows, 1), Dtype.INT32),
+                MASK: TensorSpec((rows, 1, 1, self.cache_length), Dtype.BOOL),
+                **self.row_kv_specs(self.drafter_donors),
+            },
+            outputs={
+                LOGITS: TensorSpec((rows, 1, self.vocab_size)),
+                PROJECTED_ACTIVATIONS: TensorSpec((rows, 1, self.hidden_size)),
+            },
+        )
+        return {BATCH_DRAFT: step}
+
     def embedder_signature(self) -> SignatureSpec:
         """Token id to scaled embedding."""
         return SignatureSpec(
@@ -243,11 +308,24 @@ class Contract:
         sections = {
             Section.EMBEDDER: {EMBED: self.embedder_signature()},
             Section.PER_LAYER_EMBEDDER: {EMBED_PER_LAYER: self.per_layer_embedder_signature()},
-            Section.PREFILL_DECODE: self.target_signatures(),
+            Section.PREFILL_DECODE: {
+                **self.target_signatures(),
+                **self.batch_target_signatures(),
+            },
         }
         if self.has_drafter:
-            sections[Section.MTP_DRAFTER] = {DRAFT: self.drafter_signature()}
+            sections[Section.MTP_DRAFTER] = {
+                DRAFT: self.drafter_signature(),  # the first: see DRAFT
+                **self.batch_drafter_signatures(),
+            }
         return sections
+
+    def batch_signatures(self) -> dict[Section, dict[str, SignatureSpec]]:
+        """Those of :meth:`section_signatures` that take several sequences."""
+        return {
+            Section.PREFILL_DECODE: self.batch_target_signatures(),
+            Section.MTP_DRAFTER: self.batch_drafter_signatures(),
+        }
 
     def to_json(self) -> dict[str, Any]:
         """The manifest's contract block."""
@@ -273,11 +351,12 @@ class Contract:
             "draft_length": self.draft_length,
             "kv_caches": caches,
             "drafter_donors": list(self.drafter_donors),
+            "batch": self.batch,
         }
 
     @staticmethod
     def from_json(block: Mapping[str, Any]) -> Contract:
-        """Read back what :meth:`to_json` wrote.
+        """Read back what :meth:`to_json` wrote; a block without ``batch`` is older and means 1.
 
         Raises:
             ValueError: The block is of another version or lacks a field.
@@ -297,6 +376,7 @@ class Contract:
                 draft_length=int(block["draft_length"]),
                 kv_caches=tuple(KvCache(**cache) for cache in block["kv_caches"]),
                 drafter_donors=tuple(int(layer) for layer in block["drafter_donors"]),
+                batch=int(block.get("batch", 1)),
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"the contract block is incomplete: {error}") from error

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from exporter.config import DrafterConfig, TargetConfig
-from exporter.contract import DECODE, VERIFY, Contract, Section
+from exporter.contract import BATCH_DECODE, BATCH_VERIFY, DECODE, VERIFY, Contract, Section
 from exporter.errors import LoweringError
 from exporter.heads import HeadKind
 from exporter.merge import merge
@@ -107,6 +107,8 @@ def _cost(unit: Unit) -> int:
     """Roughly how long a signature takes: the whole stack, half of it, a few layers, a lookup."""
     if unit.signature in (DECODE, VERIFY):
         return 20
+    if unit.signature in (BATCH_DECODE, BATCH_VERIFY):
+        return 30
     return {Section.PREFILL_DECODE: 12, Section.MTP_DRAFTER: 5}.get(unit.section, 1)
 
 

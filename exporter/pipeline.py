@@ -54,6 +54,7 @@ class ExportOptions:
     prefill_lengths: tuple[int, ...] | None = None
     draft_length: int = DEFAULT_DRAFT_LENGTH
     drafter_head: HeadKind | None = None
+    batch: int = 1
     force: bool = False
     fresh_graphs: bool = False
     fixed_cache_length: bool = False
@@ -210,6 +211,7 @@ def make_contract(
             for layer in target.kv_owners
         ),
         drafter_donors=tuple(donors) if drafter is not None else (),
+        batch=options.batch,
     )
     if options.prefill_lengths is None:
         agreed = _with_fitting_prefill(agreed)

@@ -20,6 +20,7 @@ from exporter.contract import Contract, Dtype, Section, SignatureSpec, TensorSpe
 from exporter.heads import HeadKind
 from exporter.model.drafter import Drafter
 from exporter.model.kv import Kv
+from exporter.model.rows import KvRows
 from exporter.model.target import Caches, PerLayerEmbedder, Target, TokenEmbedder
 
 Tensors = dict[str, Tensor]
@@ -88,7 +89,7 @@ def weightless(spec: TensorSpec) -> Tensor:
 
 
 def target_signatures(config: TargetConfig, wanted: Contract) -> list[Signature]:
-    """``prefill_<T>``, ``decode`` and ``verify`` of one target."""
+    """``prefill_<T>``, ``decode`` and ``verify`` of one target, and those for several sequences."""
     with torch.device("meta"):
         model = Target(config)
     weights = parameter_specs(model)
@@ -109,16 +110,28 @@ def target_signatures(config: TargetConfig, wanted: Contract) -> list[Signature]
         assert isinstance(model, Target)
         return _named_caches(model.prefill(*_target_inputs(wanted, inputs)))
 
+    def step_rows(model: nn.Module, inputs: Tensors) -> Tensors:
+        assert isinstance(model, Target)
+        caches = {kv.layer: _kv_rows(wanted, inputs, kv.layer) for kv in wanted.kv_caches}
+        result = model.forward_rows(*_token_inputs(inputs), caches)
+        return {
+            **_named_row_caches(result.caches),
+            contract.LOGITS: result.logits,
+            contract.ACTIVATIONS: result.hidden,
+        }
+
     signatures = []
     for name, spec in wanted.target_signatures().items():
         fills_only = name.startswith(contract.PREFILL_PREFIX)
         module = SignatureModule(model, prefill if fills_only else step)
         signatures.append(Signature(name, spec, module, used_by_prefill if fills_only else weights))
+    for name, spec in wanted.batch_target_signatures().items():
+        signatures.append(Signature(name, spec, SignatureModule(model, step_rows), weights))
     return signatures
 
 
-def drafter_signature(config: DrafterConfig, wanted: Contract, head: HeadKind) -> Signature:
-    """One draft step over the donors' caches."""
+def drafter_signatures(config: DrafterConfig, wanted: Contract, head: HeadKind) -> list[Signature]:
+    """One draft step over the donors' caches, and the same of several sequences."""
     with torch.device("meta"):
         model = Drafter(config, head)
     sliding = {kv.layer: kv.sliding for kv in wanted.kv_caches}
@@ -133,8 +146,19 @@ def drafter_signature(config: DrafterConfig, wanted: Contract, head: HeadKind) -
         result = model(activations, position, inputs[contract.MASK], donors)
         return {contract.LOGITS: result.logits, contract.PROJECTED_ACTIVATIONS: result.projected}
 
-    module = SignatureModule(model, draft)
-    return Signature(contract.DRAFT, wanted.drafter_signature(), module, parameter_specs(model))
+    def draft_rows(model: nn.Module, inputs: Tensors) -> Tensors:
+        assert isinstance(model, Drafter)
+        donors = {kind: _kv_rows(wanted, inputs, layer) for kind, layer in kinds.items()}
+        activations, positions = inputs[contract.ACTIVATIONS], inputs[contract.INPUT_POS]
+        result = model.forward_rows(activations, positions, inputs[contract.MASK], donors)
+        return {contract.LOGITS: result.logits, contract.PROJECTED_ACTIVATIONS: result.projected}
+
+    bodies = {contract.DRAFT: draft, contract.BATCH_DRAFT: draft_rows}
+    specs = {contract.DRAFT: wanted.drafter_signature(), **wanted.batch_drafter_signatures()}
+    return [
+        Signature(name, spec, SignatureModule(model, bodies[name]), parameter_specs(model))
+        for name, spec in specs.items()
+    ]
 
 
 def embedder_signature(config: TargetConfig, wanted: Contract) -> Signature:
@@ -163,7 +187,7 @@ def bundle_signatures(
         Section.PREFILL_DECODE: target_signatures(target, wanted),
     }
     if drafter is not None:
-        sections[Section.MTP_DRAFTER] = [drafter_signature(drafter, wanted, head)]
+        sections[Section.MTP_DRAFTER] = drafter_signatures(drafter, wanted, head)
     return sections
 
 
@@ -187,16 +211,28 @@ def _kv(inputs: Tensors, layer: int) -> Kv:
     return Kv(inputs[contract.key_cache(layer)], inputs[contract.value_cache(layer)])
 
 
+def _kv_rows(wanted: Contract, inputs: Tensors, layer: int) -> KvRows:
+    return KvRows(
+        tuple(
+            Kv(inputs[contract.key_cache(layer, row)], inputs[contract.value_cache(layer, row)])
+            for row in range(wanted.batch)
+        )
+    )
+
+
 def _target_inputs(
     wanted: Contract, inputs: Tensors
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Caches]:
     caches = {kv.layer: _kv(inputs, kv.layer) for kv in wanted.kv_caches}
+    return (*_token_inputs(inputs), caches)
+
+
+def _token_inputs(inputs: Tensors) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return (
         inputs[contract.EMBEDDINGS],
         inputs[contract.PER_LAYER_EMBEDDINGS],
         inputs[contract.INPUT_POS],
         inputs[contract.MASK],
-        caches,
     )
 
 
@@ -205,4 +241,13 @@ def _named_caches(caches: Caches) -> Tensors:
     for layer, kv in sorted(caches.items()):
         named[contract.key_cache(layer)] = kv.keys
         named[contract.value_cache(layer)] = kv.values
+    return named
+
+
+def _named_row_caches(caches: Mapping[int, KvRows]) -> Tensors:
+    named = {}
+    for layer, rows in sorted(caches.items()):
+        for row, kv in enumerate(rows.rows):
+            named[contract.key_cache(layer, row)] = kv.keys
+            named[contract.value_cache(layer, row)] = kv.values
     return named

@@ -75,6 +75,7 @@ class LitertExecutor:
     def __init__(
         self, bundle: Bundle, agreed: Contract, hardware: Hardware, *, drafting: bool = True
     ) -> None:
+        self.bundle = bundle
         self.contract = agreed
         self.hardware = hardware
         self._drafting = drafting and agreed.has_drafter
@@ -110,6 +111,10 @@ class LitertExecutor:
     @property
     def draft_length(self) -> int:
         return self.contract.draft_length if self._drafting else 0
+
+    def graph(self, section: Section) -> Graph:
+        """A compiled section, for whoever runs more of its signatures."""
+        return self._graphs[section]
 
     @property
     def mapped(self) -> bool:

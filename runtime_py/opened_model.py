@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from exporter.bundle_reader import Bundle, open_bundle
@@ -31,11 +31,13 @@ DraftLength = int | str
 
 @dataclass(frozen=True)
 class OpenedModel:
-    """What sessions share."""
+    """What sessions share: what adaptive drafting has learnt, too."""
 
     executor: LitertExecutor
     tokenizer: Tokenizer
     template: ChatTemplate
+    learnt: dict[int, Adaptive] = field(default_factory=dict)
+    """By how many sequences run together, which decides what a call costs."""
 
     def session(
         self,
@@ -56,11 +58,14 @@ class OpenedModel:
             context_length=context_length,
         )
 
-    def policy(self, drafts: DraftLength) -> DraftPolicy:
-        """The policy for a draft length; at most as many as the bundle's ``verify`` takes."""
+    def policy(self, drafts: DraftLength, together: int = 1) -> DraftPolicy:
+        """The policy for a draft length; at most as many as the bundle's ``verify`` takes.
+
+        ``auto`` is one policy for all sessions: the times of calls need not be measured again.
+        """
         longest = self.executor.draft_length
         if drafts == AUTO:
-            return Adaptive(longest)
+            return self.learnt.setdefault(together, Adaptive(longest))
         return Fixed(min(int(drafts), longest))
 
 

@@ -93,13 +93,14 @@ def _reply(answer: Answer, first: float) -> Reply:
     return Reply(
         text=answer.text,
         prefill_tokens=answer.prefill_tokens,
-        prefill_tokens_per_second=_rate(answer.prefill_tokens, answer.prefill_seconds),
+        prefill_tokens_per_second=per_second(answer.prefill_tokens, answer.prefill_seconds),
         decode_tokens=len(answer.tokens),
-        decode_tokens_per_second=_rate(len(answer.tokens), answer.decode_seconds),
+        decode_tokens_per_second=per_second(len(answer.tokens), answer.decode_seconds),
         time_to_first_token=first,
         context_tokens=answer.context_tokens,
     )
 
 
-def _rate(count: int, seconds: float) -> float:
+def per_second(count: int, seconds: float) -> float:
+    """A rate; 0 where nothing took any time."""
     return count / seconds if seconds > 0 else 0.0

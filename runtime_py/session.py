@@ -28,6 +28,26 @@ class ContextFullError(EngineError):
     """A conversation has grown longer than the context; start another or drop turns."""
 
 
+def prompt_tokens(
+    tokenizer: Tokenizer,
+    template: ChatTemplate,
+    messages: Sequence[Message],
+    context_length: int,
+) -> list[int]:
+    """What the model reads of a conversation before it answers.
+
+    Raises:
+        ContextFullError: It is longer than the context.
+    """
+    prompt = tokenizer.encode_prompt(template.render(messages, answering=True))
+    if len(prompt) > context_length:
+        raise ContextFullError(
+            f"the conversation is {len(prompt)} tokens long and the context holds "
+            f"{context_length}: start a new one, or export with a longer --cache-length"
+        )
+    return prompt
+
+
 @dataclass(frozen=True)
 class Answer:
     """The model's answer to one turn, with what it took.
@@ -109,7 +129,7 @@ class Session(Generic[CacheT]):
             ContextFullError: The conversation does not fit into the context; nothing has changed.
         """
         asked = [*self._messages, Message("user", message)]
-        prompt = self._prompt(asked)
+        prompt = prompt_tokens(self._tokenizer, self._template, asked, self._context_length)
         reused = self._common_prefix(prompt)
         clock = self._speaker.clock
         begun = clock()
@@ -146,16 +166,6 @@ class Session(Generic[CacheT]):
             except StopIteration as finished:
                 result: Answer = finished.value
                 return result
-
-    def _prompt(self, messages: Sequence[Message]) -> list[int]:
-        rendered = self._template.render(messages, answering=True)
-        prompt = self._tokenizer.encode_prompt(rendered)
-        if len(prompt) > self._context_length:
-            raise ContextFullError(
-                f"the conversation is {len(prompt)} tokens long and the context holds "
-                f"{self._context_length}: start a new one, or export with a longer --cache-length"
-            )
-        return prompt
 
     def _common_prefix(self, prompt: Sequence[int]) -> int:
         """How much of ``prompt`` is in the cache; never its last token, which is still to be decoded."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from exporter import contract as names
@@ -23,11 +23,28 @@ class FoundSignature:
 
 
 def wanted_sections(agreed: Contract, *, drafting: bool) -> dict[Section, dict[str, SignatureSpec]]:
-    """The contract's signatures by section; without drafting neither drafter nor ``verify``."""
-    wanted = agreed.section_signatures()
+    """The contract's signatures for one sequence; without drafting neither drafter nor ``verify``."""
+    batched = agreed.batch_signatures()
+    wanted = {
+        section: {
+            name: spec for name, spec in specs.items() if name not in batched.get(section, {})
+        }
+        for section, specs in agreed.section_signatures().items()
+    }
     if not drafting:
         wanted.pop(Section.MTP_DRAFTER, None)
         wanted[Section.PREFILL_DECODE].pop(names.VERIFY, None)
+    return wanted
+
+
+def wanted_batch_sections(
+    agreed: Contract, *, drafting: bool
+) -> dict[Section, dict[str, SignatureSpec]]:
+    """Those for several sequences at once, in the same way."""
+    wanted = agreed.batch_signatures()
+    if not drafting:
+        wanted.pop(Section.MTP_DRAFTER)
+        wanted[Section.PREFILL_DECODE].pop(names.BATCH_VERIFY, None)
     return wanted
 
 
@@ -53,7 +70,7 @@ def find_signatures(
                 reader = GraphReader(content, f"{bundle.path}: {section.value}")
                 have = reader.signatures()
                 reader.release()
-            by_name = {next(iter(specs)): next(iter(have), "")} if len(specs) == 1 else {}
+            by_name = _named_otherwise(specs, have)
             for name, spec in specs.items():
                 in_file = by_name.get(name, name)
                 problems += _differences(f"{section.value}: {name}", spec, have.get(in_file))
@@ -63,6 +80,14 @@ def find_signatures(
             f"{bundle.path}: the graphs do not keep the contract: {listed(problems)}; export it again"
         )
     return found
+
+
+def _named_otherwise(
+    specs: Mapping[str, SignatureSpec], have: Mapping[str, SignatureInfo]
+) -> dict[str, str]:
+    """What the file calls the only signature that is wanted of a section."""
+    only = next(iter(specs))
+    return {only: next(iter(have), "")} if len(specs) == 1 and only not in have else {}
 
 
 def _differences(where: str, spec: SignatureSpec, have: SignatureInfo | None) -> Iterator[str]:

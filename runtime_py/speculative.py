@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol
 
-from runtime_py.executor import CacheT, Executor, Floats
+from runtime_py.executor import CacheT, Executor, Floats, Step
 from runtime_py.rounds import Cursor, Finish, Limits, Round, Rounds
 
 Clock = Callable[[], float]
@@ -102,7 +102,7 @@ def generate(
         drafts = max(0, min(drafts, limits.max_new_tokens - produced - 1))
         done, cursor = speaker.round(cursor, drafts)
         policy.observe(done)
-        kept = _until_stop(done, limits.stop_tokens)
+        kept = until_stop(done, limits.stop_tokens)
         produced += len(kept.tokens)
         yield kept
         if kept.tokens[-1] in limits.stop_tokens:
@@ -110,7 +110,7 @@ def generate(
     return Finish.LENGTH
 
 
-def _until_stop(done: Round, stop_tokens: frozenset[int]) -> Round:
+def until_stop(done: Round, stop_tokens: frozenset[int]) -> Round:
     """The round up to its first stop token.
 
     The accepted drafts are in the cache behind the pending token. A stop token among them leaves the
@@ -130,6 +130,29 @@ def _until_stop(done: Round, stop_tokens: frozenset[int]) -> Round:
                 done.target_seconds,
             )
     return done
+
+
+@dataclass(frozen=True)
+class Seconds:
+    """What a round took."""
+
+    draft: float
+    target: float
+
+
+def settle(
+    chooser: Chooser, cursor: Cursor, proposals: Sequence[Proposal], step: Step, seconds: Seconds
+) -> tuple[Round, Cursor]:
+    """Accept what the target agrees with; without proposals this is a decode.
+
+    ``step`` is what the target says after the pending token and each proposal.
+    """
+    accepted, following = chooser.judge(proposals, step.logits)
+    committed = (cursor.pending, *(proposal.token for proposal in proposals[:accepted]))
+    emitted = (*committed[1:], following)
+    done = Round(emitted, committed, len(proposals), accepted, seconds.draft, seconds.target)
+    hidden = step.hidden[accepted].copy()
+    return done, Cursor(cursor.position + accepted + 1, following, hidden)
 
 
 @dataclass(frozen=True)
@@ -154,9 +177,7 @@ class Speaker(Generic[CacheT]):
     def _decode(self, cursor: Cursor) -> tuple[Round, Cursor]:
         begun = self.clock()
         step = self.executor.decode(self.cache, cursor.pending, cursor.position)
-        token = self.chooser.choose(step.logits[0])
-        done = Round((token,), (cursor.pending,), 0, 0, 0.0, self.clock() - begun)
-        return done, Cursor(cursor.position + 1, token, step.hidden[0].copy())
+        return settle(self.chooser, cursor, [], step, Seconds(0.0, self.clock() - begun))
 
     def _speculate(self, cursor: Cursor, drafts: int) -> tuple[Round, Cursor]:
         begun = self.clock()
@@ -164,18 +185,8 @@ class Speaker(Generic[CacheT]):
         drafted = self.clock()
         tokens = [cursor.pending, *(proposal.token for proposal in proposals)]
         step = self.executor.verify(self.cache, tokens, cursor.position)
-        accepted, following = self.chooser.judge(proposals, step.logits)
-        committed = tuple(tokens[: accepted + 1])
-        done = Round(
-            (*committed[1:], following),
-            committed,
-            drafts,
-            accepted,
-            drafted - begun,
-            self.clock() - drafted,
-        )
-        hidden = step.hidden[accepted].copy()
-        return done, Cursor(cursor.position + accepted + 1, following, hidden)
+        seconds = Seconds(drafted - begun, self.clock() - drafted)
+        return settle(self.chooser, cursor, proposals, step, seconds)
 
     def _draft(self, cursor: Cursor, drafts: int) -> list[Proposal]:
         assert cursor.hidden is not None

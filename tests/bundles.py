@@ -34,6 +34,8 @@ def export_tiny(
     cache_length: int | None = None,
     fixed_cache_length: bool = False,
     prefill_lengths: tuple[int, ...] | None = None,
+    batch: int = 1,
+    drafter_folder: Path = TINY_DRAFTER,
 ) -> Path:
     """Export the tiny pair; graphs are lowered once per machine and then known."""
     options = ExportOptions(
@@ -42,6 +44,7 @@ def export_tiny(
         prefill_lengths,
         draft_length=DRAFT_LENGTH,
         fixed_cache_length=fixed_cache_length,
+        batch=batch,
     )
-    assistant = open_checkpoint(TINY_DRAFTER) if drafter else None
+    assistant = open_checkpoint(drafter_folder) if drafter else None
     return export(open_checkpoint(TINY_TARGET), assistant, output, options).output

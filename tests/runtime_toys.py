@@ -13,6 +13,7 @@ from functools import cache
 
 import numpy as np
 
+from runtime_py.batch_executor import DraftFeed, Feed
 from runtime_py.executor import Draft, Floats, Step
 
 GARBAGE = -1
@@ -98,6 +99,66 @@ class ToyExecutor:
 
     def _count(self, call: str) -> None:
         self.calls[call] = self.calls.get(call, 0) + 1
+
+
+@dataclass
+class ToyCache:
+    """A sequence of a :class:`ToyBatch`: a toy of its own and the cache it watches."""
+
+    toy: ToyExecutor
+    slots: list[int]
+
+
+@dataclass
+class ToyBatch:
+    """A :class:`~runtime_py.batch_executor.BatchExecutor` of toys, made by ``make``."""
+
+    make: Callable[[], ToyExecutor]
+    batch: int
+    fed: list[tuple[str, int]] = field(default_factory=list, init=False)
+    """The calls, and how many sequences each was for."""
+
+    @property
+    def cache_length(self) -> int:
+        return self.make().cache_length
+
+    @property
+    def draft_length(self) -> int:
+        return self.make().draft_length
+
+    def new_cache(self) -> ToyCache:
+        toy = self.make()
+        return ToyCache(toy, toy.new_cache())
+
+    def prefill(self, cache: ToyCache, tokens: Sequence[int], position: int) -> None:
+        cache.toy.prefill(cache.slots, tokens, position)
+
+    def decode(self, feeds: Sequence[Feed[ToyCache]]) -> list[Step]:
+        self._note("decode", feeds)
+        assert all(len(feed.tokens) == 1 for feed in feeds)
+        return [
+            feed.cache.toy.decode(feed.cache.slots, feed.tokens[0], feed.position) for feed in feeds
+        ]
+
+    def verify(self, feeds: Sequence[Feed[ToyCache]]) -> list[Step]:
+        self._note("verify", feeds)
+        return [
+            feed.cache.toy.verify(feed.cache.slots, feed.tokens, feed.position) for feed in feeds
+        ]
+
+    def draft(self, feeds: Sequence[DraftFeed[ToyCache]]) -> list[Draft]:
+        self._note("draft", feeds)
+        return [
+            feed.cache.toy.draft(feed.cache.slots, feed.token, feed.hidden, feed.position)
+            for feed in feeds
+        ]
+
+    def _note(
+        self, call: str, feeds: Sequence[Feed[ToyCache]] | Sequence[DraftFeed[ToyCache]]
+    ) -> None:
+        assert 1 <= len(feeds) <= self.batch
+        assert len({id(feed.cache) for feed in feeds}) == len(feeds), "a sequence is there twice"
+        self.fed.append((call, len(feeds)))
 
 
 def perfect(toy: ToyExecutor) -> DraftLogits:

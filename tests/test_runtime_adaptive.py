@@ -19,6 +19,9 @@ DRAFTS = 3
 TOKENS = 1500
 SEEDS = range(4)
 WORST = 1.05
+CHANCES = (0.0, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+SHORT_SEEDS = 12
+"""Whether the first draft is right decides much in a short text; this many are averaged."""
 
 Text = Callable[[int], float]
 """How likely a draft of the token with this index is right."""
@@ -93,6 +96,41 @@ def test_auto_can_beat_both() -> None:
     assert total(lambda: Adaptive(DRAFTS), text, cost) < 0.95 * min(others)
 
 
+def always_as_likely(chance: float) -> Callable[[int], Text]:
+    return lambda session: lambda token: chance
+
+
+SHORT_TEXTS: dict[str, Callable[[int], Text]] = {
+    **{f"all {chance}": always_as_likely(chance) for chance in CHANCES},
+    "every other": lambda session: lambda token: 0.9 if session % 2 else 0.1,
+    "good later": lambda session: lambda token: 0.9 if session >= 2 else 0.0,
+    "bad later": lambda session: lambda token: 0.0 if session >= 2 else 0.9,
+    "sentences": lambda session: TEXTS["sentences"],
+}
+"""Texts by the number of the session."""
+
+
+@pytest.mark.parametrize("cost", COSTS)
+@pytest.mark.parametrize(("sessions", "tokens"), [(2, 64), (1, 128), (1, 256), (4, 96), (3, 400)])
+def test_short_sessions(sessions: int, tokens: int, cost: str) -> None:
+    """From 128 tokens on, through one opened model, what it takes to learn is within the promise."""
+
+    def workload(policy: Callable[[], DraftPolicy], text: Callable[[int], Text]) -> float:
+        spent = 0.0
+        for seed in range(SHORT_SEEDS):
+            shared = policy()
+            for session in range(sessions):
+                luck = 100 * seed + session
+                spent += seconds(shared, text(session), COSTS[cost], luck, tokens)
+        return spent
+
+    for name, text in SHORT_TEXTS.items():
+        always = workload(lambda: Fixed(DRAFTS), text)
+        never = workload(lambda: Fixed(0), text)
+        ratio = workload(lambda: Adaptive(DRAFTS), text) / min(always, never)
+        assert ratio <= WORST, f"{name}: {ratio:.3f}"
+
+
 def taught(accepted: int, cost: tuple[float, float, float], rounds: int = 40) -> Adaptive:
     """A policy that has seen decodes, and full drafts of which ``accepted`` were accepted."""
     decode, verify, draft = cost
@@ -105,25 +143,59 @@ def taught(accepted: int, cost: tuple[float, float, float], rounds: int = 40) ->
     return policy
 
 
+def first_lengths(policy: Adaptive, accepted: int, verify: float, rounds: int) -> list[int]:
+    """What it chooses where a decode takes 10 ms, a draft step 1 ms and the first of a kind ten times that.
+
+    Args:
+        policy: To be asked.
+        accepted: Of each draft, at most.
+        verify: Seconds.
+        rounds: How many.
+    """
+    lengths: list[int] = []
+    for _ in range(rounds):
+        drafts = policy.length()
+        cold = 1.0 if drafts in lengths else 10.0
+        tokens = (0,) * (min(accepted, drafts) + 1)
+        times = (drafts * 0.001, verify * cold) if drafts else (0.0, 0.01 * cold)
+        policy.observe(Round(tokens, tokens, drafts, len(tokens) - 1, *times))
+        lengths.append(drafts)
+    return lengths
+
+
 def test_a_session_begins_by_measuring() -> None:
-    policy = Adaptive(DRAFTS)
-    lengths = []
-    for _ in range(6):
-        lengths.append(policy.length())
-        drafted = lengths[-1]
-        policy.observe(Round((0,), (0,), drafted, 0, 0.001 * drafted, 0.01))
-    assert lengths == [0, 0, 0, DRAFTS, DRAFTS, DRAFTS]  # the first of each kind does not count
+    """Two decodes, the first of which does not count, and a full draft."""
+    assert first_lengths(Adaptive(DRAFTS), 0, 0.03, 20) == [0, 0, DRAFTS, *[0] * 17]
 
 
 def test_a_cold_start_is_not_held_against_drafting() -> None:
-    """The first call of a kind allocates and may take ten times as long."""
-    policy = Adaptive(DRAFTS)
-    for call in range(30):
+    """The first call of a kind allocates; drafts that were accepted are worth a second one at once."""
+    assert first_lengths(Adaptive(DRAFTS), DRAFTS, 0.02, 6) == [0, 0, *[DRAFTS] * 4]
+
+
+def test_what_can_never_pay_is_given_up_after_two_rounds() -> None:
+    lengths = first_lengths(Adaptive(DRAFTS), DRAFTS, 0.09, 150)
+    assert lengths[:4] == [0, 0, DRAFTS, DRAFTS]
+    assert not any(lengths[4:])
+
+
+def test_a_trial_is_short_until_it_goes_well() -> None:
+    """While drafts are wrong one is tried at a time; the first that is right is followed by more."""
+    cost = COSTS["E2B on two cores"]
+    policy = taught(0, cost)
+    lengths: list[int] = []
+    for _ in range(280):
         drafts = policy.length()
-        tokens = (0,) * (drafts + 1)
-        factor = 10.0 if call in (0, 3) else 1.0
-        policy.observe(Round(tokens, tokens, drafts, drafts, drafts * 0.001, 0.01 * factor))
-    assert policy.length() == DRAFTS
+        accepted = drafts if len(lengths) > 200 else 0
+        lengths.append(drafts)
+        tokens, times = (0,) * (accepted + 1), (drafts * cost[2], cost[1])
+        policy.observe(
+            Round(tokens, tokens, drafts, accepted, *(times if drafts else (0.0, cost[0])))
+        )
+    assert set(lengths[:200]) == {0, 1}
+    begun = next(index for index, drafts in enumerate(lengths) if drafts == DRAFTS)
+    assert lengths[begun - 1] == 1
+    assert lengths[begun:] == [DRAFTS] * (len(lengths) - begun)
 
 
 def test_the_length_follows_acceptance_and_cost() -> None:

@@ -69,6 +69,14 @@ def parse_lengths(
     type=click.Choice([kind.value for kind in HeadKind]),
     help="How the drafter scores the vocabulary.  [default: as the checkpoint was trained]",
 )
+@click.option(
+    "--batch",
+    type=click.IntRange(1, 8),
+    default=1,
+    show_default=True,
+    help="Also make graphs that run so many sequences at once, for `generate --runtime reference`; "
+    "the stock engine uses the others.",
+)
 @click.option("--revision", help="Branch, tag or commit of TARGET on the hub.")
 @click.option("--drafter-revision", help="Branch, tag or commit of DRAFTER on the hub.")
 @click.option("--fresh-graphs", is_flag=True, help="Lower the graphs again even if they are known.")
@@ -84,6 +92,7 @@ def command(
     prefill_lengths: tuple[int, ...] | None,
     draft_length: int,
     drafter_head: str | None,
+    batch: int,
     revision: str | None,
     drafter_revision: str | None,
     fresh_graphs: bool,
@@ -111,6 +120,7 @@ def command(
         prefill_lengths=prefill_lengths,
         draft_length=draft_length,
         drafter_head=HeadKind(drafter_head) if drafter_head else None,
+        batch=batch,
         force=force,
         fresh_graphs=fresh_graphs,
     )

@@ -25,6 +25,12 @@ DEFAULT_NEW_TOKENS = 256
     "-p", "--prompt", "prompts", multiple=True, help="What to ask; may be given several times."
 )
 @click.option(
+    "--prompts",
+    "prompt_file",
+    type=click.Path(path_type=Path),
+    help="A file of prompts, one a line.",
+)
+@click.option(
     "--chat-file",
     type=click.Path(path_type=Path),
     help="A JSON list of {role, content} messages that ends with the user's.",
@@ -77,10 +83,17 @@ DEFAULT_NEW_TOKENS = 256
     metavar="auto|N",
     help="Drafts per round; `auto` drafts while that pays. Needs --runtime reference.  [default: auto]",
 )
+@click.option(
+    "--batch",
+    type=click.IntRange(1, 8),
+    help="Prompts answered at once; when one is answered, the next takes its place. Needs --runtime "
+    "reference and a bundle exported with --batch.  [default: as many as the bundle can]",
+)
 @click.option("--json", "as_json", is_flag=True, help="Text and measurements, machine-readable.")
 def command(
     bundle: Path,
     prompts: tuple[str, ...],
+    prompt_file: Path | None,
     chat_file: Path | None,
     mtp: str,
     max_new_tokens: int,
@@ -93,19 +106,22 @@ def command(
     seed: int,
     runtime: str,
     draft_length: str | int | None,
+    batch: int | None,
     as_json: bool,
 ) -> None:
     """Generate text from BUNDLE, greedily unless told otherwise.
 
-    Text goes to stdout. With `--mtp both`, exit code 3 says that the two texts differ.
+    Text goes to stdout, one answer after the other in the order of the prompts, each ending with a
+    newline. With `--mtp both`, exit code 3 says that the two texts differ.
     """
     from exporter.inspection import inspect_bundle, require_contract, require_drafter
+    from exporter.parity.texts import read_prompts
     from runtime_py.chat import Conversation, read_chat_file
     from runtime_py.resized_graph import with_cache_length
     from runtime_py.stock_engine import Limits, Sampling
 
-    if bool(prompts) == (chat_file is not None):
-        raise click.UsageError("give --prompt or --chat-file")
+    if [bool(prompts), prompt_file is not None, chat_file is not None].count(True) != 1:
+        raise click.UsageError("give --prompt, --prompts or --chat-file")
     sampling = None
     if temperature is not None or top_k is not None or top_p is not None:
         sampling = _sampling(temperature, top_k, top_p, seed)
@@ -115,6 +131,12 @@ def command(
             "the engine drafts as many tokens as the bundle's verify takes: --draft-length needs "
             "--runtime reference"
         )
+    if batch is not None and runtime != "reference":
+        raise click.UsageError(
+            "the engine answers one prompt at a time: --batch needs --runtime reference"
+        )
+    if prompt_file:
+        prompts = read_prompts(prompt_file)
     inspection = inspect_bundle(bundle)
     agreed = with_cache_length(bundle, require_contract(inspection), max_num_tokens)
     if mtp != "off":
@@ -133,6 +155,7 @@ def command(
         weight_cache=weight_cache,
         sampling=sampling or Sampling(seed=seed),
         draft_length="auto" if draft_length is None else draft_length,
+        batch=batch,
         on_chunk=None if as_json else _show_chunk,
     )
     runs = {}

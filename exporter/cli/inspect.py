@@ -118,6 +118,8 @@ def _contract_lines(inspection: Inspection) -> list[str]:
     if agreed.has_drafter:
         donors = " and ".join(str(layer) for layer in agreed.drafter_donors)
         lines.append(f"drafts per round: {agreed.draft_length}, over the caches of layers {donors}")
+    if agreed.batch > 1:
+        lines.append(f"sequences at once: {agreed.batch} (reference runtime), 1 (stock engine)")
     return lines
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from exporter.errors import BundleError
+
 if TYPE_CHECKING:
     from runtime_py.chat import Conversation
     from runtime_py.stock_engine import EngineRun, OnChunk, Sampling
@@ -45,6 +47,7 @@ class Request:
     weight_cache: Path | None
     sampling: Sampling
     draft_length: str | int
+    batch: int | None
     on_chunk: OnChunk | None
 
     def announce(self, mode: str) -> None:
@@ -73,6 +76,7 @@ def with_engine(request: Request) -> Iterator[tuple[str, EngineRun]]:
 
 def with_reference(request: Request) -> Iterator[tuple[str, EngineRun]]:
     """A run of the reference runtime for each mode, on a model that is opened once."""
+    from runtime_py.batch_run import run_batch
     from runtime_py.litert_graph import Hardware
     from runtime_py.native_log import silence_native_exit
     from runtime_py.opened_model import open_model
@@ -95,4 +99,21 @@ def with_reference(request: Request) -> Iterator[tuple[str, EngineRun]]:
             drafts = request.draft_length if mode == "on" else 0
             request.announce(mode)
             settings = RunSettings(drafts, request.max_new_tokens, chosen, request.max_num_tokens)
-            yield mode, run_reference(model, settings, request.conversations, request.on_chunk)
+            asked = (model, settings, request.conversations, request.on_chunk)
+            together = _together(request, model.executor.contract.batch)
+            several = together > 1
+            yield mode, run_batch(*asked, together=together) if several else run_reference(*asked)
+
+
+def _together(request: Request, batch: int) -> int:
+    """How many prompts to answer at once: what was asked for, else what the bundle can do.
+
+    Raises:
+        BundleError: The bundle cannot do what was asked for.
+    """
+    if request.batch is not None and request.batch > batch:
+        raise BundleError(
+            f"{request.bundle}: expected a bundle that answers {request.batch} prompts at once, found "
+            f"one for {batch}; export it with --batch {request.batch}"
+        )
+    return min(request.batch or batch, len(request.conversations))

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from exporter.config import Layer, TextConfig
-from exporter.model.kv import Kv, View
-from exporter.model.layers import Mlp, RmsNorm, Rotation, attend
+from exporter.model.kv import KvT, Sight
+from exporter.model.layers import Mlp, RmsNorm, Rotation
 
 
 class Attention(nn.Module):
@@ -32,16 +32,16 @@ class Attention(nn.Module):
             self.v_norm = RmsNorm(layer.head_dim, text.rms_norm_eps, rank=4, scaled=False)
 
     def keys_values(self, x: Tensor, rotation: Rotation) -> tuple[Tensor, Tensor]:
-        """Keys and values ``[1, T, K, D]`` of ``x`` ``[1, T, H]``."""
-        heads = (1, x.shape[1], self.kv_heads, self.head_dim)
+        """Keys and values ``[B, T, K, D]`` of ``x`` ``[B, T, H]``."""
+        heads = (x.shape[0], x.shape[1], self.kv_heads, self.head_dim)
         keys = rotation.apply(self.k_norm(self.k_proj(x).reshape(heads)))
         return keys, self.v_norm(self.v_proj(x).reshape(heads))
 
-    def forward(self, x: Tensor, view: View, kv: Kv) -> Tensor:
-        """Attend from ``x`` ``[1, T, H]`` to what ``view`` shows of the caches; ``[1, T, H]``."""
-        queries = self.q_proj(x).reshape(1, x.shape[1], self.heads, self.head_dim)
+    def forward(self, x: Tensor, view: Sight[KvT], kv: KvT) -> Tensor:
+        """Attend from ``x`` ``[B, T, H]`` to what ``view`` shows of the caches; ``[B, T, H]``."""
+        queries = self.q_proj(x).reshape(x.shape[0], x.shape[1], self.heads, self.head_dim)
         queries = view.rotation.apply(self.q_norm(queries))
-        return self.o_proj(attend(queries, kv.keys, kv.values, view.bias))  # type: ignore[no-any-return]
+        return self.o_proj(view.attend(queries, kv))  # type: ignore[no-any-return]
 
 
 class DecoderLayer(nn.Module):
@@ -75,11 +75,13 @@ class DecoderLayer(nn.Module):
         self.layer_scalar = nn.Parameter(torch.ones(1, 1, 1))
 
     def keys_values(self, x: Tensor, rotation: Rotation) -> tuple[Tensor, Tensor]:
-        """Keys and values ``[1, T, K, D]`` of this layer's input ``x`` ``[1, T, H]``."""
+        """Keys and values ``[B, T, K, D]`` of this layer's input ``x`` ``[B, T, H]``."""
         return self.self_attn.keys_values(self.input_layernorm(x), rotation)
 
-    def forward(self, x: Tensor, view: View, kv: Kv, per_layer: Tensor | None = None) -> Tensor:
-        """``x`` ``[1, T, H]`` and, in the target, ``per_layer`` ``[1, T, P]``; returns ``[1, T, H]``."""
+    def forward(
+        self, x: Tensor, view: Sight[KvT], kv: KvT, per_layer: Tensor | None = None
+    ) -> Tensor:
+        """``x`` ``[B, T, H]`` and, in the target, ``per_layer`` ``[B, T, P]``; returns ``[B, T, H]``."""
         attended = self.self_attn(self.input_layernorm(x), view, kv)
         x = x + self.post_attention_layernorm(attended)
         x = x + self.post_feedforward_layernorm(self.mlp(self.pre_feedforward_layernorm(x)))

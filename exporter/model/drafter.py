@@ -10,6 +10,7 @@ Source: transformers ``models/gemma4_assistant/modeling_gemma4_assistant.py``.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -18,8 +19,9 @@ from torch import Tensor, nn
 from exporter.config import AttentionKind, CentroidHead, DrafterConfig
 from exporter.heads import HeadKind
 from exporter.model.decoder import DecoderLayer
-from exporter.model.kv import Kv, View
+from exporter.model.kv import Kv, KvT, Sight, View
 from exporter.model.layers import RmsNorm, Rotation
+from exporter.model.rows import KvRows, ViewRows
 
 FLOOR_LOGIT = -1.0e4
 """Logit of the tokens that a centroid head does not score; below any real one, finite in float16."""
@@ -29,8 +31,8 @@ FLOOR_LOGIT = -1.0e4
 class Draft:
     """What one draft step gives back."""
 
-    logits: Tensor  # [1, 1, V]
-    projected: Tensor  # [1, 1, H of the target]: the hidden state of the next step
+    logits: Tensor  # [B, 1, V]
+    projected: Tensor  # [B, 1, H of the target]: the hidden state of the next step
 
 
 class OrderedEmbeddingHead(nn.Module):
@@ -87,14 +89,55 @@ class Drafter(nn.Module):
         """
         x = self.pre_projection(activations)
         views = {kind: self._view(kind, input_pos, mask, kv) for kind, kv in donors.items()}
+        return self._run(x, views, donors)
+
+    def forward_rows(
+        self,
+        activations: Tensor,
+        input_pos: Tensor,
+        mask: Tensor,
+        donors: dict[AttentionKind, KvRows],
+    ) -> Draft:
+        """Draft one token of each of B sequences.
+
+        Args:
+            activations: ``[B, 1, 2H]``.
+            input_pos: int32 ``[B, 1]``.
+            mask: bool ``[B, 1, 1, S]``.
+            donors: The target's caches of each sequence.
+        """
+        x = self.pre_projection(activations)
+        pairs = list(zip(input_pos.unbind(0), mask.chunk(len(mask)), strict=True))
+        views = {
+            kind: ViewRows.of_all(
+                [
+                    self._view(kind, position, row_mask, kv)
+                    for (position, row_mask), kv in zip(pairs, rows.rows, strict=True)
+                ]
+            )
+            for kind, rows in donors.items()
+        }
+        return self._run(x, views, donors)
+
+    def _run(
+        self,
+        x: Tensor,
+        views: Mapping[AttentionKind, Sight[KvT]],
+        donors: Mapping[AttentionKind, KvT],
+    ) -> Draft:
         seen = {kind: view.of(donors[kind]) for kind, view in views.items()}
         for layer, module in zip(self.config.text.layers, self.layers, strict=True):
             x = module(x, views[layer.kind], seen[layer.kind])
         hidden = self.norm(x)
         projected = self.post_projection(hidden)
+        return Draft(self._logits(hidden), projected)
+
+    def _logits(self, hidden: Tensor) -> Tensor:
         if self.masked_embedding is None:
-            return Draft(self.lm_head(hidden), projected)
-        return Draft(self.masked_embedding(hidden, self.lm_head.weight), projected)
+            return self.lm_head(hidden)  # type: ignore[no-any-return]
+        rows = [hidden] if hidden.shape[0] == 1 else hidden.chunk(len(hidden))
+        scored = [self.masked_embedding(row, self.lm_head.weight) for row in rows]
+        return scored[0] if len(scored) == 1 else torch.cat(scored)
 
     def _view(self, kind: AttentionKind, input_pos: Tensor, mask: Tensor, kv: Kv) -> View:
         text = self.config.text

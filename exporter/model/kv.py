@@ -8,13 +8,14 @@ the end of a cache is placed by how many slots the mask says are filled.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol, Self, TypeVar
 
 import torch
 from litert_torch.generative.custom_ops.dynamic_update_slice import dynamic_update_slice
 from torch import Tensor
 
 from exporter.contract import stretch_length
-from exporter.model.layers import MASKED_SCORE, Rotation
+from exporter.model.layers import MASKED_SCORE, Rotation, attend
 from exporter.model.slots import stretch
 
 
@@ -27,6 +28,30 @@ def filled_slots(mask: Tensor) -> Tensor:
         mask: bool ``[1, 1, T, S]``; what a token sees are the slots up to its own.
     """
     return mask.any(dim=2).to(torch.int32).sum(dtype=torch.int32)
+
+
+class Writable(Protocol):
+    """The caches of a layer: of one sequence (:class:`Kv`) or of several."""
+
+    def written(self, keys: Tensor, values: Tensor, slot: Tensor) -> Self:
+        """With new entries from ``slot`` on."""
+
+
+KvT = TypeVar("KvT", bound=Writable)
+
+
+class Sight(Protocol[KvT]):
+    """What the tokens of one call see of such caches (:class:`View`, for one sequence)."""
+
+    @property
+    def rotation(self) -> Rotation:
+        """Of the tokens' queries."""
+
+    def of(self, kv: KvT) -> KvT:
+        """The slots of ``kv`` that are seen."""
+
+    def attend(self, queries: Tensor, kv: KvT) -> Tensor:
+        """Attention of ``queries`` ``[B, T, N, D]`` over slots seen; ``[B, T, N * D]``."""
 
 
 @dataclass(frozen=True)
@@ -133,3 +158,7 @@ class View:
     def of(self, kv: Kv) -> Kv:
         """The slots of ``kv`` that :attr:`bias` is about."""
         return kv if self.start is None else kv.stretch(self.start, self.length)
+
+    def attend(self, queries: Tensor, kv: Kv) -> Tensor:
+        """Attention of ``queries`` ``[1, T, N, D]`` over what :meth:`of` gave; ``[1, T, N * D]``."""
+        return attend(queries, kv.keys, kv.values, self.bias)

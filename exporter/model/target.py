@@ -7,6 +7,7 @@ the engine runs them as sections of their own and never loads those tables into 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
 
@@ -15,8 +16,9 @@ from torch import Tensor, nn
 
 from exporter.config import AttentionKind, TargetConfig
 from exporter.model.decoder import DecoderLayer
-from exporter.model.kv import Kv, View, filled_slots
+from exporter.model.kv import Kv, KvT, Sight, View, filled_slots
 from exporter.model.layers import RmsNorm, Rotation, softcapped
+from exporter.model.rows import KvRows, StepRows, ViewRows
 
 Caches = dict[int, Kv]
 """KV caches by the index of the layer that owns them."""
@@ -64,19 +66,56 @@ class Target(nn.Module):
             caches: The caches of every layer that owns KV.
         """
         views = self._views(positions, mask)
+        written, hidden = self._run(embeddings, per_layer, views, positions[0], caches)
+        return Step(written, self._logits(hidden), hidden)
+
+    def forward_rows(
+        self,
+        embeddings: Tensor,
+        per_layer: Tensor,
+        positions: Tensor,
+        mask: Tensor,
+        caches: dict[int, KvRows],
+    ) -> StepRows:
+        """Run T tokens of each of B sequences through the whole stack.
+
+        Args:
+            embeddings: ``[B, T, H]``.
+            per_layer: ``[B, T, L, P]``.
+            positions: int32 ``[B, T]``, consecutive in each row.
+            mask: bool ``[B, 1, T, S]``.
+            caches: Of each sequence.
+        """
+        pairs = zip(positions.unbind(0), mask.chunk(len(mask)), strict=True)
+        rows = [self._views(row, row_mask) for row, row_mask in pairs]
+        views = {kind: ViewRows.of_all([row[kind] for row in rows]) for kind in AttentionKind}
+        written, hidden = self._run(embeddings, per_layer, views, positions[:, 0], caches)
+        return StepRows(written, self._logits(hidden), hidden)
+
+    def _run(
+        self,
+        embeddings: Tensor,
+        per_layer: Tensor,
+        views: Mapping[AttentionKind, Sight[KvT]],
+        slot: Tensor,
+        caches: Mapping[int, KvT],
+    ) -> tuple[dict[int, KvT], Tensor]:
+        """The caches, written from ``slot`` on, and the hidden states after the final norm."""
         per_layer = self._mix_per_layer(embeddings, per_layer)
-        written: Caches = {}
-        seen: Caches = {}  # by owner, so that layers that share a cache share the cut as well
+        written: dict[int, KvT] = {}
+        seen: dict[int, KvT] = {}  # by owner, so that layers that share a cache share the cut, too
         x = embeddings
         for layer, module in zip(self.config.text.layers, self._stack(), strict=True):
             view = views[layer.kind]
             if layer.owns_kv:
                 keys, values = module.keys_values(x, view.rotation)
-                kv = caches[layer.index].written(keys, values, positions[0])
+                kv = caches[layer.index].written(keys, values, slot)
                 written[layer.index], seen[layer.index] = kv, view.of(kv)
             x = module(x, view, seen[layer.kv_owner], per_layer[:, :, layer.index])
-        hidden = self.norm(x)
-        return Step(written, softcapped(self.lm_head(hidden), self.config.logit_softcap), hidden)
+        return written, self.norm(x)
+
+    def _logits(self, hidden: Tensor) -> Tensor:
+        return softcapped(self.lm_head(hidden), self.config.logit_softcap)
 
     def prefill(
         self, embeddings: Tensor, per_layer: Tensor, positions: Tensor, mask: Tensor, caches: Caches

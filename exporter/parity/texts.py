@@ -8,10 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from exporter.contract import Contract
 from exporter.errors import MtpExportError
-from runtime_py.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from runtime_py.tokenizer import Tokenizer
 
 DEFAULT_PROMPTS = (
     "Why is the sky blue in the morning and red in the evening?",
