@@ -8,7 +8,6 @@ code, and remote code is never loaded. Knows nothing about what a tensor is for.
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -21,14 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exporter.errors import CheckpointError, listed
-
-HEADER_LIMIT = 100 * 1024 * 1024
-"""Largest safetensors header accepted, as in the format's own implementation."""
-
-DAMAGED_HEADER = (
-    ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError,
-)  # fmt: skip
-"""What parsing a header of arbitrary bytes can raise."""
+from exporter.json_file import read_json
+from exporter.source_folder import Download, locate
+from exporter.stored_tensor import StoredTensor, read_directory
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
@@ -40,32 +34,6 @@ SMALL_FILES = (
     "chat_template.jinja",
 )
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
-
-
-@dataclass(frozen=True)
-class StoredTensor:
-    """Where one tensor lies on disk."""
-
-    name: str
-    dtype: str  # safetensors' spelling: BF16, F32, I64, ...
-    shape: tuple[int, ...]
-    file: Path
-    offset: int  # of the first byte, from the start of the file
-
-    @property
-    def itemsize(self) -> int:
-        return ITEM_SIZES[self.dtype]
-
-    @property
-    def nbytes(self) -> int:
-        return math.prod(self.shape) * self.itemsize
-
-
-ITEM_SIZES = {
-    "F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1,
-    "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U64": 8, "U32": 4, "U16": 2, "U8": 1, "BOOL": 1,
-}  # fmt: skip
-
 FLOAT_TYPES = ("F32", "F16", "BF16")
 
 
@@ -124,21 +92,6 @@ def open_checkpoint(
     return Checkpoint(folder, source or folder.resolve().name, revision, config, tensors)
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file.
-
-    Raises:
-        CheckpointError: The file is not JSON or not an object.
-    """
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise CheckpointError(f"{path}: expected JSON, found something else ({error})") from error
-    if not isinstance(value, dict):
-        raise CheckpointError(f"{path}: expected a JSON object, found a {type(value).__name__}")
-    return value
-
-
 def _weight_files(folder: Path) -> list[Path]:
     if (
         folder / SINGLE
@@ -163,55 +116,6 @@ def _weight_files(folder: Path) -> list[Path]:
             "can run code when read; save the model again with safe_serialization=True"
         )
     raise CheckpointError(f"{folder}: expected {SINGLE} or {INDEX}, found neither")
-
-
-def read_directory(file: Path) -> dict[str, StoredTensor]:
-    """Parse and check the header of one safetensors file.
-
-    Raises:
-        CheckpointError: The file is truncated or its header is not what the format prescribes.
-    """
-    size = file.stat().st_size
-    with file.open("rb") as stream:
-        length = int.from_bytes(stream.read(8), "little")
-        if size < 8 or length > min(size - 8, HEADER_LIMIT):
-            raise CheckpointError(
-                f"{file}: expected a safetensors file, found {size} bytes whose header would take "
-                f"{length}; the file is truncated or of another format: download it again"
-            )
-        try:
-            header = json.loads(stream.read(length))
-            entries = {name: entry for name, entry in header.items() if name != "__metadata__"}
-            tensors = {
-                name: _stored(name, entry, file, 8 + length) for name, entry in entries.items()
-            }
-        except DAMAGED_HEADER as error:
-            raise CheckpointError(f"{file}: the safetensors header is damaged ({error})") from error
-    end = max((tensor.offset + tensor.nbytes for tensor in tensors.values()), default=8 + length)
-    if end > size:
-        raise CheckpointError(
-            f"{file}: expected {end} bytes by its header, found {size}; the file is truncated: "
-            "download it again"
-        )
-    return tensors
-
-
-def _stored(name: str, entry: dict[str, Any], file: Path, data_start: int) -> StoredTensor:
-    begin, end = entry["data_offsets"]
-    tensor = StoredTensor(
-        name,
-        str(entry["dtype"]),
-        tuple(int(n) for n in entry["shape"]),
-        file,
-        data_start + int(begin),
-    )
-    if begin < 0 or any(n < 0 for n in tensor.shape):
-        raise ValueError(f"{name}: a negative offset or dimension")
-    if tensor.nbytes != end - begin:
-        raise ValueError(
-            f"{name}: {tensor.nbytes} bytes by its shape, {end - begin} by its offsets"
-        )
-    return tensor
 
 
 class TensorReader:
@@ -290,34 +194,14 @@ def _to_float32(data: bytearray, dtype: str) -> NDArray[np.float32]:
     return np.frombuffer(data, {"F32": "<f4", "F16": "<f2"}[dtype]).astype(np.float32, copy=False)
 
 
-def resolve(
-    name: str, revision: str | None, download: Callable[[str, str | None], tuple[Path, str]]
-) -> Checkpoint:
-    """Open a local folder, or download a hub id first.
-
-    Args:
-        name: A path or a hub id such as ``google/gemma-4-E2B-it``.
-        revision: Branch, tag or commit on the hub; None for the default branch.
-        download: Fetches a hub id and returns its folder and the commit it resolved to.
+def resolve(name: str, revision: str | None, download: Download) -> Checkpoint:
+    """Open a local folder, or download a hub id first (see :func:`locate`).
 
     Raises:
-        CheckpointError: Neither a folder nor something that looks like a hub id.
+        CheckpointError: Neither a folder nor a hub id, or what is there cannot be read.
     """
-    try:
-        path = Path(name).expanduser()
-        is_folder = path.is_dir()
-    except (OSError, RuntimeError) as error:  # a name too long, or a home folder that is not there
-        raise CheckpointError(f"{name}: not a path that can be read ({error})") from error
-    if is_folder:
-        if revision is not None:
-            raise CheckpointError(f"{name} is a local folder; a revision applies to hub ids only")
-        return open_checkpoint(path)
-    if name.count("/") != 1 or name.startswith((".", "/", "~")):
-        raise CheckpointError(
-            f"{name}: expected a checkpoint folder or a hub id (owner/name), found no such folder"
-        )
-    folder, commit = download(name, revision)
-    return open_checkpoint(folder, source=name, revision=commit)
+    found = locate(name, revision, download)
+    return open_checkpoint(found.folder, found.source, found.revision)
 
 
 def hash_files(files: list[Path], advance: Callable[[int], None]) -> dict[str, str]:

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from exporter.checkpoint import Checkpoint, StoredTensor, TensorReader, require
+from exporter.checkpoint import Checkpoint, TensorReader, require
 from exporter.contract import Dtype, Section, TensorSpec
 from exporter.errors import CheckpointError
+from exporter.stored_tensor import StoredTensor
 from quantize.arrays import ReadyRows
 
 TARGET_PREFIXES = ("model.language_model.", "model.")

@@ -21,16 +21,15 @@ from exporter.checkpoint import (
     INDEX,
     SINGLE,
     Checkpoint,
-    StoredTensor,
     TensorReader,
     hash_files,
     open_checkpoint,
-    read_directory,
     require,
     resolve,
 )
 from exporter.contract import Dtype, Section, TensorSpec
 from exporter.errors import CheckpointError
+from exporter.stored_tensor import StoredTensor, read_directory
 from exporter.weights import (
     BLOCK_ELEMENTS,
     TOKEN_ORDERING,
