@@ -1,24 +1,18 @@
-"""Reading a Hugging Face checkpoint: which files it has, which tensors, and their rows.
+"""A Hugging Face checkpoint: which files it has and which tensors, and the adapter merged into it.
 
-Tensors are read a block of rows at a time, into a buffer of our own. (Mapping the file would count its
-pages as this process's memory, which for E2B is 10 GB.) Only safetensors is read: a pickle can run
-code, and remote code is never loaded. Knows nothing about what a tensor is for.
+Only safetensors is read: a pickle can run code, and remote code is never loaded. Knows nothing about
+what a tensor is for.
 """
 
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass
-from io import FileIO
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from exporter.adapter import Adapter, resolve_adapter
 from exporter.errors import CheckpointError, listed
 from exporter.json_file import read_json
 from exporter.source_folder import Download, locate
@@ -34,7 +28,6 @@ SMALL_FILES = (
     "chat_template.jinja",
 )
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
-FLOAT_TYPES = ("F32", "F16", "BF16")
 
 
 @dataclass(frozen=True)
@@ -42,7 +35,7 @@ class Checkpoint:
     """A folder with ``config.json`` and safetensors weights.
 
     ``source`` is what the user named (a hub id or a path's last part) and ``revision`` the commit the
-    files came from, if they came from the hub.
+    files came from, if they came from the hub. An ``adapter`` is merged into the weights as they are read.
     """
 
     folder: Path
@@ -50,15 +43,29 @@ class Checkpoint:
     revision: str | None
     config: dict[str, Any]
     tensors: dict[str, StoredTensor]
+    adapter: Adapter | None = None
+
+    @property
+    def ties_head(self) -> bool:
+        """Whether the head is the embedding table, as it is unless the configuration says otherwise."""
+        text = self.config.get("text_config")
+        of_text = text.get("tie_word_embeddings") if isinstance(text, dict) else None
+        return False not in (self.config.get("tie_word_embeddings"), of_text)
 
     @property
     def weight_files(self) -> list[Path]:
         return sorted({tensor.file for tensor in self.tensors.values()})
 
+    def shape_of(self, name: str) -> tuple[int, ...] | None:
+        """Shape of the tensor that ``name`` stands for; None if there is none."""
+        tensor = self.tensors.get(name)
+        return None if tensor is None else tensor.shape
+
     def source_files(self) -> list[Path]:
-        """Every file an export reads: the weights, and the small files beside them."""
+        """Every file an export reads: the weights, the small files beside them, and the adapter's."""
         beside = (self.folder / name for name in SMALL_FILES)
-        return [*(path for path in beside if path.is_file()), *self.weight_files]
+        merged = self.adapter.source_files() if self.adapter is not None else []
+        return [*(path for path in beside if path.is_file()), *self.weight_files, *merged]
 
     def text_file(self, name: str) -> str | None:
         """Contents of a small text file of the checkpoint, or None if there is no such file."""
@@ -118,90 +125,25 @@ def _weight_files(folder: Path) -> list[Path]:
     raise CheckpointError(f"{folder}: expected {SINGLE} or {INDEX}, found neither")
 
 
-class TensorReader:
-    """Reads rows of tensors from the files they lie in. Use as a context manager."""
-
-    def __init__(self) -> None:
-        self._files = ExitStack()
-        self._open: dict[Path, FileIO] = {}
-
-    def __enter__(self) -> TensorReader:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._files.close()
-        self._open.clear()
-
-    def read(self, tensor: StoredTensor, start: int, count: int) -> bytearray:
-        """``count`` elements of ``tensor`` from element ``start`` on, as they are stored.
-
-        Raises:
-            CheckpointError: The file ended early.
-        """
-        if tensor.file not in self._open:
-            self._open[tensor.file] = self._files.enter_context(FileIO(tensor.file))
-        stream = self._open[tensor.file]
-        stream.seek(tensor.offset + start * tensor.itemsize)
-        data = bytearray(count * tensor.itemsize)
-        view, done = memoryview(data), 0
-        while done < len(data):
-            got = stream.readinto(view[done:])
-            if not got:
-                raise CheckpointError(f"{tensor.file}: ended while reading {tensor.name}")
-            done += got
-        return data
-
-    def floats(self, tensor: StoredTensor, start: int, count: int) -> NDArray[np.float32]:
-        """The same as float32.
-
-        Raises:
-            CheckpointError: The tensor is not of a float type, or has NaN or infinite elements.
-        """
-        if tensor.dtype not in FLOAT_TYPES:
-            raise CheckpointError(
-                f"{tensor.file}: {tensor.name} is {tensor.dtype}, expected one of {', '.join(FLOAT_TYPES)}"
-            )
-        values = _to_float32(self.read(tensor, start, count), tensor.dtype)
-        if not np.isfinite(values).all():
-            first = start + int(np.argmin(np.isfinite(values)))
-            raise CheckpointError(
-                f"{tensor.file}: {tensor.name} has NaN or infinite values (the first is element "
-                f"{first}); such a checkpoint cannot be exported: look for a diverged training run "
-                "or a damaged file"
-            )
-        return values
-
-    def integers(self, tensor: StoredTensor) -> NDArray[np.int64]:
-        """A whole integer tensor.
-
-        Raises:
-            CheckpointError: The tensor is not I64 or I32.
-        """
-        types = {"I64": "<i8", "I32": "<i4"}
-        if tensor.dtype not in types:
-            raise CheckpointError(
-                f"{tensor.file}: {tensor.name} is {tensor.dtype}, expected I64 or I32"
-            )
-        data = self.read(tensor, 0, math.prod(tensor.shape))
-        return np.frombuffer(data, types[tensor.dtype]).astype(np.int64).reshape(tensor.shape)
-
-
-def _to_float32(data: bytearray, dtype: str) -> NDArray[np.float32]:
-    if dtype == "BF16":
-        wide = np.frombuffer(data, "<u2").astype(np.uint32)
-        wide <<= 16
-        return wide.view(np.float32)
-    return np.frombuffer(data, {"F32": "<f4", "F16": "<f2"}[dtype]).astype(np.float32, copy=False)
-
-
-def resolve(name: str, revision: str | None, download: Download) -> Checkpoint:
+def resolve(
+    name: str, revision: str | None, download: Download, adapter: str | None = None
+) -> Checkpoint:
     """Open a local folder, or download a hub id first (see :func:`locate`).
+
+    Args:
+        name: A path or a hub id.
+        revision: Branch, tag or commit on the hub; None for the default branch.
+        download: How a hub id is fetched.
+        adapter: Path or hub id of a LoRA adapter to merge into the weights.
 
     Raises:
         CheckpointError: Neither a folder nor a hub id, or what is there cannot be read.
     """
     found = locate(name, revision, download)
-    return open_checkpoint(found.folder, found.source, found.revision)
+    checkpoint = open_checkpoint(found.folder, found.source, found.revision)
+    if adapter is None:
+        return checkpoint
+    return replace(checkpoint, adapter=resolve_adapter(adapter, download))
 
 
 def hash_files(files: list[Path], advance: Callable[[int], None]) -> dict[str, str]:
@@ -231,10 +173,10 @@ def require(checkpoint: Checkpoint, wanted: dict[str, tuple[int, ...]]) -> None:
     """
     problems = []
     for name, shape in wanted.items():
-        tensor = checkpoint.tensors.get(name)
-        if tensor is None:
+        found = checkpoint.shape_of(name)
+        if found is None:
             problems.append(f"{name} is missing, expected shape {list(shape)}")
-        elif tensor.shape != shape:
-            problems.append(f"{name} has shape {list(tensor.shape)}, expected {list(shape)}")
+        elif found != shape:
+            problems.append(f"{name} has shape {list(found)}, expected {list(shape)}")
     if problems:
         raise CheckpointError(f"{checkpoint.folder}: {listed(problems)}")

@@ -13,7 +13,7 @@ from pathlib import Path
 from exporter.assets import read_assets
 from exporter.bind import LoweredGraph, StoredWeight, bind, stored_size
 from exporter.bundle import write_bundle
-from exporter.checkpoint import Checkpoint, TensorReader, hash_files
+from exporter.checkpoint import Checkpoint, hash_files
 from exporter.config import (
     AttentionKind,
     DrafterConfig,
@@ -31,6 +31,7 @@ from exporter.manifest import build_manifest, group_names, source_block
 from exporter.output import check_destination, check_free_space, publish, scratch_folder
 from exporter.parameters import parameter_specs
 from exporter.progress import Reporter, SilentReporter
+from exporter.tensor_reader import TensorReader
 from exporter.weights import Weight, find_weights, unused_tensors
 from quantize.recipe import Recipe
 
@@ -359,7 +360,10 @@ def _hashing(target: Checkpoint, drafter: Checkpoint | None) -> Iterator[Future[
 def _ignored(
     target: Checkpoint, drafter: Checkpoint | None, weights: Mapping[Section, Mapping[str, Weight]]
 ) -> dict[str, list[str]]:
-    ignored = {"target": unused_tensors(target, weights)}
+    drafts = Section.MTP_DRAFTER
+    of_drafter = {section: found for section, found in weights.items() if section == drafts}
+    of_target = {section: found for section, found in weights.items() if section != drafts}
+    ignored = {"target": unused_tensors(target, of_target)}
     if drafter is not None:
-        ignored["drafter"] = unused_tensors(drafter, weights)
+        ignored["drafter"] = unused_tensors(drafter, of_drafter)
     return ignored

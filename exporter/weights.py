@@ -1,8 +1,7 @@
-"""Which checkpoint tensor fills which weight of which graph.
+"""The weights of the graphs, each matched with what fills it.
 
-The graphs use the parameter names of ``exporter.model``; checkpoints prefix them and tie some. This
-is the only place that knows both. A weight is handed on as a :class:`Weight`, which yields blocks of
-rows and never the whole tensor.
+A weight is handed on as a :class:`Weight`, which yields blocks of rows and never the whole tensor: as
+the checkpoint has them, or with an adapter's change.
 """
 
 from __future__ import annotations
@@ -14,16 +13,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from exporter.checkpoint import Checkpoint, TensorReader, require
+from exporter.adapted import Change, change_of, module_of, unused_modules
+from exporter.checkpoint import Checkpoint, require
 from exporter.contract import Dtype, Section, TensorSpec
-from exporter.errors import CheckpointError
+from exporter.errors import CheckpointError, listed
+from exporter.lora import LowRank
 from exporter.stored_tensor import StoredTensor
+from exporter.tensor_names import recipe_name, stored_shape, tensor_name, text_prefix
+from exporter.tensor_reader import TensorReader
 from quantize.arrays import ReadyRows
-
-TARGET_PREFIXES = ("model.language_model.", "model.")
-"""Of a multimodal checkpoint (Gemma4ForConditionalGeneration) and of a text-only one."""
-
-TOKEN_ORDERING = "masked_embedding.token_ordering"
 
 BLOCK_ELEMENTS = 2 * 1024 * 1024
 """Elements quantised at a time: 8 MB as float32, small enough for several copies to be cheap."""
@@ -33,14 +31,15 @@ BLOCK_ELEMENTS = 2 * 1024 * 1024
 class Weight:
     """One weight of a graph and the tensor that fills it.
 
-    ``name`` is what recipes match: ``target.`` or ``drafter.`` and the parameter's name. ``ready`` are
-    codes that need no quantising any more; they are stored as they are.
+    ``name`` is what recipes match: ``target.`` or ``drafter.`` and the parameter's name. ``low_rank`` is
+    what an adapter adds. ``ready`` are codes that need no quantising any more; they are stored as they are.
     """
 
     name: str
     spec: TensorSpec
     tensor: StoredTensor
     reader: TensorReader
+    low_rank: LowRank | None = None
     ready: ReadyRows | None = None
 
     @property
@@ -60,9 +59,12 @@ class Weight:
         """The weight as float32 blocks ``[R, row_length]``, in order."""
         step = max(1, BLOCK_ELEMENTS // self.row_length)
         for row in range(0, self.rows, step):
-            count = min(step, self.rows - row)
-            flat = self.reader.floats(self.tensor, row * self.row_length, count * self.row_length)
-            yield flat.reshape(count, self.row_length)
+            yield self._block(row, min(step, self.rows - row))
+
+    def _block(self, row: int, count: int) -> NDArray[np.float32]:
+        flat = self.reader.floats(self.tensor, row * self.row_length, count * self.row_length)
+        rows = flat.reshape(count, self.row_length)
+        return rows if self.low_rank is None else self.low_rank.added_to(rows, row, self.reader)
 
     def ordering(self) -> NDArray[np.int32]:
         """An integer table (the centroid head's), checked to be a permutation of the vocabulary.
@@ -79,113 +81,87 @@ class Weight:
         return values.astype(np.int32).reshape(self.spec.shape)
 
 
-def target_prefix(target: Checkpoint) -> str:
-    """The prefix of the text model's tensors.
-
-    Raises:
-        CheckpointError: The checkpoint has no text model under a known prefix.
-    """
-    for prefix in TARGET_PREFIXES:
-        if f"{prefix}embed_tokens.weight" in target.tensors:
-            return prefix
-    raise CheckpointError(
-        f"{target.folder}: expected the text model's tensors under {TARGET_PREFIXES[0]} or "
-        f"{TARGET_PREFIXES[1]}, found neither {TARGET_PREFIXES[0]}embed_tokens.weight nor "
-        f"{TARGET_PREFIXES[1]}embed_tokens.weight among {len(target.tensors)} tensors"
-    )
-
-
-def target_tensor(section: Section, parameter: str, prefix: str) -> str:
-    """Checkpoint name of a parameter of one of the target's graphs."""
-    if section is Section.EMBEDDER or parameter == "lm_head.weight":
-        return f"{prefix}embed_tokens.weight"
-    if section is Section.PER_LAYER_EMBEDDER:
-        return f"{prefix}embed_tokens_per_layer.weight"
-    return prefix + parameter
-
-
-def drafter_tensor(parameter: str) -> str:
-    """Checkpoint name of a parameter of the drafter's graph."""
-    if parameter == "lm_head.weight":
-        return "model.embed_tokens.weight"
-    if parameter.startswith(("pre_projection.", "post_projection.", "masked_embedding.")):
-        return parameter
-    return f"model.{parameter}"
-
-
-def recipe_name(section: Section, parameter: str) -> str:
-    """The name that recipes match."""
-    if section is Section.MTP_DRAFTER:
-        return f"drafter.{parameter}"
-    if section in (Section.EMBEDDER, Section.PER_LAYER_EMBEDDER):
-        return "target." + target_tensor(section, parameter, "")
-    return f"target.{parameter}"
-
-
 WeightSpecs = Mapping[Section, Mapping[str, TensorSpec]]
 """For each section, the weights its graph takes: parameter name to shape."""
+
+Weights = dict[Section, dict[str, Weight]]
 
 
 def find_weights(
     specs: WeightSpecs, target: Checkpoint, drafter: Checkpoint | None, reader: TensorReader
-) -> dict[Section, dict[str, Weight]]:
+) -> Weights:
     """Match every weight of the graphs with a tensor of the right shape.
 
     Raises:
-        CheckpointError: Listing, per checkpoint, every tensor that is missing or mis-shaped.
+        CheckpointError: Listing, per checkpoint, every tensor that is missing or mis-shaped, and
+            what of its adapter does not fit.
     """
-    prefix = target_prefix(target)
-    found: dict[Section, dict[str, Weight]] = {}
-    wanted: dict[Section, dict[str, str]] = {}
-    for section, weights in specs.items():
-        wanted[section] = {
-            parameter: drafter_tensor(parameter)
-            if section is Section.MTP_DRAFTER
-            else target_tensor(section, parameter, prefix)
-            for parameter in weights
-        }
-    _require_all(specs, wanted, target, drafter)
-    for section, weights in specs.items():
-        checkpoint = drafter if section is Section.MTP_DRAFTER else target
-        assert checkpoint is not None
-        found[section] = {
+    found: Weights = {}
+    for checkpoint, drafts in ((target, False), (drafter, True)):
+        mine = {s: w for s, w in specs.items() if (s is Section.MTP_DRAFTER) == drafts}
+        if checkpoint is not None and mine:
+            found |= _find_weights(mine, checkpoint, reader)
+    return {section: found[section] for section in specs}
+
+
+def _find_weights(specs: WeightSpecs, checkpoint: Checkpoint, reader: TensorReader) -> Weights:
+    """The same of the sections that are made of one checkpoint."""
+    prefix = text_prefix(checkpoint, next(iter(specs)))
+    keys = [(section, parameter) for section, weights in specs.items() for parameter in weights]
+    tied = checkpoint.ties_head
+    names = {key: tensor_name(*key, prefix, tied=tied) for key in keys}
+    changes = {key: change_of(checkpoint.adapter, module_of(*key), tied=tied) for key in keys}
+    require(
+        checkpoint,
+        {
+            names[section, parameter]: stored_shape(parameter, specs[section][parameter])
+            for section, parameter in keys
+        },
+    )
+    _require_fit(specs, checkpoint, changes)
+    unused_modules(checkpoint, {module_of(*key) for key in keys})
+    return {
+        section: {
             parameter: Weight(
                 recipe_name(section, parameter),
                 spec,
-                checkpoint.tensors[wanted[section][parameter]],
+                changes[section, parameter].whole or checkpoint.tensors[names[section, parameter]],
                 reader,
+                changes[section, parameter].low_rank,
             )
             for parameter, spec in weights.items()
         }
-    return found
+        for section, weights in specs.items()
+    }
 
 
-def _require_all(
-    specs: WeightSpecs,
-    wanted: Mapping[Section, Mapping[str, str]],
-    target: Checkpoint,
-    drafter: Checkpoint | None,
+def _require_fit(
+    specs: WeightSpecs, checkpoint: Checkpoint, changes: Mapping[tuple[Section, str], Change]
 ) -> None:
-    shapes: dict[bool, dict[str, tuple[int, ...]]] = {False: {}, True: {}}
-    for section, weights in specs.items():
-        for parameter, spec in weights.items():
-            name = wanted[section][parameter]
-            shapes[section is Section.MTP_DRAFTER][name] = stored_shape(parameter, spec)
-    require(target, shapes[False])
-    if drafter is not None:
-        require(drafter, shapes[True])
-
-
-def stored_shape(parameter: str, spec: TensorSpec) -> tuple[int, ...]:
-    """A parameter's shape in the checkpoint: vectors lose the leading ones the graph gives them."""
-    if parameter == TOKEN_ORDERING:
-        return (math.prod(spec.shape),)
-    return tuple(spec.shape[-1:]) if len(spec.shape) > 2 else spec.shape
+    problems = []
+    for (section, parameter), change in changes.items():
+        shape = stored_shape(parameter, specs[section][parameter])
+        for found, name in change.shapes():
+            if found != shape:
+                problems.append(f"{name} is for shape {list(found)}, expected {list(shape)}")
+    if problems:
+        assert checkpoint.adapter is not None
+        raise CheckpointError(
+            f"{checkpoint.adapter.folder}: the adapter was trained on a model of another shape than "
+            f"{checkpoint.source}: {listed(problems)}"
+        )
 
 
 def unused_tensors(
     checkpoint: Checkpoint, weights: Mapping[Section, Mapping[str, Weight]]
 ) -> list[str]:
-    """Tensors of a checkpoint that no graph uses: vision and audio towers, unused k/v, and so on."""
-    used = {weight.tensor for section in weights.values() for weight in section.values()}
-    return [name for name, tensor in checkpoint.tensors.items() if tensor not in used]
+    """Tensors of a checkpoint, and modules of its adapter, that none of the graphs made of it uses.
+
+    Vision and audio towers, keys and values of layers that use another layer's, and so on.
+    """
+    keys = [(section, parameter) for section, found in weights.items() for parameter in found]
+    used = {weights[section][parameter].tensor for section, parameter in keys}
+    return [
+        *(name for name, tensor in checkpoint.tensors.items() if tensor not in used),
+        *unused_modules(checkpoint, {module_of(*key) for key in keys}),
+    ]

@@ -69,6 +69,12 @@ def parse_lengths(
     type=click.Choice([kind.value for kind in HeadKind]),
     help="How the drafter scores the vocabulary.  [default: as the checkpoint was trained]",
 )
+@click.option(
+    "--lora",
+    metavar="ADAPTER",
+    help="LoRA adapter (PEFT format, folder or hub id) to merge into TARGET.",
+)
+@click.option("--drafter-lora", metavar="ADAPTER", help="LoRA adapter to merge into DRAFTER.")
 @click.option("--revision", help="Branch, tag or commit of TARGET on the hub.")
 @click.option("--drafter-revision", help="Branch, tag or commit of DRAFTER on the hub.")
 @click.option("--fresh-graphs", is_flag=True, help="Lower the graphs again even if they are known.")
@@ -84,6 +90,8 @@ def command(
     prefill_lengths: tuple[int, ...] | None,
     draft_length: int,
     drafter_head: str | None,
+    lora: str | None,
+    drafter_lora: str | None,
     revision: str | None,
     drafter_revision: str | None,
     fresh_graphs: bool,
@@ -95,8 +103,10 @@ def command(
     """
     if (drafter is None) != no_drafter:
         raise click.UsageError("give a DRAFTER, or --no-drafter for a bundle without one")
-    if no_drafter and (drafter_head or drafter_revision):
-        raise click.UsageError("--drafter-head and --drafter-revision need a DRAFTER")
+    if no_drafter and (drafter_head or drafter_revision or drafter_lora):
+        raise click.UsageError(
+            "--drafter-head, --drafter-lora and --drafter-revision need a DRAFTER"
+        )
     from exporter.checkpoint import resolve
     from exporter.cli.progress import TerminalReporter
     from exporter.hub import download
@@ -114,8 +124,10 @@ def command(
         force=force,
         fresh_graphs=fresh_graphs,
     )
-    target_checkpoint = resolve(target, revision, download)
-    drafter_checkpoint = resolve(drafter, drafter_revision, download) if drafter else None
+    target_checkpoint = resolve(target, revision, download, lora)
+    drafter_checkpoint = (
+        resolve(drafter, drafter_revision, download, drafter_lora) if drafter else None
+    )
     exported = export(target_checkpoint, drafter_checkpoint, output, options, TerminalReporter())
     for role, kinds in exported.ignored.items():
         if kinds:

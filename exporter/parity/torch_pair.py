@@ -25,7 +25,8 @@ from exporter.model.kv import Kv
 from exporter.model.target import Caches, Step, Target
 from exporter.parity.stored_weights import Constants, StoredConstant
 from exporter.signatures import parameter_specs
-from exporter.weights import Weight, recipe_name
+from exporter.tensor_names import recipe_name
+from exporter.weights import Weight
 
 ModelT = TypeVar("ModelT", bound=nn.Module)
 
