@@ -59,9 +59,10 @@ class Weight:
         """The weight as float32 blocks ``[R, row_length]``, in order."""
         step = max(1, BLOCK_ELEMENTS // self.row_length)
         for row in range(0, self.rows, step):
-            yield self._block(row, min(step, self.rows - row))
+            yield self.floats(row, min(step, self.rows - row))
 
-    def _block(self, row: int, count: int) -> NDArray[np.float32]:
+    def floats(self, row: int, count: int) -> NDArray[np.float32]:
+        """``count`` rows from row ``row`` on, ``[count, row_length]``."""
         flat = self.reader.floats(self.tensor, row * self.row_length, count * self.row_length)
         rows = flat.reshape(count, self.row_length)
         return rows if self.low_rank is None else self.low_rank.added_to(rows, row, self.reader)

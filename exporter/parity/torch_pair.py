@@ -60,9 +60,7 @@ class CheckpointRows:
         return self.weight.rows
 
     def floats(self, start: int, count: int) -> NDArray[np.float32]:
-        width = self.weight.row_length
-        flat = self.weight.reader.floats(self.weight.tensor, start * width, count * width)
-        return flat.reshape(count, width)
+        return self.weight.floats(start, count)
 
     def integers(self) -> NDArray[np.int32]:
         return self.weight.ordering()
