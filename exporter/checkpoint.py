@@ -7,14 +7,15 @@ what a tensor is for.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from exporter.adapter import Adapter, resolve_adapter
 from exporter.errors import CheckpointError, listed
 from exporter.json_file import read_json
+from exporter.packed_tensor import PackedTensor, packed_tensors
 from exporter.source_folder import Download, locate
 from exporter.stored_tensor import StoredTensor, read_directory
 
@@ -35,7 +36,8 @@ class Checkpoint:
     """A folder with ``config.json`` and safetensors weights.
 
     ``source`` is what the user named (a hub id or a path's last part) and ``revision`` the commit the
-    files came from, if they came from the hub. An ``adapter`` is merged into the weights as they are read.
+    files came from, if they came from the hub. ``packed`` are matrices stored as codes, by
+    the name of their weight. An ``adapter`` is merged into the weights as they are read.
     """
 
     folder: Path
@@ -43,6 +45,7 @@ class Checkpoint:
     revision: str | None
     config: dict[str, Any]
     tensors: dict[str, StoredTensor]
+    packed: Mapping[str, PackedTensor] = field(default_factory=dict)
     adapter: Adapter | None = None
 
     @property
@@ -57,7 +60,9 @@ class Checkpoint:
         return sorted({tensor.file for tensor in self.tensors.values()})
 
     def shape_of(self, name: str) -> tuple[int, ...] | None:
-        """Shape of the tensor that ``name`` stands for; None if there is none."""
+        """Shape of the tensor or packed matrix that ``name`` stands for; None if there is none."""
+        if name in self.packed:
+            return self.packed[name].shape
         tensor = self.tensors.get(name)
         return None if tensor is None else tensor.shape
 
@@ -96,7 +101,8 @@ def open_checkpoint(
     tensors: dict[str, StoredTensor] = {}
     for file in _weight_files(folder):
         tensors.update(read_directory(file))
-    return Checkpoint(folder, source or folder.resolve().name, revision, config, tensors)
+    packed = packed_tensors(config, tensors, str(folder))
+    return Checkpoint(folder, source or folder.resolve().name, revision, config, tensors, packed)
 
 
 def _weight_files(folder: Path) -> list[Path]:

@@ -51,6 +51,7 @@ def build_manifest(
     contract: Contract,
     graphs: Mapping[str, Any],
     stored: Mapping[Section, Sequence[StoredWeight]],
+    trained_codes: Mapping[str, Sequence[object]],
 ) -> dict[str, Any]:
     """Assemble the manifest of one bundle."""
     return {
@@ -64,5 +65,6 @@ def build_manifest(
             section.value: {weight.name: [weight.storage, weight.nbytes] for weight in weights}
             for section, weights in stored.items()
         },
+        "trained_codes": dict(trained_codes),
         "tools": tool_versions(),
     }

@@ -32,6 +32,7 @@ from exporter.output import check_destination, check_free_space, publish, scratc
 from exporter.parameters import parameter_specs
 from exporter.progress import Reporter, SilentReporter
 from exporter.tensor_reader import TensorReader
+from exporter.trained_codes import Kept, keep_trained_codes
 from exporter.weights import Weight, find_weights, unused_tensors
 from quantize.recipe import Recipe
 
@@ -58,6 +59,8 @@ class ExportOptions:
     force: bool = False
     fresh_graphs: bool = False
     fixed_cache_length: bool = False
+    requantize: bool = False
+    """Whether the recipe decides about weights, too, that have codes from their training."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +121,12 @@ def export(
     with TensorReader() as reader, _hashing(target, drafter) as hashes:
         weights = find_weights(expected, target, drafter, reader)
         check_recipe(options.recipe, weights)
+        kept = Kept(weights, {})
+        if not options.requantize:
+            kept = keep_trained_codes(weights, reporter)
+        weights = kept.weights
+        for note in kept.notes():
+            reporter.note(note)
         request = LoweringRequest(
             pair.target_config, pair.drafter_config, head, contract.as_lowered()
         )
@@ -142,6 +151,7 @@ def export(
                 contract=contract,
                 graphs=found.describe(),
                 stored=stored,
+                trained_codes=kept.to_json(),
             )
             with reporter.stage("Packing the bundle", None), (scratch / "bundle").open("wb") as out:
                 paths = {section: scratch / section.value for section in graphs}

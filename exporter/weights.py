@@ -18,6 +18,7 @@ from exporter.checkpoint import Checkpoint, require
 from exporter.contract import Dtype, Section, TensorSpec
 from exporter.errors import CheckpointError, listed
 from exporter.lora import LowRank
+from exporter.packed_tensor import PackedTensor
 from exporter.stored_tensor import StoredTensor
 from exporter.tensor_names import recipe_name, stored_shape, tensor_name, text_prefix
 from exporter.tensor_reader import TensorReader
@@ -31,16 +32,23 @@ BLOCK_ELEMENTS = 2 * 1024 * 1024
 class Weight:
     """One weight of a graph and the tensor that fills it.
 
-    ``name`` is what recipes match: ``target.`` or ``drafter.`` and the parameter's name. ``low_rank`` is
-    what an adapter adds. ``ready`` are codes that need no quantising any more; they are stored as they are.
+    ``name`` is what recipes match: ``target.`` or ``drafter.`` and the parameter's name. ``packed``
+    says how the tensor's codes stand for values, ``low_rank`` is what an adapter adds to them. ``ready``
+    are codes that need no quantising any more; they are stored as they are.
     """
 
     name: str
     spec: TensorSpec
     tensor: StoredTensor
     reader: TensorReader
+    packed: PackedTensor | None = None
     low_rank: LowRank | None = None
     ready: ReadyRows | None = None
+
+    @property
+    def stored_tensors(self) -> tuple[StoredTensor, ...]:
+        """What of the checkpoint it is made of."""
+        return (self.tensor,) if self.packed is None else (self.tensor, self.packed.scales)
 
     @property
     def rows(self) -> int:
@@ -57,14 +65,22 @@ class Weight:
 
     def blocks(self) -> Iterator[NDArray[np.float32]]:
         """The weight as float32 blocks ``[R, row_length]``, in order."""
+        for row, count in self.row_blocks():
+            yield self.floats(row, count)
+
+    def row_blocks(self) -> Iterator[tuple[int, int]]:
+        """First row and number of rows of each block."""
         step = max(1, BLOCK_ELEMENTS // self.row_length)
         for row in range(0, self.rows, step):
-            yield self.floats(row, min(step, self.rows - row))
+            yield row, min(step, self.rows - row)
 
     def floats(self, row: int, count: int) -> NDArray[np.float32]:
         """``count`` rows from row ``row`` on, ``[count, row_length]``."""
-        flat = self.reader.floats(self.tensor, row * self.row_length, count * self.row_length)
-        rows = flat.reshape(count, self.row_length)
+        if self.packed is not None:
+            rows = self.packed.floats(row, count, self.reader)
+        else:
+            flat = self.reader.floats(self.tensor, row * self.row_length, count * self.row_length)
+            rows = flat.reshape(count, self.row_length)
         return rows if self.low_rank is None else self.low_rank.added_to(rows, row, self.reader)
 
     def ordering(self) -> NDArray[np.int32]:
@@ -123,17 +139,33 @@ def _find_weights(specs: WeightSpecs, checkpoint: Checkpoint, reader: TensorRead
     unused_modules(checkpoint, {module_of(*key) for key in keys})
     return {
         section: {
-            parameter: Weight(
+            parameter: _weight(
                 recipe_name(section, parameter),
                 spec,
-                changes[section, parameter].whole or checkpoint.tensors[names[section, parameter]],
+                checkpoint,
+                names[section, parameter],
+                changes[section, parameter],
                 reader,
-                changes[section, parameter].low_rank,
             )
             for parameter, spec in weights.items()
         }
         for section, weights in specs.items()
     }
+
+
+def _weight(
+    name: str,
+    spec: TensorSpec,
+    checkpoint: Checkpoint,
+    tensor: str,
+    change: Change,
+    reader: TensorReader,
+) -> Weight:
+    if change.whole is not None:
+        return Weight(name, spec, change.whole, reader, low_rank=change.low_rank)
+    packed = checkpoint.packed.get(tensor)
+    stored = checkpoint.tensors[tensor] if packed is None else packed.codes
+    return Weight(name, spec, stored, reader, packed, change.low_rank)
 
 
 def _require_fit(
@@ -161,7 +193,7 @@ def unused_tensors(
     Vision and audio towers, keys and values of layers that use another layer's, and so on.
     """
     keys = [(section, parameter) for section, found in weights.items() for parameter in found]
-    used = {weights[section][parameter].tensor for section, parameter in keys}
+    used = {tensor for section, p in keys for tensor in weights[section][p].stored_tensors}
     return [
         *(name for name, tensor in checkpoint.tensors.items() if tensor not in used),
         *unused_modules(checkpoint, {module_of(*key) for key in keys}),

@@ -228,6 +228,7 @@ def make_bundle(fault: Fault, folder: Path) -> Path:
         contract=wanted,
         graphs={},
         stored=stored,
+        trained_codes={},
     )
     output = folder / f"{fault.name.lower()}.litertlm"
     with output.open("wb") as out:

@@ -20,7 +20,7 @@ from exporter.parity.stored_weights import stored_constants
 from exporter.pipeline import ExportOptions, export
 from exporter.stored_tensor import read_directory
 from exporter.tensor_reader import TensorReader
-from quantize.recipe import RECIPES
+from quantize.builtin_recipes import RECIPES
 from tests.adapters import KINDS, TEXT, make_adapter, save_merged
 from tests.bundles import TINY_DRAFTER, TINY_TARGET
 from tests.weight_values import Values, adapted, values

@@ -77,6 +77,11 @@ def parse_lengths(
 @click.option("--drafter-lora", metavar="ADAPTER", help="LoRA adapter to merge into DRAFTER.")
 @click.option("--revision", help="Branch, tag or commit of TARGET on the hub.")
 @click.option("--drafter-revision", help="Branch, tag or commit of DRAFTER on the hub.")
+@click.option(
+    "--requantize",
+    is_flag=True,
+    help="Let the recipe decide about weights, too, whose codes were chosen in training (QAT checkpoints).",
+)
 @click.option("--fresh-graphs", is_flag=True, help="Lower the graphs again even if they are known.")
 @click.option("--force", is_flag=True, help="Replace the output if it exists.")
 def command(
@@ -94,6 +99,7 @@ def command(
     drafter_lora: str | None,
     revision: str | None,
     drafter_revision: str | None,
+    requantize: bool,
     fresh_graphs: bool,
     force: bool,
 ) -> None:
@@ -123,6 +129,7 @@ def command(
         drafter_head=HeadKind(drafter_head) if drafter_head else None,
         force=force,
         fresh_graphs=fresh_graphs,
+        requantize=requantize,
     )
     target_checkpoint = resolve(target, revision, download, lora)
     drafter_checkpoint = (
