@@ -34,6 +34,10 @@ SMALLEST_HALF = np.float32(2.0**-24)
 """Smallest positive float16; kernels refuse a scale of zero."""
 LARGEST_HALF = np.float32(65504)
 
+ACTIVATIONS_NOTE = (
+    "activations and KV stay float: this checkpoint's static scales for them are not applied"
+)
+
 Floats = NDArray[np.float32]
 
 
@@ -118,7 +122,8 @@ class Kept:
         rounded = sum(codes.rounded for codes in self.codes.values())
         if rounded:
             note += f"; {rounded} of their scales are rounded to float16"
-        return [note]
+        packed = any(not isinstance(codes, LatticeCodes) for codes in self.codes.values())
+        return [note, ACTIVATIONS_NOTE] if packed else [note]
 
     def to_json(self) -> dict[str, list[object]]:
         """For the manifest: where codes come from, how stored, and blocks whose scale was rounded."""
