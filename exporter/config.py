@@ -124,7 +124,6 @@ def parse_target(config: Mapping[str, Any], where: str) -> TargetConfig:
             f"{model_type!r}; give the target first and its -assistant checkpoint second"
         )
     reader = _Reader(config if model_type == "gemma4_text" else _text_part(config, where), where)
-    _reject_untied(reader, config)
     layer_count = reader.integer("num_hidden_layers")
     shared = reader.integer("num_kv_shared_layers", minimum=0)
     if shared >= layer_count:
@@ -176,7 +175,6 @@ def parse_drafter(config: Mapping[str, Any], where: str) -> DrafterConfig:
             outer.integer("num_centroids"), outer.integer("centroid_intermediate_top_k")
         )
     reader = _Reader(_text_part(config, where), where, outer.problems)
-    _reject_untied(reader, config)
     layer_count = reader.integer("num_hidden_layers")
     text = _parse_text(reader, layer_count, layer_count)
     if head is not None and text.vocab_size % max(head.count, 1):
@@ -282,14 +280,6 @@ def _parse_text(reader: _Reader, layer_count: int, owner_count: int) -> TextConf
         rope={kind: _rope(reader, kind) for kind in AttentionKind},
         layers=_layers(reader, kinds, owner_count),
     )
-
-
-def _reject_untied(reader: _Reader, config: Mapping[str, Any]) -> None:
-    if False in (config.get("tie_word_embeddings"), reader.config.get("tie_word_embeddings")):
-        reader.problem(
-            "tie_word_embeddings is False: the head is exported from the embedding table, so a head of "
-            "its own would be lost"
-        )
 
 
 def _layer_kinds(reader: _Reader, layer_count: int) -> list[AttentionKind]:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from exporter.adapter import Adapter
 from exporter.bind import StoredWeight
 from exporter.checkpoint import Checkpoint
 from exporter.contract import Contract, Section
@@ -26,8 +27,15 @@ def source_block(
         "source": checkpoint.source,
         "revision": checkpoint.revision,
         "sha256": dict(hashes),
+        "adapter": _adapter_block(checkpoint.adapter),
         "ignored_tensors": dict(group_names(ignored)),
     }
+
+
+def _adapter_block(adapter: Adapter | None) -> dict[str, Any] | None:
+    if adapter is None:
+        return None
+    return {"source": adapter.source, "revision": adapter.revision}
 
 
 def group_names(names: Sequence[str]) -> Counter[str]:
@@ -43,6 +51,7 @@ def build_manifest(
     contract: Contract,
     graphs: Mapping[str, Any],
     stored: Mapping[Section, Sequence[StoredWeight]],
+    trained_codes: Mapping[str, Sequence[object]],
 ) -> dict[str, Any]:
     """Assemble the manifest of one bundle."""
     return {
@@ -56,5 +65,6 @@ def build_manifest(
             section.value: {weight.name: [weight.storage, weight.nbytes] for weight in weights}
             for section, weights in stored.items()
         },
+        "trained_codes": dict(trained_codes),
         "tools": tool_versions(),
     }

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from exporter.config import DrafterConfig, Layer, TargetConfig, TextConfig
 from exporter.contract import Dtype, Section, TensorSpec
 from exporter.heads import HeadKind
-from exporter.weights import TOKEN_ORDERING
+from exporter.tensor_names import TOKEN_ORDERING
 
 Specs = dict[str, TensorSpec]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from exporter.assets import read_assets
 from exporter.bind import LoweredGraph, StoredWeight, bind, stored_size
 from exporter.bundle import write_bundle
-from exporter.checkpoint import Checkpoint, TensorReader, hash_files
+from exporter.checkpoint import Checkpoint, hash_files
 from exporter.config import (
     AttentionKind,
     DrafterConfig,
@@ -31,6 +31,8 @@ from exporter.manifest import build_manifest, group_names, source_block
 from exporter.output import check_destination, check_free_space, publish, scratch_folder
 from exporter.parameters import parameter_specs
 from exporter.progress import Reporter, SilentReporter
+from exporter.tensor_reader import TensorReader
+from exporter.trained_codes import Kept, keep_trained_codes
 from exporter.weights import Weight, find_weights, unused_tensors
 from quantize.recipe import Recipe
 
@@ -58,6 +60,8 @@ class ExportOptions:
     force: bool = False
     fresh_graphs: bool = False
     fixed_cache_length: bool = False
+    requantize: bool = False
+    """Whether the recipe decides about weights, too, that have codes from their training."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +122,12 @@ def export(
     with TensorReader() as reader, _hashing(target, drafter) as hashes:
         weights = find_weights(expected, target, drafter, reader)
         check_recipe(options.recipe, weights)
+        kept = Kept(weights, {})
+        if not options.requantize:
+            kept = keep_trained_codes(weights, reporter)
+        weights = kept.weights
+        for note in kept.notes():
+            reporter.note(note)
         request = LoweringRequest(
             pair.target_config, pair.drafter_config, head, contract.as_lowered()
         )
@@ -142,6 +152,7 @@ def export(
                 contract=contract,
                 graphs=found.describe(),
                 stored=stored,
+                trained_codes=kept.to_json(),
             )
             with reporter.stage("Packing the bundle", None), (scratch / "bundle").open("wb") as out:
                 paths = {section: scratch / section.value for section in graphs}
@@ -361,7 +372,10 @@ def _hashing(target: Checkpoint, drafter: Checkpoint | None) -> Iterator[Future[
 def _ignored(
     target: Checkpoint, drafter: Checkpoint | None, weights: Mapping[Section, Mapping[str, Weight]]
 ) -> dict[str, list[str]]:
-    ignored = {"target": unused_tensors(target, weights)}
+    drafts = Section.MTP_DRAFTER
+    of_drafter = {section: found for section, found in weights.items() if section == drafts}
+    of_target = {section: found for section, found in weights.items() if section != drafts}
+    ignored = {"target": unused_tensors(target, of_target)}
     if drafter is not None:
-        ignored["drafter"] = unused_tensors(drafter, weights)
+        ignored["drafter"] = unused_tensors(drafter, of_drafter)
     return ignored

@@ -1,8 +1,7 @@
-"""Which checkpoint tensor fills which weight of which graph.
+"""The weights of the graphs, each matched with what fills it.
 
-The graphs use the parameter names of ``exporter.model``; checkpoints prefix them and tie some. This
-is the only place that knows both. A weight is handed on as a :class:`Weight`, which yields blocks of
-rows and never the whole tensor.
+A weight is handed on as a :class:`Weight`, which yields blocks of rows and never the whole tensor: as
+the checkpoint has them, or with an adapter's change.
 """
 
 from __future__ import annotations
@@ -14,15 +13,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from exporter.checkpoint import Checkpoint, StoredTensor, TensorReader, require
+from exporter.adapted import Change, change_of, module_of, unused_modules
+from exporter.checkpoint import Checkpoint, require
 from exporter.contract import Dtype, Section, TensorSpec
-from exporter.errors import CheckpointError
+from exporter.errors import CheckpointError, listed
+from exporter.lora import LowRank
+from exporter.packed_tensor import PackedTensor
+from exporter.stored_tensor import StoredTensor
+from exporter.tensor_names import recipe_name, stored_shape, tensor_name, text_prefix
+from exporter.tensor_reader import TensorReader
 from quantize.arrays import ReadyRows
-
-TARGET_PREFIXES = ("model.language_model.", "model.")
-"""Of a multimodal checkpoint (Gemma4ForConditionalGeneration) and of a text-only one."""
-
-TOKEN_ORDERING = "masked_embedding.token_ordering"
 
 BLOCK_ELEMENTS = 2 * 1024 * 1024
 """Elements quantised at a time: 8 MB as float32, small enough for several copies to be cheap."""
@@ -32,15 +32,23 @@ BLOCK_ELEMENTS = 2 * 1024 * 1024
 class Weight:
     """One weight of a graph and the tensor that fills it.
 
-    ``name`` is what recipes match: ``target.`` or ``drafter.`` and the parameter's name. ``ready`` are
-    codes that need no quantising any more; they are stored as they are.
+    ``name`` is what recipes match: ``target.`` or ``drafter.`` and the parameter's name. ``packed``
+    says how the tensor's codes stand for values, ``low_rank`` is what an adapter adds to them. ``ready``
+    are codes that need no quantising any more; they are stored as they are.
     """
 
     name: str
     spec: TensorSpec
     tensor: StoredTensor
     reader: TensorReader
+    packed: PackedTensor | None = None
+    low_rank: LowRank | None = None
     ready: ReadyRows | None = None
+
+    @property
+    def stored_tensors(self) -> tuple[StoredTensor, ...]:
+        """What of the checkpoint it is made of."""
+        return (self.tensor,) if self.packed is None else (self.tensor, self.packed.scales)
 
     @property
     def rows(self) -> int:
@@ -57,11 +65,23 @@ class Weight:
 
     def blocks(self) -> Iterator[NDArray[np.float32]]:
         """The weight as float32 blocks ``[R, row_length]``, in order."""
+        for row, count in self.row_blocks():
+            yield self.floats(row, count)
+
+    def row_blocks(self) -> Iterator[tuple[int, int]]:
+        """First row and number of rows of each block."""
         step = max(1, BLOCK_ELEMENTS // self.row_length)
         for row in range(0, self.rows, step):
-            count = min(step, self.rows - row)
+            yield row, min(step, self.rows - row)
+
+    def floats(self, row: int, count: int) -> NDArray[np.float32]:
+        """``count`` rows from row ``row`` on, ``[count, row_length]``."""
+        if self.packed is not None:
+            rows = self.packed.floats(row, count, self.reader)
+        else:
             flat = self.reader.floats(self.tensor, row * self.row_length, count * self.row_length)
-            yield flat.reshape(count, self.row_length)
+            rows = flat.reshape(count, self.row_length)
+        return rows if self.low_rank is None else self.low_rank.added_to(rows, row, self.reader)
 
     def ordering(self) -> NDArray[np.int32]:
         """An integer table (the centroid head's), checked to be a permutation of the vocabulary.
@@ -78,113 +98,103 @@ class Weight:
         return values.astype(np.int32).reshape(self.spec.shape)
 
 
-def target_prefix(target: Checkpoint) -> str:
-    """The prefix of the text model's tensors.
-
-    Raises:
-        CheckpointError: The checkpoint has no text model under a known prefix.
-    """
-    for prefix in TARGET_PREFIXES:
-        if f"{prefix}embed_tokens.weight" in target.tensors:
-            return prefix
-    raise CheckpointError(
-        f"{target.folder}: expected the text model's tensors under {TARGET_PREFIXES[0]} or "
-        f"{TARGET_PREFIXES[1]}, found neither {TARGET_PREFIXES[0]}embed_tokens.weight nor "
-        f"{TARGET_PREFIXES[1]}embed_tokens.weight among {len(target.tensors)} tensors"
-    )
-
-
-def target_tensor(section: Section, parameter: str, prefix: str) -> str:
-    """Checkpoint name of a parameter of one of the target's graphs."""
-    if section is Section.EMBEDDER or parameter == "lm_head.weight":
-        return f"{prefix}embed_tokens.weight"
-    if section is Section.PER_LAYER_EMBEDDER:
-        return f"{prefix}embed_tokens_per_layer.weight"
-    return prefix + parameter
-
-
-def drafter_tensor(parameter: str) -> str:
-    """Checkpoint name of a parameter of the drafter's graph."""
-    if parameter == "lm_head.weight":
-        return "model.embed_tokens.weight"
-    if parameter.startswith(("pre_projection.", "post_projection.", "masked_embedding.")):
-        return parameter
-    return f"model.{parameter}"
-
-
-def recipe_name(section: Section, parameter: str) -> str:
-    """The name that recipes match."""
-    if section is Section.MTP_DRAFTER:
-        return f"drafter.{parameter}"
-    if section in (Section.EMBEDDER, Section.PER_LAYER_EMBEDDER):
-        return "target." + target_tensor(section, parameter, "")
-    return f"target.{parameter}"
-
-
 WeightSpecs = Mapping[Section, Mapping[str, TensorSpec]]
 """For each section, the weights its graph takes: parameter name to shape."""
+
+Weights = dict[Section, dict[str, Weight]]
 
 
 def find_weights(
     specs: WeightSpecs, target: Checkpoint, drafter: Checkpoint | None, reader: TensorReader
-) -> dict[Section, dict[str, Weight]]:
+) -> Weights:
     """Match every weight of the graphs with a tensor of the right shape.
 
     Raises:
-        CheckpointError: Listing, per checkpoint, every tensor that is missing or mis-shaped.
+        CheckpointError: Listing, per checkpoint, every tensor that is missing or mis-shaped, and
+            what of its adapter does not fit.
     """
-    prefix = target_prefix(target)
-    found: dict[Section, dict[str, Weight]] = {}
-    wanted: dict[Section, dict[str, str]] = {}
-    for section, weights in specs.items():
-        wanted[section] = {
-            parameter: drafter_tensor(parameter)
-            if section is Section.MTP_DRAFTER
-            else target_tensor(section, parameter, prefix)
-            for parameter in weights
-        }
-    _require_all(specs, wanted, target, drafter)
-    for section, weights in specs.items():
-        checkpoint = drafter if section is Section.MTP_DRAFTER else target
-        assert checkpoint is not None
-        found[section] = {
-            parameter: Weight(
+    found: Weights = {}
+    for checkpoint, drafts in ((target, False), (drafter, True)):
+        mine = {s: w for s, w in specs.items() if (s is Section.MTP_DRAFTER) == drafts}
+        if checkpoint is not None and mine:
+            found |= _find_weights(mine, checkpoint, reader)
+    return {section: found[section] for section in specs}
+
+
+def _find_weights(specs: WeightSpecs, checkpoint: Checkpoint, reader: TensorReader) -> Weights:
+    """The same of the sections that are made of one checkpoint."""
+    prefix = text_prefix(checkpoint, next(iter(specs)))
+    keys = [(section, parameter) for section, weights in specs.items() for parameter in weights]
+    tied = checkpoint.ties_head
+    names = {key: tensor_name(*key, prefix, tied=tied) for key in keys}
+    changes = {key: change_of(checkpoint.adapter, module_of(*key), tied=tied) for key in keys}
+    require(
+        checkpoint,
+        {
+            names[section, parameter]: stored_shape(parameter, specs[section][parameter])
+            for section, parameter in keys
+        },
+    )
+    _require_fit(specs, checkpoint, changes)
+    unused_modules(checkpoint, {module_of(*key) for key in keys})
+    return {
+        section: {
+            parameter: _weight(
                 recipe_name(section, parameter),
                 spec,
-                checkpoint.tensors[wanted[section][parameter]],
+                checkpoint,
+                names[section, parameter],
+                changes[section, parameter],
                 reader,
             )
             for parameter, spec in weights.items()
         }
-    return found
+        for section, weights in specs.items()
+    }
 
 
-def _require_all(
-    specs: WeightSpecs,
-    wanted: Mapping[Section, Mapping[str, str]],
-    target: Checkpoint,
-    drafter: Checkpoint | None,
+def _weight(
+    name: str,
+    spec: TensorSpec,
+    checkpoint: Checkpoint,
+    tensor: str,
+    change: Change,
+    reader: TensorReader,
+) -> Weight:
+    if change.whole is not None:
+        return Weight(name, spec, change.whole, reader, low_rank=change.low_rank)
+    packed = checkpoint.packed.get(tensor)
+    stored = checkpoint.tensors[tensor] if packed is None else packed.codes
+    return Weight(name, spec, stored, reader, packed, change.low_rank)
+
+
+def _require_fit(
+    specs: WeightSpecs, checkpoint: Checkpoint, changes: Mapping[tuple[Section, str], Change]
 ) -> None:
-    shapes: dict[bool, dict[str, tuple[int, ...]]] = {False: {}, True: {}}
-    for section, weights in specs.items():
-        for parameter, spec in weights.items():
-            name = wanted[section][parameter]
-            shapes[section is Section.MTP_DRAFTER][name] = stored_shape(parameter, spec)
-    require(target, shapes[False])
-    if drafter is not None:
-        require(drafter, shapes[True])
-
-
-def stored_shape(parameter: str, spec: TensorSpec) -> tuple[int, ...]:
-    """A parameter's shape in the checkpoint: vectors lose the leading ones the graph gives them."""
-    if parameter == TOKEN_ORDERING:
-        return (math.prod(spec.shape),)
-    return tuple(spec.shape[-1:]) if len(spec.shape) > 2 else spec.shape
+    problems = []
+    for (section, parameter), change in changes.items():
+        shape = stored_shape(parameter, specs[section][parameter])
+        for found, name in change.shapes():
+            if found != shape:
+                problems.append(f"{name} is for shape {list(found)}, expected {list(shape)}")
+    if problems:
+        assert checkpoint.adapter is not None
+        raise CheckpointError(
+            f"{checkpoint.adapter.folder}: the adapter was trained on a model of another shape than "
+            f"{checkpoint.source}: {listed(problems)}"
+        )
 
 
 def unused_tensors(
     checkpoint: Checkpoint, weights: Mapping[Section, Mapping[str, Weight]]
 ) -> list[str]:
-    """Tensors of a checkpoint that no graph uses: vision and audio towers, unused k/v, and so on."""
-    used = {weight.tensor for section in weights.values() for weight in section.values()}
-    return [name for name, tensor in checkpoint.tensors.items() if tensor not in used]
+    """Tensors of a checkpoint, and modules of its adapter, that none of the graphs made of it uses.
+
+    Vision and audio towers, keys and values of layers that use another layer's, and so on.
+    """
+    keys = [(section, parameter) for section, found in weights.items() for parameter in found]
+    used = {tensor for section, p in keys for tensor in weights[section][p].stored_tensors}
+    return [
+        *(name for name, tensor in checkpoint.tensors.items() if tensor not in used),
+        *unused_modules(checkpoint, {module_of(*key) for key in keys}),
+    ]

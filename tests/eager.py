@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from exporter.checkpoint import Checkpoint, TensorReader, open_checkpoint
+from exporter.checkpoint import Checkpoint, open_checkpoint
 from exporter.config import AttentionKind, check_pair, parse_drafter, parse_target
 from exporter.contract import Dtype, Section
 from exporter.heads import HeadKind
@@ -21,6 +21,7 @@ from exporter.model.drafter import Draft, Drafter
 from exporter.model.kv import Kv
 from exporter.model.target import Caches, PerLayerEmbedder, Step, Target, TokenEmbedder
 from exporter.signatures import parameter_specs
+from exporter.tensor_reader import TensorReader
 from exporter.weights import Weight, find_weights
 
 CACHE_LENGTH = 256

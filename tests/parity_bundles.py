@@ -23,7 +23,7 @@ from exporter import contract, signatures
 from exporter.assets import read_assets
 from exporter.bind import bind
 from exporter.bundle import write_bundle
-from exporter.checkpoint import TensorReader, hash_files, open_checkpoint
+from exporter.checkpoint import hash_files, open_checkpoint
 from exporter.config import AttentionKind, TargetConfig
 from exporter.contract import Contract, Section
 from exporter.graph_cache import default_folder, graph_key
@@ -36,7 +36,9 @@ from exporter.model.kv import Kv
 from exporter.model.target import Caches, Step, Target
 from exporter.parameters import parameter_specs
 from exporter.pipeline import ExportOptions, Pair, make_contract
-from exporter.weights import TOKEN_ORDERING, Weight, find_weights
+from exporter.tensor_names import TOKEN_ORDERING
+from exporter.tensor_reader import TensorReader
+from exporter.weights import Weight, find_weights
 from quantize.builtin_recipes import RECIPES
 from tests.bundles import TINY_DRAFTER, TINY_TARGET
 
@@ -226,6 +228,7 @@ def make_bundle(fault: Fault, folder: Path) -> Path:
         contract=wanted,
         graphs={},
         stored=stored,
+        trained_codes={},
     )
     output = folder / f"{fault.name.lower()}.litertlm"
     with output.open("wb") as out:

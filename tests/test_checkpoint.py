@@ -21,22 +21,20 @@ from exporter.checkpoint import (
     INDEX,
     SINGLE,
     Checkpoint,
-    StoredTensor,
-    TensorReader,
     hash_files,
     open_checkpoint,
-    read_directory,
     require,
     resolve,
 )
 from exporter.contract import Dtype, Section, TensorSpec
 from exporter.errors import CheckpointError
+from exporter.stored_tensor import StoredTensor, read_directory
+from exporter.tensor_names import TOKEN_ORDERING, target_prefix
+from exporter.tensor_reader import TensorReader
 from exporter.weights import (
     BLOCK_ELEMENTS,
-    TOKEN_ORDERING,
     Weight,
     find_weights,
-    target_prefix,
     unused_tensors,
 )
 from tests.pairs import Pair

@@ -77,8 +77,19 @@ def parse_lengths(
     help="Also make graphs that run so many sequences at once, for `generate --runtime reference`; "
     "the stock engine uses the others.",
 )
+@click.option(
+    "--lora",
+    metavar="ADAPTER",
+    help="LoRA adapter (PEFT format, folder or hub id) to merge into TARGET.",
+)
+@click.option("--drafter-lora", metavar="ADAPTER", help="LoRA adapter to merge into DRAFTER.")
 @click.option("--revision", help="Branch, tag or commit of TARGET on the hub.")
 @click.option("--drafter-revision", help="Branch, tag or commit of DRAFTER on the hub.")
+@click.option(
+    "--requantize",
+    is_flag=True,
+    help="Let the recipe decide about weights, too, whose codes were chosen in training (QAT checkpoints).",
+)
 @click.option("--fresh-graphs", is_flag=True, help="Lower the graphs again even if they are known.")
 @click.option("--force", is_flag=True, help="Replace the output if it exists.")
 def command(
@@ -93,8 +104,11 @@ def command(
     draft_length: int,
     drafter_head: str | None,
     batch: int,
+    lora: str | None,
+    drafter_lora: str | None,
     revision: str | None,
     drafter_revision: str | None,
+    requantize: bool,
     fresh_graphs: bool,
     force: bool,
 ) -> None:
@@ -104,8 +118,10 @@ def command(
     """
     if (drafter is None) != no_drafter:
         raise click.UsageError("give a DRAFTER, or --no-drafter for a bundle without one")
-    if no_drafter and (drafter_head or drafter_revision):
-        raise click.UsageError("--drafter-head and --drafter-revision need a DRAFTER")
+    if no_drafter and (drafter_head or drafter_revision or drafter_lora):
+        raise click.UsageError(
+            "--drafter-head, --drafter-lora and --drafter-revision need a DRAFTER"
+        )
     from exporter.checkpoint import resolve
     from exporter.cli.progress import TerminalReporter
     from exporter.hub import download
@@ -123,9 +139,12 @@ def command(
         batch=batch,
         force=force,
         fresh_graphs=fresh_graphs,
+        requantize=requantize,
     )
-    target_checkpoint = resolve(target, revision, download)
-    drafter_checkpoint = resolve(drafter, drafter_revision, download) if drafter else None
+    target_checkpoint = resolve(target, revision, download, lora)
+    drafter_checkpoint = (
+        resolve(drafter, drafter_revision, download, drafter_lora) if drafter else None
+    )
     exported = export(target_checkpoint, drafter_checkpoint, output, options, TerminalReporter())
     for role, kinds in exported.ignored.items():
         if kinds:

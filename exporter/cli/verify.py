@@ -49,6 +49,10 @@ def parse_report(ctx: click.Context, parameter: click.Parameter, value: Path | N
     callback=parse_report,
     help="Also write a report; its ending (.json, .html, .md) says which.",
 )
+@click.option("--lora", metavar="ADAPTER", help="The LoRA adapter that was merged into the target.")
+@click.option(
+    "--drafter-lora", metavar="ADAPTER", help="The LoRA adapter that was merged into the drafter."
+)
 @click.option("--json", "as_json", is_flag=True, help="The JSON report on stdout.")
 @click.option("--revision", help="Branch, tag or commit of the target on the hub.")
 @click.option("--drafter-revision", help="Branch, tag or commit of the drafter on the hub.")
@@ -61,6 +65,8 @@ def command(
     accelerator: str,
     threads: int,
     report: Path | None,
+    lora: str | None,
+    drafter_lora: str | None,
     as_json: bool,
     revision: str | None,
     drafter_revision: str | None,
@@ -72,6 +78,8 @@ def command(
     """
     if drafter is not None and target is None:
         raise click.UsageError("--drafter needs --target")
+    if (lora and not target) or (drafter_lora and not drafter):
+        raise click.UsageError("--lora needs --target, and --drafter-lora needs --drafter")
     from exporter.checkpoint import resolve
     from exporter.cli.progress import TerminalReporter
     from exporter.hub import download
@@ -82,8 +90,8 @@ def command(
 
     request = Request(
         bundle,
-        resolve(target, revision, download) if target else None,
-        resolve(drafter, drafter_revision, download) if drafter else None,
+        resolve(target, revision, download, lora) if target else None,
+        resolve(drafter, drafter_revision, download, drafter_lora) if drafter else None,
         read_prompts(prompt_file),
         accelerator,
         threads,

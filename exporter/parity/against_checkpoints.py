@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import torch
 
 from exporter.bundle_reader import Bundle
-from exporter.checkpoint import TensorReader
 from exporter.contract import Section
 from exporter.heads import HeadKind
 from exporter.parameters import parameter_specs
@@ -28,6 +27,7 @@ from exporter.parity.tolerances import GraphTolerance
 from exporter.parity.torch_pair import Pass, Source, TorchPair, from_bundle, from_checkpoints
 from exporter.pipeline import Pair
 from exporter.progress import Reporter
+from exporter.tensor_reader import TensorReader
 from exporter.weights import Weight, find_weights
 from runtime_py.litert_executor import LitertExecutor
 

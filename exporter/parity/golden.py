@@ -62,6 +62,9 @@ def missing(target: Checkpoint, drafter: Checkpoint | None) -> str:
     """Why transformers cannot be asked; empty if it can."""
     if importlib.util.find_spec("transformers") is None:
         return "transformers is not installed: pip install 'mtp-export[reference]'"
+    adapted = any(_adapter_folder(checkpoint) for checkpoint in (target, drafter))
+    if adapted and importlib.util.find_spec("peft") is None:
+        return "peft is not installed: pip install 'mtp-export[reference]'"
     needed = HEADROOM * sum(_float32_bytes(c) for c in (target, drafter) if c is not None)
     free = _free_memory()
     if free is not None and needed > free:
@@ -101,12 +104,19 @@ def _request(
     return {
         "target": str(target.folder),
         "drafter": str(drafter.folder) if drafter else None,
+        "target_adapter": _adapter_folder(target),
+        "drafter_adapter": _adapter_folder(drafter),
         "tokens": list(question.tokens),
         "probes": list(question.probes),
         "starts": list(question.starts),
         "drafts": question.drafts,
         "threads": threads,
     }
+
+
+def _adapter_folder(checkpoint: Checkpoint | None) -> str | None:
+    adapter = checkpoint.adapter if checkpoint is not None else None
+    return str(adapter.folder) if adapter is not None else None
 
 
 def _float32_bytes(checkpoint: Checkpoint) -> int:

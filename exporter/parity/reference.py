@@ -2,7 +2,8 @@
 
 Runs in a process of its own and imports nothing else of this project, so that our model can never be
 compared with itself: ``python -m exporter.parity.reference REQUEST.json OUT.npz``. Float32, eager
-attention, no KV cache, so that sliding KV is as long as the text.
+attention, no KV cache, so that sliding KV is as long as the text. Adapters are applied by unmodified
+PEFT, beside the weights and not merged into them.
 
 Arrays of the file (T tokens, N of them probed, P committed tokens at the start of a draft, G drafts):
     logits                     [N, V]        of the probed positions
@@ -39,7 +40,7 @@ def main(request_file: str, out: str) -> None:
     request = json.loads(Path(request_file).read_text(encoding="utf-8"))
     torch.set_num_threads(int(request["threads"]))
     torch.set_grad_enabled(False)
-    target = _load(_target_class(request["target"]), request["target"])
+    target = _load(_target_class(request["target"]), request["target"], request["target_adapter"])
     tokens = torch.tensor([request["tokens"]])
     outputs = target(
         input_ids=tokens,
@@ -57,7 +58,7 @@ def main(request_file: str, out: str) -> None:
     for kind, (keys, values) in kv.items():
         arrays[f"kv.{kind}.keys"], arrays[f"kv.{kind}.values"] = keys[0].numpy(), values[0].numpy()
     if request["drafter"]:
-        drafter = _load(Gemma4AssistantForCausalLM, request["drafter"])
+        drafter = _load(Gemma4AssistantForCausalLM, request["drafter"], request["drafter_adapter"])
         embed = target.get_input_embeddings()  # scales by sqrt(H) itself
         for start in request["starts"]:
             arrays |= _draft(drafter, embed, tokens, hidden, kv, start, request["drafts"])
@@ -70,8 +71,28 @@ def _target_class(folder: str) -> type[PreTrainedModel]:
     return Gemma4ForCausalLM if text_only else Gemma4ForConditionalGeneration  # type: ignore[no-any-return]
 
 
-def _load(kind: type[PreTrainedModel], folder: str) -> PreTrainedModel:
-    return kind.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
+def _load(kind: type[PreTrainedModel], folder: str, adapter: str | None) -> PreTrainedModel:
+    model = kind.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager")
+    if adapter is not None:
+        _adapt(model, adapter)
+    return model.eval()
+
+
+def _adapt(model: PreTrainedModel, adapter: str) -> None:
+    """Put an adapter's layers into ``model``.
+
+    Raises:
+        ValueError: A tensor of the adapter found no place: it was trained on another class.
+    """
+    from peft import PeftConfig, get_peft_model, load_peft_weights, set_peft_model_state_dict
+
+    adapted = get_peft_model(model, PeftConfig.from_pretrained(adapter))
+    loaded = set_peft_model_state_dict(adapted, load_peft_weights(adapter, device="cpu"))
+    if loaded.unexpected_keys:
+        raise ValueError(
+            f"{adapter} was trained on another class than {type(model).__name__}, which has no "
+            f"{loaded.unexpected_keys[0]}"
+        )
 
 
 def _draft(

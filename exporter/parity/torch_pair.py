@@ -25,7 +25,8 @@ from exporter.model.kv import Kv
 from exporter.model.target import Caches, Step, Target
 from exporter.parity.stored_weights import Constants, StoredConstant
 from exporter.signatures import parameter_specs
-from exporter.weights import Weight, recipe_name
+from exporter.tensor_names import recipe_name
+from exporter.weights import Weight
 
 ModelT = TypeVar("ModelT", bound=nn.Module)
 
@@ -59,9 +60,7 @@ class CheckpointRows:
         return self.weight.rows
 
     def floats(self, start: int, count: int) -> NDArray[np.float32]:
-        width = self.weight.row_length
-        flat = self.weight.reader.floats(self.weight.tensor, start * width, count * width)
-        return flat.reshape(count, width)
+        return self.weight.floats(start, count)
 
     def integers(self) -> NDArray[np.int32]:
         return self.weight.ordering()

@@ -92,9 +92,9 @@ def _compare(weight: Weight, constant: StoredConstant) -> RowsCompared:
     for block in weight.blocks():
         kept = constant.floats(row, len(block))
         if constant.quantised:
-            scales = constant.scales[row : row + len(block)]
-            rms = np.sqrt(np.square(block - kept).mean(axis=1)) / scales
-            steps = max(steps, float(rms.max()))
+            scales = constant.scales[row : row + len(block)]  # [R, n]
+            errors = np.square(block - kept).reshape(*scales.shape, -1)
+            steps = max(steps, float((np.sqrt(errors.mean(axis=-1)) / scales).max()))
             off = float(_gain_off(block, kept).max())
             gain = max(gain, off / GAIN_OFF[constant.bits])
         else:

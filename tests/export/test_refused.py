@@ -115,7 +115,7 @@ def swapped(target: Path, drafter: Path) -> None:
         (pickled, ["pytorch_model.bin", "safe_serialization=True"]),
         (no_tokenizer, ["tokenizer.json"]),
         (no_template, ["chat_template.jinja"]),
-        (untied, ["tie_word_embeddings"]),
+        (untied, ["lm_head.weight is missing"]),
         (no_stop_token, ["eos_token_id", "found []"]),
         (odd_sampler, ["top_k", "'many'"]),
         (empty_tokenizer, ["tokenizer.json", "expected a Hugging Face tokenizer"]),

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from exporter import contract
 from exporter.bind import StoredWeight, bind
-from exporter.checkpoint import TensorReader, open_checkpoint
+from exporter.checkpoint import open_checkpoint
 from exporter.contract import Contract, Dtype, Section, SignatureSpec
 from exporter.heads import HeadKind
 from exporter.lower import LoweringRequest
@@ -24,6 +24,7 @@ from exporter.model.target import Caches, Step
 from exporter.parameters import parameter_specs
 from exporter.pipeline import ExportOptions, Pair, find_graphs, make_contract
 from exporter.progress import SilentReporter
+from exporter.tensor_reader import TensorReader
 from exporter.weights import Weight, find_weights
 from quantize.builtin_recipes import PLAIN_NAMES, RECIPES
 from tests import pairs as pair_files

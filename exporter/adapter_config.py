@@ -1,0 +1,130 @@
+"""What an adapter's ``adapter_config.json`` says, as frozen values.
+
+Only what PEFT's LoRA can merge exactly into a weight is accepted; everything else that would change
+the result is an error, and all of it is reported at once.
+
+Source: PEFT 0.21 ``tuners/lora/config.py``.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from exporter.errors import CheckpointError, listed
+
+UNSUPPORTED = {
+    "alora_invocation_tokens": "it acts only after certain tokens, so it cannot be merged",
+    "arrow_config": "it chooses among adapters for every token, so it cannot be merged",
+    "kasa_config": "it also cuts singular values off the base weights",
+    "layer_replication": "it repeats layers of the base model",
+    "lora_bias": "it adds biases, which this model has no place for",
+    "monteclora_config": "it samples its weights",
+    "target_parameters": "it changes parameters that are not linear layers or embeddings",
+    "trainable_token_indices": "it changes single rows of the embedding",
+    "use_bdlora": "its factors are block-diagonal",
+    "use_qalora": "it pools its inputs, so it cannot be merged exactly",
+    "velora_config": "it compresses its inputs",
+}
+"""Options whose mere presence makes another kind of adapter."""
+
+CHANGES_BASE = ("pissa", "corda", "olora", "loftq", "lora_ga")
+"""Values of ``init_lora_weights`` (or their beginning) with which training began by changing the base
+weights: such an adapter fits those changed weights and no published checkpoint."""
+
+
+@dataclass(frozen=True)
+class AdapterConfig:
+    """The numbers that decide how factors become a change."""
+
+    rank: int
+    alpha: float
+    rank_pattern: Mapping[str, int]
+    alpha_pattern: Mapping[str, float]
+    root_scaling: bool
+    """Rank-stabilised LoRA: alpha by the root of the rank."""
+    dora: bool
+    saved_modules: tuple[str, ...]
+    """Modules stored whole instead of as factors, by the end of their name."""
+    ties_embeddings: bool
+    """A change of the embedding is one of the head that is tied to it, too."""
+
+    def rank_of(self, module: str) -> int:
+        """The rank that the configuration gives a module."""
+        return int(_by_pattern(self.rank_pattern, module, self.rank))
+
+    def scaling(self, module: str) -> float:
+        """The factor of a module's change."""
+        alpha, rank = _by_pattern(self.alpha_pattern, module, self.alpha), self.rank_of(module)
+        return alpha / math.sqrt(rank) if self.root_scaling else alpha / rank
+
+    def saves(self, module: str) -> bool:
+        """Whether ``module`` is stored whole, in place of the base model's."""
+        return any(module == name or module.endswith(f".{name}") for name in self.saved_modules)
+
+
+def parse_adapter_config(config: Mapping[str, Any], where: str) -> AdapterConfig:
+    """Parse an ``adapter_config.json``.
+
+    Raises:
+        CheckpointError: Listing everything that this exporter cannot merge.
+    """
+    if (kind := config.get("peft_type")) != "LORA":
+        raise CheckpointError(f"{where}: expected a LoRA adapter (peft_type LORA), found {kind!r}")
+    problems = [f"{key} is set: {why}" for key, why in UNSUPPORTED.items() if config.get(key)]
+    start = config.get("init_lora_weights", True)
+    if isinstance(start, str) and start.lower().startswith(CHANGES_BASE):
+        problems.append(
+            f"init_lora_weights is {start!r}: the adapter fits base weights that its training changed; "
+            "save it again with path_initial_model_for_weight_conversion"
+        )
+    if (bias := config.get("bias", "none")) != "none":
+        problems.append(
+            f"bias is {bias!r}: trained biases are not exported; train with bias='none'"
+        )
+    for key in ("r", "lora_alpha"):
+        if not _positive(config.get(key)):
+            problems.append(f"{key}: expected a positive number, found {config.get(key)!r}")
+    for key in ("rank_pattern", "alpha_pattern"):
+        problems += _pattern_problems(key, config.get(key) or {})
+    if problems:
+        raise CheckpointError(f"{where}: {listed(problems)}")
+    return AdapterConfig(
+        rank=int(config["r"]),
+        alpha=float(config["lora_alpha"]),
+        rank_pattern=config.get("rank_pattern") or {},
+        alpha_pattern=config.get("alpha_pattern") or {},
+        root_scaling=bool(config.get("use_rslora", False)),
+        dora=bool(config.get("use_dora", False)),
+        saved_modules=tuple(config.get("modules_to_save") or ()),
+        ties_embeddings=bool(config.get("ensure_weight_tying", False)),
+    )
+
+
+def _by_pattern(patterns: Mapping[str, float], module: str, default: float) -> float:
+    """The value of the first pattern that matches the end of a module's name, as PEFT matches it."""
+    for pattern, value in patterns.items():
+        if re.match(rf"(.*\.)?({pattern})$", module):
+            return value
+    return default
+
+
+def _pattern_problems(key: str, patterns: Any) -> list[str]:
+    if not isinstance(patterns, Mapping):
+        return [f"{key}: expected an object of patterns, found {patterns!r}"]
+    problems = []
+    for pattern, value in patterns.items():
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            problems.append(f"{key}: {pattern!r} is not a regular expression ({error})")
+        if not _positive(value):
+            problems.append(f"{key}.{pattern}: expected a positive number, found {value!r}")
+    return problems
+
+
+def _positive(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0

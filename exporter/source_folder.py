@@ -1,0 +1,49 @@
+"""Where a name on the command line leads: a folder, or a hub id and the folder it was downloaded to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from exporter.errors import CheckpointError
+
+Download = Callable[[str, str | None], tuple[Path, str]]
+"""Fetches a hub id at a revision (None: the default branch); its folder and the commit it is."""
+
+
+@dataclass(frozen=True)
+class SourceFolder:
+    """A folder, what the user named, and the commit it came from if that was a hub id."""
+
+    folder: Path
+    source: str
+    revision: str | None
+
+
+def locate(name: str, revision: str | None, download: Download) -> SourceFolder:
+    """Find a local folder, or download a hub id.
+
+    Args:
+        name: A path or a hub id such as ``google/gemma-4-E2B-it``.
+        revision: Branch, tag or commit on the hub; None for the default branch.
+        download: How a hub id is fetched.
+
+    Raises:
+        CheckpointError: Neither a folder nor something that looks like a hub id.
+    """
+    try:
+        path = Path(name).expanduser()
+        is_folder = path.is_dir()
+    except (OSError, RuntimeError) as error:  # a name too long, or a home folder that is not there
+        raise CheckpointError(f"{name}: not a path that can be read ({error})") from error
+    if is_folder:
+        if revision is not None:
+            raise CheckpointError(f"{name} is a local folder; a revision applies to hub ids only")
+        return SourceFolder(path, path.resolve().name, None)
+    if name.count("/") != 1 or name.startswith((".", "/", "~")):
+        raise CheckpointError(
+            f"{name}: expected a checkpoint folder or a hub id (owner/name), found no such folder"
+        )
+    folder, commit = download(name, revision)
+    return SourceFolder(folder, name, commit)

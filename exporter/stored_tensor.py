@@ -1,0 +1,96 @@
+"""The directory of one safetensors file: which tensors lie where.
+
+Reads and checks the header only. Knows nothing about what a tensor is for.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from exporter.errors import CheckpointError
+
+HEADER_LIMIT = 100 * 1024 * 1024
+"""Largest safetensors header accepted, as in the format's own implementation."""
+
+DAMAGED_HEADER = (
+    ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError,
+)  # fmt: skip
+"""What parsing a header of arbitrary bytes can raise."""
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """Where one tensor lies on disk."""
+
+    name: str
+    dtype: str  # safetensors' spelling: BF16, F32, I64, ...
+    shape: tuple[int, ...]
+    file: Path
+    offset: int  # of the first byte, from the start of the file
+
+    @property
+    def itemsize(self) -> int:
+        return ITEM_SIZES[self.dtype]
+
+    @property
+    def nbytes(self) -> int:
+        return math.prod(self.shape) * self.itemsize
+
+
+ITEM_SIZES = {
+    "F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1,
+    "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U64": 8, "U32": 4, "U16": 2, "U8": 1, "BOOL": 1,
+}  # fmt: skip
+
+
+def read_directory(file: Path) -> dict[str, StoredTensor]:
+    """Parse and check the header of one safetensors file.
+
+    Raises:
+        CheckpointError: The file is truncated or its header is not what the format prescribes.
+    """
+    size = file.stat().st_size
+    with file.open("rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        if size < 8 or length > min(size - 8, HEADER_LIMIT):
+            raise CheckpointError(
+                f"{file}: expected a safetensors file, found {size} bytes whose header would take "
+                f"{length}; the file is truncated or of another format: download it again"
+            )
+        try:
+            header = json.loads(stream.read(length))
+            entries = {name: entry for name, entry in header.items() if name != "__metadata__"}
+            tensors = {
+                name: _stored(name, entry, file, 8 + length) for name, entry in entries.items()
+            }
+        except DAMAGED_HEADER as error:
+            raise CheckpointError(f"{file}: the safetensors header is damaged ({error})") from error
+    end = max((tensor.offset + tensor.nbytes for tensor in tensors.values()), default=8 + length)
+    if end > size:
+        raise CheckpointError(
+            f"{file}: expected {end} bytes by its header, found {size}; the file is truncated: "
+            "download it again"
+        )
+    return tensors
+
+
+def _stored(name: str, entry: dict[str, Any], file: Path, data_start: int) -> StoredTensor:
+    begin, end = entry["data_offsets"]
+    tensor = StoredTensor(
+        name,
+        str(entry["dtype"]),
+        tuple(int(n) for n in entry["shape"]),
+        file,
+        data_start + int(begin),
+    )
+    if begin < 0 or any(n < 0 for n in tensor.shape):
+        raise ValueError(f"{name}: a negative offset or dimension")
+    if tensor.nbytes != end - begin:
+        raise ValueError(
+            f"{name}: {tensor.nbytes} bytes by its shape, {end - begin} by its offsets"
+        )
+    return tensor

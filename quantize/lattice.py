@@ -1,0 +1,142 @@
+"""Finding the int4 lattice under bfloat16 values that quantisation-aware training left on it.
+
+Such a checkpoint holds ``value = bfloat16(d * code)`` with codes -8..7 and one positive ``d`` for 32
+values in a row, but neither codes nor ``d``. Rounding to bfloat16 moved every value by up to one part in
+512, so ``d`` is known only within an interval: each value allows those ``d`` whose product with its code
+rounds to it, and a block is on the lattice if one ``d`` suits all 32. Any ``d`` of the interval gives the
+checkpoint's values back, bit by bit; so one is chosen that can be stored.
+
+Scales of blocks are stored as float16 (11 significant bits), and XNNPACK computes with the 8 of
+bfloat16. A ``d`` exact in both is preferred, else one exact in float16; where the interval holds
+neither, the nearest float16 is taken and some values of the block differ in their last bit.
+
+Source: the layout is Q4_0 of llama.cpp (``ggml-quants.c``) with the step that was trained instead of
+one recomputed from the block's peak.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+BLOCK = 32
+LOWEST_CODE, LARGEST_CODE = -8, 7
+
+NEARLY_CODE = 0.05
+"""How far ``value / d`` may be from its code when ``d`` is the peak by its code: both are rounded by one
+part in 512 at most, times a code of 8 at most, so by less than 0.04."""
+
+HALF_STEP = np.uint32(0x8000)
+"""Between neighbouring bfloat16 values, in units of the last bit of a float32."""
+
+OPEN_END = np.uint32(64)
+"""In the same units: a product of a float16 and a code has at most 15 significant bits, so two of them,
+or one and a half-way point, differ by 256 or not at all."""
+
+SMALLEST_HALF = np.float16(2.0**-24)
+
+Floats = NDArray[np.float32]
+Codes = NDArray[np.int8]
+Flags = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class LatticeRows:
+    """What was found in rows ``[R, C]``, in blocks ``[R, n]``."""
+
+    codes: Codes  # [R, C]; 0 where a block is not on the lattice
+    scales: Floats  # [R, n]; 1 where a block is all zero or not on the lattice
+    found: Flags  # [R, n]: the block is on the lattice
+    exact: Flags  # [R, n]: bfloat16(code * scale) is the value, for all of the block
+
+
+def find_lattice(rows: Floats) -> LatticeRows:
+    """Codes and scales of ``rows`` ``[R, C]``, where there are such.
+
+    Raises:
+        ValueError: C is not a multiple of the block.
+    """
+    count, length = rows.shape
+    if length % BLOCK:
+        raise ValueError(f"a lattice needs rows of a multiple of {BLOCK}, found {length}")
+    values = np.ascontiguousarray(rows, np.float32).reshape(-1, BLOCK)
+    codes, found = _codes(values)
+    scales = np.ones(len(values), np.float32)
+    marked = np.flatnonzero(found & codes.any(axis=1))
+    lowest, highest = _interval(values[marked], codes[marked])
+    exact = found.copy()
+    scales[marked], exact[marked] = _storable(lowest, highest)
+    found[marked] = fits = lowest <= highest
+    codes[marked[~fits]], scales[marked[~fits]] = 0, 1
+    shape = (count, length // BLOCK)
+    return LatticeRows(
+        codes.reshape(count, length),
+        scales.reshape(shape),
+        found.reshape(shape),
+        exact.reshape(shape),
+    )
+
+
+def to_bfloat16(values: Floats) -> Floats:
+    """Finite values rounded to the nearest bfloat16, ties to even."""
+    bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
+    rounded = (bits + np.uint32(0x7FFF) + ((bits >> 16) & 1)) & np.uint32(0xFFFF0000)
+    return rounded.view(np.float32)
+
+
+def _codes(values: Floats) -> tuple[Codes, Flags]:
+    """Codes of blocks ``[N, 32]`` by the first code of the peak with which all values are multiples.
+
+    Larger codes first: with half of one, and twice the step, a block may fit as well, but not otherwise.
+    """
+    codes = np.zeros(values.shape, np.int8)
+    found = np.asarray(~values.any(axis=1))
+    sixteen_bits = ((values.view(np.uint32) & 0xFFFF) == 0).all(axis=1)
+    peaks = values[np.arange(len(values)), np.abs(values).argmax(axis=1)]
+    for largest in range(-LOWEST_CODE, 0, -1):
+        possible = (peaks < 0) | (largest <= LARGEST_CODE)
+        pending = np.flatnonzero(~found & sixteen_bits & possible)
+        blocks = values[pending]
+        steps = blocks * (np.float32(largest) / np.abs(peaks[pending]))[:, None]
+        nearest = np.rint(steps)
+        near = (np.abs(steps - nearest) < NEARLY_CODE).all(axis=1)
+        near &= ((nearest != 0) == (blocks != 0)).all(axis=1) & (
+            nearest.max(axis=1) <= LARGEST_CODE
+        )
+        codes[pending[near]] = nearest[near]
+        found[pending[near]] = True
+    return codes, found
+
+
+def _interval(values: Floats, codes: Codes) -> tuple[Floats, Floats]:
+    """Smallest and largest ``d`` ``[N]`` that give blocks ``[N, 32]``; the former larger: there is none.
+
+    A bfloat16 is the upper half of a float32, so half a step up or down is bit 15. What lies half-way
+    rounds to the even neighbour; an odd one is left out by :data:`OPEN_END`, much less than products of
+    a storable ``d`` and a code can differ by.
+    """
+    bits = np.abs(values).view(np.uint32)
+    open_end = ((bits >> 16) & 1) * OPEN_END
+    size = np.abs(codes).astype(np.float32)
+    lowest = (np.maximum(bits, HALF_STEP) - HALF_STEP + open_end).view(np.float32)
+    highest = (bits + HALF_STEP - open_end).view(np.float32)
+    with np.errstate(divide="ignore"):
+        ends = (lowest / np.maximum(size, 1)).max(axis=1), (highest / size).min(axis=1)
+    result: tuple[Floats, Floats] = ends
+    return result
+
+
+def _storable(lowest: Floats, highest: Floats) -> tuple[Floats, Flags]:
+    """A scale for each interval and whether it lies within.
+
+    The float16 nearest to the middle, or the bfloat16 nearest to it if that is a float16 and within.
+    """
+    middle = (lowest + highest) * np.float32(0.5)
+    half = np.maximum(middle.astype(np.float16), SMALLEST_HALF).astype(np.float32)
+    short = to_bfloat16(middle)
+    in_both = short.astype(np.float16).astype(np.float32) == short
+    preferred = in_both & (short >= lowest) & (short <= highest)
+    scales = np.where(preferred, short, half).astype(np.float32)
+    return scales, np.asarray((scales >= lowest) & (scales <= highest))
