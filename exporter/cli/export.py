@@ -8,6 +8,7 @@ import click
 
 from exporter.cli.recipe_option import RECIPE
 from exporter.heads import HeadKind
+from exporter.output_format import OutputFormat
 from quantize.recipe import Recipe
 
 
@@ -69,6 +70,14 @@ def parse_lengths(
     type=click.Choice([kind.value for kind in HeadKind]),
     help="How the drafter scores the vocabulary.  [default: as the checkpoint was trained]",
 )
+@click.option(
+    "--format",
+    "output_format",
+    type=click.Choice([kind.value for kind in OutputFormat]),
+    default=OutputFormat.LITERTLM.value,
+    show_default=True,
+    help="One file for LiteRT-LM, or a folder of models for ONNX Runtime (docs/onnx.md).",
+)
 @click.option("--revision", help="Branch, tag or commit of TARGET on the hub.")
 @click.option("--drafter-revision", help="Branch, tag or commit of DRAFTER on the hub.")
 @click.option("--fresh-graphs", is_flag=True, help="Lower the graphs again even if they are known.")
@@ -84,12 +93,13 @@ def command(
     prefill_lengths: tuple[int, ...] | None,
     draft_length: int,
     drafter_head: str | None,
+    output_format: str,
     revision: str | None,
     drafter_revision: str | None,
     fresh_graphs: bool,
     force: bool,
 ) -> None:
-    """Make a .litertlm bundle from the checkpoint TARGET and its drafter (-assistant) DRAFTER.
+    """Make a bundle from the checkpoint TARGET and its drafter (-assistant) DRAFTER.
 
     Both are folders or Hugging Face hub ids.
     """
@@ -99,11 +109,11 @@ def command(
         raise click.UsageError("--drafter-head and --drafter-revision need a DRAFTER")
     from exporter.checkpoint import resolve
     from exporter.cli.progress import TerminalReporter
+    from exporter.formats import format_of
     from exporter.hub import download
-    from exporter.output import check_destination
     from exporter.pipeline import ExportOptions, export
 
-    check_destination(output, force=force)
+    format_of(OutputFormat(output_format)).check_destination(output, force=force)
     options = ExportOptions(
         recipe=recipe,
         cache_length=cache_length,
@@ -111,6 +121,7 @@ def command(
         prefill_lengths=prefill_lengths,
         draft_length=draft_length,
         drafter_head=HeadKind(drafter_head) if drafter_head else None,
+        format=OutputFormat(output_format),
         force=force,
         fresh_graphs=fresh_graphs,
     )
