@@ -14,6 +14,7 @@ from exporter.assets import Assets
 from exporter.bind import StoredWeight
 from exporter.contract import Contract, Section, TensorSpec
 from exporter.lower import LoweringRequest
+from exporter.onnx.needs import require_onnx
 from exporter.output_format import OutputFormat
 from exporter.progress import Reporter
 from exporter.weights import Weight
@@ -83,8 +84,13 @@ class Format(Protocol):
 
 
 def format_of(kind: OutputFormat) -> Format:
-    """The format of this kind; what it needs is imported now."""
+    """The format of this kind; what it needs is imported now.
+
+    Raises:
+        MissingOnnxError: The extra that ONNX needs is not installed.
+    """
     if kind is OutputFormat.ONNX:
+        require_onnx()
         from exporter.onnx.format import OnnxFormat
 
         return OnnxFormat()

@@ -1,16 +1,17 @@
-"""The two runtimes behind ``generate``: the stock engine, and this project's own in Python."""
+"""The runtimes behind ``generate``: the stock engine, and this project's own on LiteRT or ONNX Runtime."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
     from runtime_py.chat import Conversation
+    from runtime_py.opened_model import Opened
     from runtime_py.stock_engine import EngineRun, OnChunk, Sampling
 
 
@@ -76,12 +77,8 @@ def with_reference(request: Request) -> Iterator[tuple[str, EngineRun]]:
     from runtime_py.litert_graph import Hardware
     from runtime_py.native_log import silence_native_exit
     from runtime_py.opened_model import open_model
-    from runtime_py.reference_run import RunSettings, run_reference
-    from runtime_py.sampling import SamplingSettings
 
     silence_native_exit()
-    sampling = request.sampling
-    chosen = SamplingSettings(sampling.temperature, sampling.top_k, sampling.top_p, sampling.seed)
     hardware = Hardware("cpu", request.threads, request.weight_cache)
     drafting = "on" in request.modes
     with open_model(
@@ -91,8 +88,35 @@ def with_reference(request: Request) -> Iterator[tuple[str, EngineRun]]:
         drafting=drafting,
         check_weights=True,
     ) as model:
-        for mode in request.modes:
-            drafts = request.draft_length if mode == "on" else 0
-            request.announce(mode)
-            settings = RunSettings(drafts, request.max_new_tokens, chosen, request.max_num_tokens)
-            yield mode, run_reference(model, settings, request.conversations, request.on_chunk)
+        yield from _each_mode(request, model)
+
+
+def with_onnx(request: Request) -> Iterator[tuple[str, EngineRun]]:
+    """The same loop on ONNX Runtime, on a folder that is opened once."""
+    from exporter.onnx.needs import require_onnx
+
+    require_onnx()
+    from runtime_py.onnx_model import open_onnx_model
+
+    drafting = "on" in request.modes
+    with open_onnx_model(
+        request.bundle, request.threads, drafting=drafting, check_weights=True
+    ) as model:
+        yield from _each_mode(request, model)
+
+
+def _each_mode(request: Request, model: Opened[Any]) -> Iterator[tuple[str, EngineRun]]:
+    from runtime_py.reference_run import RunSettings, run_reference
+    from runtime_py.sampling import SamplingSettings
+
+    sampling = request.sampling
+    chosen = SamplingSettings(sampling.temperature, sampling.top_k, sampling.top_p, sampling.seed)
+    for mode in request.modes:
+        drafts = request.draft_length if mode == "on" else 0
+        request.announce(mode)
+        settings = RunSettings(drafts, request.max_new_tokens, chosen, request.max_num_tokens)
+        yield mode, run_reference(model, settings, request.conversations, request.on_chunk)
+
+
+RUNTIMES = {"litert-lm": with_engine, "reference": with_reference, "onnx": with_onnx}
+"""By the name of ``--runtime``."""

@@ -6,7 +6,9 @@ An ONNX graph may not give an output the name of an input. So a cache that goes 
 
 from __future__ import annotations
 
-from exporter.contract import SignatureSpec, Specs
+from collections.abc import Collection
+
+from exporter.contract import SignatureSpec
 
 WEIGHT_PREFIX = "weights_"
 """Prefix of the inputs of a weightless graph that are weights; the parameter's name follows."""
@@ -14,9 +16,15 @@ WEIGHT_PREFIX = "weights_"
 WRITTEN_PREFIX = "new_"
 
 
-def output_name(name: str, inputs: Specs) -> str:
+def output_name(name: str, inputs: Collection[str]) -> str:
     """What the contract's output ``name`` of a signature with these inputs is called."""
     return WRITTEN_PREFIX + name if name in inputs else name
+
+
+def contract_name(name: str, inputs: Collection[str]) -> str:
+    """What an output is called in the contract: the inverse of :func:`output_name`."""
+    known = name.removeprefix(WRITTEN_PREFIX)
+    return known if known in inputs else name
 
 
 def as_onnx(spec: SignatureSpec) -> SignatureSpec:
