@@ -80,6 +80,10 @@ class GraphExecutor(ABC, Generic[CacheT]):
         """A zeroed cache."""
 
     @abstractmethod
+    def read_cache(self, cache: CacheT) -> dict[str, Floats]:
+        """A copy of a cache's tensors, by the contract's names and in its shapes."""
+
+    @abstractmethod
     def close(self) -> None:
         """Release the models; caches made here must not be used again."""
 

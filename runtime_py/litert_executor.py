@@ -16,6 +16,7 @@ from ai_edge_litert.environment import Environment
 from exporter import contract as names
 from exporter.bundle_reader import Bundle
 from exporter.contract import Contract, Section
+from runtime_py.executor import Floats
 from runtime_py.graph_executor import GraphExecutor
 from runtime_py.litert_graph import Buffers, Graph, Hardware, Signature
 from runtime_py.native_log import captured_native_log
@@ -106,6 +107,14 @@ class LitertExecutor(GraphExecutor[LitertCache]):
         with captured_native_log():
             bank = self._bank()
             return LitertCache(bank, bank if self.hardware.on_cpu else self._bank())
+
+    def read_cache(self, cache: LitertCache) -> dict[str, Floats]:
+        """A copy of what will be read next."""
+        found = {}
+        for name, spec in self.contract.kv_specs().items():
+            values = cache.reads[name].read(int(np.prod(spec.shape)), np.float32)
+            found[name] = np.array(values, np.float32).reshape(spec.shape)
+        return found
 
     def _bank(self) -> dict[str, Any]:
         model = self._graphs[Section.PREFILL_DECODE].model

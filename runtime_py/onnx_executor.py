@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from exporter.contract import Section
 from exporter.onnx.folder import OnnxFolder
+from runtime_py.executor import Floats
 from runtime_py.graph_executor import GraphExecutor
 from runtime_py.onnx_session import OnnxCache, OnnxSignature
 from runtime_py.signature_check import wanted_sections
@@ -50,6 +51,10 @@ class OnnxExecutor(GraphExecutor[OnnxCache]):
     def new_cache(self) -> OnnxCache:
         """A zeroed cache."""
         return OnnxCache(self.contract.kv_specs())
+
+    def read_cache(self, cache: OnnxCache) -> dict[str, Floats]:
+        """A copy of the arrays."""
+        return {name: array.copy() for name, array in cache.arrays.items()}
 
     def close(self) -> None:
         """Release the models; caches made here must not be used again."""

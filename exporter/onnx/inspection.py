@@ -24,7 +24,7 @@ from exporter.onnx.folder import OnnxFolder, open_folder
 from exporter.onnx.names import contract_name
 from exporter.output import size_of
 
-DTYPES = {
+DTYPES: dict[int, str] = {
     TensorProto.FLOAT: "float32",
     TensorProto.INT32: "int32",
     TensorProto.INT64: "int64",
