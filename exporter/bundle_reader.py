@@ -151,6 +151,11 @@ def open_bundle(path: Path) -> Bundle:
     Raises:
         BundleError: Not a ``.litertlm`` file, of another major version, truncated or damaged.
     """
+    if path.is_dir():
+        raise BundleError(
+            f"{path}: expected a .litertlm bundle, found a folder; what export --format onnx makes runs "
+            "with generate --runtime onnx, and verify takes it by --onnx"
+        )
     if not path.is_file():
         raise BundleError(f"{path}: expected a .litertlm bundle, found no such file")
     size = path.stat().st_size

@@ -14,6 +14,7 @@ import os
 import tempfile
 import zipfile
 import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import Enum
 from pathlib import Path
@@ -57,10 +58,10 @@ class Graphs:
         return {"key": self.key, "sha256": hashes, "lowered_with": self.tools}
 
 
-def graph_key(request: LoweringRequest) -> str:
+def graph_key(request: LoweringRequest, sources: Sequence[str] = GRAPH_SOURCES) -> str:
     """Hash of everything a graph depends on except the versions of the tools that lower it."""
     digest = hashlib.sha256(json.dumps(_plain(asdict(request)), sort_keys=True).encode())
-    for source in GRAPH_SOURCES:
+    for source in sources:
         path = PACKAGE / source
         for file in sorted(path.glob("*.py")) if path.is_dir() else [path]:
             digest.update(file.read_bytes())
@@ -107,12 +108,17 @@ def lower_and_keep(request: LoweringRequest, folder: Path) -> Graphs:
 
 def write(graphs: Graphs, path: Path) -> None:
     """Store graphs as one archive, in one step."""
+    entries = {section.value: graph for section, graph in graphs.sections.items()}
+    write_archive(path, graphs.tools, entries)
+
+
+def write_archive(path: Path, tools: Mapping[str, str], entries: Mapping[str, bytes]) -> None:
+    """Store entries and what made them as one archive, in one step."""
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-        archive.writestr(zipfile.ZipInfo(RECORD, EPOCH), json.dumps(graphs.tools, sort_keys=True))
-        for section, graph in graphs.sections.items():
-            entry = zipfile.ZipInfo(section.value, EPOCH)
-            archive.writestr(entry, graph, zipfile.ZIP_DEFLATED, 9)
+        archive.writestr(zipfile.ZipInfo(RECORD, EPOCH), json.dumps(tools, sort_keys=True))
+        for name, entry in entries.items():
+            archive.writestr(zipfile.ZipInfo(name, EPOCH), entry, zipfile.ZIP_DEFLATED, 9)
     with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as stream:
         stream.write(content.getvalue())
     Path(stream.name).replace(path)
@@ -127,9 +133,19 @@ def _kept(folder: Path, key: str) -> Path:
 def read(path: Path, key: str) -> Graphs | None:
     """Graphs from an archive; None if there is none, or a damaged one (which is then replaced)."""
     try:
+        if (found := read_archive(path)) is None:
+            return None
+        tools, entries = found
+        return Graphs({Section(name): graph for name, graph in entries.items()}, key, tools)
+    except ValueError:
+        return None
+
+
+def read_archive(path: Path) -> tuple[dict[str, str], dict[str, bytes]] | None:
+    """What made an archive, and its entries; None if there is none, or a damaged one."""
+    try:
         with zipfile.ZipFile(path) as archive:
-            tools = json.loads(archive.read(RECORD))
             names = [name for name in archive.namelist() if name != RECORD]
-            return Graphs({Section(name): archive.read(name) for name in names}, key, tools)
+            return json.loads(archive.read(RECORD)), {name: archive.read(name) for name in names}
     except DAMAGE:
         return None

@@ -46,6 +46,29 @@ def check_destination(output: Path, *, force: bool) -> None:
         raise OutputError(f"{output}: expected a regular file or none, found a device or a pipe")
     if exists and not force:
         raise OutputError(EXISTS.format(output))
+    _check_parent(output)
+
+
+def check_folder_destination(output: Path, mark: str, *, force: bool) -> None:
+    """The same for an output that is a folder, which holds a file called ``mark``.
+
+    Raises:
+        OutputError: The output exists without ``force``, is not such a folder, or its parent is missing.
+    """
+    try:
+        exists, ours = os.path.lexists(output), (output / mark).is_file()
+    except OSError as error:
+        raise OutputError(f"{output}: {error.strerror}") from error
+    if exists and (output.is_symlink() or not ours):
+        raise OutputError(
+            f"{output}: expected a folder with a {mark} to replace, or nothing; choose another name"
+        )
+    if exists and not force:
+        raise OutputError(EXISTS.format(output))
+    _check_parent(output)
+
+
+def _check_parent(output: Path) -> None:
     parent = output.absolute().parent
     if not parent.is_dir():
         raise OutputError(f"{output}: the folder {output.parent} does not exist; create it first")
@@ -113,6 +136,33 @@ def publish(finished: Path, output: Path, *, force: bool) -> None:
     except OSError:  # a file system without hard links
         check_destination(output, force=False)
         finished.replace(output)
+
+
+def publish_folder(finished: Path, output: Path, mark: str, *, force: bool) -> None:
+    """The same for a folder. One that is replaced is moved aside first and goes with the scratch folder.
+
+    Raises:
+        OutputError: Without ``force``: another process has made the output in the meantime.
+    """
+    for file in finished.iterdir():
+        with file.open("rb") as stream:
+            os.fsync(stream.fileno())
+    check_folder_destination(output, mark, force=force)
+    replaced = finished.with_name("replaced")
+    if force and output.exists():
+        output.rename(replaced)
+    try:
+        finished.rename(output)
+    except BaseException:
+        if replaced.exists():
+            replaced.rename(output)
+        raise
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file, or of all files of a folder."""
+    files = path.iterdir() if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files)
 
 
 def _remove_stale(parent: Path, prefix: str) -> None:

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from exporter.assets import read_assets
-from exporter.bind import LoweredGraph, StoredWeight, bind, stored_size
-from exporter.bundle import write_bundle
 from exporter.checkpoint import Checkpoint, hash_files
 from exporter.config import (
     AttentionKind,
@@ -22,13 +20,14 @@ from exporter.config import (
     parse_drafter,
     parse_target,
 )
-from exporter.contract import Contract, KvCache, Section, is_prime
+from exporter.contract import Contract, KvCache, Section, TensorSpec, is_prime
 from exporter.errors import ConfigError, LoweringError, RecipeError
-from exporter.graph_cache import Graphs, default_folder, find, lower_and_keep
+from exporter.formats import format_of
 from exporter.heads import HeadKind
 from exporter.lower import LoweringRequest
 from exporter.manifest import build_manifest, group_names, source_block
-from exporter.output import check_destination, check_free_space, publish, scratch_folder
+from exporter.output import check_free_space, scratch_folder, size_of
+from exporter.output_format import OutputFormat
 from exporter.parameters import parameter_specs
 from exporter.progress import Reporter, SilentReporter
 from exporter.tensor_reader import TensorReader
@@ -57,6 +56,7 @@ class ExportOptions:
     draft_length: int = DEFAULT_DRAFT_LENGTH
     drafter_head: HeadKind | None = None
     batch: int = 1
+    format: OutputFormat = OutputFormat.LITERTLM
     force: bool = False
     fresh_graphs: bool = False
     fixed_cache_length: bool = False
@@ -107,13 +107,14 @@ def export(
     options: ExportOptions,
     reporter: Reporter | None = None,
 ) -> Exported:
-    """Make a ``.litertlm`` bundle of a target and its drafter.
+    """Make a bundle of a target and its drafter, in the format that was chosen.
 
     Raises:
         MtpExportError: One of its subclasses; nothing is left on disk.
     """
     reporter = reporter or SilentReporter()
-    check_destination(output, force=options.force)
+    form = format_of(options.format)
+    form.check_destination(output, force=options.force)
     pair = Pair.of(target, drafter)
     assets = read_assets(target)
     head = drafter_head(pair.drafter_config, options.drafter_head)
@@ -131,13 +132,13 @@ def export(
         request = LoweringRequest(
             pair.target_config, pair.drafter_config, head, contract.as_lowered()
         )
-        found = find_graphs(request, options, reporter)
-        graphs = found.sections
-        check_graphs(graphs, expected)
-        sizes = {s: stored_size(graphs[s], weights[s], options.recipe) for s in graphs}
-        check_free_space(output, 2 * sum(sizes.values()))
+        graphs = form.find_graphs(request, reporter, fresh=options.fresh_graphs)
+        check_graphs(graphs.weight_specs(), expected)
+        check_free_space(output, graphs.bytes_needed(weights, options.recipe))
         with scratch_folder(output) as scratch:
-            stored = _bind_all(graphs, weights, options.recipe, scratch, reporter)
+            total = sum(w.tensor.nbytes for section in weights.values() for w in section.values())
+            with reporter.stage(f"Storing weights as {options.recipe.name}", total) as advance:
+                stored = graphs.bind(weights, options.recipe, scratch, advance)
             with reporter.stage("Finishing checksums", None):
                 sha256 = hashes.result()
             ignored = _ignored(target, drafter, weights)
@@ -150,30 +151,16 @@ def export(
                 recipe={"name": options.recipe.name, "rules": options.recipe.to_json()},
                 options={"drafter_head": head.value if drafter else None},
                 contract=contract,
-                graphs=found.describe(),
+                graphs=graphs.describe(),
                 stored=stored,
                 trained_codes=kept.to_json(),
             )
-            with reporter.stage("Packing the bundle", None), (scratch / "bundle").open("wb") as out:
-                paths = {section: scratch / section.value for section in graphs}
-                write_bundle(out, paths, assets, contract.cache_length, manifest, scratch)
-            publish(scratch / "bundle", output, force=options.force)
+            with reporter.stage("Packing the bundle", None):
+                finished = form.pack(scratch, assets, contract, manifest)
+            nbytes = size_of(finished)
+            form.publish(finished, output, force=options.force)
     grouped = {role: group_names(names) for role, names in ignored.items()}
-    return Exported(output, output.stat().st_size, contract, grouped)
-
-
-def find_graphs(request: LoweringRequest, options: ExportOptions, reporter: Reporter) -> Graphs:
-    """Graphs from the package or the user's cache, else lowered now and kept.
-
-    Raises:
-        LoweringError: The converter refused a graph, or is not installed.
-    """
-    folder = default_folder()
-    if not options.fresh_graphs and (known := find(request, folder)) is not None:
-        reporter.note(f"using known graphs {known.key[:8]}")
-        return known
-    with reporter.stage("Lowering the graphs", None):
-        return lower_and_keep(request, folder)
+    return Exported(output, nbytes, contract, grouped)
 
 
 def drafter_head(config: DrafterConfig | None, wanted: HeadKind | None) -> HeadKind:
@@ -307,38 +294,23 @@ def check_recipe(recipe: Recipe, weights: Mapping[Section, Mapping[str, Weight]]
         )
 
 
-def check_graphs(
-    graphs: Mapping[Section, bytes], expected: Mapping[Section, Mapping[str, object]]
-) -> None:
+Specs = Mapping[Section, Mapping[str, TensorSpec]]
+
+
+def check_graphs(found: Specs, expected: Specs) -> None:
     """Check that the graphs take exactly the weights that were looked up.
 
     Raises:
         LoweringError: The converter dropped or reshaped one.
     """
-    if set(graphs) != set(expected):
-        raise LoweringError(f"expected graphs for {sorted(expected)}, found {sorted(graphs)}")
-    for section, graph in graphs.items():
-        if (found := LoweredGraph(graph).weight_specs()) != expected[section]:
-            differing = sorted(set(found.items()) ^ set(expected[section].items()), key=str)
+    if set(found) != set(expected):
+        raise LoweringError(f"expected graphs for {sorted(expected)}, found {sorted(found)}")
+    for section, specs in found.items():
+        if specs != expected[section]:
+            differing = sorted(set(specs.items()) ^ set(expected[section].items()), key=str)
             raise LoweringError(
                 f"{section.value}: the graph's weights are not the model's: {differing}"
             )
-
-
-def _bind_all(
-    graphs: Mapping[Section, bytes],
-    weights: Mapping[Section, Mapping[str, Weight]],
-    recipe: Recipe,
-    scratch: Path,
-    reporter: Reporter,
-) -> dict[Section, list[StoredWeight]]:
-    total = sum(w.tensor.nbytes for section in weights.values() for w in section.values())
-    stored = {}
-    with reporter.stage(f"Storing weights as {recipe.name}", total) as advance:
-        for section, graph in graphs.items():
-            with (scratch / section.value).open("wb") as stream:
-                stored[section] = bind(graph, weights[section], recipe, stream, advance)
-    return stored
 
 
 Hashes = dict[str, dict[str, str]]

@@ -12,6 +12,9 @@ EXPORT_TOOLS = ("numpy", "litert-lm-builder")
 GRAPH_TOOLS = ("torch", "litert-torch", "litert-converter")
 """Packages whose version can change a lowered graph."""
 
+ONNX_TOOLS = ("torch", "litert-torch", "onnx")
+"""Packages whose version can change an ONNX graph."""
+
 
 def tool_version() -> str:
     """Version of this package."""
@@ -26,6 +29,11 @@ def tool_versions() -> dict[str, str]:
 def graph_tool_versions() -> dict[str, str]:
     """Versions of the packages that lower graphs, as far as they are installed."""
     return _installed(GRAPH_TOOLS)
+
+
+def onnx_tool_versions() -> dict[str, str]:
+    """Versions of the packages that make ONNX graphs, as far as they are installed."""
+    return _installed(ONNX_TOOLS)
 
 
 def _installed(names: tuple[str, ...]) -> dict[str, str]:

@@ -11,9 +11,9 @@ from typing import Any, NoReturn
 import jinja2
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from exporter.bundle_reader import Bundle
 from exporter.errors import BundleError
 from runtime_py.chat import Message
+from runtime_py.text_source import TextSource
 
 
 class ChatTemplate:
@@ -27,7 +27,7 @@ class ChatTemplate:
         BundleError: There is none, or it is not jinja.
     """
 
-    def __init__(self, bundle: Bundle, start_token: str) -> None:
+    def __init__(self, bundle: TextSource, start_token: str) -> None:
         self._where = str(bundle.path)
         self._start_token = start_token
         source = bundle.llm_metadata().jinja_prompt_template

@@ -7,45 +7,21 @@ GPU two banks take turns); outputs are read where LiteRT wrote them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from ai_edge_litert.environment import Environment
-from numpy.typing import NDArray
 
 from exporter import contract as names
 from exporter.bundle_reader import Bundle
 from exporter.contract import Contract, Section
-from runtime_py.executor import Draft, Floats, Step
+from runtime_py.executor import Floats
+from runtime_py.graph_executor import GraphExecutor
 from runtime_py.litert_graph import Buffers, Graph, Hardware, Signature
 from runtime_py.native_log import captured_native_log
 from runtime_py.resized_graph import Resizing
 from runtime_py.signature_check import FoundSignature, find_signatures, wanted_sections
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """Part of a prefill: ``tokens`` of it through a signature of ``length``."""
-
-    length: int
-    tokens: int
-
-
-def prefill_chunks(tokens: int, lengths: Sequence[int]) -> Iterator[Chunk]:
-    """How to prefill ``tokens`` with signatures of the given lengths; as the stock engine does it.
-
-    The longest as often as it fills up, then once the shortest that holds the rest: 300 tokens with
-    128 and 1024 are 1024 (300 used); with 32 and 128 they are 128, 128, 128 (44 used).
-    """
-    longest = max(lengths)
-    while tokens >= longest:
-        yield Chunk(longest, longest)
-        tokens -= longest
-    if tokens:
-        yield Chunk(min(length for length in lengths if length >= tokens), tokens)
 
 
 class LitertCache:
@@ -59,7 +35,7 @@ class LitertCache:
         self.reads, self.writes = self.writes, self.reads
 
 
-class LitertExecutor:
+class LitertExecutor(GraphExecutor[LitertCache]):
     """Runs a bundle made by this project; an :class:`~runtime_py.executor.Executor`.
 
     Args:
@@ -75,16 +51,13 @@ class LitertExecutor:
     def __init__(
         self, bundle: Bundle, agreed: Contract, hardware: Hardware, *, drafting: bool = True
     ) -> None:
+        super().__init__(agreed, drafting=drafting)
         self.bundle = bundle
-        self.contract = agreed
         self.hardware = hardware
-        self._drafting = drafting and agreed.has_drafter
         wanted = wanted_sections(agreed.as_lowered(), drafting=self._drafting)
         found = find_signatures(bundle, wanted)
         self._graphs: dict[Section, Graph] = {}
         self._signatures: dict[str, Signature] = {}
-        self._slots: NDArray[np.int32] = np.arange(agreed.cache_length, dtype=np.int32)
-        self._draft_position = -1
         try:
             with captured_native_log():
                 self._load(bundle, found)
@@ -105,12 +78,18 @@ class LitertExecutor:
             )
 
     @property
-    def cache_length(self) -> int:
-        return self.contract.cache_length
+    def signatures(self) -> Mapping[str, Signature]:
+        return self._signatures
 
-    @property
-    def draft_length(self) -> int:
-        return self.contract.draft_length if self._drafting else 0
+    def run(self, name: str, cache: LitertCache | None, *, writes: bool = False) -> None:
+        signature = self._signatures[name]
+        if cache is None:
+            signature.run()
+        elif not writes:
+            signature.run(reads=cache.reads)
+        else:
+            signature.run(cache.reads, cache.writes)
+            cache.written()
 
     def graph(self, section: Section) -> Graph:
         """A compiled section, for whoever runs more of its signatures."""
@@ -128,100 +107,19 @@ class LitertExecutor:
             for graph in self._graphs.values():
                 graph.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
     def new_cache(self) -> LitertCache:
         """A zeroed cache."""
         with captured_native_log():
             bank = self._bank()
             return LitertCache(bank, bank if self.hardware.on_cpu else self._bank())
 
-    def embed(self, token: int) -> Floats:
-        """The scaled embedding ``[H]`` of a token; valid until the next call."""
-        return self._look_up(names.EMBED, names.EMBEDDINGS, token)
-
-    def embed_per_layer(self, token: int) -> Floats:
-        """The scaled per-layer embeddings ``[L, P]`` of a token; valid until the next call."""
-        return self._look_up(names.EMBED_PER_LAYER, names.PER_LAYER_EMBEDDINGS, token)
-
-    def _look_up(self, name: str, output: str, token: int) -> Floats:
-        lookup = self._signatures[name]
-        lookup.write(names.TOKEN_IDS, np.array([[token]], dtype=np.int32))
-        lookup.run()
-        row: Floats = lookup.output(output)[0, 0]
-        return row
-
-    def prefill(self, cache: LitertCache, tokens: Sequence[int], position: int) -> None:
-        """Write ``tokens`` to the slots from ``position`` on.
-
-        The last chunk is padded: position 0 and a mask row of false for each token that is not
-        there. The graph takes care that a chunk sticking out past the end damages nothing.
-        """
-        done = 0
-        for chunk in prefill_chunks(len(tokens), self.contract.prefill_lengths):
-            name = f"{names.PREFILL_PREFIX}{chunk.length}"
-            part = tokens[done : done + chunk.tokens]
-            self._run_target(name, cache, part, position + done, chunk.length)
-            done += chunk.tokens
-
-    def decode(self, cache: LitertCache, token: int, position: int) -> Step:
-        """One token through the target."""
-        return self._step(names.DECODE, cache, [token], position, 1)
-
-    def verify(self, cache: LitertCache, tokens: Sequence[int], position: int) -> Step:
-        """Up to G + 1 tokens through the target; fewer are padded to the signature's fixed length."""
-        length = self.contract.draft_length + 1
-        return self._step(names.VERIFY, cache, tokens, position, length)
-
-    def draft(self, cache: LitertCache, token: int, hidden: Floats, position: int) -> Draft:
-        """One token through the drafter, over the target's caches."""
-        drafter = self._signatures[names.DRAFT]
-        drafter.write(names.ACTIVATIONS, np.concatenate([self.embed(token), hidden]))
-        if position != self._draft_position:  # the same for all steps of a draft
-            drafter.write(names.INPUT_POS, np.array([position], dtype=np.int32))
-            drafter.write(names.MASK, self._slots <= position)
-            self._draft_position = position
-        drafter.run(reads=cache.reads)
-        return Draft(
-            drafter.output(names.LOGITS)[0, 0], drafter.output(names.PROJECTED_ACTIVATIONS)[0, 0]
-        )
-
-    def _step(
-        self, name: str, cache: LitertCache, tokens: Sequence[int], position: int, length: int
-    ) -> Step:
-        self._run_target(name, cache, tokens, position, length)
-        signature, used = self._signatures[name], len(tokens)
-        logits, hidden = signature.output(names.LOGITS), signature.output(names.ACTIVATIONS)
-        return Step(logits[0, :used], hidden[0, :used])
-
-    def _run_target(
-        self, name: str, cache: LitertCache, tokens: Sequence[int], position: int, length: int
-    ) -> None:
-        """Run a signature of ``length`` tokens on ``tokens``, of which there may be fewer."""
-        agreed, signature, used = self.contract, self._signatures[name], len(tokens)
-        embeddings = np.zeros((length, agreed.hidden_size), dtype=np.float32)
-        per_layer = np.zeros((length, agreed.layer_count, agreed.per_layer_width), dtype=np.float32)
-        for row, token in enumerate(tokens):
-            embeddings[row], per_layer[row] = self.embed(token), self.embed_per_layer(token)
-        positions = np.zeros(length, dtype=np.int32)
-        positions[:used] = np.arange(position, position + used)
-        mask = np.zeros((length, agreed.cache_length), dtype=np.bool_)
-        np.less_equal(self._slots, positions[:used, None], out=mask[:used])
-        signature.write(names.EMBEDDINGS, embeddings)
-        signature.write(names.PER_LAYER_EMBEDDINGS, per_layer)
-        signature.write(names.INPUT_POS, positions)
-        signature.write(names.MASK, mask)
-        signature.run(cache.reads, cache.writes)
-        cache.written()
+    def read_cache(self, cache: LitertCache) -> dict[str, Floats]:
+        """A copy of what will be read next."""
+        found = {}
+        for name, spec in self.contract.kv_specs().items():
+            values = cache.reads[name].read(int(np.prod(spec.shape)), np.float32)
+            found[name] = np.array(values, np.float32).reshape(spec.shape)
+        return found
 
     def _bank(self) -> dict[str, Any]:
         model = self._graphs[Section.PREFILL_DECODE].model

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 from exporter.bundle_reader import Bundle, open_bundle
 from exporter.contract import Contract
@@ -13,13 +14,15 @@ from exporter.errors import BundleError
 from runtime_py.adaptive import Adaptive
 from runtime_py.chat import Message
 from runtime_py.chat_template import ChatTemplate
+from runtime_py.graph_executor import GraphExecutor
 from runtime_py.integrity import check_sections
-from runtime_py.litert_executor import LitertCache, LitertExecutor
+from runtime_py.litert_executor import LitertExecutor
 from runtime_py.litert_graph import Hardware
 from runtime_py.resized_graph import with_cache_length
 from runtime_py.sampling import GREEDY, SamplingSettings
 from runtime_py.session import Session
 from runtime_py.speculative import DraftPolicy, Fixed
+from runtime_py.text_source import TextSource
 from runtime_py.tokenizer import Tokenizer
 
 FAMILY = "gemma4"
@@ -29,11 +32,14 @@ DraftLength = int | str
 """Drafts per round: a number (0 is off), or ``auto``."""
 
 
+ExecutorT = TypeVar("ExecutorT", bound=GraphExecutor[Any])
+
+
 @dataclass(frozen=True)
-class OpenedModel:
+class Opened(Generic[ExecutorT]):
     """What sessions share: what adaptive drafting has learnt, too."""
 
-    executor: LitertExecutor
+    executor: ExecutorT
     tokenizer: Tokenizer
     template: ChatTemplate
     learnt: dict[int, Adaptive] = field(default_factory=dict)
@@ -46,7 +52,7 @@ class OpenedModel:
         policy: DraftPolicy | None = None,
         sampling: SamplingSettings = GREEDY,
         context_length: int | None = None,
-    ) -> Session[LitertCache]:
+    ) -> Session[Any]:
         """A conversation; arguments as for :class:`~runtime_py.session.Session`."""
         return Session(
             self.executor,
@@ -67,6 +73,10 @@ class OpenedModel:
         if drafts == AUTO:
             return self.learnt.setdefault(together, Adaptive(longest))
         return Fixed(min(int(drafts), longest))
+
+
+OpenedModel = Opened[LitertExecutor]
+"""A bundle."""
 
 
 @contextmanager
@@ -100,11 +110,20 @@ def open_model(
             f"{path}: this bundle has no drafter, so there is nothing to draft with; use --mtp off, "
             "or export again with a drafter"
         )
-    tokenizer = Tokenizer(bundle)
-    start = "" if tokenizer.start_token is None else tokenizer.text_of(tokenizer.start_token)
-    template = ChatTemplate(bundle, start)
+    tokenizer, template = read_text_side(bundle)
     with LitertExecutor(bundle, agreed, hardware or Hardware(), drafting=drafting) as executor:
         yield OpenedModel(executor, tokenizer, template)
+
+
+def read_text_side(source: TextSource) -> tuple[Tokenizer, ChatTemplate]:
+    """Tokenizer and chat template.
+
+    Raises:
+        BundleError: One of them is missing or damaged.
+    """
+    tokenizer = Tokenizer(source)
+    start = "" if tokenizer.start_token is None else tokenizer.text_of(tokenizer.start_token)
+    return tokenizer, ChatTemplate(source, start)
 
 
 def _require_family(bundle: Bundle) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from runtime_py.chat import Conversation
-from runtime_py.litert_executor import LitertCache
-from runtime_py.opened_model import DraftLength, OpenedModel
+from runtime_py.opened_model import DraftLength, Opened
 from runtime_py.rounds import Acceptance, Round
 from runtime_py.sampling import GREEDY, SamplingSettings
 from runtime_py.session import Answer, Session
@@ -34,7 +34,7 @@ class ReferenceRun(EngineRun):
 
 
 def run_reference(
-    model: OpenedModel,
+    model: Opened[Any],
     settings: RunSettings,
     conversations: Sequence[Conversation],
     on_chunk: OnChunk | None = None,
@@ -69,7 +69,7 @@ def run_reference(
 
 
 def _ask(
-    session: Session[LitertCache],
+    session: Session[Any],
     turn: str,
     settings: RunSettings,
     on_chunk: Callable[[str], None],

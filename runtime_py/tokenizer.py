@@ -10,8 +10,8 @@ from typing import Any
 
 import tokenizers
 
-from exporter.bundle_reader import Bundle
 from exporter.errors import BundleError
+from runtime_py.text_source import TextSource
 
 REPLACEMENT = "\ufffd"
 """What decoding gives for the bytes of a character that is not complete."""
@@ -24,7 +24,7 @@ class Tokenizer:
         BundleError: The bundle has none, it is damaged, or it has no single-token stop.
     """
 
-    def __init__(self, bundle: Bundle) -> None:
+    def __init__(self, bundle: TextSource) -> None:
         content = bundle.tokenizer_json()
         try:
             self._tokenizer: Any = tokenizers.Tokenizer.from_str(content.decode())

@@ -18,7 +18,6 @@ from exporter.bundle_reader import open_bundle
 from exporter.contract import BATCH_DECODE, Contract, Section
 from exporter.errors import BundleError, EngineError
 from exporter.inspection import inspect_bundle
-from exporter.parity.graph_run import read_caches
 from runtime_py.batch_executor import Feed
 from runtime_py.batch_litert import BatchLitertExecutor
 from runtime_py.batch_run import run_batch
@@ -171,11 +170,11 @@ def test_rows_without_a_sequence_harm_nothing(unsure: OpenedModel) -> None:
     caches = [executor.new_cache() for _ in range(2)]
     for cache in caches:
         executor.prefill(cache, [5, 6, 7], 0)
-    before = read_caches(caches[1], unsure.executor.contract)
+    before = unsure.executor.read_cache(caches[1])
     for position in range(CACHE - 10, CACHE - DRAFT_LENGTH):
         executor.verify([Feed(caches[0], (1, 2, 3, 4), position)])
     executor.decode([Feed(caches[0], (1,), CACHE - 1)])
-    after = read_caches(caches[1], unsure.executor.contract)
+    after = unsure.executor.read_cache(caches[1])
     assert all(np.array_equal(before[name], after[name]) for name in before)
 
 

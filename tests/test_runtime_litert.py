@@ -13,7 +13,8 @@ from exporter.bundle_reader import open_bundle
 from exporter.errors import BundleError
 from runtime_py.chat import Conversation, Message
 from runtime_py.executor import Floats
-from runtime_py.litert_executor import Chunk, LitertExecutor, prefill_chunks
+from runtime_py.graph_executor import Chunk, prefill_chunks
+from runtime_py.litert_executor import LitertExecutor
 from runtime_py.litert_graph import Hardware
 from runtime_py.mapped_section import MappedSection, can_map
 from runtime_py.opened_model import DraftLength, OpenedModel, open_model

@@ -8,6 +8,7 @@ import click
 
 from exporter.cli.recipe_option import RECIPE
 from exporter.heads import HeadKind
+from exporter.output_format import OutputFormat
 from quantize.recipe import Recipe
 
 
@@ -83,6 +84,14 @@ def parse_lengths(
     help="LoRA adapter (PEFT format, folder or hub id) to merge into TARGET.",
 )
 @click.option("--drafter-lora", metavar="ADAPTER", help="LoRA adapter to merge into DRAFTER.")
+@click.option(
+    "--format",
+    "output_format",
+    type=click.Choice([kind.value for kind in OutputFormat]),
+    default=OutputFormat.LITERTLM.value,
+    show_default=True,
+    help="One file for LiteRT-LM, or a folder of models for ONNX Runtime (docs/onnx.md).",
+)
 @click.option("--revision", help="Branch, tag or commit of TARGET on the hub.")
 @click.option("--drafter-revision", help="Branch, tag or commit of DRAFTER on the hub.")
 @click.option(
@@ -106,13 +115,14 @@ def command(
     batch: int,
     lora: str | None,
     drafter_lora: str | None,
+    output_format: str,
     revision: str | None,
     drafter_revision: str | None,
     requantize: bool,
     fresh_graphs: bool,
     force: bool,
 ) -> None:
-    """Make a .litertlm bundle from the checkpoint TARGET and its drafter (-assistant) DRAFTER.
+    """Make a bundle from the checkpoint TARGET and its drafter (-assistant) DRAFTER.
 
     Both are folders or Hugging Face hub ids.
     """
@@ -124,11 +134,11 @@ def command(
         )
     from exporter.checkpoint import resolve
     from exporter.cli.progress import TerminalReporter
+    from exporter.formats import format_of
     from exporter.hub import download
-    from exporter.output import check_destination
     from exporter.pipeline import ExportOptions, export
 
-    check_destination(output, force=force)
+    format_of(OutputFormat(output_format)).check_destination(output, force=force)
     options = ExportOptions(
         recipe=recipe,
         cache_length=cache_length,
@@ -137,6 +147,7 @@ def command(
         draft_length=draft_length,
         drafter_head=HeadKind(drafter_head) if drafter_head else None,
         batch=batch,
+        format=OutputFormat(output_format),
         force=force,
         fresh_graphs=fresh_graphs,
         requantize=requantize,

@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from exporter.cli.runtimes import DraftLengthType, Request, with_engine, with_reference
+from exporter.cli.runtimes import RUNTIMES, DraftLengthType, Request
 from exporter.errors import ParityError
 
 if TYPE_CHECKING:
+    from exporter.contract import Contract
     from runtime_py.stock_engine import EngineRun, Limits, Sampling
 
 DEFAULT_NEW_TOKENS = 256
+STOCK = "litert-lm"
+"""The runtime that is not ours."""
 
 
 @click.command()
@@ -63,7 +66,7 @@ DEFAULT_NEW_TOKENS = 256
 @click.option(
     "--temperature",
     type=click.FloatRange(min=0),
-    help="Sample; under MTP only with --runtime reference.",
+    help="Sample; under MTP not with --runtime litert-lm.",
 )
 @click.option("--top-k", type=click.IntRange(min=1), help="Sample, from the likeliest so many.")
 @click.option(
@@ -72,16 +75,17 @@ DEFAULT_NEW_TOKENS = 256
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the sampler.")
 @click.option(
     "--runtime",
-    type=click.Choice(["litert-lm", "reference"]),
-    default="litert-lm",
+    type=click.Choice(list(RUNTIMES)),
+    default=STOCK,
     show_default=True,
-    help="The stock LiteRT-LM engine, or this project's own runtime in Python.",
+    help="The stock LiteRT-LM engine, or this project's own runtime in Python, driving LiteRT or, for "
+    "what `export --format onnx` made, ONNX Runtime.",
 )
 @click.option(
     "--draft-length",
     type=DraftLengthType(),
     metavar="auto|N",
-    help="Drafts per round; `auto` drafts while that pays. Needs --runtime reference.  [default: auto]",
+    help="Drafts per round; `auto` drafts while that pays. Not with --runtime litert-lm.  [default: auto]",
 )
 @click.option(
     "--batch",
@@ -114,7 +118,6 @@ def command(
     Text goes to stdout, one answer after the other in the order of the prompts, each ending with a
     newline. With `--mtp both`, exit code 3 says that the two texts differ.
     """
-    from exporter.inspection import inspect_bundle, require_contract, require_drafter
     from exporter.parity.texts import read_prompts
     from runtime_py.chat import Conversation, read_chat_file
     from runtime_py.resized_graph import with_cache_length
@@ -126,10 +129,10 @@ def command(
     if temperature is not None or top_k is not None or top_p is not None:
         sampling = _sampling(temperature, top_k, top_p, seed)
     _refuse_sampling_that_does_nothing(sampling, mtp, runtime)
-    if draft_length is not None and runtime != "reference":
+    if draft_length is not None and runtime == STOCK:
         raise click.UsageError(
             "the engine drafts as many tokens as the bundle's verify takes: --draft-length needs "
-            "--runtime reference"
+            "--runtime reference or onnx"
         )
     if batch is not None and runtime != "reference":
         raise click.UsageError(
@@ -137,10 +140,10 @@ def command(
         )
     if prompt_file:
         prompts = read_prompts(prompt_file)
-    inspection = inspect_bundle(bundle)
-    agreed = with_cache_length(bundle, require_contract(inspection), max_num_tokens)
-    if mtp != "off":
-        require_drafter(inspection)
+    if weight_cache is not None and runtime == "onnx":
+        raise click.UsageError("ONNX Runtime keeps no packed weights: leave out --weight-cache")
+    agreed = _contract(bundle, runtime, drafting=mtp != "off")
+    agreed = with_cache_length(bundle, agreed, max_num_tokens)
     request = Request(
         bundle=bundle,
         modes=("off", "on") if mtp == "both" else (mtp,),
@@ -159,7 +162,7 @@ def command(
         on_chunk=None if as_json else _show_chunk,
     )
     runs = {}
-    for mode, run in with_reference(request) if runtime == "reference" else with_engine(request):
+    for mode, run in RUNTIMES[runtime](request):
         runs[mode] = run
         if not as_json:
             click.echo(_measurements(run), err=True)
@@ -167,17 +170,35 @@ def command(
         click.echo(json.dumps({mode: asdict(run) for mode, run in runs.items()}, indent=2))
     if mtp == "both":
         cache_length = min(max_num_tokens or agreed.cache_length, agreed.cache_length)
-        overshoot = agreed.draft_length if runtime == "litert-lm" else 0
+        overshoot = agreed.draft_length if runtime == STOCK else 0
         compare(runs["off"], runs["on"], Limits(max_new_tokens, cache_length, overshoot))
+
+
+def _contract(bundle: Path, runtime: str, *, drafting: bool) -> Contract:
+    """The contract of what is to be run.
+
+    Raises:
+        BundleError: It is not what this runtime runs, or cannot draft.
+    """
+    if runtime == "onnx":
+        from exporter.onnx.folder import open_folder
+
+        return open_folder(bundle).contract()
+    from exporter.inspection import inspect_bundle, require_contract, require_drafter
+
+    inspection = inspect_bundle(bundle)
+    if drafting:
+        require_drafter(inspection)
+    return require_contract(inspection)
 
 
 def _refuse_sampling_that_does_nothing(sampling: Sampling | None, mtp: str, runtime: str) -> None:
     if sampling is None or mtp == "off":
         return
-    if runtime == "litert-lm":
+    if runtime == STOCK:
         raise click.UsageError(
             "the engine ignores sampling settings under speculative decoding: add --mtp off, or "
-            "--runtime reference"
+            "--runtime reference or onnx"
         )
     if mtp == "both":
         raise click.UsageError(

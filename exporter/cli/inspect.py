@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,19 +12,24 @@ import click
 if TYPE_CHECKING:
     from exporter.contract import Contract
     from exporter.graph_reader import SignatureInfo
-    from exporter.inspection import Inspection, ModelSection
+    from exporter.inspection import Inspection, ModelSection, WeightGroup
 
 
 @click.command()
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Everything, machine-readable.")
 def command(bundle: Path, as_json: bool) -> None:
-    """Show what is inside BUNDLE and check that it keeps the engine's contract.
+    """Show what is inside BUNDLE, a file or an ONNX folder, and check that it keeps the contract.
 
     Exit code 1 if it does not.
     """
     from exporter.inspection import inspect_bundle
 
+    if bundle.is_dir():
+        from exporter.cli.inspect_onnx import show
+
+        show(bundle, as_json=as_json)
+        return
     inspection = inspect_bundle(bundle)
     click.echo(json.dumps(to_json(inspection), indent=2) if as_json else render(inspection))
     if inspection.problems:
@@ -58,27 +64,36 @@ def _model_json(model: ModelSection) -> dict[str, Any]:
     return {
         "bytes": model.nbytes,
         "signatures": {
-            name: {
-                side: {
-                    tensor: {"dtype": info.dtype, "shape": list(info.shape)}
-                    for tensor, info in tensors.items()
-                }
-                for side, tensors in (("inputs", signature.inputs), ("outputs", signature.outputs))
-            }
-            for name, signature in model.signatures.items()
+            name: signature_json(signature) for name, signature in model.signatures.items()
         },
-        "weights": [
-            {
-                "name": group.name,
-                "dtype": group.dtype,
-                "bits": group.bits,
-                "count": group.count,
-                "elements": group.elements,
-                "bytes": group.nbytes,
-            }
-            for group in model.weights
-        ],
+        "weights": weights_json(model.weights),
     }
+
+
+def signature_json(signature: SignatureInfo) -> dict[str, Any]:
+    """Inputs and outputs with types and shapes."""
+    return {
+        side: {
+            tensor: {"dtype": info.dtype, "shape": list(info.shape)}
+            for tensor, info in tensors.items()
+        }
+        for side, tensors in (("inputs", signature.inputs), ("outputs", signature.outputs))
+    }
+
+
+def weights_json(weights: Sequence[WeightGroup]) -> list[dict[str, Any]]:
+    """Weights by kind."""
+    return [
+        {
+            "name": group.name,
+            "dtype": group.dtype,
+            "bits": group.bits,
+            "count": group.count,
+            "elements": group.elements,
+            "bytes": group.nbytes,
+        }
+        for group in weights
+    ]
 
 
 def render(inspection: Inspection) -> str:
@@ -87,7 +102,7 @@ def render(inspection: Inspection) -> str:
     size = bundle.path.stat().st_size
     lines = [f"{bundle.path}: LiteRT-LM bundle {bundle.version}, {size:,} bytes"]
     lines += [f"drafter: {'yes' if inspection.has_drafter else 'no (plain decoding only)'}"]
-    lines += _contract_lines(inspection)
+    lines += contract_lines(inspection.contract, inspection.problems)
     lines += ["", "sections:"]
     lines += [
         f"  {section.model_type or section.data_type:28} {section.nbytes:>15,} bytes"
@@ -96,19 +111,26 @@ def render(inspection: Inspection) -> str:
     for model in inspection.models.values():
         lines += ["", f"{model.model_type}:"]
         for name, signature in model.signatures.items():
-            lines += _signature_lines(name, signature)
-        lines.append(f"  {'weights':44} {'stored as':9} {'bits':>4} {'tensors':>7} {'bytes':>15}")
-        lines += [
+            lines += signature_lines(name, signature)
+        lines += weight_lines(model.weights)
+    return "\n".join(lines + manifest_lines(inspection.manifest))
+
+
+def weight_lines(weights: Sequence[WeightGroup]) -> list[str]:
+    """A table of weights."""
+    return [
+        f"  {'weights':44} {'stored as':9} {'bits':>4} {'tensors':>7} {'bytes':>15}",
+        *(
             f"    {group.name:42} {group.dtype:9} {group.bits:>4} {group.count:>7} {group.nbytes:>15,}"
-            for group in model.weights
-        ]
-    return "\n".join(lines + _manifest_lines(inspection.manifest))
+            for group in weights
+        ),
+    ]
 
 
-def _contract_lines(inspection: Inspection) -> list[str]:
-    if inspection.problems:
-        return ["contract: BROKEN", *(f"  - {problem}" for problem in inspection.problems)]
-    agreed = inspection.contract
+def contract_lines(agreed: Contract | None, problems: Sequence[str]) -> list[str]:
+    """Whether the contract is kept, and its main numbers."""
+    if problems:
+        return ["contract: BROKEN", *(f"  - {problem}" for problem in problems)]
     assert agreed is not None
     lines = [
         "contract: kept",
@@ -129,7 +151,9 @@ def _choice(agreed: Contract) -> str:
     return f" unless the app asks for {agreed.shortest_cache} to {agreed.longest_cache},"
 
 
-def _signature_lines(name: str, signature: SignatureInfo) -> list[str]:
+def signature_lines(name: str, signature: SignatureInfo) -> list[str]:
+    """Inputs and outputs, caches counted."""
+
     def shown(tensors: dict[str, Any]) -> str:
         plain = [
             f"{n} {list(t.shape)}" for n, t in tensors.items() if not n.startswith("kv_cache_")
@@ -140,7 +164,8 @@ def _signature_lines(name: str, signature: SignatureInfo) -> list[str]:
     return [f"  {name}({shown(signature.inputs)})", f"    -> {shown(signature.outputs)}"]
 
 
-def _manifest_lines(manifest: dict[str, Any] | None) -> list[str]:
+def manifest_lines(manifest: dict[str, Any] | None) -> list[str]:
+    """What a bundle was made from, and with what."""
     if manifest is None:
         return ["", "manifest: none (made by another tool)"]
     lines = ["", f"made with recipe {manifest['recipe']['name']} from:"]

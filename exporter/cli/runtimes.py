@@ -1,11 +1,11 @@
-"""The two runtimes behind ``generate``: the stock engine, and this project's own in Python."""
+"""The runtimes behind ``generate``: the stock engine, and this project's own on LiteRT or ONNX Runtime."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,6 +13,7 @@ from exporter.errors import BundleError
 
 if TYPE_CHECKING:
     from runtime_py.chat import Conversation
+    from runtime_py.opened_model import Opened
     from runtime_py.stock_engine import EngineRun, OnChunk, Sampling
 
 
@@ -76,16 +77,11 @@ def with_engine(request: Request) -> Iterator[tuple[str, EngineRun]]:
 
 def with_reference(request: Request) -> Iterator[tuple[str, EngineRun]]:
     """A run of the reference runtime for each mode, on a model that is opened once."""
-    from runtime_py.batch_run import run_batch
     from runtime_py.litert_graph import Hardware
     from runtime_py.native_log import silence_native_exit
     from runtime_py.opened_model import open_model
-    from runtime_py.reference_run import RunSettings, run_reference
-    from runtime_py.sampling import SamplingSettings
 
     silence_native_exit()
-    sampling = request.sampling
-    chosen = SamplingSettings(sampling.temperature, sampling.top_k, sampling.top_p, sampling.seed)
     hardware = Hardware("cpu", request.threads, request.weight_cache)
     drafting = "on" in request.modes
     with open_model(
@@ -95,14 +91,38 @@ def with_reference(request: Request) -> Iterator[tuple[str, EngineRun]]:
         drafting=drafting,
         check_weights=True,
     ) as model:
-        for mode in request.modes:
-            drafts = request.draft_length if mode == "on" else 0
-            request.announce(mode)
-            settings = RunSettings(drafts, request.max_new_tokens, chosen, request.max_num_tokens)
-            asked = (model, settings, request.conversations, request.on_chunk)
-            together = _together(request, model.executor.contract.batch)
-            several = together > 1
-            yield mode, run_batch(*asked, together=together) if several else run_reference(*asked)
+        yield from _each_mode(request, model)
+
+
+def with_onnx(request: Request) -> Iterator[tuple[str, EngineRun]]:
+    """The same loop on ONNX Runtime, on a folder that is opened once."""
+    from exporter.onnx.needs import require_onnx
+
+    require_onnx()
+    from runtime_py.onnx_model import open_onnx_model
+
+    drafting = "on" in request.modes
+    with open_onnx_model(
+        request.bundle, request.threads, drafting=drafting, check_weights=True
+    ) as model:
+        yield from _each_mode(request, model)
+
+
+def _each_mode(request: Request, model: Opened[Any]) -> Iterator[tuple[str, EngineRun]]:
+    from runtime_py.batch_run import run_batch
+    from runtime_py.reference_run import RunSettings, run_reference
+    from runtime_py.sampling import SamplingSettings
+
+    sampling = request.sampling
+    chosen = SamplingSettings(sampling.temperature, sampling.top_k, sampling.top_p, sampling.seed)
+    for mode in request.modes:
+        drafts = request.draft_length if mode == "on" else 0
+        request.announce(mode)
+        settings = RunSettings(drafts, request.max_new_tokens, chosen, request.max_num_tokens)
+        asked = (model, settings, request.conversations, request.on_chunk)
+        together = _together(request, model.executor.contract.batch)
+        several = together > 1
+        yield mode, run_batch(*asked, together=together) if several else run_reference(*asked)
 
 
 def _together(request: Request, batch: int) -> int:
@@ -117,3 +137,7 @@ def _together(request: Request, batch: int) -> int:
             f"one for {batch}; export it with --batch {request.batch}"
         )
     return min(request.batch or batch, len(request.conversations))
+
+
+RUNTIMES = {"litert-lm": with_engine, "reference": with_reference, "onnx": with_onnx}
+"""By the name of ``--runtime``."""

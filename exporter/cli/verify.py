@@ -41,6 +41,11 @@ def parse_report(ctx: click.Context, parameter: click.Parameter, value: Path | N
     show_default=True,
     help="Length of each answer.",
 )
+@click.option(
+    "--onnx",
+    type=click.Path(path_type=Path),
+    help="The same export made with --format onnx; ONNX Runtime is compared with LiteRT.",
+)
 @click.option("--accelerator", type=click.Choice(["cpu", "gpu"]), default="cpu", show_default=True)
 @click.option("--threads", type=click.IntRange(min=1), default=2, show_default=True)
 @click.option(
@@ -61,6 +66,7 @@ def command(
     target: str | None,
     drafter: str | None,
     prompt_file: Path | None,
+    onnx: Path | None,
     max_new_tokens: int,
     accelerator: str,
     threads: int,
@@ -96,6 +102,7 @@ def command(
         accelerator,
         threads,
         max_new_tokens,
+        onnx,
     )
     found = climb(request, TerminalReporter())
     click.echo(json.dumps(found.to_json(), indent=2) if as_json else render_text(found))

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from exporter.parity.compare import margin
 from runtime_py.chat import Message
 from runtime_py.chat_template import ChatTemplate
 from runtime_py.executor import Floats
-from runtime_py.litert_executor import LitertExecutor
+from runtime_py.graph_executor import GraphExecutor
 from runtime_py.rounds import Cursor, Finish, Limits, Round
 from runtime_py.speculative import Fixed, Greedy, Proposal, Speaker, generate
 from runtime_py.tokenizer import Tokenizer
@@ -65,7 +66,7 @@ class Witness:
 
 
 def answer_all(
-    executor: LitertExecutor,
+    executor: GraphExecutor[Any],
     tokenizer: Tokenizer,
     template: ChatTemplate,
     prompts: Sequence[str],
@@ -88,7 +89,7 @@ def answer_all(
 
 
 def _answer(
-    executor: LitertExecutor, tokens: tuple[int, ...], limits: Limits, drafts: int
+    executor: GraphExecutor[Any], tokens: tuple[int, ...], limits: Limits, drafts: int
 ) -> Answered:
     cache, witness = executor.new_cache(), Witness()
     if len(tokens) > 1:

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from exporter import contract
 from exporter.contract import Contract
-from runtime_py.litert_executor import LitertCache, LitertExecutor
+from runtime_py.graph_executor import GraphExecutor
+from runtime_py.litert_executor import LitertCache
 
 Floats = NDArray[np.float32]
 
@@ -65,7 +67,7 @@ class GraphRun:
 
 
 def run_graphs(
-    executor: LitertExecutor,
+    executor: GraphExecutor[Any],
     tokens: tuple[int, ...],
     probes: tuple[int, ...],
     starts: tuple[int, ...],
@@ -73,7 +75,7 @@ def run_graphs(
     """Run every signature on ``tokens``; the last :data:`DECODED` must be among the probes."""
     cache = executor.new_cache()
     logits, hidden = _read_text(executor, cache, tokens, probes)
-    caches = read_caches(cache, executor.contract)
+    caches = executor.read_cache(cache)
     decoded_from = max(0, len(tokens) - DECODED)
     drafts: list[Drafted] = []
     if executor.draft_length:
@@ -107,7 +109,7 @@ def with_tail(probes: Sequence[int], length: int) -> tuple[int, ...]:
 
 
 def _read_text(
-    executor: LitertExecutor, cache: LitertCache, tokens: tuple[int, ...], probes: Sequence[int]
+    executor: GraphExecutor[Any], cache: object, tokens: tuple[int, ...], probes: Sequence[int]
 ) -> tuple[Floats, Floats]:
     logits, hidden, wanted = [], [], set(probes)
     stride = executor.draft_length + 1
@@ -123,21 +125,21 @@ def _read_text(
     return np.concatenate(logits), np.concatenate(hidden)
 
 
-def _prefill_counts(executor: LitertExecutor, tokens: Sequence[int]) -> list[int]:
+def _prefill_counts(executor: GraphExecutor[Any], tokens: Sequence[int]) -> list[int]:
     """Short of each signature's length by one, so that it pads; and all of the text."""
     lengths = executor.contract.prefill_lengths
     return sorted({min(length, len(tokens)) - 1 for length in lengths} - {0} | {len(tokens)})
 
 
-def _prefill(executor: LitertExecutor, tokens: Sequence[int]) -> Caches:
+def _prefill(executor: GraphExecutor[Any], tokens: Sequence[int]) -> Caches:
     cache = executor.new_cache()
     executor.prefill(cache, tokens, 0)
-    return read_caches(cache, executor.contract)
+    return executor.read_cache(cache)
 
 
 def _draft(
-    executor: LitertExecutor,
-    cache: LitertCache,
+    executor: GraphExecutor[Any],
+    cache: object,
     tokens: Sequence[int],
     hidden: Floats,
     committed: int,
@@ -146,8 +148,8 @@ def _draft(
 
 
 def draft_chain(
-    executor: LitertExecutor,
-    cache: LitertCache,
+    executor: GraphExecutor[Any],
+    cache: object,
     token: int,
     state: Floats,
     committed: int,
@@ -162,15 +164,6 @@ def draft_chain(
         state = projected[-1]
         fed.append(int(draft.logits.argmax()) if forced is None else forced[step])
     return Drafted(committed, tuple(fed[:-1]), np.stack(logits), np.stack(projected))
-
-
-def read_caches(cache: LitertCache, agreed: Contract) -> Caches:
-    """A copy of LiteRT's caches."""
-    found = {}
-    for name, spec in agreed.kv_specs().items():
-        values = cache.reads[name].read(int(np.prod(spec.shape)), np.float32)
-        found[name] = np.array(values, np.float32).reshape(spec.shape)
-    return found
 
 
 def write_caches(cache: LitertCache, caches: Caches) -> None:

@@ -18,6 +18,7 @@ from exporter.parity import (
     contract_rung,
     engine_rung,
     loop_rung,
+    onnx_rung,
     shapes_rung,
 )
 from exporter.parity.answers import Answer, answer_all
@@ -28,8 +29,8 @@ from exporter.parity.report import AnswerView, Report, Series
 from exporter.parity.rung import Rung, Verdict
 from exporter.parity.sources import differing_files
 from exporter.parity.texts import Text, one_text
-from exporter.parity.titles import ENGINE, ORDER
-from exporter.parity.tolerances import GraphTolerance, graph_tolerance
+from exporter.parity.titles import ENGINE, ONNX, ORDER
+from exporter.parity.tolerances import GraphTolerance, graph_tolerance, onnx_tolerance
 from exporter.parity.views import answer_views
 from exporter.pipeline import Pair
 from exporter.progress import Reporter
@@ -40,7 +41,9 @@ from runtime_py.stock_engine import EngineSettings
 if TYPE_CHECKING:
     from exporter.parity.against_checkpoints import Findings
 
-TOOLS = ("mtp-export", "ai-edge-litert", "litert-lm-api", "torch", "transformers")
+TOOLS = (
+    "mtp-export", "ai-edge-litert", "litert-lm-api", "onnxruntime", "torch", "transformers",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,8 @@ class Request:
     accelerator: str
     threads: int
     max_new_tokens: int
+    onnx: Path | None = None
+    """The folder of the same export, made with ``--format onnx``."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,8 @@ class Measured:
     text: Text
     run: GraphRun
     starts: tuple[int, ...]
+    bits: int
+    """The fewest of any weight."""
     tolerance: GraphTolerance
     noise: float
     shapes: Rung
@@ -99,6 +106,7 @@ def climb(request: Request, reporter: Reporter, asking: Ask = ask) -> Report:
         runs = _run_engine(request, measured.answers, has_drafter, reporter)
         rungs = [first, measured.shapes, *(findings.rungs if findings else ())]
         rungs += _answer_rungs(request, model, measured, runs)
+        rungs.append(_run_onnx(request, inspection, measured, reporter))
         return _report(
             request, inspection, notes, rungs, "no --target given", measured, findings, model
         )
@@ -121,7 +129,7 @@ def _measure(
         answers = answer_all(
             executor, model.tokenizer, model.template, request.prompts, request.max_new_tokens
         )
-    return Measured(text, run, starts, tolerance, noise, shapes, answers)
+    return Measured(text, run, starts, bits, tolerance, noise, shapes, answers)
 
 
 def _against_checkpoints(
@@ -172,6 +180,25 @@ def _run_engine(
             return engine_rung.run_both(settings, prompts, drafter=has_drafter)
         except EngineError as error:  # the judge refuses the bundle: a finding, not our failure
             return ENGINE.judged((), engine_rung.REASON, problems=[str(error)])
+
+
+def _run_onnx(
+    request: Request, inspection: Inspection, measured: Measured, reporter: Reporter
+) -> Rung:
+    if request.onnx is None:
+        return ONNX.skipped("no --onnx given")
+    layers = measured.run.contract.layer_count
+    with reporter.stage("Running the ONNX models", None):
+        return onnx_rung.onnx_rung(
+            request.onnx,
+            inspection.manifest,
+            measured.run,
+            measured.starts,
+            measured.answers,
+            onnx_tolerance(quantised=measured.bits < 32, layers=layers),
+            request.threads,
+            request.max_new_tokens,
+        )
 
 
 def _answer_rungs(

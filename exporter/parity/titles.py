@@ -13,6 +13,7 @@ QUANTISATION = Title("quantisation", "The bundle against the float model, on the
 DRAFTER = Title("drafter", "The drafter is transformers' assistant")
 LOOP = Title("loop", "The speculative loop gives greedy decoding's tokens")
 ENGINE = Title("engine", "The stock engine gives the reference runtime's text")
+ONNX = Title("onnx", "ONNX Runtime gives LiteRT's numbers and tokens")
 ACCEPTANCE = Title("acceptance", "Accepted drafts, by position in the round")
 
 ORDER = (
@@ -25,5 +26,6 @@ ORDER = (
     DRAFTER,
     LOOP,
     ENGINE,
+    ONNX,
     ACCEPTANCE,
 )

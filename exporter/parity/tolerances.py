@@ -100,3 +100,30 @@ def graph_tolerance(*, quantised: bool, layers: int) -> GraphTolerance:
         "activations are rounded row by row, so a row rounds the same in any company; a last bit may "
         "tip one of them over to the next of 255 steps",
     )
+
+
+@dataclass(frozen=True)
+class OnnxTolerance:
+    """What ONNX Runtime may differ from LiteRT by, with its reason."""
+
+    error: float
+    reason: str
+
+
+def onnx_tolerance(*, quantised: bool, layers: int) -> OnnxTolerance:
+    """Of a stack of ``layers``.
+
+    With quantised matrices both round activations to 8 bits, each in its own way: two walks that know
+    nothing of each other, so the distance between their ends is root 2 times one walk's.
+    """
+    if not quantised:
+        return OnnxTolerance(
+            GRAPH_FLOAT,
+            "float32 on both sides: only the order of sums differs; any wrong term is above 1e-3",
+        )
+    walk = graph_tolerance(quantised=True, layers=layers).error
+    return OnnxTolerance(
+        math.sqrt(2) * walk,
+        "LiteRT rounds activations to 8 bits row by row, ONNX Runtime block by block: two independent "
+        "roundings, each as large as the graphs rung allows",
+    )

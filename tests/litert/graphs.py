@@ -18,11 +18,12 @@ from exporter.bind import StoredWeight, bind
 from exporter.checkpoint import open_checkpoint
 from exporter.contract import Contract, Dtype, Section, SignatureSpec
 from exporter.heads import HeadKind
+from exporter.litertlm_format import find_graphs
 from exporter.lower import LoweringRequest
 from exporter.model.kv import Kv
 from exporter.model.target import Caches, Step
 from exporter.parameters import parameter_specs
-from exporter.pipeline import ExportOptions, Pair, find_graphs, make_contract
+from exporter.pipeline import ExportOptions, Pair, make_contract
 from exporter.progress import SilentReporter
 from exporter.tensor_reader import TensorReader
 from exporter.weights import Weight, find_weights
@@ -232,7 +233,7 @@ def bind_pair(pair: pair_files.Pair, head: HeadKind, folder: Path, reader: Tenso
     )
     agreed = make_contract(parsed.target_config, parsed.drafter_config, options)
     request = LoweringRequest(parsed.target_config, parsed.drafter_config, head, agreed)
-    graphs = find_graphs(request, options, SilentReporter()).sections
+    graphs = find_graphs(request, SilentReporter(), fresh=False).sections
     specs = parameter_specs(parsed.target_config, parsed.drafter_config, head)
     weights = find_weights(specs, target, drafter, reader)
     bound = Bound(agreed, weights, folder, {})

@@ -1,0 +1,99 @@
+"""What a format of the output has to say in an export; the pipeline is the same for all.
+
+A format finds graphs that take their weights as inputs, gives them the weights, and packs the result
+with everything else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from exporter.assets import Assets
+from exporter.bind import StoredWeight
+from exporter.contract import Contract, Section, TensorSpec
+from exporter.lower import LoweringRequest
+from exporter.onnx.needs import require_onnx
+from exporter.output_format import OutputFormat
+from exporter.progress import Reporter
+from exporter.weights import Weight
+from quantize.recipe import Recipe
+
+Weights = Mapping[Section, Mapping[str, Weight]]
+Progress = Callable[[int], None]
+"""Told how many bytes of a checkpoint have been read since the last call."""
+
+
+class WeightlessGraphs(Protocol):
+    """The graphs of one export, whose weights are still inputs."""
+
+    def weight_specs(self) -> Mapping[Section, Mapping[str, TensorSpec]]:
+        """The weights they take.
+
+        Raises:
+            LoweringError: Two signatures want the same weight in different shapes.
+        """
+
+    def describe(self) -> Mapping[str, Any]:
+        """For the manifest."""
+
+    def bytes_needed(self, weights: Weights, recipe: Recipe) -> int:
+        """Upper bound of what an export takes on disk while it runs.
+
+        Raises:
+            RecipeError: A storage does not fit a weight.
+        """
+
+    def bind(
+        self, weights: Weights, recipe: Recipe, scratch: Path, progress: Progress
+    ) -> Mapping[Section, Sequence[StoredWeight]]:
+        """Write graphs and weights to ``scratch``."""
+
+
+class Format(Protocol):
+    """One format of the output."""
+
+    def check_destination(self, output: Path, *, force: bool) -> None:
+        """Refuse early what would fail late.
+
+        Raises:
+            OutputError: The output cannot be made or replaced.
+        """
+
+    def find_graphs(
+        self, request: LoweringRequest, reporter: Reporter, *, fresh: bool
+    ) -> WeightlessGraphs:
+        """Graphs that are known, else lowered now and kept; ``fresh`` ones are lowered anyway.
+
+        Raises:
+            LoweringError: They cannot be lowered.
+        """
+
+    def pack(
+        self, scratch: Path, assets: Assets, contract: Contract, manifest: Mapping[str, Any]
+    ) -> Path:
+        """Put together what ``bind`` left in ``scratch``; returns what is to be published."""
+
+    def publish(self, finished: Path, output: Path, *, force: bool) -> None:
+        """Move it to its destination in one step.
+
+        Raises:
+            OutputError: Without ``force``: another process has made the output in the meantime.
+        """
+
+
+def format_of(kind: OutputFormat) -> Format:
+    """The format of this kind; what it needs is imported now.
+
+    Raises:
+        MissingOnnxError: The extra that ONNX needs is not installed.
+    """
+    if kind is OutputFormat.ONNX:
+        require_onnx()
+        from exporter.onnx.format import OnnxFormat
+
+        return OnnxFormat()
+    from exporter.litertlm_format import LitertLmFormat
+
+    return LitertLmFormat()

@@ -1,0 +1,131 @@
+"""Weightless ONNX graphs of one export: found in the user's cache, or traced now and kept.
+
+Kept beside the graphs for LiteRT, under a key of their own: they depend on other sources.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from exporter.bind import StoredWeight
+from exporter.contract import Contract, Section, TensorSpec
+from exporter.errors import LoweringError
+from exporter.graph_cache import default_folder, graph_key, read_archive, write_archive
+from exporter.lower import LoweringRequest, units_by_section
+from exporter.onnx.bind import bind, weight_specs
+from exporter.onnx.folder import MODEL_SUFFIX
+from exporter.onnx.graph_builder import OPSET
+from exporter.onnx.lower import lower
+from exporter.onnx.weight_files import Progress, Weights, described, stored_size, write_weights
+from exporter.progress import Reporter
+from exporter.version import onnx_tool_versions
+from quantize.recipe import Recipe
+
+SOURCES = (
+    "contract.py",
+    "signatures.py",
+    "model",
+    "onnx/graph_builder.py",
+    "onnx/names.py",
+    "onnx/operators.py",
+    "onnx/translate.py",
+)
+"""Files of this package that decide what an ONNX graph looks like; part of the key."""
+
+FOLDER = "folder"
+"""What is made, within the scratch folder."""
+
+
+@dataclass(frozen=True)
+class OnnxGraphs:
+    """The graphs of one export and where they come from."""
+
+    contract: Contract
+    files: Mapping[str, bytes]
+    """Serialised models by :attr:`exporter.lower.Unit.file_name`."""
+    key: str
+    tools: Mapping[str, str]
+
+    @cached_property
+    def models(self) -> dict[Section, dict[str, onnx.ModelProto]]:
+        """By section and signature."""
+        return {
+            section: {
+                unit.signature: onnx.load_model_from_string(self.files[unit.file_name])
+                for unit in units
+            }
+            for section, units in units_by_section(self.contract).items()
+        }
+
+    def weight_specs(self) -> dict[Section, dict[str, TensorSpec]]:
+        """What all signatures of a section want; they may not disagree about a shape."""
+        found: dict[Section, dict[str, TensorSpec]] = {}
+        for section, models in self.models.items():
+            specs = found.setdefault(section, {})
+            for signature, model in models.items():
+                for name, spec in weight_specs(model).items():
+                    if specs.setdefault(name, spec) != spec:
+                        raise LoweringError(
+                            f"{signature} wants {name} as {spec}, not {specs[name]}"
+                        )
+        return found
+
+    def describe(self) -> dict[str, Any]:
+        """For the manifest; the same whether the graphs were traced now or taken from a cache."""
+        hashes = {name: hashlib.sha256(graph).hexdigest() for name, graph in self.files.items()}
+        return {
+            "key": self.key,
+            "sha256": hashes,
+            "lowered_with": dict(self.tools),
+            "onnx_opset": OPSET,
+        }
+
+    def bytes_needed(self, weights: Weights, recipe: Recipe) -> int:
+        """Weights are written once, models are small."""
+        return stored_size(weights, recipe) + 2 * sum(map(len, self.files.values()))
+
+    def bind(
+        self, weights: Weights, recipe: Recipe, scratch: Path, progress: Progress
+    ) -> dict[Section, list[StoredWeight]]:
+        """Write the weights, then the models that refer to them."""
+        folder = scratch / FOLDER
+        folder.mkdir()
+        placed = write_weights(folder, weights, recipe, progress)
+        for section, models in self.models.items():
+            for signature, unbound in models.items():
+                model = onnx.ModelProto()
+                model.CopyFrom(unbound)
+                bind(model, placed[section])
+                content = model.SerializeToString(deterministic=True)
+                (folder / (signature + MODEL_SUFFIX)).write_bytes(content)
+        return {section: list(map(described, found.values())) for section, found in placed.items()}
+
+
+def find_graphs(request: LoweringRequest, reporter: Reporter, *, fresh: bool) -> OnnxGraphs:
+    """Graphs from the user's cache, else traced now and kept.
+
+    Raises:
+        LoweringError: A signature cannot be written in ONNX, or something is not installed.
+    """
+    key, tools = graph_key(request, SOURCES), onnx_tool_versions()
+    made_with = hashlib.sha256(repr(sorted(tools.items())).encode()).hexdigest()
+    kept = default_folder() / f"onnx-{key}-{made_with[:12]}.zip"
+    wanted = {u.file_name for units in units_by_section(request.contract).values() for u in units}
+    if not fresh and (known := read_archive(kept)) is not None and set(known[1]) == wanted:
+        reporter.note(f"using known graphs {key[:8]}")
+        return OnnxGraphs(request.contract, known[1], key, known[0])
+    with reporter.stage("Tracing the graphs", None):
+        graphs = OnnxGraphs(request.contract, lower(request), key, tools)
+    try:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        write_archive(kept, tools, graphs.files)
+    except OSError:  # a cache that cannot be written is no reason to fail
+        return graphs
+    return graphs

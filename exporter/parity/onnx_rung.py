@@ -1,0 +1,149 @@
+"""Rung: ONNX Runtime computes what LiteRT computes, from the folder of the same export.
+
+The two share torch modules and stored weights, and no converter and no kernel: what is wrong in both
+was wrong before they parted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from exporter.onnx.folder import OnnxFolder, open_folder
+from exporter.onnx.needs import require_onnx
+from exporter.parity.answers import Answer, Answered, answer_all
+from exporter.parity.compare import bridged, compare_choices, position_errors, worst
+from exporter.parity.graph_run import GraphRun, run_graphs, slots
+from exporter.parity.loop_rung import first_difference
+from exporter.parity.rung import Figure, NearTie, Rung
+from exporter.parity.titles import ONNX as TITLE
+from exporter.parity.tolerances import OnnxTolerance
+
+SAME = ("contract", "recipe", "sources", "options")
+"""Blocks of the manifest in which bundle and folder must agree."""
+
+
+def onnx_rung(
+    path: Path,
+    manifest: Mapping[str, Any] | None,
+    run: GraphRun,
+    starts: tuple[int, ...],
+    answers: Sequence[Answer],
+    tolerance: OnnxTolerance,
+    threads: int,
+    max_new_tokens: int,
+) -> Rung:
+    """Run the folder on what the bundle was run on, and compare.
+
+    Args:
+        path: The folder.
+        manifest: The bundle's.
+        run: What LiteRT computed.
+        starts: Where its drafts began.
+        answers: What it answered.
+        tolerance: How far the two may be apart.
+        threads: For ONNX Runtime.
+        max_new_tokens: Of each answer.
+
+    Raises:
+        BundleError: The folder is none, or damaged.
+        MissingOnnxError: The ``onnx`` extra is not installed.
+    """
+    require_onnx()
+    from runtime_py.onnx_model import open_onnx_model
+
+    if problems := _other_export(open_folder(path), manifest):
+        return TITLE.judged((), tolerance.reason, problems=problems)
+    drafting = run.contract.has_drafter
+    with open_onnx_model(path, threads, drafting=drafting) as model:
+        ours = run_graphs(model.executor, run.tokens, run.probes, starts)
+        prompts = [answer.prompt for answer in answers]
+        answered = answer_all(
+            model.executor, model.tokenizer, model.template, prompts, max_new_tokens
+        )
+    noise = bridged(ours.logits, run.logits, tolerance.error)
+    choices = compare_choices(ours.logits, run.logits, run.probes, noise)
+    ties, texts = list(choices.near_ties), _Texts(noise)
+    for number, (here, there) in enumerate(zip(answered, answers, strict=True), start=1):
+        texts.compare(f"MTP off, answer {number}", here.greedy, there.greedy)
+        if here.speculative is not None and there.speculative is not None:
+            texts.compare(f"MTP on, answer {number}", here.speculative, there.speculative)
+    figures = [
+        *(Figure(name, value, tolerance.error) for name, value in _errors(ours, run).items()),
+        Figure("other first choice", len(choices.differing), 0),
+        Figure("answers that differ", len(texts.problems), 0),
+        Figure("tokens compared", texts.tokens),
+        Figure("noise between the runtimes, in logits", noise),
+    ]
+    problems = [*choices.differing, *texts.problems]
+    return TITLE.judged(
+        figures, tolerance.reason, problems=problems, near_ties=[*ties, *texts.near_ties]
+    )
+
+
+def _other_export(folder: OnnxFolder, manifest: Mapping[str, Any] | None) -> list[str]:
+    """Why folder and bundle are not two formats of one export."""
+    theirs, ours = manifest or {}, folder.manifest()
+    return [
+        f"{block}: the folder was exported with another {block} than the bundle"
+        for block in SAME
+        if ours[block] != theirs.get(block)
+    ]
+
+
+def _errors(ours: GraphRun, theirs: GraphRun) -> dict[str, float]:
+    agreed, count = theirs.contract, len(theirs.tokens)
+    errors = {
+        "verify: logits": worst(position_errors(ours.logits, theirs.logits)),
+        "verify: activations": worst(position_errors(ours.hidden, theirs.hidden)),
+        "verify: caches": worst(
+            position_errors(slots(agreed, ours.caches, count), slots(agreed, theirs.caches, count))
+        ),
+        "decode: logits": worst(position_errors(ours.decoded_logits, theirs.decoded_logits)),
+    }
+    for (length, here), (_, there) in zip(ours.prefilled, theirs.prefilled, strict=True):
+        pair = slots(agreed, here, length), slots(agreed, there, length)
+        errors[f"prefill of {length}: caches"] = worst(position_errors(*pair))
+    alike = [
+        (here, there)
+        for here, there in zip(ours.drafts, theirs.drafts, strict=True)
+        if here.tokens == there.tokens
+    ]
+    if alike:
+        errors["draft: projected activations"] = max(
+            worst(position_errors(here.projected, there.projected)) for here, there in alike
+        )
+    return errors
+
+
+class _Texts:
+    """Answers compared token by token, up to where they part."""
+
+    def __init__(self, noise: float) -> None:
+        self.problems: list[str] = []
+        self.near_ties: list[NearTie] = []
+        self.tokens = 0
+        self._noise = noise
+
+    def compare(self, where: str, ours: Answered, theirs: Answered) -> None:
+        """A difference is a near-tie if LiteRT's own margin there is within the noise."""
+        self.tokens += len(theirs.tokens)
+        at = first_difference(ours.tokens, theirs.tokens)
+        if at is None:
+            return
+        if at >= min(len(ours.tokens), len(theirs.tokens)):
+            self.problems.append(
+                f"{where}: {len(ours.tokens)} tokens instead of {len(theirs.tokens)}"
+            )
+            return
+        chosen, expected, margin = ours.tokens[at], theirs.tokens[at], theirs.margins[at]
+        if margin <= self._noise:
+            found = NearTie(
+                f"{where}, token {at + 1}", str(chosen), str(expected), margin, self._noise
+            )
+            self.near_ties.append(found)
+        else:
+            self.problems.append(
+                f"{where}, token {at + 1}: {chosen} instead of {expected}, whose margin is {margin:.2g}"
+            )

@@ -1,0 +1,184 @@
+"""What executors on compiled graphs have in common: tokens in, the contract's tensors out.
+
+Which runtime runs the graphs is a subclass's business; here is how tokens, positions and masks become
+the inputs of a signature.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Generic, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from exporter import contract as names
+from exporter.contract import Contract
+from runtime_py.executor import CacheT, Draft, Floats, Step
+
+
+class SignatureBuffers(Protocol):
+    """Inputs and outputs of one signature, caches apart."""
+
+    def write(self, name: str, values: NDArray[Any]) -> None:
+        """Set an input; ``values`` has its type and number of elements."""
+
+    def output(self, name: str) -> NDArray[Any]:
+        """An output of the last run, in its shape; valid until the next one."""
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Part of a prefill: ``tokens`` of it through a signature of ``length``."""
+
+    length: int
+    tokens: int
+
+
+def prefill_chunks(tokens: int, lengths: Sequence[int]) -> Iterator[Chunk]:
+    """How to prefill ``tokens`` with signatures of the given lengths; as the stock engine does it.
+
+    The longest as often as it fills up, then once the shortest that holds the rest: 300 tokens with
+    128 and 1024 are 1024 (300 used); with 32 and 128 they are 128, 128, 128 (44 used).
+    """
+    longest = max(lengths)
+    while tokens >= longest:
+        yield Chunk(longest, longest)
+        tokens -= longest
+    if tokens:
+        yield Chunk(min(length for length in lengths if length >= tokens), tokens)
+
+
+class GraphExecutor(ABC, Generic[CacheT]):
+    """An :class:`~runtime_py.executor.Executor` on the signatures of a contract.
+
+    Args:
+        agreed: The contract.
+        drafting: Whether the drafter and ``verify`` are to be used.
+    """
+
+    def __init__(self, agreed: Contract, *, drafting: bool) -> None:
+        self.contract = agreed
+        self._drafting = drafting and agreed.has_drafter
+        self._slots: NDArray[np.int32] = np.arange(agreed.cache_length, dtype=np.int32)
+        self._draft_position = -1
+
+    @property
+    @abstractmethod
+    def signatures(self) -> Mapping[str, SignatureBuffers]:
+        """What can be run, by the contract's names."""
+
+    @abstractmethod
+    def run(self, name: str, cache: CacheT | None, *, writes: bool = False) -> None:
+        """Run a signature on the inputs written, over a cache that it reads and perhaps writes."""
+
+    @abstractmethod
+    def new_cache(self) -> CacheT:
+        """A zeroed cache."""
+
+    @abstractmethod
+    def read_cache(self, cache: CacheT) -> dict[str, Floats]:
+        """A copy of a cache's tensors, by the contract's names and in its shapes."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release the models; caches made here must not be used again."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def cache_length(self) -> int:
+        return self.contract.cache_length
+
+    @property
+    def draft_length(self) -> int:
+        return self.contract.draft_length if self._drafting else 0
+
+    def embed(self, token: int) -> Floats:
+        """The scaled embedding ``[H]`` of a token; valid until the next call."""
+        return self._look_up(names.EMBED, names.EMBEDDINGS, token)
+
+    def embed_per_layer(self, token: int) -> Floats:
+        """The scaled per-layer embeddings ``[L, P]`` of a token; valid until the next call."""
+        return self._look_up(names.EMBED_PER_LAYER, names.PER_LAYER_EMBEDDINGS, token)
+
+    def _look_up(self, name: str, output: str, token: int) -> Floats:
+        lookup = self.signatures[name]
+        lookup.write(names.TOKEN_IDS, np.array([[token]], dtype=np.int32))
+        self.run(name, None)
+        row: Floats = lookup.output(output)[0, 0]
+        return row
+
+    def prefill(self, cache: CacheT, tokens: Sequence[int], position: int) -> None:
+        """Write ``tokens`` to the slots from ``position`` on.
+
+        The last chunk is padded: position 0 and a mask row of false for each token that is not
+        there. The graph takes care that a chunk sticking out past the end damages nothing.
+        """
+        done = 0
+        for chunk in prefill_chunks(len(tokens), self.contract.prefill_lengths):
+            name = f"{names.PREFILL_PREFIX}{chunk.length}"
+            part = tokens[done : done + chunk.tokens]
+            self._run_target(name, cache, part, position + done, chunk.length)
+            done += chunk.tokens
+
+    def decode(self, cache: CacheT, token: int, position: int) -> Step:
+        """One token through the target."""
+        return self._step(names.DECODE, cache, [token], position, 1)
+
+    def verify(self, cache: CacheT, tokens: Sequence[int], position: int) -> Step:
+        """Up to G + 1 tokens through the target; fewer are padded to the signature's fixed length."""
+        length = self.contract.draft_length + 1
+        return self._step(names.VERIFY, cache, tokens, position, length)
+
+    def draft(self, cache: CacheT, token: int, hidden: Floats, position: int) -> Draft:
+        """One token through the drafter, over the target's caches."""
+        drafter = self.signatures[names.DRAFT]
+        drafter.write(names.ACTIVATIONS, np.concatenate([self.embed(token), hidden]))
+        if position != self._draft_position:  # the same for all steps of a draft
+            drafter.write(names.INPUT_POS, np.array([position], dtype=np.int32))
+            drafter.write(names.MASK, self._slots <= position)
+            self._draft_position = position
+        self.run(names.DRAFT, cache)
+        return Draft(
+            drafter.output(names.LOGITS)[0, 0], drafter.output(names.PROJECTED_ACTIVATIONS)[0, 0]
+        )
+
+    def _step(
+        self, name: str, cache: CacheT, tokens: Sequence[int], position: int, length: int
+    ) -> Step:
+        self._run_target(name, cache, tokens, position, length)
+        signature, used = self.signatures[name], len(tokens)
+        logits, hidden = signature.output(names.LOGITS), signature.output(names.ACTIVATIONS)
+        return Step(logits[0, :used], hidden[0, :used])
+
+    def _run_target(
+        self, name: str, cache: CacheT, tokens: Sequence[int], position: int, length: int
+    ) -> None:
+        """Run a signature of ``length`` tokens on ``tokens``, of which there may be fewer."""
+        agreed, signature, used = self.contract, self.signatures[name], len(tokens)
+        embeddings = np.zeros((length, agreed.hidden_size), dtype=np.float32)
+        per_layer = np.zeros((length, agreed.layer_count, agreed.per_layer_width), dtype=np.float32)
+        for row, token in enumerate(tokens):
+            embeddings[row], per_layer[row] = self.embed(token), self.embed_per_layer(token)
+        positions = np.zeros(length, dtype=np.int32)
+        positions[:used] = np.arange(position, position + used)
+        mask = np.zeros((length, agreed.cache_length), dtype=np.bool_)
+        np.less_equal(self._slots, positions[:used, None], out=mask[:used])
+        signature.write(names.EMBEDDINGS, embeddings)
+        signature.write(names.PER_LAYER_EMBEDDINGS, per_layer)
+        signature.write(names.INPUT_POS, positions)
+        signature.write(names.MASK, mask)
+        self.run(name, cache, writes=True)
