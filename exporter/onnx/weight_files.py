@@ -14,13 +14,12 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from exporter.bind import StoredWeight, choose_storage
+from exporter.bind import StoredWeight, choose_rule, stored_blocks
 from exporter.checkpoint import StoredTensor
 from exporter.contract import Section
-from exporter.onnx.encodings import Encoding, block_length, encoding_of
+from exporter.onnx.encodings import Encoding, encoding_of
 from exporter.weights import Weight
-from quantize.arrays import store_rows
-from quantize.recipe import Recipe, Storage
+from quantize.recipe import Recipe, Rule
 
 ALIGNMENT = 64
 """Of every piece of data within its file."""
@@ -47,14 +46,13 @@ class Region:
 class Placed:
     """A weight that has been written: what an ONNX initializer has to say about it.
 
-    ``encoding``, ``scales`` and ``block`` are there for quantised ones.
+    ``encoding`` and ``scales`` are there for quantised ones.
     """
 
     weight: Weight
     data: Region
     encoding: Encoding | None = None
     scales: Region | None = None
-    block: int = 0
 
 
 class WeightFile:
@@ -62,39 +60,38 @@ class WeightFile:
 
     def __init__(self, name: str, stream: BinaryIO) -> None:
         self._name, self._stream, self._position = name, stream, 0
-        self._written: dict[tuple[StoredTensor, Storage | None], Placed] = {}
+        self._written: dict[tuple[StoredTensor, object], Placed] = {}
 
     def place(self, weight: Weight, recipe: Recipe, progress: Progress) -> Placed:
         """Append a weight as the recipe says, unless its bytes are in the file already."""
-        storage = choose_storage(weight, recipe)
-        key = (weight.tensor, storage)
+        rule = choose_rule(weight, recipe)
+        how = None if rule is None else (rule.storage, rule.algorithm, id(weight.ready))
+        key = (weight.tensor, how)
         if key in self._written:
             progress(weight.tensor.nbytes)
             return replace(self._written[key], weight=weight)
-        self._written[key] = self._append(weight, storage, progress)
+        self._written[key] = self._append(weight, rule, progress)
         return self._written[key]
 
-    def _append(self, weight: Weight, storage: Storage | None, progress: Progress) -> Placed:
-        if storage is None:
-            begin = self._align()
+    def _append(self, weight: Weight, rule: Rule | None, progress: Progress) -> Placed:
+        begin = self._align()
+        if rule is None:
             self._write(weight.ordering().tobytes())
             progress(weight.tensor.nbytes)
             return Placed(weight, self._region(begin))
-        encoding, scales = encoding_of(weight, storage), list[NDArray[np.float32]]()
-        block = block_length(weight) if encoding is not None else 0
-        begin = self._align()
-        for rows in weight.blocks():
-            stored = store_rows(rows, storage)
+        encoding, scales = encoding_of(weight, rule.storage), list[NDArray[np.float32]]()
+        for stored in stored_blocks(weight, rule):
             self._write(encoding.unsigned(stored.data) if encoding is not None else stored.data)
             scales.append(stored.scales)
-            progress(rows.size * weight.tensor.itemsize)
+            progress(weight.tensor.nbytes * stored.rows // weight.rows)
         data = self._region(begin)
         if encoding is None:
             return Placed(weight, data)
         begin = self._align()
-        for part in scales:
-            self._write(np.repeat(part, weight.row_length // block).astype("<f4").tobytes())
-        return Placed(weight, data, encoding, self._region(begin), block)
+        for part in scales:  # [R, n]
+            times = weight.row_length // encoding.block // part.shape[1]
+            self._write(np.repeat(part, times, axis=1).astype("<f4").tobytes())
+        return Placed(weight, data, encoding, self._region(begin))
 
     def _region(self, begin: int) -> Region:
         return Region(self._name, begin, self._position - begin)
@@ -148,11 +145,11 @@ def stored_size(weights: Weights, recipe: Recipe) -> int:
 
 
 def _size(weight: Weight, recipe: Recipe) -> int:
-    elements, storage = weight.rows * weight.row_length, choose_storage(weight, recipe)
-    encoding = encoding_of(weight, storage) if storage is not None else None
+    elements, rule = weight.rows * weight.row_length, choose_rule(weight, recipe)
+    encoding = encoding_of(weight, rule.storage) if rule is not None else None
     if encoding is None:
         return elements * FLOAT_BYTES + ALIGNMENT
-    scales = elements // block_length(weight) * FLOAT_BYTES
+    scales = elements // encoding.block * FLOAT_BYTES
     return elements * encoding.bits // 8 + scales + 2 * ALIGNMENT
 
 
