@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from exporter.contract import Section
+from exporter.contract import Contract, Section
 from exporter.onnx.folder import OnnxFolder
 from runtime_py.executor import Floats
 from runtime_py.graph_executor import GraphExecutor
-from runtime_py.onnx_session import OnnxCache, OnnxSignature
+from runtime_py.onnx_session import OnnxCache, OnnxSettings, OnnxSignature
 from runtime_py.signature_check import wanted_sections
 
 LOOKUPS = (Section.EMBEDDER, Section.PER_LAYER_EMBEDDER)
@@ -20,6 +20,7 @@ class OnnxExecutor(GraphExecutor[OnnxCache]):
 
     Args:
         folder: The folder.
+        agreed: Its contract, with the cache length to use.
         threads: None leaves the number to ONNX Runtime.
         drafting: False leaves the drafter and ``verify`` out.
 
@@ -28,14 +29,22 @@ class OnnxExecutor(GraphExecutor[OnnxCache]):
     """
 
     def __init__(
-        self, folder: OnnxFolder, threads: int | None = None, *, drafting: bool = True
+        self,
+        folder: OnnxFolder,
+        agreed: Contract,
+        threads: int | None = None,
+        *,
+        drafting: bool = True,
     ) -> None:
-        agreed = folder.contract()
         super().__init__(agreed, drafting=drafting)
         caches = agreed.kv_specs()
         self._signatures = {
             name: OnnxSignature(
-                folder.model(name), name, spec, caches, 1 if section in LOOKUPS else threads
+                folder.model(name),
+                name,
+                spec,
+                caches,
+                OnnxSettings(agreed.cache_length, 1 if section in LOOKUPS else threads),
             )
             for section, specs in wanted_sections(agreed, drafting=self._drafting).items()
             for name, spec in specs.items()

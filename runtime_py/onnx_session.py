@@ -8,6 +8,7 @@ writes them where they are and nothing is copied.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from exporter.contract import Dtype, SignatureSpec, Specs, TensorSpec
 from exporter.errors import BundleError, EngineError, listed
-from exporter.onnx.names import as_onnx, output_name
+from exporter.onnx.names import SLOTS, as_onnx, output_name
 
 ELEMENTS = {
     Dtype.FLOAT32: "tensor(float)",
@@ -34,15 +35,25 @@ CPU = ("CPUExecutionProvider",)
 Array = NDArray[Any]
 
 
-def session_options(threads: int | None) -> ort.SessionOptions:
-    """How every signature is run; ``threads`` None leaves the number to ONNX Runtime.
+@dataclass(frozen=True)
+class OnnxSettings:
+    """How signatures are run: slots of a cache, and threads; None leaves them to ONNX Runtime."""
 
+    cache_length: int
+    threads: int | None = None
+
+
+def session_options(settings: OnnxSettings) -> ort.SessionOptions:
+    """For one signature.
+
+    Where the length of the caches is open, it becomes this one before anything is optimised.
     Each session has threads of its own. They must not go on spinning after a run, in the way of the
     next signature's.
     """
     options = ort.SessionOptions()
-    options.intra_op_num_threads = threads or 0
+    options.intra_op_num_threads = settings.threads or 0
     options.log_severity_level = ERRORS_ONLY
+    options.add_free_dimension_override_by_name(SLOTS, settings.cache_length)
     options.add_session_config_entry("session.force_spinning_stop", "1")
     return options
 
@@ -70,18 +81,18 @@ class OnnxSignature:
         name: The signature's name.
         spec: What the contract says of it.
         caches: Names of the KV caches, which are passed to each run.
-        threads: None leaves the number to ONNX Runtime.
+        settings: How to run it.
 
     Raises:
         BundleError: ONNX Runtime refuses the model, or it is not what the contract says.
     """
 
     def __init__(
-        self, path: Path, name: str, spec: SignatureSpec, caches: Specs, threads: int | None
+        self, path: Path, name: str, spec: SignatureSpec, caches: Specs, settings: OnnxSettings
     ) -> None:
         self.name, self._where, self._spec = name, str(path), spec
         try:
-            options = session_options(threads)
+            options = session_options(settings)
             self._session: Any = ort.InferenceSession(str(path), options, providers=list(CPU))
         except Exception as error:  # ONNX Runtime's own types, one for each of its status codes
             reason = str(error).splitlines()[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from exporter.checkpoint import open_checkpoint
+from exporter.output_format import OutputFormat
 from exporter.pipeline import ExportOptions, export
 from quantize.builtin_recipes import RECIPES
 
@@ -36,6 +37,7 @@ def export_tiny(
     prefill_lengths: tuple[int, ...] | None = None,
     batch: int = 1,
     drafter_folder: Path = TINY_DRAFTER,
+    output_format: OutputFormat = OutputFormat.LITERTLM,
 ) -> Path:
     """Export the tiny pair; graphs are lowered once per machine and then known."""
     options = ExportOptions(
@@ -43,6 +45,7 @@ def export_tiny(
         cache_length,
         prefill_lengths,
         draft_length=DRAFT_LENGTH,
+        format=output_format,
         fixed_cache_length=fixed_cache_length,
         batch=batch,
     )

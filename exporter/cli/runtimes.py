@@ -103,7 +103,11 @@ def with_onnx(request: Request) -> Iterator[tuple[str, EngineRun]]:
 
     drafting = "on" in request.modes
     with open_onnx_model(
-        request.bundle, request.threads, drafting=drafting, check_weights=True
+        request.bundle,
+        request.threads,
+        cache_length=request.max_num_tokens,
+        drafting=drafting,
+        check_weights=True,
     ) as model:
         yield from _each_mode(request, model)
 

@@ -109,9 +109,9 @@ class _Rewriting:
         return self._initializer(placed.weight.name, ELEMENT_TYPES[spec.dtype], shape, placed.data)
 
     def _product(self, node: onnx.NodeProto, placed: Placed) -> onnx.NodeProto:
-        rows, length = placed.weight.rows, placed.weight.row_length
-        assert placed.encoding is not None
-        shape = (rows, length // placed.block, placed.block * placed.encoding.bits // 8)
+        rows, length, encoding = placed.weight.rows, placed.weight.row_length, placed.encoding
+        assert encoding is not None
+        shape = (rows, length // encoding.block, encoding.block * encoding.bits // 8)
         inputs = [node.input[0], *self._codes_and_scales(placed, shape)]
         return helper.make_node(
             "MatMulNBits",
@@ -121,8 +121,8 @@ class _Rewriting:
             domain=DOMAIN,
             K=length,
             N=rows,
-            bits=placed.encoding.bits,
-            block_size=placed.block,
+            bits=encoding.bits,
+            block_size=encoding.block,
             accuracy_level=INT8_PRODUCTS,
         )
 
@@ -140,12 +140,13 @@ class _Rewriting:
             gather_axis=0,
             quantize_axis=1,
             bits=bits,
-            block_size=placed.block,
+            block_size=placed.encoding.block,
         )
 
     def _codes_and_scales(self, placed: Placed, shape: tuple[int, ...]) -> tuple[str, str]:
-        name, blocks = placed.weight.name, placed.weight.row_length // placed.block
+        assert placed.encoding is not None
         assert placed.scales is not None
+        name, blocks = placed.weight.name, placed.weight.row_length // placed.encoding.block
         scales = self._initializer(
             name + SCALES, TensorProto.FLOAT, (placed.weight.rows, blocks), placed.scales
         )

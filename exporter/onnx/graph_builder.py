@@ -1,7 +1,7 @@
 """An ONNX graph while it is being written: nodes, constants, and the shapes of values.
 
-Knows the file format and nothing of torch. Shapes are static and every value carries its own, so that
-shape inference has something to check itself against.
+Knows the file format and nothing of torch. Shapes are static, but for the length of the caches, and
+every value carries its own, so that shape inference has something to check itself against.
 """
 
 from __future__ import annotations
@@ -10,9 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
+
+from exporter.onnx.names import SLOTS
 
 OPSET = 20
 """The first with GELU as one operator; ONNX Runtime 1.17 and later read it, on phones too."""
@@ -38,15 +41,17 @@ class Value:
     shape: tuple[int, ...]
     dtype: str
 
-    def info(self) -> onnx.ValueInfoProto:
-        """As ONNX declares it."""
-        return helper.make_tensor_value_info(self.name, ELEMENT_TYPES[self.dtype], list(self.shape))
-
 
 class GraphBuilder:
-    """Collects a graph in the order it is computed."""
+    """Collects a graph in the order it is computed.
 
-    def __init__(self) -> None:
+    Args:
+        placeholder: A size that is chosen at load, and stands in every shape until then; ONNX has a
+            name for it instead, ``SLOTS``.
+    """
+
+    def __init__(self, placeholder: int | None = None) -> None:
+        self._placeholder = placeholder
         self._nodes: list[onnx.NodeProto] = []
         self._inputs: list[Value] = []
         self._values: dict[str, Value] = {}
@@ -60,6 +65,7 @@ class GraphBuilder:
 
     def constant(self, array: NDArray[Any]) -> Value:
         """A constant; equal ones are kept once."""
+        assert self._placeholder not in array.shape
         key = (str(array.dtype), array.shape, array.tobytes())
         if key not in self._constants:
             name = f"constant_{len(self._constants)}"
@@ -81,6 +87,11 @@ class GraphBuilder:
         self._values |= {value.name: value for value in results}
         self._producers |= dict.fromkeys(outputs, node)
 
+    def sizes(self, shape: Sequence[int]) -> Value:
+        """A shape to be given to a node, the size that is left open as -1: whatever is left."""
+        sizes = [-1 if size == self._placeholder else size for size in shape]
+        return self.constant(np.array(sizes, dtype=np.int64))
+
     def inputs_of(self, value: Value, operator: str) -> list[str]:
         """Names of the inputs of the node that made ``value``, if that is an ``operator``."""
         node = self._producers.get(value.name)
@@ -99,15 +110,20 @@ class GraphBuilder:
         graph = helper.make_graph(
             nodes,
             name,
-            [value.info() for value in self._inputs],
-            [value.info() for value in outputs],
+            [self._info(value) for value in self._inputs],
+            [self._info(value) for value in outputs],
             [tensor for tensor in self._constants.values() if tensor.name in used],
-            value_info=[self._values[name].info() for name in made if name not in given],
+            value_info=[self._info(self._values[name]) for name in made if name not in given],
         )
         opset = helper.make_opsetid("", OPSET)
         return helper.make_model(
             graph, opset_imports=[opset], ir_version=IR_VERSION, producer_name="mtp-export"
         )
+
+    def _info(self, value: Value) -> onnx.ValueInfoProto:
+        """As ONNX declares it."""
+        shape = [SLOTS if size == self._placeholder else size for size in value.shape]
+        return helper.make_tensor_value_info(value.name, ELEMENT_TYPES[value.dtype], shape)
 
     def _needed(self, outputs: set[str]) -> list[onnx.NodeProto]:
         needed, kept = set(outputs), []

@@ -10,6 +10,9 @@ from collections.abc import Collection
 
 from exporter.contract import SignatureSpec
 
+SLOTS = "cache_length"
+"""The size that is chosen at load."""
+
 WEIGHT_PREFIX = "weights_"
 """Prefix of the inputs of a weightless graph that are weights; the parameter's name follows."""
 

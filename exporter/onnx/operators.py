@@ -38,11 +38,16 @@ class Call:
         self.builder.node(operator, inputs, self.results, **attributes)
 
     def step(
-        self, operator: str, inputs: Sequence[Value], shape: Sequence[int], **attributes: Any
+        self,
+        operator: str,
+        inputs: Sequence[Value],
+        shape: Sequence[int],
+        dtype: str | None = None,
+        **attributes: Any,
     ) -> Value:
-        """A node on the way; its result has the type of its first input."""
+        """A node on the way; its result has the type of its first input, if not another."""
         self.steps += 1
-        value = Value(f"{self.name}.{self.steps}", tuple(shape), inputs[0].dtype)
+        value = Value(f"{self.name}.{self.steps}", tuple(shape), dtype or inputs[0].dtype)
         self.builder.node(operator, inputs, [value], **attributes)
         return value
 
@@ -103,6 +108,22 @@ def mean(call: Call, x: Value, axes: Sequence[int], keepdim: bool = False) -> No
     call.emit("ReduceMean", [x, call.integers(*axes)], keepdims=int(keepdim))
 
 
+def total(call: Call, x: Value, *_: object, **__: object) -> None:
+    """The sum of all elements; torch may want it in a type of its own."""
+    assert call.result.shape == ()
+    assert call.result.dtype == x.dtype
+    call.emit("ReduceSum", [x], keepdims=0)
+
+
+def anywhere(call: Call, x: Value, axis: int, keepdim: bool = False) -> None:
+    """Whether some element along an axis is true; ONNX has that for numbers only."""
+    numbers = call.step("Cast", [x], x.shape, dtype="int32", to=ELEMENT_TYPES["int32"])
+    highest = call.step(
+        "ReduceMax", [numbers, call.integers(axis)], call.result.shape, keepdims=int(keepdim)
+    )
+    call.emit("Cast", [highest], to=ELEMENT_TYPES["bool"])
+
+
 def clamp(call: Call, x: Value, low: Number | None = None, high: Number | None = None) -> None:
     """Limits on one side or both."""
     limits = [None if limit is None else call.number(limit, x.dtype) for limit in (low, high)]
@@ -116,7 +137,7 @@ def cast(call: Call, x: Value, *_: object, **__: object) -> None:
 
 def reshape(call: Call, x: Value, _: Sequence[int]) -> None:
     """Another shape of the same elements."""
-    call.emit("Reshape", [x, call.integers(*call.result.shape)])
+    call.emit("Reshape", [x, call.builder.sizes(call.result.shape)])
 
 
 def permute(call: Call, x: Value, axes: Sequence[int]) -> None:
@@ -224,6 +245,7 @@ OPERATORS: dict[str, Translate] = {
     "aten.__and__.Tensor": elementwise("And"),
     "aten.add.Tensor": elementwise("Add"),
     "aten.cat.default": concatenate,
+    "aten.any.dim": anywhere,
     "aten.chunk.default": chunk,
     "aten.clamp.default": clamp,
     "aten.cos.default": elementwise("Cos"),
@@ -246,6 +268,7 @@ OPERATORS: dict[str, Translate] = {
     "aten.softmax.int": softmax,
     "aten.square.default": square,
     "aten.sub.Tensor": elementwise("Sub"),
+    "aten.sum.default": total,
     "aten.tanh.default": elementwise("Tanh"),
     "aten.to.dtype": cast,
     "aten.topk.default": topk,

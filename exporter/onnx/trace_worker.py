@@ -27,7 +27,7 @@ def main(asked: Path) -> None:
         for signature in of_section:
             module = signature.module.eval()
             program = torch.export.export(module, (), signature.example(), strict=False)
-            model = translate(program, signature)
+            model = translate(program, signature, request.contract.placeholder)
             file_name = Unit(section, signature.name).file_name
             (asked.parent / file_name).write_bytes(model.SerializeToString(deterministic=True))
 

@@ -32,21 +32,29 @@ LARGEST_CONSTANT = 16384
 """Elements of a constant that is written out; a larger one must be of one value throughout."""
 
 
-def translate(program: ExportedProgram, signature: Signature) -> onnx.ModelProto:
+def translate(
+    program: ExportedProgram, signature: Signature, placeholder: int | None = None
+) -> onnx.ModelProto:
     """The ONNX model of a traced signature; weights are inputs named ``weights_<parameter>``.
+
+    Args:
+        program: The signature, traced.
+        signature: Its names.
+        placeholder: Number of cache slots it was traced with, where that is chosen at load.
 
     Raises:
         LoweringError: It uses operators without a translation; all of them are named.
     """
-    return _Translation(program, signature).model()
+    return _Translation(program, signature, GraphBuilder(placeholder)).model()
 
 
 class _Translation:
     """What every node of the traced graph became: a value of the ONNX graph, or a constant."""
 
-    def __init__(self, program: ExportedProgram, signature: Signature) -> None:
-        self._program, self._signature = program, signature
-        self._builder = GraphBuilder()
+    def __init__(
+        self, program: ExportedProgram, signature: Signature, builder: GraphBuilder
+    ) -> None:
+        self._program, self._signature, self._builder = program, signature, builder
         self._known: dict[fx.Node, Any] = {}
         self._filled: list[Value] = []
         self._outputs = self._output_names()

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from exporter.bind import StoredWeight, choose_rule, stored_blocks
 from exporter.contract import Section
-from exporter.onnx.encodings import Encoding, block_length, encoding_of
+from exporter.onnx.encodings import Encoding, encoding_of
+from exporter.stored_tensor import StoredTensor
 from exporter.weights import Weight
 from quantize.recipe import Recipe, Rule
-from quantize.storage import Storage
 
 ALIGNMENT = 64
 """Of every piece of data within its file."""
@@ -46,15 +46,13 @@ class Region:
 class Placed:
     """A weight that has been written: what an ONNX initializer has to say about it.
 
-    ``encoding``, ``scales`` and ``block`` are there for quantised ones.
+    ``encoding`` and ``scales`` are there for quantised ones.
     """
 
     weight: Weight
     data: Region
-    storage: Storage | None = None
     encoding: Encoding | None = None
     scales: Region | None = None
-    block: int = 0
 
 
 class WeightFile:
@@ -62,13 +60,13 @@ class WeightFile:
 
     def __init__(self, name: str, stream: BinaryIO) -> None:
         self._name, self._stream, self._position = name, stream, 0
-        self._written: dict[object, Placed] = {}
+        self._written: dict[tuple[StoredTensor, object], Placed] = {}
 
     def place(self, weight: Weight, recipe: Recipe, progress: Progress) -> Placed:
         """Append a weight as the recipe says, unless its bytes are in the file already."""
         rule = choose_rule(weight, recipe)
-        how = rule and (rule.storage, rule.algorithm)
-        key = (weight.tensor, weight.packed, weight.low_rank, weight.ready, how)
+        how = rule and (rule.storage, rule.algorithm, weight.low_rank, id(weight.ready))
+        key = (weight.tensor, how)
         if key in self._written:
             progress(weight.tensor.nbytes)
             return replace(self._written[key], weight=weight)
@@ -76,14 +74,12 @@ class WeightFile:
         return self._written[key]
 
     def _append(self, weight: Weight, rule: Rule | None, progress: Progress) -> Placed:
+        begin = self._align()
         if rule is None:
-            begin = self._align()
             self._write(weight.ordering().tobytes())
             progress(weight.tensor.nbytes)
             return Placed(weight, self._region(begin))
         encoding, scales = encoding_of(weight, rule.storage), list[NDArray[np.float32]]()
-        block = block_length(weight, rule.storage) if encoding is not None else 0
-        begin = self._align()
         for stored in stored_blocks(weight, rule):
             self._write(encoding.unsigned(stored.data) if encoding is not None else stored.data)
             scales.append(stored.scales)
@@ -91,11 +87,11 @@ class WeightFile:
         data = self._region(begin)
         if encoding is None:
             return Placed(weight, data)
-        begin, blocks = self._align(), weight.row_length // block
-        for part in scales:
-            each = np.repeat(part, blocks // part.shape[1], axis=1)
-            self._write(each.astype("<f4").tobytes())
-        return Placed(weight, data, rule.storage, encoding, self._region(begin), block)
+        begin = self._align()
+        for part in scales:  # [R, n]
+            times = weight.row_length // encoding.block // part.shape[1]
+            self._write(np.repeat(part, times, axis=1).astype("<f4").tobytes())
+        return Placed(weight, data, encoding, self._region(begin))
 
     def _region(self, begin: int) -> Region:
         return Region(self._name, begin, self._position - begin)
@@ -151,9 +147,9 @@ def stored_size(weights: Weights, recipe: Recipe) -> int:
 def _size(weight: Weight, recipe: Recipe) -> int:
     elements, rule = weight.rows * weight.row_length, choose_rule(weight, recipe)
     encoding = encoding_of(weight, rule.storage) if rule is not None else None
-    if rule is None or encoding is None:
+    if encoding is None:
         return elements * FLOAT_BYTES + ALIGNMENT
-    scales = elements // block_length(weight, rule.storage) * FLOAT_BYTES
+    scales = elements // encoding.block * FLOAT_BYTES
     return elements * encoding.bits // 8 + scales + 2 * ALIGNMENT
 
 
@@ -162,6 +158,6 @@ def described(placed: Placed) -> StoredWeight:
     weight, nbytes = placed.weight, placed.data.nbytes
     if placed.scales is not None:
         nbytes += placed.scales.nbytes
-    if placed.storage is not None:
-        return StoredWeight(weight.name, placed.storage.value, nbytes)
+    if placed.encoding is not None:
+        return StoredWeight(weight.name, f"int{placed.encoding.bits}", nbytes)
     return StoredWeight(weight.name, weight.spec.dtype.value, nbytes)

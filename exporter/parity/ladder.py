@@ -88,6 +88,8 @@ def climb(request: Request, reporter: Reporter, asking: Ask = ask) -> Report:
         MtpExportError: Something could not be read or run at all; a rung outside its tolerance is no
             exception but part of the report.
     """
+    if request.onnx is not None:
+        onnx_rung.require_folder(request.onnx)
     inspection = inspect_bundle(request.bundle)
     pair = Pair.of(request.target, request.drafter) if request.target is not None else None
     first = contract_rung.contract_rung(inspection, pair)

@@ -24,6 +24,17 @@ SAME = ("contract", "recipe", "sources", "options")
 """Blocks of the manifest in which bundle and folder must agree."""
 
 
+def require_folder(path: Path) -> None:
+    """Refuse early what cannot be run later.
+
+    Raises:
+        BundleError: The folder is none.
+        MissingOnnxError: The ``onnx`` extra is not installed.
+    """
+    require_onnx()
+    open_folder(path)
+
+
 def onnx_rung(
     path: Path,
     manifest: Mapping[str, Any] | None,
@@ -47,16 +58,15 @@ def onnx_rung(
         max_new_tokens: Of each answer.
 
     Raises:
-        BundleError: The folder is none, or damaged.
-        MissingOnnxError: The ``onnx`` extra is not installed.
+        BundleError: The folder is damaged.
     """
-    require_onnx()
     from runtime_py.onnx_model import open_onnx_model
 
     if problems := _other_export(open_folder(path), manifest):
         return TITLE.judged((), tolerance.reason, problems=problems)
     drafting = run.contract.has_drafter
-    with open_onnx_model(path, threads, drafting=drafting) as model:
+    length = run.contract.cache_length
+    with open_onnx_model(path, threads, cache_length=length, drafting=drafting) as model:
         ours = run_graphs(model.executor, run.tokens, run.probes, starts)
         prompts = [answer.prompt for answer in answers]
         answered = answer_all(

@@ -1,0 +1,1 @@
+"""The ONNX format: graphs, weights, folders, and ONNX Runtime on them."""
