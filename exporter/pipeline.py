@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
@@ -12,6 +13,7 @@ from pathlib import Path
 from exporter.assets import read_assets
 from exporter.bind import LoweredGraph, StoredWeight, bind, stored_size
 from exporter.bundle import write_bundle
+from exporter.calibrate.text import CalibrationText, read_text
 from exporter.checkpoint import Checkpoint, TensorReader, hash_files
 from exporter.config import (
     AttentionKind,
@@ -30,6 +32,7 @@ from exporter.manifest import build_manifest, group_names, source_block
 from exporter.output import check_destination, check_free_space, publish, scratch_folder
 from exporter.parameters import parameter_specs
 from exporter.progress import Reporter, SilentReporter
+from exporter.recipe_check import check_recipe
 from exporter.weights import Weight, find_weights, unused_tensors
 from quantize.recipe import Recipe
 
@@ -42,7 +45,8 @@ DEFAULT_DRAFT_LENGTH = 3
 class ExportOptions:
     """What the user chose about a bundle.
 
-    ``cache_length`` and ``prefill_lengths`` of None are chosen to suit the model.
+    ``cache_length`` and ``prefill_lengths`` of None are chosen to suit the model; ``calibration`` is a
+    text file, for recipes that need one.
     """
 
     recipe: Recipe
@@ -50,6 +54,7 @@ class ExportOptions:
     prefill_lengths: tuple[int, ...] | None = None
     draft_length: int = DEFAULT_DRAFT_LENGTH
     drafter_head: HeadKind | None = None
+    calibration: Path | None = None
     force: bool = False
     fresh_graphs: bool = False
 
@@ -111,14 +116,17 @@ def export(
     expected = parameter_specs(pair.target_config, pair.drafter_config, head)
     with TensorReader() as reader, _hashing(target, drafter) as hashes:
         weights = find_weights(expected, target, drafter, reader)
-        check_recipe(options.recipe, weights)
+        check_recipe(options.recipe, weights, calibrating=options.calibration is not None)
+        text = read_text(options.calibration, assets) if options.calibration else None
         request = LoweringRequest(pair.target_config, pair.drafter_config, head, contract)
         found = find_graphs(request, options, reporter)
         graphs = found.sections
         check_graphs(graphs, expected)
         sizes = {s: stored_size(graphs[s], weights[s], options.recipe) for s in graphs}
-        check_free_space(output, 2 * sum(sizes.values()))
+        check_free_space(output, (3 if text else 2) * sum(sizes.values()))
         with scratch_folder(output) as scratch:
+            if text is not None:
+                weights = _calibrated(weights, text, pair, options, scratch, reporter)
             stored = _bind_all(graphs, weights, options.recipe, scratch, reporter)
             with reporter.stage("Finishing checksums", None):
                 sha256 = hashes.result()
@@ -129,7 +137,11 @@ def export(
                     for role, checkpoint in (("target", target), ("drafter", drafter))
                     if checkpoint is not None
                 },
-                recipe={"name": options.recipe.name, "rules": options.recipe.to_json()},
+                recipe={
+                    "name": options.recipe.name,
+                    "rules": options.recipe.to_json(),
+                    **({"calibration": text.describe()} if text else {}),
+                },
                 options={"drafter_head": head.value if drafter else None},
                 contract=contract,
                 graphs=found.describe(),
@@ -219,25 +231,6 @@ def make_contract(
     )
 
 
-def check_recipe(recipe: Recipe, weights: Mapping[Section, Mapping[str, Weight]]) -> None:
-    """Check that every rule of a recipe has something to say.
-
-    A rule for the drafter may be idle in a bundle without one.
-
-    Raises:
-        RecipeError: Naming the patterns that match no tensor.
-    """
-    names = [weight.name for section in weights.values() for weight in section.values()]
-    idle = recipe.unmatched(names)
-    if Section.MTP_DRAFTER not in weights:
-        idle = [pattern for pattern in idle if not pattern.startswith("drafter.")]
-    if idle:
-        raise RecipeError(
-            f"recipe {recipe.name}: no tensor of this model matches {', '.join(idle)}; correct or "
-            "remove these rules"
-        )
-
-
 def check_graphs(
     graphs: Mapping[Section, bytes], expected: Mapping[Section, Mapping[str, object]]
 ) -> None:
@@ -254,6 +247,33 @@ def check_graphs(
             raise LoweringError(
                 f"{section.value}: the graph's weights are not the model's: {differing}"
             )
+
+
+def _calibrated(
+    weights: dict[Section, dict[str, Weight]],
+    text: CalibrationText,
+    pair: Pair,
+    options: ExportOptions,
+    scratch: Path,
+    reporter: Reporter,
+) -> dict[Section, dict[str, Weight]]:
+    """The weights with the codes that a calibration text gives them.
+
+    Raises:
+        RecipeError: What runs the models is not installed.
+    """
+    if importlib.util.find_spec("litert_torch") is None:
+        raise RecipeError(
+            "gptq runs the models with torch, which is not installed: pip install 'mtp-export[export]', "
+            "or use clip instead"
+        )
+    from exporter.calibrate.calibration import Models, calibrate, work
+
+    folder = scratch / "calibrated"
+    folder.mkdir()
+    models = Models(pair.target_config, pair.drafter_config, options.draft_length)
+    with reporter.stage("Choosing codes with the calibration text", work(weights)) as advance:
+        return calibrate(weights, options.recipe, models, text, folder, advance)
 
 
 def _bind_all(

@@ -41,6 +41,12 @@ def parse_lengths(
     show_default=True,
     help="How weights are stored; see `mtp-export recipes`.",
 )
+@click.option(
+    "--calibration",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE.txt",
+    help="Text like what the model will read and write, for gptq recipes; 8192 tokens are used.",
+)
 @click.option("--no-drafter", is_flag=True, help="Make a bundle without speculative decoding.")
 @click.option(
     "--cache-length",
@@ -74,6 +80,7 @@ def command(
     drafter: str | None,
     output: Path,
     recipe: Recipe,
+    calibration: Path | None,
     no_drafter: bool,
     cache_length: int | None,
     prefill_lengths: tuple[int, ...] | None,
@@ -105,6 +112,7 @@ def command(
         prefill_lengths=prefill_lengths,
         draft_length=draft_length,
         drafter_head=HeadKind(drafter_head) if drafter_head else None,
+        calibration=calibration,
         force=force,
         fresh_graphs=fresh_graphs,
     )
