@@ -10,7 +10,7 @@ import click
 
 if TYPE_CHECKING:
     from exporter.graph_reader import SignatureInfo
-    from exporter.inspection import Inspection, ModelSection
+    from exporter.inspection import Inspection, ModelSection, WeightGroup
 
 
 @click.command()
@@ -70,6 +70,7 @@ def _model_json(model: ModelSection) -> dict[str, Any]:
             {
                 "name": group.name,
                 "dtype": group.dtype,
+                "block": group.block,
                 "bits": group.bits,
                 "count": group.count,
                 "elements": group.elements,
@@ -98,10 +99,15 @@ def render(inspection: Inspection) -> str:
             lines += _signature_lines(name, signature)
         lines.append(f"  {'weights':44} {'stored as':9} {'bits':>4} {'tensors':>7} {'bytes':>15}")
         lines += [
-            f"    {group.name:42} {group.dtype:9} {group.bits:>4} {group.count:>7} {group.nbytes:>15,}"
+            f"    {group.name:42} {stored_as(group):9} {group.bits:>4} {group.count:>7} {group.nbytes:>15,}"
             for group in model.weights
         ]
     return "\n".join(lines + _manifest_lines(inspection.manifest))
+
+
+def stored_as(group: WeightGroup) -> str:
+    """``int4/32`` for int4 with a scale per 32 elements."""
+    return f"{group.dtype}/{group.block}" if group.block else group.dtype
 
 
 def _contract_lines(inspection: Inspection) -> list[str]:

@@ -34,10 +34,16 @@ STEPS_OFF = 0.75
 never more than 0.5; roundings that make up for each other's error stay below this; a wrong scale or a
 shifted row does not."""
 
-GAIN_OFF = {8: 0.05, 4: 0.4, 2: 1.0}
+STEPS_OFF_CALIBRATED = 4.0
+"""The same where codes were chosen with a calibration text. A column then moves by several steps to make
+up for others that the text always has together with it (measured up to 0.8 on the tiny pair, whose
+inputs are little correlated). What is wrong with a row still shows in its factor."""
+
+GAIN_OFF = {8: 0.05, 4: 0.4, 2: 0.7}
 """How far the best factor between a stored row and the checkpoint's may be from 1, by bits. A value
 near half a step may come out twice as large, so a row of mostly small int4 codes is off by so much, and
-a row of int2 codes, most of which are near half a step, by more."""
+a row of int2 codes, most of which are near half a step, by more (measured 0.42). Of a row that is not the
+checkpoint's the factor is near 0."""
 
 LEAST_ACCEPTANCE = 0.02
 """Of drafts. Chance gives one in a vocabulary: a drafter that is hardly ever right is broken, or was
