@@ -52,6 +52,8 @@ class ConstantInfo:
     shape: tuple[int, ...]
     nbytes: int
     scales: int
+    block: int | None
+    """Elements that share a scale where a row has several."""
     inside: bool
     """Stored within the flatbuffer, not behind it."""
 
@@ -160,8 +162,20 @@ def _shape(tensor: Any) -> tuple[int, ...]:
     return tuple(int(n) for n in tensor.ShapeAsNumpy()) if tensor.ShapeLength() else ()
 
 
+def block_quantization(quantization: Any) -> Any:
+    """The details of a tensor with scales of blocks; None if it has none."""
+    blockwise = schema.QuantizationDetails.BlockwiseQuantization
+    if quantization is None or quantization.DetailsType() != blockwise:
+        return None
+    details, table = schema.BlockwiseQuantization(), quantization.Details()
+    details.Init(table.Bytes, table.Pos)
+    return details
+
+
 def _constant(tensor: Any, nbytes: int, inside: bool) -> ConstantInfo:
     quantization = tensor.Quantization()
     scales = quantization.ScaleLength() if quantization is not None else 0
+    block = block_quantization(quantization)
+    size = int(block.BlockSize()) if block is not None else None
     name, dtype = tensor.Name().decode(), TYPE_NAMES[tensor.Type()]
-    return ConstantInfo(name, dtype, _shape(tensor), nbytes, int(scales), inside)
+    return ConstantInfo(name, dtype, _shape(tensor), nbytes, int(scales), size, inside)

@@ -33,6 +33,8 @@ class WeightGroup:
 
     name: str
     dtype: str
+    block: int | None
+    """Elements that share a scale; None where a row does, or nothing."""
     count: int
     elements: int
     nbytes: int
@@ -110,22 +112,23 @@ def group_weights(constants: list[ConstantInfo]) -> tuple[WeightGroup, ...]:
 
     Where weights lie behind the flatbuffer, what is inside it is not a weight but part of the graph.
     """
-    groups: dict[tuple[str, str], list[ConstantInfo]] = {}
+    groups: dict[tuple[str, str, int | None], list[ConstantInfo]] = {}
     weights_behind = not all(constant.inside for constant in constants)
     for constant in constants:
         name = re.sub(r"\.\d+\.", ".*.", constant.name)
         if weights_behind and constant.inside:
             name = GRAPH_CONSTANTS
-        groups.setdefault((name, constant.dtype), []).append(constant)
+        groups.setdefault((name, constant.dtype, constant.block), []).append(constant)
     return tuple(
         WeightGroup(
             name,
             dtype,
+            block,
             len(members),
             sum(member.elements for member in members),
             sum(member.nbytes for member in members),
         )
-        for (name, dtype), members in groups.items()
+        for (name, dtype, block), members in groups.items()
     )
 
 

@@ -15,6 +15,8 @@ from exporter.bind import StoredWeight
 from exporter.checkpoint import Checkpoint
 from exporter.contract import Contract, Section
 from exporter.version import tool_versions
+from quantize.recipe import Recipe
+from quantize.recipe_file import parse_recipe
 
 MANIFEST_VERSION = 1
 
@@ -41,6 +43,19 @@ def _adapter_block(adapter: Adapter | None) -> dict[str, Any] | None:
 def group_names(names: Sequence[str]) -> Counter[str]:
     """Count tensor names by their kind: indices become ``*`` and only the module path is kept."""
     return Counter(re.sub(r"\.\d+(?=\.|$)", ".*", name).rsplit(".", 1)[0] for name in names)
+
+
+def stored_recipe(manifest: Mapping[str, Any]) -> Recipe:
+    """The recipe that a bundle was made with; one without rules if the manifest has none.
+
+    Raises:
+        RecipeError: The manifest's rules are of another version of this tool.
+    """
+    block = manifest.get("recipe", {})
+    name, rules = str(block.get("name", "unknown")), block.get("rules", [])
+    return (
+        parse_recipe({"name": name, "rules": rules}, "manifest") if rules else Recipe(name, "", ())
+    )
 
 
 def build_manifest(

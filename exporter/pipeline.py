@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from exporter.assets import read_assets
+from exporter.calibrate.text import CalibrationText, read_text
 from exporter.checkpoint import Checkpoint, hash_files
 from exporter.config import (
     AttentionKind,
@@ -30,6 +32,7 @@ from exporter.output import check_free_space, scratch_folder, size_of
 from exporter.output_format import OutputFormat
 from exporter.parameters import parameter_specs
 from exporter.progress import Reporter, SilentReporter
+from exporter.recipe_check import check_recipe
 from exporter.tensor_reader import TensorReader
 from exporter.trained_codes import Kept, keep_trained_codes
 from exporter.weights import Weight, find_weights, unused_tensors
@@ -47,7 +50,8 @@ class ExportOptions:
     """What the user chose about a bundle.
 
     ``cache_length`` and ``prefill_lengths`` of None are chosen to suit the model. With
-    ``fixed_cache_length`` whoever loads the bundle cannot choose another.
+    ``fixed_cache_length`` whoever loads the bundle cannot choose another. ``calibration`` is a text
+    file, for recipes that need one.
     """
 
     recipe: Recipe
@@ -57,6 +61,7 @@ class ExportOptions:
     drafter_head: HeadKind | None = None
     batch: int = 1
     format: OutputFormat = OutputFormat.LITERTLM
+    calibration: Path | None = None
     force: bool = False
     fresh_graphs: bool = False
     fixed_cache_length: bool = False
@@ -122,7 +127,8 @@ def export(
     expected = parameter_specs(pair.target_config, pair.drafter_config, head)
     with TensorReader() as reader, _hashing(target, drafter) as hashes:
         weights = find_weights(expected, target, drafter, reader)
-        check_recipe(options.recipe, weights)
+        check_recipe(options.recipe, weights, calibrating=options.calibration is not None)
+        text = read_text(options.calibration, assets) if options.calibration else None
         kept = Kept(weights, {})
         if not options.requantize:
             kept = keep_trained_codes(weights, reporter)
@@ -134,8 +140,11 @@ def export(
         )
         graphs = form.find_graphs(request, reporter, fresh=options.fresh_graphs)
         check_graphs(graphs.weight_specs(), expected)
-        check_free_space(output, graphs.bytes_needed(weights, options.recipe))
+        needed = graphs.bytes_needed(weights, options.recipe)
+        check_free_space(output, needed * 3 // 2 if text else needed)
         with scratch_folder(output) as scratch:
+            if text is not None:
+                weights = _calibrated(weights, text, pair, options, scratch, reporter)
             total = sum(w.tensor.nbytes for section in weights.values() for w in section.values())
             with reporter.stage(f"Storing weights as {options.recipe.name}", total) as advance:
                 stored = graphs.bind(weights, options.recipe, scratch, advance)
@@ -148,7 +157,11 @@ def export(
                     for role, checkpoint in (("target", target), ("drafter", drafter))
                     if checkpoint is not None
                 },
-                recipe={"name": options.recipe.name, "rules": options.recipe.to_json()},
+                recipe={
+                    "name": options.recipe.name,
+                    "rules": options.recipe.to_json(),
+                    **({"calibration": text.describe()} if text else {}),
+                },
                 options={"drafter_head": head.value if drafter else None},
                 contract=contract,
                 graphs=graphs.describe(),
@@ -275,25 +288,6 @@ def check_lengths(agreed: Contract, target: TargetConfig) -> None:
         )
 
 
-def check_recipe(recipe: Recipe, weights: Mapping[Section, Mapping[str, Weight]]) -> None:
-    """Check that every rule of a recipe has something to say.
-
-    A rule for the drafter may be idle in a bundle without one.
-
-    Raises:
-        RecipeError: Naming the patterns that match no tensor.
-    """
-    names = [weight.name for section in weights.values() for weight in section.values()]
-    idle = recipe.unmatched(names)
-    if Section.MTP_DRAFTER not in weights:
-        idle = [pattern for pattern in idle if not pattern.startswith("drafter.")]
-    if idle:
-        raise RecipeError(
-            f"recipe {recipe.name}: no tensor of this model matches {', '.join(idle)}; correct or "
-            "remove these rules"
-        )
-
-
 Specs = Mapping[Section, Mapping[str, TensorSpec]]
 
 
@@ -311,6 +305,33 @@ def check_graphs(found: Specs, expected: Specs) -> None:
             raise LoweringError(
                 f"{section.value}: the graph's weights are not the model's: {differing}"
             )
+
+
+def _calibrated(
+    weights: dict[Section, dict[str, Weight]],
+    text: CalibrationText,
+    pair: Pair,
+    options: ExportOptions,
+    scratch: Path,
+    reporter: Reporter,
+) -> dict[Section, dict[str, Weight]]:
+    """The weights with the codes that a calibration text gives them.
+
+    Raises:
+        RecipeError: What runs the models is not installed.
+    """
+    if importlib.util.find_spec("litert_torch") is None:
+        raise RecipeError(
+            "gptq runs the models with torch, which is not installed: pip install 'mtp-export[export]', "
+            "or use clip instead"
+        )
+    from exporter.calibrate.calibration import Models, calibrate, work
+
+    folder = scratch / "calibrated"
+    folder.mkdir()
+    models = Models(pair.target_config, pair.drafter_config, options.draft_length)
+    with reporter.stage("Choosing codes with the calibration text", work(weights)) as advance:
+        return calibrate(weights, options.recipe, models, text, folder, advance)
 
 
 Hashes = dict[str, dict[str, str]]

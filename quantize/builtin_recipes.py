@@ -3,7 +3,8 @@
 A name is ``<plan>`` or ``<plan>-<algorithm>``. Most plans are named for a storage:
 ``int4-block32-clip`` stores the target's matrices in int4 with a scale per 32 elements, scales chosen
 by squared error. Without an algorithm it is ``minmax``. Two plans are mixtures: ``mixed``, which spends
-bits where Google's own bundle of E2B spends them, and ``smallest``.
+bits where Google's own bundle of E2B spends them, and ``smallest``, which by itself is ``clip``: at 2
+bits, minmax gives nothing but the largest weights.
 
 Some rules are common to all. The drafter has int8 matrices unless a mixture says otherwise: it is
 a fiftieth of the target's bytes, and a draft that is wrong costs a whole verification. Tables have a
@@ -14,6 +15,7 @@ passes, are int8 wherever the others are in fewer bits.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from quantize.recipe import Algorithm, Recipe, Rule
@@ -24,17 +26,17 @@ TABLES = ("target.embed_tokens.weight", "target.embed_tokens_per_layer.weight")
 
 PER_LAYER_MATRICES = ("target.*per_layer_input_gate.weight", "target.*per_layer_*projection.weight")
 
-Plan = tuple[tuple[str, Storage], ...]
+Pairs = tuple[tuple[str, Storage], ...]
 """Patterns and storages, to which an algorithm is added."""
 
 
-def _uniform(storage: Storage, table: Storage) -> Plan:
-    tables = tuple((name, table) for name in TABLES)
+def _in_blocks(storage: Storage) -> Pairs:
+    tables = tuple((name, Storage.INT4) for name in TABLES)
     small = tuple((pattern, Storage.INT8) for pattern in PER_LAYER_MATRICES)
     return (*tables, *small, ("target.*", storage), ("drafter.*", Storage.INT8))
 
 
-MIXED: Plan = (
+MIXED: Pairs = (
     ("target.embed_tokens.weight", Storage.INT8),
     ("target.embed_tokens_per_layer.weight", Storage.INT4),
     *((pattern, Storage.INT8) for pattern in PER_LAYER_MATRICES),
@@ -44,7 +46,7 @@ MIXED: Plan = (
     ("drafter.*", Storage.INT8),
 )
 
-SMALLEST: Plan = (
+SMALLEST: Pairs = (
     ("target.embed_tokens*", Storage.INT2),
     *((pattern, Storage.INT4) for pattern in PER_LAYER_MATRICES),
     ("target.*.self_attn.*", Storage.INT4),
@@ -52,63 +54,75 @@ SMALLEST: Plan = (
     ("drafter.*", Storage.INT4),
 )
 
-PLANS: dict[str, tuple[str, Plan]] = {
-    "int8": (
+
+@dataclass(frozen=True)
+class Plan:
+    """A recipe but for its algorithm; ``algorithm`` is the one that its plain name stands for."""
+
+    summary: str
+    pairs: Pairs
+    algorithm: Algorithm = Algorithm.MINMAX
+
+
+PLANS = {
+    "int8": Plan(
         "every matrix and table int8 per row",
         (("target.*", Storage.INT8), ("drafter.*", Storage.INT8)),
     ),
-    "int4": (
+    "int4": Plan(
         "target matrices and tables int4 per row, drafter int8 per row",
         (("target.*", Storage.INT4), ("drafter.*", Storage.INT8)),
     ),
     **{
-        storage.value: (
+        storage.value: Plan(
             f"target matrices int4 in blocks of {storage.block}, tables int4 per row, per-layer "
             "matrices and drafter int8 per row",
-            _uniform(storage, Storage.INT4),
+            _in_blocks(storage),
         )
         for storage in (Storage.INT4_BLOCK32, Storage.INT4_BLOCK64, Storage.INT4_BLOCK128)
     },
-    "mixed": (
+    "mixed": Plan(
         "int4 matrices and per-layer table; int8 embedding, per-layer matrices, and the drafter's "
         "attention and projections",
         MIXED,
     ),
-    "smallest": (
+    "smallest": Plan(
         "the fewest bits that run: int2 MLPs, head and tables, int4 attention and drafter",
         SMALLEST,
+        Algorithm.CLIP,
     ),
 }
 
 ALGORITHMS = {
-    Algorithm.MINMAX: "",
+    Algorithm.MINMAX: "; scales by the largest magnitude",
     Algorithm.CLIP: "; scales by least squared error",
     Algorithm.GPTQ: "; codes by GPTQ, tables' scales by least squared error",
 }
 """What each algorithm adds to a summary."""
 
 
-def _rules(plan: Plan, algorithm: Algorithm) -> Iterator[Rule]:
+def _rules(pairs: Pairs, algorithm: Algorithm) -> Iterator[Rule]:
     """Rules of one algorithm. Tables have no inputs to calibrate with, so GPTQ leaves them to clip."""
     if algorithm is Algorithm.GPTQ:
         for table in TABLES:
-            storage = next(s for pattern, s in plan if fnmatchcase(table, pattern))
+            storage = next(s for pattern, s in pairs if fnmatchcase(table, pattern))
             yield Rule(table, storage, Algorithm.CLIP)
-    yield from (Rule(pattern, storage, algorithm) for pattern, storage in plan)
+    yield from (Rule(pattern, storage, algorithm) for pattern, storage in pairs)
 
 
 def built_in(name: str) -> Recipe | None:
     """The recipe of that name; None if there is none."""
     if name == FLOAT32.name:
         return FLOAT32
-    plan, _, suffix = name.rpartition("-")
-    algorithm = next((a for a in ALGORITHMS if a.value == suffix), Algorithm.MINMAX)
-    if algorithm is Algorithm.MINMAX:
-        plan = name
-    if plan not in PLANS:
-        return None
-    summary, pairs = PLANS[plan]
-    return Recipe(name, summary + ALGORITHMS[algorithm], tuple(_rules(pairs, algorithm)))
+    if name in PLANS:
+        plan, algorithm = PLANS[name], PLANS[name].algorithm
+    else:
+        stem, _, suffix = name.rpartition("-")
+        if stem not in PLANS or suffix not in list(Algorithm):
+            return None
+        plan, algorithm = PLANS[stem], Algorithm(suffix)
+    summary = plan.summary + ALGORITHMS[algorithm]
+    return Recipe(name, summary, tuple(_rules(plan.pairs, algorithm)))
 
 
 FLOAT32 = Recipe("float32", "every tensor as float32: the reference for parity", ())
@@ -118,7 +132,8 @@ PLAIN_NAMES = ("float32", *PLANS)
 
 
 def _uncalibrated() -> Iterator[Recipe]:
-    for name in (*PLAIN_NAMES, *(f"{plan}-{Algorithm.CLIP.value}" for plan in PLANS)):
+    clipped = (f"{n}-clip" for n, plan in PLANS.items() if plan.algorithm is not Algorithm.CLIP)
+    for name in (*PLAIN_NAMES, *clipped):
         recipe = built_in(name)
         assert recipe is not None
         yield recipe

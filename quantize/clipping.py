@@ -1,9 +1,14 @@
 """Scales with the least squared error.
 
-Clipping the few largest values of a group makes its step finer for all others. Starting from a scale
-below the peak's, two steps alternate, each of which can only lower the error: codes nearest to the
-values for this scale, then the scale that fits these codes best, ``<w, c> / <c, c>``. Groups for which
-that ends above the plain scale's error (rounding of 16-bit scales can do so) keep the plain scale.
+Clipping the few largest values of a group makes its step finer for all others. A few scales below the
+peak's are tried; from the best of them two steps alternate, each of which can only lower the error:
+codes nearest to the values for this scale, then the scale that fits these codes best,
+``<w, c> / <c, c>``. The plain scale stays where nothing is better.
+
+Why not ai-edge-quantizer's OCTAV: its Newton iteration models rounding errors as uniform, which does
+not hold for short groups. On normal weights it left 9 to 20 % more error than this search in blocks of
+128 and 32, and more than the plain scale in 31 % of the blocks of 32 (and 40 % of int8 rows); at 2 bits
+its error was 1.7 times as large. It also took several times as long.
 """
 
 from __future__ import annotations
@@ -16,21 +21,21 @@ from quantize.storage import Storage
 
 Floats = NDArray[np.float32]
 
-STARTS = {8: (0.9,), 4: (0.8,), 2: (0.5, 0.35)}
-"""Fractions of the plain scale to start from, by bits."""
+FRACTIONS = {8: (0.7, 0.98, 4), 4: (0.35, 0.95, 8), 2: (0.1, 0.6, 8)}
+"""Of the plain scale, by bits: first and last that is tried, and how many. With 12 instead of 8 the
+error is less than 1 % lower."""
 
-ROUNDS = 4
+ROUNDS = 2
 
 
 def clipped_scales(groups: Floats, storage: Storage) -> Floats:
     """Scales ``[R, n]`` of ``groups`` ``[R, n, C]``, none with a larger squared error than the peak's."""
     plain = peak_scales(groups, storage)
     best, least = plain, squared_error(groups, plain, storage)
-    for start in STARTS[storage.bits]:
-        found = _improved(groups, plain * np.float32(start), storage)
-        error = squared_error(groups, found, storage)
-        best, least = np.where(error < least, found, best), np.minimum(error, least)
-    return best
+    candidates = [representable(plain * f, storage) for f in _fractions(storage)]
+    for scales in candidates:
+        best, least = _better(groups, scales, best, least, storage)
+    return _better(groups, _refined(groups, best, storage), best, least, storage)[0]
 
 
 def squared_error(groups: Floats, scales: Floats, storage: Storage) -> Floats:
@@ -41,7 +46,19 @@ def squared_error(groups: Floats, scales: Floats, storage: Storage) -> Floats:
     return result
 
 
-def _improved(groups: Floats, scales: Floats, storage: Storage) -> Floats:
+def _fractions(storage: Storage) -> Floats:
+    return np.linspace(*FRACTIONS[storage.bits], dtype=np.float32)
+
+
+def _better(
+    groups: Floats, scales: Floats, best: Floats, least: Floats, storage: Storage
+) -> tuple[Floats, Floats]:
+    """Per group, the scale with the smaller error, and that error."""
+    error = squared_error(groups, scales, storage)
+    return np.where(error < least, scales, best), np.minimum(error, least)
+
+
+def _refined(groups: Floats, scales: Floats, storage: Storage) -> Floats:
     for _ in range(ROUNDS):
         codes = nearest(groups, scales, storage)
         power = np.einsum("rnc,rnc->rn", codes, codes)

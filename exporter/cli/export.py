@@ -42,6 +42,12 @@ def parse_lengths(
     show_default=True,
     help="How weights are stored; see `mtp-export recipes`.",
 )
+@click.option(
+    "--calibration",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE.txt",
+    help="Text like what the model will read and write, for gptq recipes; 8192 tokens are used.",
+)
 @click.option("--no-drafter", is_flag=True, help="Make a bundle without speculative decoding.")
 @click.option(
     "--cache-length",
@@ -106,6 +112,7 @@ def command(
     drafter: str | None,
     output: Path,
     recipe: Recipe,
+    calibration: Path | None,
     no_drafter: bool,
     cache_length: int | None,
     fixed_cache_length: bool,
@@ -148,6 +155,7 @@ def command(
         drafter_head=HeadKind(drafter_head) if drafter_head else None,
         batch=batch,
         format=OutputFormat(output_format),
+        calibration=calibration,
         force=force,
         fresh_graphs=fresh_graphs,
         requantize=requantize,

@@ -87,6 +87,7 @@ def weights_json(weights: Sequence[WeightGroup]) -> list[dict[str, Any]]:
         {
             "name": group.name,
             "dtype": group.dtype,
+            "block": group.block,
             "bits": group.bits,
             "count": group.count,
             "elements": group.elements,
@@ -121,10 +122,15 @@ def weight_lines(weights: Sequence[WeightGroup]) -> list[str]:
     return [
         f"  {'weights':44} {'stored as':9} {'bits':>4} {'tensors':>7} {'bytes':>15}",
         *(
-            f"    {group.name:42} {group.dtype:9} {group.bits:>4} {group.count:>7} {group.nbytes:>15,}"
+            f"    {group.name:42} {stored_as(group):9} {group.bits:>4} {group.count:>7} {group.nbytes:>15,}"
             for group in weights
         ),
     ]
+
+
+def stored_as(group: WeightGroup) -> str:
+    """``int4/32`` for int4 with a scale per 32 elements."""
+    return f"{group.dtype}/{group.block}" if group.block else group.dtype
 
 
 def contract_lines(agreed: Contract | None, problems: Sequence[str]) -> list[str]:

@@ -9,9 +9,9 @@ import click
 from quantize.builtin_recipes import PLAIN_NAMES, RECIPES
 
 ALGORITHMS = """\
-A name other than float32 may end in -clip (scales by least squared error, as listed by --json) or
--gptq (codes chosen with `export --calibration FILE.txt`). A file may be given instead of a name:
-see docs/quantisation.md."""
+A name other than float32 may have an algorithm behind it: -minmax, -clip (scales by least squared error)
+or -gptq (codes chosen with `export --calibration FILE.txt`). A file with rules of your own may be given
+instead of a name: see docs/recipes.md."""
 
 
 @click.command()

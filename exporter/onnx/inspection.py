@@ -136,8 +136,10 @@ def _weights(graphs: Iterable[onnx.GraphProto]) -> dict[str, dict[str, ConstantI
                 shape = tuple(tensor.dims)
                 if (width := bits.get(tensor.name)) is not None:
                     dtype, shape = f"int{width}", (nbytes * 8 // width,)
+                count = scales.get(tensor.name + SCALES, 0)
+                block = math.prod(shape) // count if count else None
                 files.setdefault(where["location"], {})[tensor.name] = ConstantInfo(
-                    tensor.name, dtype, shape, nbytes, scales.get(tensor.name + SCALES, 0), False
+                    tensor.name, dtype, shape, nbytes, count, block, inside=False
                 )
     return files
 

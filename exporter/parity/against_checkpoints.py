@@ -29,6 +29,7 @@ from exporter.pipeline import Pair
 from exporter.progress import Reporter
 from exporter.tensor_reader import TensorReader
 from exporter.weights import Weight, find_weights
+from quantize.recipe import Recipe
 from runtime_py.litert_executor import LitertExecutor
 
 FULL_BITS = 32
@@ -43,6 +44,7 @@ class Against:
     bundle: Bundle
     pair: Pair
     head: HeadKind
+    recipe: Recipe
     executor: LitertExecutor
     run: GraphRun
     fresh: int
@@ -130,7 +132,7 @@ def _stored_rungs(
     try:
         with reporter.stage("Comparing stored weights and graphs", None):
             constants = stored_constants(against.bundle)
-            stored = weights_rung.weights_rung(weights, constants)
+            stored = weights_rung.weights_rung(weights, constants, against.recipe)
             same = against.stored_as_float and stored.verdict is Verdict.PASS
             kept = model if same else _torch_pair(against, from_bundle(weights, constants))
             graphs, errors = graph_rung.graph_rung(

@@ -28,7 +28,7 @@ from runtime_py.litert_executor import LitertExecutor
 
 FULL_BITS = 32
 
-LEAST_SAME_DRAFTS = {FULL_BITS: 1.0, 8: 0.6, 4: 0.4}
+LEAST_SAME_DRAFTS = {FULL_BITS: 1.0, 8: 0.6, 4: 0.4, 2: 0.0}
 """Share of drafts that must be the assistant's, by the fewest bits of the drafter's matrices. Drafters
 are unsure by nature; float32 must draft the same token every time, but for near-ties; with fewer bits a
 different draft is a loss and not noise."""

@@ -13,6 +13,7 @@ from exporter.contract import Section
 from exporter.errors import EngineError
 from exporter.heads import HeadKind
 from exporter.inspection import Inspection, inspect_bundle
+from exporter.manifest import stored_recipe
 from exporter.parity import (
     acceptance_rung,
     contract_rung,
@@ -149,6 +150,7 @@ def _against_checkpoints(
         inspection.bundle,
         pair,
         _head(inspection),
+        stored_recipe(inspection.manifest or {}),
         model.executor,
         measured.run,
         measured.text.fresh,

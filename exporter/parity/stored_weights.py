@@ -12,14 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
 from exporter.bind import SCALES_SUFFIX
 from exporter.bundle_reader import Bundle
 from exporter.contract import Section
 from exporter.errors import BundleError
-from exporter.graph_reader import TYPE_NAMES, GraphReader
+from exporter.graph_reader import TYPE_NAMES, GraphReader, block_quantization
 from quantize.arrays import QuantisedRows, dequantize_rows
 from quantize.packing import unpack
 
@@ -126,9 +125,7 @@ def _scales(model: Any, subgraph: Any, tensor: Any, content: NDArray[np.uint8]) 
     quantization, rows = tensor.Quantization(), math.prod(tensor.ShapeAsNumpy()[:-1])
     if quantization is None:
         return np.empty((rows, 0), np.float32)
-    if quantization.DetailsType() == schema.QuantizationDetails.BlockwiseQuantization:
-        details = schema.BlockwiseQuantization()
-        details.Init(quantization.Details().Bytes, quantization.Details().Pos)
+    if (details := block_quantization(quantization)) is not None:
         data = _data(model.Buffers(subgraph.Tensors(details.Scales()).Buffer()), content)
         assert data is not None
         return data.view("<f2").astype(np.float32).reshape(rows, -1)

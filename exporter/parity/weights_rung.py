@@ -16,13 +16,15 @@ from exporter.contract import Dtype, Section
 from exporter.parity.rung import Figure, Rung
 from exporter.parity.stored_weights import StoredConstant
 from exporter.parity.titles import WEIGHTS as TITLE
-from exporter.parity.tolerances import GAIN_OFF, STEPS_OFF
+from exporter.parity.tolerances import GAIN_OFF, STEPS_OFF, STEPS_OFF_CALIBRATED
 from exporter.weights import Weight
+from quantize.recipe import Algorithm, Recipe
 
 REASON = (
     f"float32 tensors and the token ordering are equal; of quantised rows the error is at most "
-    f"{STEPS_OFF:g} steps as a root mean square (rounding to the nearest gives 0.29), and the best "
-    f"factor between the two sides is within {GAIN_OFF[8]:g} of 1 (int4: {GAIN_OFF[4]:g})"
+    f"{STEPS_OFF:g} steps as a root mean square (rounding to the nearest gives 0.29; with gptq, which "
+    f"moves columns to make up for others, {STEPS_OFF_CALIBRATED:g}), and the best factor between the two "
+    f"sides is within {GAIN_OFF[8]:g} of 1 (int4: {GAIN_OFF[4]:g}, int2: {GAIN_OFF[2]:g})"
 )
 
 SHOWN = 8
@@ -33,7 +35,7 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class RowsCompared:
-    """The worst row of one tensor. ``gain`` is relative to what its bits allow: 1 is at the limit."""
+    """The worst row of one tensor, relative to what is allowed: 1 is at the limit."""
 
     steps: float
     gain: float
@@ -41,9 +43,17 @@ class RowsCompared:
 
 
 def weights_rung(
-    weights: dict[Section, dict[str, Weight]], stored: dict[Section, dict[str, StoredConstant]]
+    weights: dict[Section, dict[str, Weight]],
+    stored: dict[Section, dict[str, StoredConstant]],
+    recipe: Recipe,
 ) -> Rung:
-    """Compare every tensor; one that the bundle lacks is a problem too."""
+    """Compare every tensor; one that the bundle lacks is a problem too.
+
+    Args:
+        weights: The checkpoints'.
+        stored: The bundle's.
+        recipe: What the bundle was made with.
+    """
     problems: list[str] = []
     steps, gain, differing, count = 0.0, 0.0, 0, 0
     for section, weight in _each(weights):
@@ -52,14 +62,14 @@ def weights_rung(
         if constant is None:
             problems.append(f"{weight.name} is not in the bundle")
             continue
-        found = _compare(weight, constant)
+        found = _compare(weight, constant, _steps_allowed(recipe, weight.name))
         steps, gain = max(steps, found.steps), max(gain, found.gain)
         differing += found.differing
         problems += _describe(weight.name, found)
     figures = (
         Figure("tensors compared", count),
         Figure("unequal elements of float32 and integer tensors", differing, 0),
-        Figure("worst row error, in quantisation steps (rms)", steps, STEPS_OFF),
+        Figure("worst row error (rms), by the quantisation steps allowed", steps, 1),
         Figure("worst row factor, by what its bits allow", gain, 1),
     )
     if len(problems) > SHOWN:
@@ -76,15 +86,20 @@ def _each(weights: dict[Section, dict[str, Weight]]) -> Iterator[tuple[Section, 
 def _describe(name: str, found: RowsCompared) -> list[str]:
     if found.differing:
         return [f"{name}: {found.differing} elements are not the checkpoint's"]
-    if found.steps > STEPS_OFF or found.gain > 1:
+    if found.steps > 1 or found.gain > 1:
         return [
-            f"{name}: a row is off by {found.steps:.2g} steps (rms) and its factor by {found.gain:.2g} "
-            "times what rounding explains: its scale or its codes are wrong"
+            f"{name}: a row is off by {found.steps:.2g} times and its factor by {found.gain:.2g} times "
+            "what rounding explains: its scale or its codes are wrong"
         ]
     return []
 
 
-def _compare(weight: Weight, constant: StoredConstant) -> RowsCompared:
+def _steps_allowed(recipe: Recipe, name: str) -> float:
+    calibrated = recipe.rule(name).algorithm is Algorithm.GPTQ
+    return STEPS_OFF_CALIBRATED if calibrated else STEPS_OFF
+
+
+def _compare(weight: Weight, constant: StoredConstant, allowed: float) -> RowsCompared:
     if weight.spec.dtype is Dtype.INT32:
         unequal = weight.ordering() != constant.integers().reshape(weight.spec.shape)
         return RowsCompared(0.0, 0.0, int(unequal.sum()))
@@ -92,9 +107,10 @@ def _compare(weight: Weight, constant: StoredConstant) -> RowsCompared:
     for block in weight.blocks():
         kept = constant.floats(row, len(block))
         if constant.quantised:
-            scales = constant.scales[row : row + len(block)]  # [R, n]
-            errors = np.square(block - kept).reshape(*scales.shape, -1)
-            steps = max(steps, float((np.sqrt(errors.mean(axis=-1)) / scales).max()))
+            scales = constant.scales[row : row + len(block)]
+            wide = np.repeat(scales, weight.row_length // scales.shape[1], axis=1)
+            rms = np.sqrt(np.square((block - kept) / wide).mean(axis=1))
+            steps = max(steps, float(rms.max()) / allowed)
             off = float(_gain_off(block, kept).max())
             gain = max(gain, off / GAIN_OFF[constant.bits])
         else:

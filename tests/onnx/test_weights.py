@@ -10,14 +10,16 @@ import numpy as np
 import pytest
 
 from exporter.bundle_reader import open_bundle
-from exporter.checkpoint import StoredTensor, TensorReader
 from exporter.contract import TensorSpec
 from exporter.errors import RecipeError
 from exporter.onnx import encodings
 from exporter.onnx.encodings import encoding_of
 from exporter.onnx.weight_files import ALIGNMENT
 from exporter.parity.stored_weights import stored_constants
-from exporter.weights import TOKEN_ORDERING, Weight
+from exporter.stored_tensor import StoredTensor
+from exporter.tensor_names import TOKEN_ORDERING
+from exporter.tensor_reader import TensorReader
+from exporter.weights import Weight
 from quantize.storage import Storage
 from tests.onnx.conftest import RECIPES
 from tests.onnx.reading import External, external, models, stored_values

@@ -67,7 +67,7 @@ def test_unmatched_patterns() -> None:
         ("int4-block64-clip", "int4-block64", "int4", "int4", "int8", "int8"),
         ("int4-block128-gptq", "int4-block128", "int4", "int4", "int8", "int8"),
         ("mixed", "int4", "int8", "int4", "int8", "int4"),
-        ("smallest-clip", "int2", "int2", "int2", "int4", "int4"),
+        ("smallest", "int2", "int2", "int2", "int4", "int4"),
     ],
 )
 def test_built_in_recipes(
@@ -92,13 +92,23 @@ def test_mixed_keeps_the_drafters_attention() -> None:
 @pytest.mark.parametrize("name", PLANS)
 @pytest.mark.parametrize("algorithm", Algorithm)
 def test_names_end_with_the_algorithm(name: str, algorithm: Algorithm) -> None:
-    recipe = built_in(name if algorithm is Algorithm.MINMAX else f"{name}-{algorithm.value}")
+    recipe = built_in(f"{name}-{algorithm.value}")
     assert recipe is not None
     assert recipe.rule(GATE).algorithm is recipe.rule(DRAFTER_QUERY).algorithm is algorithm
     looked_up = Algorithm.CLIP if algorithm is Algorithm.GPTQ else algorithm
     assert {recipe.rule(table).algorithm for table in TABLES} == {looked_up}
     assert recipe.storage(EMBEDDING) is RECIPES[name].storage(EMBEDDING)
     assert recipe.calibrated == (algorithm is Algorithm.GPTQ)
+
+
+@pytest.mark.parametrize(
+    ("name", "algorithm"), [("mixed", Algorithm.MINMAX), ("smallest", Algorithm.CLIP)]
+)
+def test_plain_names(name: str, algorithm: Algorithm) -> None:
+    recipe, long = built_in(name), built_in(f"{name}-{algorithm.value}")
+    assert recipe is not None
+    assert long is not None
+    assert (recipe.rules, recipe.summary) == (long.rules, long.summary)
 
 
 @pytest.mark.parametrize("name", ["int3", "float32-clip", "int4-octav", "clip", "", "-clip"])

@@ -1,0 +1,72 @@
+"""Weights with codes chosen on a calibration text, ready to be bound."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from exporter.bind import Progress
+from exporter.calibrate.choice import Choices
+from exporter.calibrate.drafter_pass import DrafterPass
+from exporter.calibrate.target_pass import TargetPass
+from exporter.calibrate.text import CalibrationText
+from exporter.config import DrafterConfig, TargetConfig
+from exporter.contract import Section
+from exporter.weights import Weight
+from quantize.recipe import Recipe
+
+SectionWeights = dict[Section, dict[str, Weight]]
+
+RUN = (Section.PREFILL_DECODE, Section.MTP_DRAFTER)
+"""Sections whose weights see inputs."""
+
+
+@dataclass(frozen=True)
+class Models:
+    """What is run: the target and, if there is one, its drafter with its drafts per round."""
+
+    target: TargetConfig
+    drafter: DrafterConfig | None
+    drafts: int
+
+
+def calibrate(
+    weights: SectionWeights,
+    recipe: Recipe,
+    models: Models,
+    text: CalibrationText,
+    folder: Path,
+    progress: Progress,
+) -> SectionWeights:
+    """The same weights, those with a GPTQ rule with their codes.
+
+    Memory: one layer's float weights, the hidden states of the text, and for the widest input C of a
+    layer about 30 bytes times C squared (E2B: 4.5 GB for C = 12288).
+
+    Args:
+        weights: Of all sections.
+        recipe: Some of whose rules are GPTQ.
+        models: Their configurations.
+        text: What they read.
+        folder: Where codes are kept until they are bound; about the size of the bundle.
+        progress: Told of the checkpoint's bytes as they are done.
+    """
+    choices = Choices(recipe, folder, progress)
+    with torch.inference_mode():
+        readings = TargetPass(models.target, weights, choices).run(text.sequences)
+        drafter = weights.get(Section.MTP_DRAFTER, {})
+        if models.drafter is not None and choices.calibrated(drafter):
+            DrafterPass(models.drafter, models.target, drafter, choices).run(
+                readings, models.drafts
+            )
+    return {
+        section: {name: choices.ready.get(weight.name, weight) for name, weight in found.items()}
+        for section, found in weights.items()
+    }
+
+
+def work(weights: SectionWeights) -> int:
+    """Bytes that ``progress`` of :func:`calibrate` adds up to."""
+    return sum(w.tensor.nbytes for section in RUN for w in weights.get(section, {}).values())
