@@ -12,6 +12,9 @@ EXPORT_TOOLS = ("numpy", "litert-lm-builder")
 GRAPH_TOOLS = ("torch", "litert-torch", "litert-converter")
 """Packages whose version can change a lowered graph."""
 
+RUNTIME_TOOLS = ("ai-edge-litert",)
+"""Packages whose version can change what a bundle computes."""
+
 
 def tool_version() -> str:
     """Version of this package."""
@@ -21,6 +24,11 @@ def tool_version() -> str:
 def tool_versions() -> dict[str, str]:
     """Versions of this package and of those that store and pack weights."""
     return {DISTRIBUTION: tool_version(), **_installed(EXPORT_TOOLS)}
+
+
+def runtime_versions() -> dict[str, str]:
+    """Versions of this package and of those that run bundles."""
+    return {DISTRIBUTION: tool_version(), **_installed(RUNTIME_TOOLS)}
 
 
 def graph_tool_versions() -> dict[str, str]:
