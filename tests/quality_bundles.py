@@ -6,7 +6,8 @@ from pathlib import Path
 
 from exporter.checkpoint import open_checkpoint
 from exporter.pipeline import ExportOptions, export
-from quantize.recipe import Recipe, Rule, Storage
+from quantize.recipe import Recipe, Rule
+from quantize.storage import Storage
 from tests.bundles import TINY_DRAFTER, TINY_TARGET
 
 

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 import click
 
 from exporter.cli.measuring import Measuring, measuring_options, text_option, work_folder
-from quantize.recipe import RECIPES
+from exporter.cli.recipe_option import RECIPE
+from quantize.builtin_recipes import FLOAT32, RECIPES
+from quantize.recipe import Recipe
 
 if TYPE_CHECKING:
     from exporter.quality.comparison import Comparison, Request
 
-REFERENCE = "float32"
 FORMATS = (".json", ".html", ".md", ".svg")
 BUNDLE = ".litertlm"
 
@@ -32,10 +33,10 @@ def parse_report(ctx: click.Context, parameter: click.Parameter, value: Path | N
 @click.argument("sources", nargs=-1, required=True)
 @click.option(
     "--recipe",
-    "names",
-    type=click.Choice([name for name in RECIPES if name != REFERENCE]),
+    "recipes",
+    type=RECIPE,
     multiple=True,
-    help="Recipes to compare with float32; may be repeated.  [default: all]",
+    help="Compared with float32; may be repeated.  [default: all built-in ones without calibration]",
 )
 @text_option
 @measuring_options
@@ -56,7 +57,7 @@ def parse_report(ctx: click.Context, parameter: click.Parameter, value: Path | N
 @click.option("--json", "as_json", is_flag=True, help="Every figure, machine-readable.")
 def command(
     sources: tuple[str, ...],
-    names: tuple[str, ...],
+    recipes: tuple[Recipe, ...],
     text_file: Path,
     passages: int,
     passage_length: int,
@@ -78,7 +79,7 @@ def command(
     from exporter.quality.report_text import render_text
 
     measuring = Measuring(passages, passage_length, prompt_tokens, new_tokens, threads)
-    request = parse_request(sources, names, text_file, measuring, cache_length)
+    request = parse_request(sources, recipes, text_file, measuring, cache_length)
     with work_folder(keep) as folder:
         found = compare(request, folder, TerminalReporter())
     click.echo(json.dumps(found.to_json(), indent=2) if as_json else render_text(found))
@@ -88,7 +89,7 @@ def command(
 
 def parse_request(
     sources: tuple[str, ...],
-    names: tuple[str, ...],
+    recipes: tuple[Recipe, ...],
     text_file: Path,
     measuring: Measuring,
     cache_length: int | None,
@@ -108,7 +109,7 @@ def parse_request(
     text, sampling = read_text_file(text_file), measuring.sampling()
     bundles = [Path(source) for source in sources if source.endswith(BUNDLE)]
     if bundles:
-        if len(bundles) < len(sources) or names:
+        if len(bundles) < len(sources) or recipes:
             raise click.UsageError("give bundles only, or a TARGET and its DRAFTER")
         return Request(
             None, (), subjects_of(bundles), text, text_file.name, sampling, measuring.threads
@@ -120,11 +121,11 @@ def parse_request(
     checkpoints = Sources(
         resolve(target, None, download),
         resolve(drafter, None, download) if drafter else None,
-        ExportOptions(RECIPES[REFERENCE], cache_length),
+        ExportOptions(FLOAT32, cache_length),
     )
-    chosen = (REFERENCE, *(names or (name for name in RECIPES if name != REFERENCE)))
-    recipes = tuple(RECIPES[name] for name in chosen)
-    return Request(checkpoints, recipes, (), text, text_file.name, sampling, measuring.threads)
+    others = recipes or tuple(RECIPES.values())
+    compared = (FLOAT32, *(recipe for recipe in others if recipe != FLOAT32))
+    return Request(checkpoints, compared, (), text, text_file.name, sampling, measuring.threads)
 
 
 def write_report(found: Comparison, path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -96,6 +97,12 @@ class WayType(click.ParamType["Way"]):
     show_default=True,
     help="What is stored alike: tensors of one kind in all layers, or nothing.",
 )
+@click.option(
+    "--only",
+    default="*",
+    metavar="PATTERN",
+    help="Leave tensors that do not match as they are at the start; `drafter.*` searches the drafter.",
+)
 @text_option
 @measuring_options
 @click.option(
@@ -112,6 +119,7 @@ def command(
     max_lost_acceptance: float | None,
     ways: tuple[Way, ...],
     groups: str,
+    only: str,
     text_file: Path,
     passages: int,
     passage_length: int,
@@ -151,14 +159,17 @@ def command(
     sources = Sources(*checkpoints, ExportOptions(REFERENCE, cache_length))
     start, *others = ways
     with work_folder(None) as folder, sources.weights() as weights:
-        found_groups = group_tensors(weights, each=groups == "tensor")
+        every = group_tensors(weights, each=groups == "tensor")
+        tried = [group for group in every if fnmatchcase(group.pattern, only)]
+        if not tried:
+            raise click.UsageError(f"--only {only}: no tensor of this pair matches")
         reporter = TerminalReporter()
         with reporter.stage("Reading the text with float32", None):
             trials = open_trials(
-                sources, found_groups, start, output.stem, text, sampling, threads, folder
+                sources, every, start, output.stem, text, sampling, threads, folder
             )
         limits = Limits(max_size, max_kl, max_lost_acceptance)
-        found = search(trials, others, limits, reporter)
+        found = search(trials, tried, others, limits, reporter)
     write_recipe_file(found.recipe, output)
     click.echo(json.dumps(found.to_json(), indent=2) if as_json else render(found))
 

@@ -16,7 +16,7 @@ from exporter.quality.allocation import (
     SizeBudget,
     allocate,
 )
-from exporter.quality.groups import Way, parse_way
+from exporter.quality.groups import Group, Way, parse_way
 from exporter.quality.trials import REFERENCE, Trials, Whole, sensitivity
 from quantize.recipe import Recipe
 
@@ -76,8 +76,21 @@ class Found:
         return {**asdict(self), "recipe": recipe, "expected": expected}
 
 
-def search(trials: Trials, ways: Sequence[Way], limits: Limits, reporter: Reporter) -> Found:
+def search(
+    trials: Trials,
+    tried: Sequence[Group],
+    ways: Sequence[Way],
+    limits: Limits,
+    reporter: Reporter,
+) -> Found:
     """Look for the recipe with the least damage within a size, or the smallest within losses.
+
+    Args:
+        trials: Where every group is stored as at the start.
+        tried: Groups that may be stored otherwise.
+        ways: How.
+        limits: The budget.
+        reporter: Told what is going on.
 
     Raises:
         BudgetError: The budget cannot be kept.
@@ -86,7 +99,7 @@ def search(trials: Trials, ways: Sequence[Way], limits: Limits, reporter: Report
     with reporter.stage(f"Measuring float32, and {trials.start.word} everywhere", None):
         reference = trials.run(REFERENCE)
         start = trials.run(trials.recipe({}))
-    groups = sensitivity(trials, ways, start, reporter)
+    groups = sensitivity(trials, tried, ways, start, reporter)
     for attempt in range(ATTEMPTS):
         chosen = allocate(groups, _budget(limits, reference, start, TIGHTER**attempt))
         recipe = trials.recipe({name: parse_way(option.storage) for name, option in chosen.items()})

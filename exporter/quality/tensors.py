@@ -13,6 +13,9 @@ from exporter.parity.stored_weights import StoredConstant, stored_constants
 from exporter.quality.figures import TensorFigures
 from exporter.weights import Weight
 
+ROW_SCALE_BYTES, BLOCK_SCALE_BYTES = 4, 2
+"""A row's scale is float32, inside the flatbuffer; those of blocks are float16, behind it."""
+
 Weights = Mapping[Section, Mapping[str, Weight]]
 
 
@@ -50,7 +53,9 @@ def _storages(block: Mapping[str, Mapping[str, list[object]]]) -> dict[str, str]
 
 
 def _figures(constant: StoredConstant, storage: str, weight: Weight | None) -> TensorFigures:
-    nbytes = constant.data.nbytes + constant.scales.nbytes
+    per_block = constant.scales.shape[1] > 1
+    scales = constant.scales.size * (BLOCK_SCALE_BYTES if per_block else ROW_SCALE_BYTES)
+    nbytes = constant.data.nbytes + scales
     lossy = constant.quantised and weight is not None
     snr = signal_to_noise(weight, constant) if lossy and weight is not None else None
     return TensorFigures(constant.name, storage, math.prod(constant.shape), nbytes, snr)

@@ -91,15 +91,15 @@ def open_trials(
 
 
 def sensitivity(
-    trials: Trials, ways: Sequence[Way], start: Whole, reporter: Reporter
+    trials: Trials, tried: Sequence[Group], ways: Sequence[Way], start: Whole, reporter: Reporter
 ) -> list[Measured]:
-    """What each group costs and saves by itself, in every way that fits it."""
+    """What each group that is tried costs and saves by itself, in every way that fits it."""
     found = []
-    for number, group in enumerate(trials.groups, 1):
+    for number, group in enumerate(tried, 1):
         options = [Option(trials.start.word)]
         for way in ways:
             if group.fits(way):
-                title = f"{number}/{len(trials.groups)} {group.pattern} as {way.word}"
+                title = f"{number}/{len(tried)} {group.pattern} as {way.word}"
                 with reporter.stage(title, None):
                     whole = trials.run(trials.recipe({group.pattern: way}))
                 options.append(_option(way, whole, start))
