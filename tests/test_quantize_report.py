@@ -110,7 +110,7 @@ def test_paired_drafts_are_those_of_the_speculative_loop(
     tiny_bundles: dict[str, Path], baseline: Baseline
 ) -> None:
     """Going on from one round's start to the next by the drafts accepted there retraces the loop."""
-    with opened(tiny_bundles["float32"], 2) as model:
+    with opened(tiny_bundles["float32"], SMALL, 2) as model:
         cache, longest = model.executor.new_cache(), model.executor.draft_length
         retraced = 0
         for heard in continue_all(model, baseline.passages, SMALL).every:
@@ -135,7 +135,7 @@ def test_a_worse_drafter_is_seen_by_paired_drafts_and_not_by_the_text(
 
 def test_perplexity_is_the_text_s(tiny_bundles: dict[str, Path], baseline: Baseline) -> None:
     """Against log-softmax and indexing written out."""
-    with opened(tiny_bundles["int8"], 2) as model:
+    with opened(tiny_bundles["int8"], SMALL, 2) as model:
         cache, logs = model.executor.new_cache(), list[float]()
         for passage in baseline.passages:
             logits, _ = read_text(model.executor, cache, passage, range(len(passage)))

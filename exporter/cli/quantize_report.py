@@ -41,9 +41,6 @@ def parse_report(ctx: click.Context, parameter: click.Parameter, value: Path | N
 @text_option
 @measuring_options
 @click.option(
-    "--cache-length", type=click.IntRange(min=64), help="Of bundles made here, as in export."
-)
-@click.option(
     "--keep",
     type=click.Path(path_type=Path, file_okay=False),
     help="Keep the bundles made here in this folder.",
@@ -64,7 +61,6 @@ def command(
     prompt_tokens: int,
     new_tokens: int,
     threads: int,
-    cache_length: int | None,
     keep: Path | None,
     report: Path | None,
     as_json: bool,
@@ -79,7 +75,7 @@ def command(
     from exporter.quality.report_text import render_text
 
     measuring = Measuring(passages, passage_length, prompt_tokens, new_tokens, threads)
-    request = parse_request(sources, recipes, text_file, measuring, cache_length)
+    request = parse_request(sources, recipes, text_file, measuring)
     with work_folder(keep) as folder:
         found = compare(request, folder, TerminalReporter())
     click.echo(json.dumps(found.to_json(), indent=2) if as_json else render_text(found))
@@ -92,7 +88,6 @@ def parse_request(
     recipes: tuple[Recipe, ...],
     text_file: Path,
     measuring: Measuring,
-    cache_length: int | None,
 ) -> Request:
     """What to compare.
 
@@ -121,7 +116,7 @@ def parse_request(
     checkpoints = Sources(
         resolve(target, None, download),
         resolve(drafter, None, download) if drafter else None,
-        ExportOptions(FLOAT32, cache_length),
+        ExportOptions(FLOAT32),
     )
     others = recipes or tuple(RECIPES.values())
     compared = (FLOAT32, *(recipe for recipe in others if recipe != FLOAT32))

@@ -105,9 +105,6 @@ class WayType(click.ParamType["Way"]):
 )
 @text_option
 @measuring_options
-@click.option(
-    "--cache-length", type=click.IntRange(min=64), help="Of bundles made here, as in export."
-)
 @click.option("--force", is_flag=True, help="Replace the recipe file if it exists.")
 @click.option("--json", "as_json", is_flag=True, help="Every figure, machine-readable.")
 def command(
@@ -126,7 +123,6 @@ def command(
     prompt_tokens: int,
     new_tokens: int,
     threads: int,
-    cache_length: int | None,
     force: bool,
     as_json: bool,
 ) -> None:
@@ -156,7 +152,7 @@ def command(
     measuring = Measuring(passages, passage_length, prompt_tokens, new_tokens, threads)
     text, sampling = read_text_file(text_file), measuring.sampling()
     checkpoints = (resolve(target, None, download), resolve(drafter, None, download))
-    sources = Sources(*checkpoints, ExportOptions(REFERENCE, cache_length))
+    sources = Sources(*checkpoints, ExportOptions(REFERENCE))
     start, *others = ways
     with work_folder(None) as folder, sources.weights() as weights:
         every = group_tensors(weights, each=groups == "tensor")

@@ -121,10 +121,20 @@ def _plain(value: Any) -> Any:
 
 
 @contextmanager
-def opened(path: Path, threads: int) -> Iterator[OpenedModel]:
-    """A bundle in the reference runtime, with its drafter if it has one."""
-    has_drafter = inspect_bundle(path).has_drafter
-    with open_model(path, Hardware("cpu", threads), drafting=has_drafter) as model:
+def opened(path: Path, sampling: Sampling, threads: int) -> Iterator[OpenedModel]:
+    """A bundle in the reference runtime, with its drafter if it has one and a cache no longer than needed.
+
+    Raises:
+        BundleError: It cannot be run, or its cache is too short for the passages.
+    """
+    agreed = inspect_bundle(path).contract
+    slots = None
+    if agreed is not None and agreed.placeholder is not None:
+        slots = max(agreed.shortest_cache, sampling.longest + agreed.draft_length + 1)
+    drafting = agreed is not None and agreed.has_drafter
+    hardware = Hardware("cpu", threads)
+    with open_model(path, hardware, cache_length=slots, drafting=drafting) as model:
+        check_room(model, sampling, path)
         yield model
 
 
@@ -137,8 +147,7 @@ def make_baseline(
         TextFileError: The text is too short.
         BundleError: The bundle cannot be run, or its cache is too short.
     """
-    with opened(subject.path, threads) as model:
-        check_room(model, sampling, subject.path)
+    with opened(subject.path, sampling, threads) as model:
         passages = cut(text, model.tokenizer, sampling)
         continued = continue_all(model, passages, sampling)
         reference = open_reference(model, passages, continued.every, folder)
@@ -147,7 +156,7 @@ def make_baseline(
 
 def probe(path: Path, baseline: Baseline, threads: int) -> Probe:
     """The figures that cost least time and vary least."""
-    with opened(path, threads) as model:
+    with opened(path, baseline.sampling, threads) as model:
         text = compare_text(model, baseline.passages, baseline.reference)
         drafts = draft_everywhere(
             model.executor, baseline.reference.continued, baseline.sampling.prompt
@@ -158,8 +167,7 @@ def probe(path: Path, baseline: Baseline, threads: int) -> Probe:
 def measure(subject: Subject, baseline: Baseline, threads: int, weights: Weights | None) -> Quality:
     """Everything about one bundle."""
     inspection = inspect_bundle(subject.path)
-    with opened(subject.path, threads) as model:
-        check_room(model, baseline.sampling, subject.path)
+    with opened(subject.path, baseline.sampling, threads) as model:
         text = compare_text(model, baseline.passages, baseline.reference)
         continued = continue_all(model, baseline.passages, baseline.sampling)
         paired = draft_everywhere(
