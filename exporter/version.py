@@ -14,6 +14,8 @@ GRAPH_TOOLS = ("torch", "litert-torch", "litert-converter")
 
 ONNX_TOOLS = ("torch", "litert-torch", "onnx")
 """Packages whose version can change an ONNX graph."""
+RUNTIME_TOOLS = ("ai-edge-litert",)
+"""Packages whose version can change what a bundle computes."""
 
 
 def tool_version() -> str:
@@ -24,6 +26,11 @@ def tool_version() -> str:
 def tool_versions() -> dict[str, str]:
     """Versions of this package and of those that store and pack weights."""
     return {DISTRIBUTION: tool_version(), **_installed(EXPORT_TOOLS)}
+
+
+def runtime_versions() -> dict[str, str]:
+    """Versions of this package and of those that run bundles."""
+    return {DISTRIBUTION: tool_version(), **_installed(RUNTIME_TOOLS)}
 
 
 def graph_tool_versions() -> dict[str, str]:

@@ -77,20 +77,18 @@ def _new_tokenizer(seed: int) -> "Tokenizer":
 
 
 def _make_target(output: Path, first_step: int, steps: int, seed: int) -> None:
-    from tiny_pair.architecture import new_target
+    from tiny_pair.architecture import TINY, new_target
+    from tiny_pair.batches import training_batches
     from tiny_pair.files import load_target, load_tokenizer, round_to_bfloat16, save_target
     from tiny_pair.target import train_target
 
     tokenizer = load_tokenizer(output) if first_step else _new_tokenizer(seed)
-    model = load_target(output) if first_step else new_target(seed)
+    model = load_target(output) if first_step else new_target(TINY, seed)
     train_target(
         model,
-        tokenizer,
+        training_batches(tokenizer, seed + first_step, rows=SEGMENT_ROWS, width=SEGMENT_WIDTH),
         first_step=first_step,
         steps=steps,
-        seed=seed,
-        rows=SEGMENT_ROWS,
-        width=SEGMENT_WIDTH,
         report=_say,
         checkpoint=lambda _: save_target(model, tokenizer, output / "target"),
     )
@@ -99,19 +97,20 @@ def _make_target(output: Path, first_step: int, steps: int, seed: int) -> None:
 
 
 def _make_drafter(output: Path, steps: int, seed: int) -> None:
-    from tiny_pair.architecture import new_drafter
+    from tiny_pair.architecture import TINY, new_drafter
+    from tiny_pair.batches import training_batches
     from tiny_pair.drafter import train_drafter
     from tiny_pair.files import load_target, load_tokenizer, round_to_bfloat16, save_drafter
 
-    drafter = new_drafter(seed)
+    drafter = new_drafter(TINY, seed)
     train_drafter(
         load_target(output),
         drafter,
-        load_tokenizer(output),
+        training_batches(
+            load_tokenizer(output), seed + 1000, rows=SEGMENT_ROWS, width=SEGMENT_WIDTH
+        ),
         steps=steps,
         seed=seed,
-        rows=SEGMENT_ROWS,
-        width=SEGMENT_WIDTH,
         report=_say,
     )
     round_to_bfloat16(drafter)

@@ -19,6 +19,8 @@ COMMANDS = {
     "verify": "Prove a bundle right, rung by rung, against its checkpoints and the engine.",
     "bench": "Measure a bundle: calls, tokens/s in both runtimes, memory, acceptance, speed-up.",
     "recipes": "List the quantisation recipes.",
+    "quantize-report": "Compare recipes on a text: size, quality, drafts accepted, speed, tensors.",
+    "quantize-search": "Find a recipe for a budget, from measured sensitivities.",
 }
 
 EXIT_CODES = """\b
@@ -41,7 +43,7 @@ class LazyGroup(click.Group):
         """The command, or None for an unknown name."""
         if cmd_name not in COMMANDS:
             return None
-        command = importlib.import_module(f"exporter.cli.{cmd_name}").command
+        command = importlib.import_module(f"exporter.cli.{cmd_name.replace('-', '_')}").command
         assert isinstance(command, click.Command)
         return command
 

@@ -74,7 +74,7 @@ def run_graphs(
 ) -> GraphRun:
     """Run every signature on ``tokens``; the last :data:`DECODED` must be among the probes."""
     cache = executor.new_cache()
-    logits, hidden = _read_text(executor, cache, tokens, probes)
+    logits, hidden = read_text(executor, cache, tokens, probes)
     caches = executor.read_cache(cache)
     decoded_from = max(0, len(tokens) - DECODED)
     drafts: list[Drafted] = []
@@ -108,9 +108,10 @@ def with_tail(probes: Sequence[int], length: int) -> tuple[int, ...]:
     return tuple(sorted({*probes, *range(max(0, length - DECODED), length)}))
 
 
-def _read_text(
-    executor: GraphExecutor[Any], cache: object, tokens: tuple[int, ...], probes: Sequence[int]
+def read_text(
+    executor: GraphExecutor[Any], cache: object, tokens: Sequence[int], probes: Sequence[int]
 ) -> tuple[Floats, Floats]:
+    """A text from slot 0 on: logits ``[N, V]`` at the probes, hidden states ``[T, H]`` everywhere."""
     logits, hidden, wanted = [], [], set(probes)
     stride = executor.draft_length + 1
     for start in range(0, len(tokens), stride):

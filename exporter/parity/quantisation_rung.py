@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from exporter.parity.compare import Floats, compare_choices
 from exporter.parity.graph_run import GraphRun
 from exporter.parity.rung import Bound, Figure, Rung
+from exporter.parity.text_fit import divergences, log_softmax, surprise
 from exporter.parity.titles import QUANTISATION as TITLE
 from exporter.parity.tolerances import QUANTISATION
 
@@ -42,11 +42,11 @@ def quantisation_rung(
     rows = [row for row, position in enumerate(run.probes) if position < fresh]
     positions = [run.probes[row] for row in rows]
     ours, theirs = log_softmax(run.logits[rows]), log_softmax(float_model.logits[rows])
-    divergence = (np.exp(theirs) * (theirs - ours)).sum(axis=1)
+    divergence = divergences(ours, theirs)
     choices = compare_choices(run.logits[rows], float_model.logits[rows], positions, noise)
     following = [run.tokens[position + 1] for position in positions if position + 1 < fresh]
     perplexity, float_perplexity = (
-        float(np.exp(-side[np.arange(len(following)), following].mean())) for side in (ours, theirs)
+        float(np.exp(surprise(side[: len(following)], following).mean())) for side in (ours, theirs)
     )
     figures = (
         Figure("KL divergence, mean (nats)", max(float(divergence.mean()), 0.0), limits.divergence),
@@ -74,11 +74,3 @@ def quantisation_rung(
     )
     note = f"the float model is {float_model.name}"
     return TITLE.judged(figures, reason, near_ties=choices.near_ties, note=note)
-
-
-def log_softmax(logits: Floats) -> NDArray[np.float64]:
-    """Log probabilities ``[N, V]``."""
-    wide = np.asarray(logits, np.float64)
-    shifted = wide - wide.max(axis=1, keepdims=True)
-    result: NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    return result

@@ -86,14 +86,16 @@ def spans(document: Document) -> list[Span]:
     return parts
 
 
-def _learn_pieces(texts: Iterable[str]) -> tuple[list[str], list[tuple[str, str]]]:
+def _learn_pieces(
+    texts: Iterable[str], vocabulary_size: int, word: str
+) -> tuple[list[str], list[tuple[str, str]]]:
     """Alphabet plus merged pieces, and the merges, in order of learning."""
     learner = Tokenizer(models.BPE())
     learner.normalizer = normalizers.Replace(" ", "▁")
-    learner.pre_tokenizer = pre_tokenizers.Split(Regex(_WORD), "isolated")
+    learner.pre_tokenizer = pre_tokenizers.Split(Regex(word), "isolated")
     ascii_letters = [chr(c) for c in range(33, 127)]
     trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY - FIRST_PIECE,
+        vocab_size=vocabulary_size - FIRST_PIECE,
         min_frequency=2,
         initial_alphabet=[*ascii_letters, "▁", "\n"],
         show_progress=False,
@@ -105,11 +107,17 @@ def _learn_pieces(texts: Iterable[str]) -> tuple[list[str], list[tuple[str, str]
     return pieces, [(left, right) for left, right in merges]
 
 
-def build_tokenizer(texts: Iterable[str]) -> Tokenizer:
-    """Byte-fallback BPE laid out like Gemma's: specials, bytes, then pieces from `texts`."""
-    pieces, merges = _learn_pieces(texts)
+def build_tokenizer(texts: Iterable[str], size: int = VOCABULARY, word: str = _WORD) -> Tokenizer:
+    """Byte-fallback BPE laid out like Gemma's: specials, bytes, then pieces from `texts`.
+
+    Args:
+        texts: What to learn from.
+        size: Of the vocabulary.
+        word: Pattern of the stretches of text that no piece crosses, spaces written as "▁".
+    """
+    pieces, merges = _learn_pieces(texts, size, word)
     tokens = [*SPECIAL_TOKENS, *(f"<0x{b:02X}>" for b in range(256)), *pieces]
-    tokens += [f"<unused{i}>" for i in range(len(tokens), VOCABULARY)]
+    tokens += [f"<unused{i}>" for i in range(len(tokens), size)]
     vocabulary = {token: i for i, token in enumerate(tokens)}
     tokenizer = Tokenizer(
         models.BPE(

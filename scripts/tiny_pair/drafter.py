@@ -7,19 +7,17 @@ know how the target was trained.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
-from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn import functional
 from transformers import Gemma4AssistantForCausalLM, Gemma4ForConditionalGeneration
 
 from .architecture import DRAFT_LENGTH
-from .batches import Batch, training_batches
+from .batches import Batch
 from .centroids import balanced_clusters, centroid_head
-from .chat import VOCABULARY
 from .optimise import adamw, learning_rate, take_step
 from .target import look
 
@@ -80,8 +78,8 @@ def _full_head_loss(drafter: Gemma4AssistantForCausalLM, steps: list[DraftStep])
 def _centroid_loss(drafter: Gemma4AssistantForCausalLM, steps: list[DraftStep]) -> Tensor:
     """Cross-entropy of the right token's cluster."""
     head = centroid_head(drafter)
-    cluster = torch.empty(VOCABULARY, dtype=torch.long)
-    cluster[head.token_ordering] = torch.arange(VOCABULARY) // head.vocab_size_per_centroid
+    cluster = torch.empty(head.token_ordering.numel(), dtype=torch.long)
+    cluster[head.token_ordering] = torch.arange(len(cluster)) // head.vocab_size_per_centroid
     losses = [functional.cross_entropy(head.centroids(s.hidden), cluster[s.labels]) for s in steps]
     return torch.stack(losses).sum()
 
@@ -98,17 +96,14 @@ def _cluster_head(drafter: Gemma4AssistantForCausalLM, seed: int) -> None:
 def train_drafter(
     target: Gemma4ForConditionalGeneration,
     drafter: Gemma4AssistantForCausalLM,
-    tokenizer: Tokenizer,
+    batches: Iterator[Batch],
     *,
     steps: int,
     seed: int,
-    rows: int,
-    width: int,
     report: Callable[[str], None],
 ) -> None:
     """Train in place: first with the full head, then with the centroid loss beside it."""
     optimiser = adamw(drafter.parameters())
-    batches = training_batches(tokenizer, seed + 1000, rows=rows, width=width)
     started, cluster_at = time.monotonic(), int(_CLUSTER_AT * steps)
     drafter.train()
     for step in range(steps):

@@ -4,16 +4,15 @@ Axes: B rows, T tokens, V vocabulary. Does not know the drafter.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
-from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn import functional
 from transformers import Gemma4ForConditionalGeneration
 
-from .batches import Batch, training_batches
+from .batches import Batch
 from .optimise import adamw, int4_weights, learning_rate, take_step
 
 _PEAK_RATE = 3e-3
@@ -56,27 +55,25 @@ def _loss(model: Gemma4ForConditionalGeneration, batch: Batch) -> Tensor:
 
 def train_target(
     model: Gemma4ForConditionalGeneration,
-    tokenizer: Tokenizer,
+    batches: Iterator[Batch],
     *,
     first_step: int,
     steps: int,
-    seed: int,
-    rows: int,
-    width: int,
+    int4_from: float = _INT4_FROM,
     report: Callable[[str], None],
     checkpoint: Callable[[int], None],
 ) -> None:
     """Train in place from `first_step` up to `steps`; `checkpoint` is called every 200 steps.
 
-    A resumed training sees fresh documents and starts its optimiser anew.
+    A resumed training starts its optimiser anew. From the share `int4_from` of the steps on, every
+    second one sees int4 weights; 1 is never.
     """
     optimiser = adamw([*model.model.language_model.parameters()])
-    batches = training_batches(tokenizer, seed + first_step, rows=rows, width=width)
     started = time.monotonic()
     model.train()
     for step in range(first_step, steps):
         with int4_weights(
-            model.model.language_model, enabled=step > _INT4_FROM * steps and step % 2 == 0
+            model.model.language_model, enabled=step > int4_from * steps and step % 2 == 0
         ):
             loss = _loss(model, next(batches))
             torch.autograd.backward([loss])

@@ -1,0 +1,115 @@
+"""Options that commands which measure bundles on a text have in common."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from exporter.quality.passages import Sampling
+
+CommandT = TypeVar("CommandT", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Measuring:
+    """Their values."""
+
+    passages: int
+    passage_length: int
+    prompt_tokens: int
+    new_tokens: int
+    threads: int
+
+    def sampling(self) -> Sampling:
+        """How the text is used.
+
+        Raises:
+            click.UsageError: The prompts are longer than the passages they are cut from.
+        """
+        from exporter.quality.passages import Sampling
+
+        if self.prompt_tokens > self.passage_length:
+            raise click.UsageError(
+                f"--prompt-tokens {self.prompt_tokens} is more than --passage-length "
+                f"{self.passage_length}"
+            )
+        return Sampling(self.passages, self.passage_length, self.prompt_tokens, self.new_tokens)
+
+
+def text_option(function: CommandT) -> CommandT:
+    """The text to measure on."""
+    return click.option(
+        "--text",
+        "text_file",
+        type=click.Path(path_type=Path),
+        required=True,
+        help="Text that the model was not trained on, of the kind it is for.",
+    )(function)
+
+
+def measuring_options(function: CommandT) -> CommandT:
+    """How much to measure, and on how many threads."""
+    size = click.IntRange(min=4)
+    for option in reversed(
+        (
+            click.option("--passages", type=size, default=32, show_default=True, help="Of TEXT."),
+            click.option(
+                "--passage-length",
+                type=click.IntRange(min=16),
+                default=192,
+                show_default=True,
+                help="Tokens.",
+            ),
+            click.option(
+                "--prompt-tokens",
+                type=size,
+                default=64,
+                show_default=True,
+                help="Of each passage, to be continued.",
+            ),
+            click.option(
+                "--new-tokens",
+                type=click.IntRange(min=8),
+                default=64,
+                show_default=True,
+                help="Of each continuation.",
+            ),
+            click.option(
+                "--threads",
+                type=click.IntRange(min=1),
+                default=os.cpu_count() or 1,
+                help="CPU threads.  [default: the cores there are]",
+            ),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+@contextmanager
+def work_folder(keep: Path | None) -> Iterator[Path]:
+    """Where bundles are made: a folder to keep, or one that is removed afterwards.
+
+    Raises:
+        OutputError: The folder to keep cannot be made.
+    """
+    import tempfile
+
+    from exporter.errors import OutputError
+
+    if keep is None:
+        with tempfile.TemporaryDirectory(prefix="mtp-export-") as name:
+            yield Path(name)
+        return
+    try:
+        keep.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{keep}: the folder cannot be made: {error.strerror}") from error
+    yield keep

@@ -1,0 +1,146 @@
+"""``mtp-export quantize-report``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from exporter.cli.measuring import Measuring, measuring_options, text_option, work_folder
+from exporter.cli.recipe_option import RECIPE
+from quantize.builtin_recipes import FLOAT32, RECIPES
+from quantize.recipe import Recipe
+
+if TYPE_CHECKING:
+    from exporter.quality.comparison import Comparison, Request
+
+FORMATS = (".json", ".html", ".md", ".svg")
+BUNDLE = ".litertlm"
+
+
+def parse_report(ctx: click.Context, parameter: click.Parameter, value: Path | None) -> Path | None:
+    """A file whose ending says the format."""
+    if value is not None and value.suffix not in FORMATS:
+        raise click.BadParameter(f"expected a file ending in {', '.join(FORMATS)}, found {value}")
+    if value is not None and not value.absolute().parent.is_dir():
+        raise click.BadParameter(f"{value}: the folder {value.parent} does not exist")
+    return value
+
+
+@click.command()
+@click.argument("sources", nargs=-1, required=True)
+@click.option(
+    "--recipe",
+    "recipes",
+    type=RECIPE,
+    multiple=True,
+    help="Compared with float32; may be repeated.  [default: all built-in ones without calibration]",
+)
+@text_option
+@measuring_options
+@click.option(
+    "--keep",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Keep the bundles made here in this folder.",
+)
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path),
+    callback=parse_report,
+    help="Also write a report; its ending (.json, .html, .md, .svg) says which.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Every figure, machine-readable.")
+def command(
+    sources: tuple[str, ...],
+    recipes: tuple[Recipe, ...],
+    text_file: Path,
+    passages: int,
+    passage_length: int,
+    prompt_tokens: int,
+    new_tokens: int,
+    threads: int,
+    keep: Path | None,
+    report: Path | None,
+    as_json: bool,
+) -> None:
+    """Compare recipes on a text.
+
+    SOURCES are TARGET and DRAFTER (folders or hub ids), from which a bundle of each recipe is made
+    and measured; or ready bundles, of which the first is what the others are compared with.
+    """
+    from exporter.cli.progress import TerminalReporter
+    from exporter.quality.comparison import compare
+    from exporter.quality.report_text import render_text
+
+    measuring = Measuring(passages, passage_length, prompt_tokens, new_tokens, threads)
+    request = parse_request(sources, recipes, text_file, measuring)
+    with work_folder(keep) as folder:
+        found = compare(request, folder, TerminalReporter())
+    click.echo(json.dumps(found.to_json(), indent=2) if as_json else render_text(found))
+    if report is not None:
+        write_report(found, report)
+
+
+def parse_request(
+    sources: tuple[str, ...],
+    recipes: tuple[Recipe, ...],
+    text_file: Path,
+    measuring: Measuring,
+) -> Request:
+    """What to compare.
+
+    Raises:
+        click.UsageError: The sources are neither bundles nor a target and its drafter.
+        MtpExportError: One of them, or the text, cannot be read.
+    """
+    from exporter.checkpoint import resolve
+    from exporter.hub import download
+    from exporter.pipeline import ExportOptions
+    from exporter.quality.comparison import Request, Sources, subjects_of
+    from exporter.quality.passages import read_text_file
+
+    text, sampling = read_text_file(text_file), measuring.sampling()
+    bundles = [Path(source) for source in sources if source.endswith(BUNDLE)]
+    if bundles:
+        if len(bundles) < len(sources) or recipes:
+            raise click.UsageError("give bundles only, or a TARGET and its DRAFTER")
+        return Request(
+            None, (), subjects_of(bundles), text, text_file.name, sampling, measuring.threads
+        )
+    if len(sources) > 2:
+        raise click.UsageError(f"expected a TARGET and its DRAFTER, found {len(sources)} sources")
+    target, drafter = (*sources, None)[:2]
+    assert target is not None
+    checkpoints = Sources(
+        resolve(target, None, download),
+        resolve(drafter, None, download) if drafter else None,
+        ExportOptions(FLOAT32),
+    )
+    others = recipes or tuple(RECIPES.values())
+    compared = (FLOAT32, *(recipe for recipe in others if recipe != FLOAT32))
+    return Request(checkpoints, compared, (), text, text_file.name, sampling, measuring.threads)
+
+
+def write_report(found: Comparison, path: Path) -> None:
+    """Write a report in the format its name says.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    from exporter.errors import OutputError
+    from exporter.quality.report_html import render_html
+    from exporter.quality.report_text import render_markdown
+    from exporter.quality.size_plot import dots, standalone
+
+    if path.suffix == ".json":
+        content = json.dumps(found.to_json(), indent=2) + "\n"
+    elif path.suffix == ".svg":
+        content = standalone(dots(found))
+    else:
+        content = render_html(found) if path.suffix == ".html" else render_markdown(found)
+    try:
+        path.write_text(content, encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"{path}: the report cannot be written: {error.strerror}") from error

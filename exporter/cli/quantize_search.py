@@ -1,0 +1,226 @@
+"""``mtp-export quantize-search``."""
+
+from __future__ import annotations
+
+import json
+import re
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from exporter.cli.measuring import Measuring, measuring_options, text_option, work_folder
+from quantize.recipe import Recipe
+
+if TYPE_CHECKING:
+    from exporter.quality.groups import Way
+    from exporter.quality.search import Found
+
+UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
+STORED = ("int8", "int4-block32-clip", "int4-clip", "int2-clip")
+
+
+class SizeType(click.ParamType[int]):
+    """``2.4GB``, ``900MB`` or a number of bytes."""
+
+    name = "size"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:
+        """Parse what was typed."""
+        if isinstance(value, int):
+            return value
+        if match := re.fullmatch(r"([\d.]+)\s*([KMG]B)?", str(value)):
+            return int(float(match[1]) * UNITS[match[2] or ""])
+        raise click.BadParameter(
+            f"expected a size like 2.4GB or a number of bytes, found {value!r}", ctx, param
+        )
+
+
+class WayType(click.ParamType["Way"]):
+    """``int4-block32-clip`` and the like."""
+
+    name = "storage"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Way:
+        """Parse what was typed."""
+        from exporter.quality.groups import Way, parse_way
+
+        if isinstance(value, Way):
+            return value
+        try:
+            return parse_way(str(value))
+        except ValueError as error:
+            raise click.BadParameter(
+                f"expected <storage> or <storage>-<algorithm>, found {value!r} ({error})",
+                ctx,
+                param,
+            ) from error
+
+
+@click.command()
+@click.argument("target")
+@click.argument("drafter")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="The recipe file to write.",
+)
+@click.option("--max-size", type=SizeType(), help="Of the bundle, such as 2.4GB.")
+@click.option(
+    "--max-kl", type=click.FloatRange(min=0), help="KL divergence from float32, nats a token."
+)
+@click.option(
+    "--max-lost-acceptance",
+    type=click.FloatRange(0, 1),
+    help="Share of all drafts that float32 has accepted and the recipe has not, such as 0.02.",
+)
+@click.option(
+    "--store",
+    "ways",
+    type=WayType(),
+    multiple=True,
+    default=STORED,
+    show_default=True,
+    help="A way to store tensors, <storage> or <storage>-<algorithm>; repeated, the first is the start.",
+)
+@click.option(
+    "--groups",
+    type=click.Choice(["kind", "tensor"]),
+    default="kind",
+    show_default=True,
+    help="What is stored alike: tensors of one kind in all layers, or nothing.",
+)
+@click.option(
+    "--only",
+    default="*",
+    metavar="PATTERN",
+    help="Leave tensors that do not match as they are at the start; `drafter.*` searches the drafter.",
+)
+@text_option
+@measuring_options
+@click.option("--force", is_flag=True, help="Replace the recipe file if it exists.")
+@click.option("--json", "as_json", is_flag=True, help="Every figure, machine-readable.")
+def command(
+    target: str,
+    drafter: str,
+    output: Path,
+    max_size: int | None,
+    max_kl: float | None,
+    max_lost_acceptance: float | None,
+    ways: tuple[Way, ...],
+    groups: str,
+    only: str,
+    text_file: Path,
+    passages: int,
+    passage_length: int,
+    prompt_tokens: int,
+    new_tokens: int,
+    threads: int,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Find the recipe that a budget allows for TARGET and DRAFTER, and write it to a file.
+
+    With --max-size: the least damage in so many bytes. With --max-kl and --max-lost-acceptance: the
+    fewest bytes with no more damage. Each group of tensors is measured by itself in the real graphs.
+    """
+    if max_size is None and max_kl is None and max_lost_acceptance is None:
+        raise click.UsageError("give a budget: --max-size, or --max-kl and --max-lost-acceptance")
+    if max_size is not None and (max_kl is not None or max_lost_acceptance is not None):
+        raise click.UsageError("give --max-size, or losses, but not both")
+    if len(ways) < 2:
+        raise click.UsageError("give --store twice at least: where to start, and what to try")
+    from exporter.checkpoint import resolve
+    from exporter.cli.progress import TerminalReporter
+    from exporter.hub import download
+    from exporter.output import check_destination
+    from exporter.pipeline import ExportOptions
+    from exporter.quality.comparison import Sources
+    from exporter.quality.groups import group_tensors
+    from exporter.quality.passages import read_text_file
+    from exporter.quality.search import Limits, search
+    from exporter.quality.trials import REFERENCE, open_trials
+
+    check_destination(output, force=force)
+    measuring = Measuring(passages, passage_length, prompt_tokens, new_tokens, threads)
+    text, sampling = read_text_file(text_file), measuring.sampling()
+    checkpoints = (resolve(target, None, download), resolve(drafter, None, download))
+    sources = Sources(*checkpoints, ExportOptions(REFERENCE))
+    start, *others = ways
+    with work_folder(None) as folder, sources.weights() as weights:
+        every = group_tensors(weights, each=groups == "tensor")
+        tried = [group for group in every if fnmatchcase(group.pattern, only)]
+        if not tried:
+            raise click.UsageError(f"--only {only}: no tensor of this pair matches")
+        reporter = TerminalReporter()
+        with reporter.stage("Reading the text with float32", None):
+            trials = open_trials(
+                sources, every, start, output.stem, text, sampling, threads, folder
+            )
+        limits = Limits(max_size, max_kl, max_lost_acceptance)
+        found = search(trials, tried, others, limits, reporter)
+    write_recipe_file(found.recipe, output)
+    click.echo(json.dumps(found.to_json(), indent=2) if as_json else render(found))
+
+
+def write_recipe_file(recipe: Recipe, output: Path) -> None:
+    """Write a recipe for ``export --recipe-file``.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    from exporter.errors import OutputError
+    from quantize.recipe_file import write_recipe
+
+    try:
+        output.write_text(write_recipe(recipe), encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"{output}: the recipe cannot be written: {error.strerror}") from error
+
+
+def render(found: Found) -> str:
+    """What was measured of each group, what was chosen, and what it costs as a whole."""
+    from exporter.quality.report_text import columns
+
+    table = [("group", "stored as", "", "bytes", "KL, mnat", "acceptance, points")]
+    for group in found.groups:
+        for option in group.options:
+            mark = "<" if found.chosen[group.pattern] == option else ""
+            table.append(
+                (
+                    group.pattern,
+                    option.storage,
+                    mark,
+                    f"{option.nbytes:+,}",
+                    f"{option.divergence * 1e3:+.2f}",
+                    f"{-option.lost * 100:+.2f}",
+                )
+            )
+    whole = [("as a whole", "bytes", "KL, mnat", "accepted", "top-1", "perplexity by float32's")]
+    for name, found_whole in (
+        ("float32", found.reference),
+        ("start", found.start),
+        ("found", found.measured),
+    ):
+        whole.append(
+            (
+                name,
+                f"{found_whole.file_bytes:,}",
+                f"{found_whole.divergence * 1e3:.2f}",
+                f"{found_whole.accepted:.2%}",
+                f"{found_whole.agreement:.2%}",
+                f"{found_whole.perplexity_ratio:.4f}",
+            )
+        )
+    expected = (
+        f"had effects added up: KL {found.expected_divergence * 1e3:.2f} mnat, "
+        f"{found.expected_accepted:.2%} accepted"
+    )
+    return "\n".join([*columns(table), "", *columns(whole), expected])
