@@ -149,12 +149,12 @@ def publish_folder(finished: Path, output: Path, mark: str, *, force: bool) -> N
             os.fsync(stream.fileno())
     check_folder_destination(output, mark, force=force)
     replaced = finished.with_name("replaced")
-    if force and output.exists():
-        output.rename(replaced)
     try:
+        if output.exists():
+            output.rename(replaced)
         finished.rename(output)
-    except BaseException:
-        if replaced.exists():
+    except BaseException:  # an interrupt, too: one of the two must be there
+        if replaced.exists() and not output.exists():
             replaced.rename(output)
         raise
 

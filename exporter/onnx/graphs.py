@@ -17,13 +17,14 @@ import onnx
 from exporter.bind import StoredWeight
 from exporter.contract import Contract, Section, TensorSpec
 from exporter.errors import LoweringError
+from exporter.formats import Progress, Weights
 from exporter.graph_cache import default_folder, graph_key, read_archive, write_archive
 from exporter.lower import LoweringRequest, units_by_section
 from exporter.onnx.bind import bind, weight_specs
 from exporter.onnx.folder import MODEL_SUFFIX
 from exporter.onnx.graph_builder import OPSET
 from exporter.onnx.lower import lower
-from exporter.onnx.weight_files import Progress, Weights, described, stored_size, write_weights
+from exporter.onnx.weight_files import described, stored_size, write_weights
 from exporter.progress import Reporter
 from exporter.version import onnx_tool_versions
 from quantize.recipe import Recipe

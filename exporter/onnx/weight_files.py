@@ -6,7 +6,6 @@ the same storage (the token table and the head of a tied model).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from exporter.bind import StoredWeight, choose_rule, stored_blocks
 from exporter.contract import Section
+from exporter.formats import Progress, Weights
 from exporter.onnx.encodings import Encoding, encoding_of
 from exporter.stored_tensor import StoredTensor
 from exporter.weights import Weight
@@ -28,9 +28,6 @@ FLOAT_BYTES = 4
 
 TARGET_FILE = "target.data"
 DRAFTER_FILE = "drafter.data"
-
-Progress = Callable[[int], None]
-"""Told how many bytes of a checkpoint have been read since the last call."""
 
 
 @dataclass(frozen=True)
@@ -103,9 +100,6 @@ class WeightFile:
     def _write(self, data: bytes) -> None:
         self._stream.write(data)
         self._position += len(data)
-
-
-Weights = Mapping[Section, Mapping[str, Weight]]
 
 
 def write_weights(

@@ -1,0 +1,135 @@
+"""Measure a bundle on LiteRT and the folder of the same export on ONNX Runtime, in one run.
+
+    python scripts/compare_onnx.py OUT.litertlm OUT-onnx --prompts prompts.txt --rounds 3
+
+In each round either runtime answers all prompts in a process of its own, one process at a time, and
+the order turns round after each round; so a busy machine slows both. Given are the medians over the
+rounds, ratios taken within a round. Both runtimes run the same loop of this project in Python, with as
+many drafts a round as `verify` takes.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import click
+
+from exporter.parity.texts import read_prompts
+from runtime_py.bench_costs import Work, measure_costs
+from runtime_py.bench_memory import children_watched
+from runtime_py.chat import Conversation
+from runtime_py.litert_graph import Hardware
+from runtime_py.native_log import silence_native_exit
+from runtime_py.opened_model import Opened, open_model
+from runtime_py.reference_run import RunSettings, run_reference
+
+LITERT, ONNX = SIDES = ("LiteRT", "ONNX Runtime")
+TIMED_ROUNDS = 12
+"""Decodes, drafts and verifies that are timed one by one, in each process."""
+PREFILLS = 2
+LARGEST_PREFILL = 128
+
+MILLISECONDS, MEGABYTES = 1e3, 1e-6
+
+Figures = dict[str, float]
+
+
+@click.command()
+@click.argument("bundle", type=click.Path(path_type=Path, exists=True))
+@click.argument("folder", type=click.Path(path_type=Path, exists=True))
+@click.option("--prompts", type=click.Path(path_type=Path), help="Prompts, one a line.")
+@click.option("--max-new-tokens", default=33, show_default=True)
+@click.option("--rounds", default=3, show_default=True)
+@click.option("--threads", default=2, show_default=True)
+def main(
+    bundle: Path, folder: Path, prompts: Path | None, max_new_tokens: int, rounds: int, threads: int
+) -> None:
+    """Print a table; texts must be equal."""
+    asked = list(read_prompts(prompts))
+    paths = dict(zip(SIDES, (bundle, folder), strict=True))
+    found: dict[str, list[Figures]] = {side: [] for side in SIDES}
+    for number in range(rounds):
+        texts = {}
+        for side in SIDES[:: 1 if number % 2 == 0 else -1]:
+            request = [side, str(paths[side]), asked, max_new_tokens, threads]
+            texts[side], figures = measured(request)
+            found[side].append(figures)
+        if texts[LITERT] != texts[ONNX]:
+            raise click.ClickException("the two runtimes give different texts")
+        click.echo(f"round {number + 1} of {rounds}", err=True)
+    click.echo(table(found))
+
+
+def measured(request: list[Any]) -> tuple[list[str], Figures]:
+    """One side, once, in a process of its own."""
+    command = [sys.executable, __file__, "--worker"]
+    with children_watched() as memory:
+        done = subprocess.run(
+            command, input=json.dumps(request), stdout=subprocess.PIPE, text=True, check=True
+        )
+    texts, figures = json.loads(done.stdout.splitlines()[-1])
+    figures["peak resident memory, MB"] = memory.resident * MEGABYTES
+    figures["largest anonymous memory, MB"] = memory.anonymous * MEGABYTES
+    return texts, figures
+
+
+def table(found: dict[str, list[Figures]]) -> str:
+    """Medians of both sides and of their ratios, as Markdown."""
+    lines = [f"| | {LITERT} | {ONNX} | ratio |", "|---|---|---|---|"]
+    for name in found[LITERT][0]:
+        values = {side: [figures[name] for figures in found[side]] for side in SIDES}
+        ratios = [b / a for a, b in zip(*values.values(), strict=True)]
+        left, right = (f"{median(values[side]):.4g}" for side in SIDES)
+        lines.append(f"| {name} | {left} | {right} | {median(ratios):.2f} |")
+    return "\n".join(lines)
+
+
+def work(side: str, path: str, prompts: list[str], new: int, threads: int) -> None:
+    """The measuring process: the result is the last line of stdout."""
+    silence_native_exit()
+    begun = time.perf_counter()
+    if side == LITERT:
+        opening: Any = open_model(Path(path), Hardware("cpu", threads))
+    else:
+        from runtime_py.onnx_model import open_onnx_model
+
+        opening = open_onnx_model(Path(path), threads)
+    with opening as model:
+        figures = {"open, s": time.perf_counter() - begun, **calls(model, prompts)}
+        texts = []
+        for mode, drafts in (("off", 0), ("on", model.executor.draft_length)):
+            asked = [Conversation.asking(prompt) for prompt in prompts]
+            run = run_reference(model, RunSettings(drafts, new), asked)
+            figures[f"tokens/s, MTP {mode}"] = run.tokens_per_second
+            texts += run.texts
+    print(json.dumps([texts, figures]), flush=True)
+
+
+def calls(model: Opened[Any], prompts: list[str]) -> Figures:
+    """Medians of single calls."""
+    agreed = model.executor.contract
+    tokens = tuple(model.tokenizer.encode_prompt("\n".join(prompts)))[:64]
+    lengths = tuple(length for length in agreed.prefill_lengths if length <= LARGEST_PREFILL)
+    costs = measure_costs(model.executor, Work(tokens, lengths, TIMED_ROUNDS, PREFILLS))
+    prefills = {f"prefill_{n}, ms": costs.prefill[n].median * MILLISECONDS for n in lengths}
+    assert costs.verify is not None
+    assert costs.draft is not None
+    return {
+        **prefills,
+        "decode, ms": costs.decode.median * MILLISECONDS,
+        f"verify ({agreed.draft_length + 1} tokens), ms": costs.verify.median * MILLISECONDS,
+        "one draft, ms": costs.draft.median * MILLISECONDS,
+    }
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["--worker"]:
+        work(*json.load(sys.stdin))
+    else:
+        main()
