@@ -2,8 +2,9 @@
 
     python scripts/profile_ops.py e2b-int4.litertlm --signature verify
 
-By LiteRT's profiler, one thread; of every operation the fastest of all runs counts. `outside` marks operations that XNNPACK does not take; `matrices` is
-the share of the products with constant weights, which no change of the graph can make cheaper.
+By LiteRT's profiler, one thread; of every operation the fastest of all runs counts. `outside` marks
+operations that XNNPACK does not take; `matrices` is the share of the products with constant weights,
+which no change of the graph can make cheaper.
 """
 
 from __future__ import annotations

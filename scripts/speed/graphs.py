@@ -89,7 +89,8 @@ def lower_all(wanted: Sequence[Wanted], kept: Path) -> list[bytes]:
     """The renamed graphs; those found in ``kept`` are not lowered again."""
     kept.mkdir(parents=True, exist_ok=True)
     missing = {w.file_name: w for w in wanted if not (kept / w.file_name).is_file()}
-    waiting, running = list(missing.values()), []
+    waiting = list(missing.values())
+    running: list[_Lowering] = []
     while waiting or running:
         while waiting and len(running) < WORKERS:
             running.append(_Lowering(waiting.pop(0), kept))
