@@ -5,15 +5,18 @@ the inputs of its subgraph and signature; all signatures share one buffer per we
 after the flatbuffer and are found by offset and size, so a file may pass 2 GB and bytes can be
 written as they are made.
 
-Scales are inside the flatbuffer, in front of the bytes they come from. So the flatbuffer is packed
-twice: first with placeholders, which fixes its length, and again when all scales are known.
+One scale per row is inside the flatbuffer, in front of the bytes it comes from. So the flatbuffer is
+packed twice: first with placeholders, which fixes its length, and again when all scales are known.
+Scales of blocks are a float16 tensor ``[R, C / block]`` in every subgraph that uses the weight, with
+one buffer, which follows the weight's.
 
-Source: TensorFlow Lite's ``schema.fbs`` (``Buffer.offset``, ``Buffer.size``).
+Source: TensorFlow Lite's ``schema.fbs`` (``Buffer.offset``, ``Buffer.size``, ``BlockwiseQuantization``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -27,8 +30,9 @@ from exporter.errors import LoweringError, RecipeError
 from exporter.lower import WEIGHT_PREFIX
 from exporter.merge import FILE_IDENTIFIER
 from exporter.weights import Weight
-from quantize.arrays import store_rows
-from quantize.recipe import Recipe, Storage
+from quantize.arrays import StoredRows, store_rows
+from quantize.recipe import UNQUANTISED, Recipe, Rule
+from quantize.storage import Storage
 
 ALIGNMENT = 64
 """Of every weight within its section; sections begin on 16 KiB, so mapped weights are aligned too."""
@@ -36,14 +40,26 @@ ALIGNMENT = 64
 SCALE_BYTES = 12
 """Of one row: a float32 scale and an int64 zero point."""
 
+BLOCK_SCALE_BYTES = 2
+"""Of one block: a float16."""
+
 TABLE_BYTES = 512
-"""Allowance for what one more buffer and its quantisation table add to the flatbuffer."""
+"""Allowance for what one more buffer and its quantisation table, or one more tensor, add to the
+flatbuffer."""
+
+SCALES_SUFFIX = ".scales"
+"""Of the tensor that holds the scales of a weight's blocks."""
 
 TENSOR_TYPES = {
-    Storage.FLOAT32: schema.TensorType.FLOAT32,
-    Storage.INT8: schema.TensorType.INT8,
-    Storage.INT4: schema.TensorType.INT4,
+    32: schema.TensorType.FLOAT32,
+    8: schema.TensorType.INT8,
+    4: schema.TensorType.INT4,
+    2: schema.TensorType.INT2,
 }
+"""By bits of an element."""
+
+NO_TENSOR = -1
+"""Instead of zero points: they are all 0."""
 
 DTYPES = {
     schema.TensorType.FLOAT32: Dtype.FLOAT32,
@@ -77,37 +93,46 @@ class LoweredGraph:
             LoweringError: Two signatures want the same parameter in different shapes.
         """
         specs: dict[str, TensorSpec] = {}
-        for name, tensor in self._weight_tensors():
+        for name, tensor, _ in self._weight_tensors():
             spec = TensorSpec(tuple(int(n) for n in tensor.shape), DTYPES[tensor.type])
             if specs.setdefault(name, spec) != spec:
                 raise LoweringError(f"{name} enters the graph as {specs[name]} and as {spec}")
         return specs
 
-    def _weight_tensors(self) -> list[tuple[str, Any]]:
+    def uses(self) -> Counter[str]:
+        """How many subgraphs take each weight, by parameter name."""
+        return Counter(name for name, *_ in self._weight_tensors())
+
+    def _weight_tensors(self) -> list[tuple[str, Any, Any]]:
+        """Name, tensor and subgraph of every use of a weight."""
         return [
-            (name, self.model.subgraphs[signature.subgraphIndex].tensors[entry.tensorIndex])
+            (name, subgraph.tensors[entry.tensorIndex], subgraph)
             for signature in self.model.signatureDefs
+            for subgraph in (self.model.subgraphs[signature.subgraphIndex],)
             for entry in signature.inputs
             if (name := parameter_name(entry.name)) is not None
         ]
 
     def make_constants(self, weights: Mapping[str, Weight], recipe: Recipe) -> dict[str, Constant]:
         """Edit the graph: every weight input becomes a constant with a buffer of its own."""
-        constants = {}
-        for name, weight in weights.items():
-            buffer = schema.BufferT()
-            buffer.offset = buffer.size = 1  # any non-default value: the fields must exist
-            self.model.buffers.append(buffer)
-            constants[name] = Constant(weight, choose_storage(weight, recipe), buffer)
-            constants[name].buffer_index = len(self.model.buffers) - 1
-        for name, tensor in self._weight_tensors():
-            constants[name].attach(tensor)
+        constants = {
+            name: Constant(weight, choose_rule(weight, recipe), self._new_buffer)
+            for name, weight in weights.items()
+        }
+        for name, tensor, subgraph in self._weight_tensors():
+            constants[name].attach(tensor, subgraph)
         for signature in self.model.signatureDefs:
             subgraph = self.model.subgraphs[signature.subgraphIndex]
             gone = {e.tensorIndex for e in signature.inputs if parameter_name(e.name) is not None}
             signature.inputs = [e for e in signature.inputs if e.tensorIndex not in gone]
             subgraph.inputs = np.array([i for i in subgraph.inputs if i not in gone], np.int32)
         return constants
+
+    def _new_buffer(self) -> Placed:
+        buffer = schema.BufferT()
+        buffer.offset = buffer.size = 1  # any non-default value: the fields must exist
+        self.model.buffers.append(buffer)
+        return Placed(buffer, len(self.model.buffers) - 1)
 
     def pack(self) -> bytes:
         """The flatbuffer, padded to :data:`ALIGNMENT`."""
@@ -137,50 +162,97 @@ class SharedQuantization(schema.QuantizationParametersT):  # type: ignore[misc]
         return self._packed[1]
 
 
+@dataclass(frozen=True)
+class Placed:
+    """A buffer behind the flatbuffer, with its number."""
+
+    buffer: Any
+    index: int
+
+    def write(self, stream: BinaryIO, position: int, data: Iterator[bytes]) -> int:
+        """Append ``data`` at ``position``, padded to :data:`ALIGNMENT`; returns the end."""
+        written = sum(map(stream.write, data))
+        self.buffer.offset, self.buffer.size = position, written
+        padding = -written % ALIGNMENT
+        stream.write(b"\0" * padding)
+        return position + written + padding
+
+
 class Constant:
-    """A weight while it is being written: its tensors in the graph, its buffer, its scales."""
+    """A weight while it is being written: its tensors in the graph, its buffers, its scales."""
 
-    def __init__(self, weight: Weight, storage: Storage | None, buffer: Any) -> None:
+    def __init__(self, weight: Weight, rule: Rule | None, new_buffer: Callable[[], Placed]) -> None:
         self.weight = weight
-        self.storage = storage  # None: an integer table, stored as int32
-        self.buffer = buffer
-        self.buffer_index = 0
-        self.quantization: Any = None
-        if storage in (Storage.INT8, Storage.INT4):
-            self.quantization = SharedQuantization(weight.rows)
+        self.rule = rule  # None: an integer table, stored as int32
+        self.data = new_buffer()
+        self.block = rule.storage.block if rule else None
+        self.block_scales = new_buffer() if self.block else None
+        self.row_scales: Any = None
+        if rule and rule.storage.quantised and not self.block:
+            self.row_scales = SharedQuantization(weight.rows)
 
-    def attach(self, tensor: Any) -> None:
+    @property
+    def stored(self) -> StoredWeight:
+        """How the weight was stored, once it has been written."""
+        storage = Dtype.INT32.value if self.rule is None else self.rule.storage.value
+        return StoredWeight(self.weight.name, storage, self.data.buffer.size)
+
+    def attach(self, tensor: Any, subgraph: Any) -> None:
         """Make one subgraph's tensor refer to this constant."""
         tensor.name = self.weight.name.encode()
-        tensor.buffer = self.buffer_index
-        if self.storage is not None:
-            tensor.type = TENSOR_TYPES[self.storage]
-        tensor.quantization = self.quantization
+        tensor.buffer = self.data.index
+        if self.rule is not None:
+            tensor.type = TENSOR_TYPES[self.rule.storage.bits]
+        tensor.quantization = self.row_scales
+        if self.block_scales is not None:
+            tensor.quantization = self._blocks(self.block_scales, subgraph)
+
+    def _blocks(self, scales: Placed, subgraph: Any) -> Any:
+        assert self.block is not None
+        tensor = schema.TensorT()
+        tensor.name = (self.weight.name + SCALES_SUFFIX).encode()
+        tensor.shape = np.array([self.weight.rows, self.weight.row_length // self.block], np.int32)
+        tensor.type = schema.TensorType.FLOAT16
+        tensor.buffer, tensor.hasRank = scales.index, True
+        subgraph.tensors.append(tensor)
+        quantization = schema.QuantizationParametersT()
+        quantization.detailsType = schema.QuantizationDetails.BlockwiseQuantization
+        quantization.details = schema.BlockwiseQuantizationT()
+        quantization.details.scales = len(subgraph.tensors) - 1
+        quantization.details.zeroPoints = NO_TENSOR
+        quantization.details.blockSize = self.block
+        return quantization
 
     def write(self, stream: BinaryIO, position: int, progress: Progress) -> int:
-        """Append the weight's bytes; returns how many there are."""
-        if self.storage is None:
+        """Append the weight's bytes at ``position``; returns where they end."""
+        if self.rule is None:
             data = self.weight.ordering().tobytes()
-            stream.write(data)
             progress(self.weight.tensor.nbytes)
-            written = len(data)
-        else:
-            written = self._write_rows(stream, self.storage, progress)
-        self.buffer.offset, self.buffer.size = position, written
-        return written
-
-    def _write_rows(self, stream: BinaryIO, storage: Storage, progress: Progress) -> int:
+            return self.data.write(stream, position, iter([data]))
         scales: list[NDArray[np.float32]] = []
-        written = 0
-        for rows in self.weight.blocks():
-            stored = store_rows(rows, storage)
-            stream.write(stored.data)
+        position = self.data.write(stream, position, self._packed(self.rule, scales, progress))
+        if self.row_scales is not None:
+            self.row_scales.scale = np.concatenate(scales).reshape(-1)
+        if self.block_scales is not None:
+            halves = (block.astype("<f2").tobytes() for block in scales)
+            position = self.block_scales.write(stream, position, halves)
+        return position
+
+    def _packed(
+        self, rule: Rule, scales: list[NDArray[np.float32]], progress: Progress
+    ) -> Iterator[bytes]:
+        """Bytes of the rows, some at a time; their scales are added to ``scales``."""
+        for stored in stored_blocks(self.weight, rule):
             scales.append(stored.scales)
-            written += len(stored.data)
-            progress(rows.size * self.weight.tensor.itemsize)
-        if self.quantization is not None:
-            self.quantization.scale = np.concatenate(scales)
-        return written
+            progress(self.weight.tensor.nbytes * stored.rows // self.weight.rows)
+            yield stored.data
+
+
+def stored_blocks(weight: Weight, rule: Rule) -> Iterator[StoredRows]:
+    """The rows of a weight as they go to disk: as they come, or quantised now."""
+    if weight.ready is not None:
+        return weight.ready.blocks()
+    return (store_rows(rows, rule.storage, rule.algorithm) for rows in weight.blocks())
 
 
 def bind(
@@ -208,52 +280,57 @@ def bind(
     constants = lowered.make_constants(weights, recipe)
     head = len(lowered.pack())
     stream.seek(head)
-    position, stored = head, []
-    for name, constant in constants.items():
-        written = constant.write(stream, position, progress)
-        storage = Dtype.INT32.value if constant.storage is None else constant.storage.value
-        stored.append(StoredWeight(weights[name].name, storage, written))
-        padding = -written % ALIGNMENT
-        stream.write(b"\0" * padding)
-        position += written + padding
+    position = head
+    for constant in constants.values():
+        position = constant.write(stream, position, progress)
     packed = lowered.pack()
     if len(packed) != head:
         raise LoweringError(f"the graph is {len(packed)} bytes with its scales, {head} without")
     stream.seek(0)
     stream.write(packed)
     stream.seek(position)
-    return stored
+    return [constant.stored for constant in constants.values()]
 
 
 def stored_size(graph: bytes, weights: Mapping[str, Weight], recipe: Recipe) -> int:
     """Upper bound of the bytes :func:`bind` will write, for a check of free space beforehand."""
-    total = len(graph)
-    for weight in weights.values():
-        storage = choose_storage(weight, recipe)
-        bits = 32 if storage is None else storage.bits
-        total += (
-            weight.rows * (weight.row_length * bits // 8 + SCALE_BYTES)
-            + 2 * ALIGNMENT
-            + TABLE_BYTES
-        )
+    total, uses = len(graph), LoweredGraph(graph).uses()
+    for name, weight in weights.items():
+        rule = choose_rule(weight, recipe)
+        bits = 32 if rule is None else rule.storage.bits
+        total += weight.rows * (weight.row_length * bits // 8) + 2 * ALIGNMENT + TABLE_BYTES
+        if rule is not None and rule.storage.block:
+            scales = weight.rows * rule.storage.scales_per_row(weight.row_length)
+            total += scales * BLOCK_SCALE_BYTES + ALIGNMENT + (1 + uses[name]) * TABLE_BYTES
+        else:
+            total += weight.rows * SCALE_BYTES
     return total
 
 
-def choose_storage(weight: Weight, recipe: Recipe) -> Storage | None:
-    """What the recipe says of a weight; None for an integer table.
+def choose_rule(weight: Weight, recipe: Recipe) -> Rule | None:
+    """How a weight is stored; None for an integer table.
+
+    Codes that come ready are stored as they are, whatever the recipe says.
 
     Raises:
-        RecipeError: int4 for rows of odd length.
+        RecipeError: The weight's rows do not fit the storage.
     """
     if weight.spec.dtype is not Dtype.FLOAT32:
         return None
-    storage = recipe.storage(weight.name) if weight.is_matrix else Storage.FLOAT32
-    if storage is Storage.INT4 and weight.row_length % 2:
-        raise RecipeError(
-            f"recipe {recipe.name}: {weight.name} has rows of {weight.row_length} elements, and int4 "
-            "needs an even number; give it int8"
-        )
-    return storage
+    if weight.ready is not None:
+        return Rule(weight.name, weight.ready.storage)
+    rule = recipe.rule(weight.name) if weight.is_matrix else UNQUANTISED
+    if not rule.storage.fits(weight.row_length):
+        raise RecipeError(f"recipe {recipe.name}: {misfit(weight, rule.storage)}")
+    return rule
+
+
+def misfit(weight: Weight, storage: Storage) -> str:
+    """Why a weight cannot be stored so, and what can be done."""
+    return (
+        f"{weight.name} has rows of {weight.row_length} elements, and {storage} needs a multiple of "
+        f"{storage.divisor()}; give it {storage.nearest_fit(weight.row_length)}"
+    )
 
 
 def parameter_name(graph_input: bytes | str) -> str | None:

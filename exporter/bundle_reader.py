@@ -20,7 +20,7 @@ from litert_lm_builder import litertlm_core
 from litert_lm_builder import litertlm_header_schema_py_generated as schema
 from litert_lm_builder.runtime.proto import llm_metadata_pb2
 
-from exporter.bundle_format import MANIFEST_BLOCKS, MANIFEST_KEY, MANIFEST_VALUE
+from exporter.bundle_format import GRAPH_BYTES_KEY, MANIFEST_BLOCKS, MANIFEST_KEY, MANIFEST_VALUE
 from exporter.contract import Section
 from exporter.errors import BundleError
 
@@ -51,6 +51,11 @@ class BundleSection:
     @property
     def model_type(self) -> str | None:
         return self.metadata.get("model_type")
+
+    @property
+    def graph_bytes(self) -> int:
+        """Where the weights of a model section begin, or its length if that is not noted."""
+        return int(self.metadata.get(GRAPH_BYTES_KEY, self.nbytes))
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,11 @@
 Axes: B batch, T tokens, S cache slots, L layers, H hidden, N heads, K kv heads, D head dim,
 P per-layer embedding width, V vocabulary, G drafts per round.
 
+S can be left to whoever loads a bundle: its graphs then have a prime, the placeholder, in its place.
+The engine replaces every multiple of it in tensor shapes and in the shapes that operations take as
+parameters by the length it was asked for (``max_num_tokens``), which must be below the prime; the
+reference runtime does the same. Source: LiteRT's ``magic_number_utils.cc``.
+
 The exporter builds graphs from a :class:`Contract`, the bundle's manifest stores it, and ``inspect``
 and the runtimes read it back. No other module spells out a tensor name. Source: the inputs and
 outputs that LiteRT-LM's CPU executor and MTP drafter look up by name.
@@ -10,6 +15,7 @@ outputs that LiteRT-LM's CPU executor and MTP drafter look up by name.
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,7 +38,10 @@ LOGITS = "logits"
 ACTIVATIONS = "activations"
 PROJECTED_ACTIVATIONS = "projected_activations"
 
-VERSION = 1
+LENGTH_MULTIPLE = 16
+"""A stretch of slots is rounded up to this, so that kernels meet whole tiles."""
+
+VERSION = 2
 """Version of the manifest's contract block."""
 
 
@@ -96,10 +105,22 @@ def value_cache(layer: int) -> str:
     return f"kv_cache_v_{layer}"
 
 
+def is_prime(number: int) -> bool:
+    """Whether the engine takes a number of slots for a placeholder."""
+    return number > 10 and all(number % factor for factor in range(2, int(number**0.5) + 1))
+
+
+def stretch_length(reach: int, tokens: int) -> int:
+    """Slots that ``tokens`` consecutive tokens see, each the last ``reach``; rounded up."""
+    return -(-(reach + tokens - 1) // LENGTH_MULTIPLE) * LENGTH_MULTIPLE
+
+
 @dataclass(frozen=True)
 class Contract:
     """Everything that target and drafter agree on; enough to allocate every buffer.
 
+    ``cache_length`` is S. With a ``placeholder`` it is what S becomes where nobody asks for another
+    length; without one (None) it is what the graphs were made for.
     ``drafter_donors`` lists the layers whose caches the drafter reads (sliding, then full); it is
     empty in a bundle without a drafter, and ``draft_length`` is then 0.
     """
@@ -110,6 +131,7 @@ class Contract:
     vocab_size: int
     sliding_window: int
     cache_length: int
+    placeholder: int | None
     prefill_lengths: tuple[int, ...]
     draft_length: int
     kv_caches: tuple[KvCache, ...]
@@ -118,6 +140,36 @@ class Contract:
     @property
     def has_drafter(self) -> bool:
         return bool(self.drafter_donors)
+
+    def as_lowered(self) -> Contract:
+        """The contract with the S that is in the graphs."""
+        return dataclasses.replace(self, cache_length=self.placeholder or self.cache_length)
+
+    def resized(self, cache_length: int) -> Contract:
+        """The contract of this bundle loaded with another length.
+
+        Raises:
+            ValueError: The length is fixed, or below or above what the graphs can do.
+        """
+        shortest, longest = self.shortest_cache, self.longest_cache
+        if not shortest <= cache_length <= longest:
+            allowed = f"{shortest} to {longest}" if shortest < longest else f"{longest}, fixed"
+            raise ValueError(f"a cache of {cache_length} slots; this bundle allows {allowed}")
+        return dataclasses.replace(self, cache_length=cache_length)
+
+    @property
+    def shortest_cache(self) -> int:
+        """The least S these graphs can be loaded with: every stretch of slots they cut must fit."""
+        if self.placeholder is None:
+            return self.cache_length
+        longest_call = max(*self.prefill_lengths, self.draft_length + 1)
+        drafter = stretch_length(self.sliding_window + 1, 1) if self.has_drafter else 0
+        return max(stretch_length(self.sliding_window, longest_call), drafter)
+
+    @property
+    def longest_cache(self) -> int:
+        """The greatest S these graphs can be loaded with."""
+        return self.cache_length if self.placeholder is None else self.placeholder - 1
 
     def kv_specs(self, layers: tuple[int, ...] | None = None) -> dict[str, TensorSpec]:
         """Cache tensors, of all owners or only of ``layers``."""
@@ -216,6 +268,7 @@ class Contract:
             "vocab_size": self.vocab_size,
             "sliding_window": self.sliding_window,
             "cache_length": self.cache_length,
+            "placeholder": self.placeholder,
             "prefill_lengths": list(self.prefill_lengths),
             "draft_length": self.draft_length,
             "kv_caches": caches,
@@ -239,6 +292,7 @@ class Contract:
                 vocab_size=int(block["vocab_size"]),
                 sliding_window=int(block["sliding_window"]),
                 cache_length=int(block["cache_length"]),
+                placeholder=None if block["placeholder"] is None else int(block["placeholder"]),
                 prefill_lengths=tuple(int(tokens) for tokens in block["prefill_lengths"]),
                 draft_length=int(block["draft_length"]),
                 kv_caches=tuple(KvCache(**cache) for cache in block["kv_caches"]),

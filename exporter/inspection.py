@@ -15,7 +15,7 @@ from typing import Any
 
 from exporter import contract
 from exporter.bundle_reader import TFLITE_MODEL, Bundle, open_bundle
-from exporter.contract import Contract, KvCache, Section, SignatureSpec, TensorSpec
+from exporter.contract import Contract, KvCache, Section, SignatureSpec, TensorSpec, is_prime
 from exporter.errors import BundleError
 from exporter.graph_reader import BITS, ConstantInfo, GraphReader, SignatureInfo, TensorInfo
 
@@ -85,7 +85,10 @@ def inspect_bundle(path: Path) -> Inspection:
                     models[section.model_type] = _model(content, f"{path}: {section.model_type}")
     manifest = bundle.manifest()
     try:
-        agreed = Contract.from_json(manifest["contract"]) if manifest else infer_contract(models)
+        if manifest:
+            agreed = Contract.from_json(manifest["contract"])
+        else:
+            agreed = infer_contract(models, bundle.llm_metadata().max_num_tokens)
     except (KeyError, ValueError) as error:
         return Inspection(bundle, models, manifest, None, (f"no contract: {error}",))
     signatures = {name: model.signatures for name, model in models.items()}
@@ -131,7 +134,7 @@ def broken_promises(
 ) -> list[str]:
     """Differences between what the contract prescribes and what the graphs have."""
     problems = []
-    for section, wanted in agreed.section_signatures().items():
+    for section, wanted in agreed.as_lowered().section_signatures().items():
         found = models.get(section.value)
         if found is None:
             problems.append(f"section {section.value} is missing")
@@ -197,8 +200,12 @@ def _show_spec(spec: TensorSpec) -> str:
     return f"{spec.dtype.value} {list(spec.shape)}"
 
 
-def infer_contract(models: Mapping[str, ModelSection]) -> Contract:
+def infer_contract(models: Mapping[str, ModelSection], max_num_tokens: int) -> Contract:
     """The contract that a bundle without our manifest seems to follow.
+
+    Args:
+        models: Its sections.
+        max_num_tokens: What its metadata say, for a bundle whose graphs leave that open.
 
     Raises:
         ValueError: It has no ``decode`` signature of the expected kind.
@@ -212,14 +219,16 @@ def infer_contract(models: Mapping[str, ModelSection]) -> Contract:
     drafting = next(iter(drafter.signatures.values())) if drafter else None
     try:
         layers, width = decode.inputs[contract.PER_LAYER_EMBEDDINGS].shape[2:]
-        caches = _caches(decode)
+        caches, slots = _caches(decode), decode.inputs[contract.MASK].shape[-1]
+        chosen_at_load = is_prime(slots)
         return Contract(
             hidden_size=decode.inputs[contract.EMBEDDINGS].shape[-1],
             layer_count=layers,
             per_layer_width=width,
             vocab_size=decode.outputs[contract.LOGITS].shape[-1],
             sliding_window=0,
-            cache_length=decode.inputs[contract.MASK].shape[-1],
+            cache_length=max_num_tokens if chosen_at_load else slots,
+            placeholder=slots if chosen_at_load else None,
             prefill_lengths=tuple(
                 int(name.removeprefix(contract.PREFILL_PREFIX))
                 for name in target.signatures

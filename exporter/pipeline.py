@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
@@ -21,7 +22,7 @@ from exporter.config import (
     parse_drafter,
     parse_target,
 )
-from exporter.contract import Contract, KvCache, Section
+from exporter.contract import Contract, KvCache, Section, is_prime
 from exporter.errors import ConfigError, LoweringError, RecipeError
 from exporter.graph_cache import Graphs, default_folder, find, lower_and_keep
 from exporter.heads import HeadKind
@@ -35,6 +36,8 @@ from quantize.recipe import Recipe
 
 DEFAULT_CACHE_LENGTH = 4096
 DEFAULT_PREFILL_LENGTHS = (128, 1024)
+LONGEST_CACHE = 32768
+"""That can be chosen at load, unless more is asked for: 1.2 GB of caches in E2B."""
 DEFAULT_DRAFT_LENGTH = 3
 
 
@@ -42,7 +45,8 @@ DEFAULT_DRAFT_LENGTH = 3
 class ExportOptions:
     """What the user chose about a bundle.
 
-    ``cache_length`` and ``prefill_lengths`` of None are chosen to suit the model.
+    ``cache_length`` and ``prefill_lengths`` of None are chosen to suit the model. With
+    ``fixed_cache_length`` whoever loads the bundle cannot choose another.
     """
 
     recipe: Recipe
@@ -52,6 +56,7 @@ class ExportOptions:
     drafter_head: HeadKind | None = None
     force: bool = False
     fresh_graphs: bool = False
+    fixed_cache_length: bool = False
 
 
 @dataclass(frozen=True)
@@ -112,7 +117,9 @@ def export(
     with TensorReader() as reader, _hashing(target, drafter) as hashes:
         weights = find_weights(expected, target, drafter, reader)
         check_recipe(options.recipe, weights)
-        request = LoweringRequest(pair.target_config, pair.drafter_config, head, contract)
+        request = LoweringRequest(
+            pair.target_config, pair.drafter_config, head, contract.as_lowered()
+        )
         found = find_graphs(request, options, reporter)
         graphs = found.sections
         check_graphs(graphs, expected)
@@ -183,32 +190,19 @@ def make_contract(
         ConfigError: The lengths asked for do not fit the model or each other.
     """
     cache_length = options.cache_length or min(DEFAULT_CACHE_LENGTH, target.max_position)
-    prefill = options.prefill_lengths or tuple(
-        sorted({min(tokens, cache_length) for tokens in DEFAULT_PREFILL_LENGTHS})
-    )
-    draft_length = options.draft_length if drafter is not None else 0
-    if cache_length > target.max_position:
-        raise ConfigError(
-            f"a cache of {cache_length} slots is more than the {target.max_position} positions this "
-            "model was trained for; choose a smaller --cache-length"
-        )
-    if too_long := [tokens for tokens in prefill if tokens > cache_length]:
-        raise ConfigError(
-            f"a prefill of {too_long[0]} tokens does not fit a cache of {cache_length} slots; choose "
-            "smaller --prefill-lengths or a larger --cache-length"
-        )
-    if draft_length + 1 >= cache_length:
-        raise ConfigError(f"{draft_length} drafts do not fit a cache of {cache_length} slots")
     donors = sorted(target.kv_donor(kind).index for kind in AttentionKind)
-    return Contract(
+    agreed = Contract(
         hidden_size=target.text.hidden_size,
         layer_count=len(target.text.layers),
         per_layer_width=target.per_layer_width,
         vocab_size=target.text.vocab_size,
         sliding_window=target.text.sliding_window,
         cache_length=cache_length,
-        prefill_lengths=tuple(sorted(set(prefill))),
-        draft_length=draft_length,
+        placeholder=None
+        if options.fixed_cache_length
+        else choose_placeholder(target, cache_length),
+        prefill_lengths=tuple(sorted(set(options.prefill_lengths or DEFAULT_PREFILL_LENGTHS))),
+        draft_length=options.draft_length if drafter is not None else 0,
         kv_caches=tuple(
             KvCache(
                 layer.index, layer.kv_heads, layer.head_dim, layer.kind is AttentionKind.SLIDING
@@ -217,6 +211,68 @@ def make_contract(
         ),
         drafter_donors=tuple(donors) if drafter is not None else (),
     )
+    if options.prefill_lengths is None:
+        agreed = _with_fitting_prefill(agreed)
+    check_lengths(agreed, target)
+    return agreed
+
+
+def choose_placeholder(target: TargetConfig, cache_length: int) -> int:
+    """The prime that stands for S: above every length that may be asked for, and no factor of a size.
+
+    The same for all but the longest caches, so that their graphs are the same, too.
+    """
+    text = target.text
+    sizes = {text.vocab_size, text.hidden_size, len(text.layers) * target.per_layer_width}
+    sizes |= {layer.mlp_width for layer in text.layers}
+    number = max(cache_length, min(target.max_position, LONGEST_CACHE)) + 1
+    while not is_prime(number) or any(size % number == 0 for size in sizes):
+        number += 1
+    return number
+
+
+def _with_fitting_prefill(agreed: Contract) -> Contract:
+    """The default prefill lengths as far as they fit; the shortest, cut to fit, if none does."""
+    for lengths in (agreed.prefill_lengths, agreed.prefill_lengths[:1]):
+        fitting = tuple(sorted({min(length, agreed.cache_length) for length in lengths}))
+        chosen = dataclasses.replace(agreed, prefill_lengths=fitting)
+        if chosen.shortest_cache <= chosen.cache_length:
+            return chosen
+    return chosen
+
+
+def check_lengths(agreed: Contract, target: TargetConfig) -> None:
+    """Check that cache, prefill and draft lengths fit the model and each other.
+
+    Raises:
+        ConfigError: They do not.
+    """
+    cache_length = agreed.cache_length
+    if cache_length > target.max_position:
+        raise ConfigError(
+            f"a cache of {cache_length} slots is more than the {target.max_position} positions this "
+            "model was trained for; choose a smaller --cache-length"
+        )
+    if too_long := [tokens for tokens in agreed.prefill_lengths if tokens > cache_length]:
+        raise ConfigError(
+            f"a prefill of {too_long[0]} tokens does not fit a cache of {cache_length} slots; choose "
+            "smaller --prefill-lengths or a larger --cache-length"
+        )
+    if agreed.draft_length + 1 >= cache_length:
+        raise ConfigError(
+            f"{agreed.draft_length} drafts do not fit a cache of {cache_length} slots"
+        )
+    if agreed.shortest_cache > cache_length:
+        raise ConfigError(
+            f"these graphs need {agreed.shortest_cache} slots (a window of {agreed.sliding_window} and "
+            f"the longest prefill), {cache_length} were asked for; choose a larger --cache-length or "
+            "smaller --prefill-lengths, or add --fixed-cache-length"
+        )
+    if agreed.placeholder is None and is_prime(cache_length):
+        raise ConfigError(
+            f"the engine takes a prime number of slots for one to be chosen at load, and {cache_length} "
+            "is one; choose another --cache-length, or leave out --fixed-cache-length"
+        )
 
 
 def check_recipe(recipe: Recipe, weights: Mapping[Section, Mapping[str, Weight]]) -> None:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from exporter.checkpoint import Checkpoint, StoredTensor, TensorReader, require
 from exporter.contract import Dtype, Section, TensorSpec
 from exporter.errors import CheckpointError
+from quantize.arrays import ReadyRows
 
 TARGET_PREFIXES = ("model.language_model.", "model.")
 """Of a multimodal checkpoint (Gemma4ForConditionalGeneration) and of a text-only one."""
@@ -31,13 +32,15 @@ BLOCK_ELEMENTS = 2 * 1024 * 1024
 class Weight:
     """One weight of a graph and the tensor that fills it.
 
-    ``name`` is what recipes match: ``target.`` or ``drafter.`` and the parameter's name.
+    ``name`` is what recipes match: ``target.`` or ``drafter.`` and the parameter's name. ``ready`` are
+    codes that need no quantising any more; they are stored as they are.
     """
 
     name: str
     spec: TensorSpec
     tensor: StoredTensor
     reader: TensorReader
+    ready: ReadyRows | None = None
 
     @property
     def rows(self) -> int:

@@ -1,76 +1,120 @@
 """Rows of float32 to rows of codes, and back.
 
-Symmetric quantisation with one scale per row: ``w = code * scale``. The codes are narrow (the most
-negative one is unused), which is what LiteRT's kernels expect of weights.
+Symmetric: ``w = code * scale``. A row ``[C]`` is ``n`` groups of ``C / n`` elements with a scale each:
+one group where a scale serves the whole row, ``C / 32`` of them in blocks of 32.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from quantize.recipe import Storage
+from quantize.clipping import clipped_scales
+from quantize.packing import Codes, pack, unpack
+from quantize.recipe import Algorithm
+from quantize.scales import nearest, peak_scales, representable
+from quantize.storage import Storage
 
 Floats = NDArray[np.float32]
 
-LARGEST_CODE = {Storage.INT8: 127, Storage.INT4: 7}
+
+@dataclass(frozen=True)
+class QuantisedRows:
+    """Codes ``[R, C]`` and scales ``[R, n]``."""
+
+    codes: Codes
+    scales: Floats
 
 
 @dataclass(frozen=True)
 class StoredRows:
-    """A block of rows as it goes to disk. ``scales`` is empty for float32."""
+    """A block of rows as it goes to disk: packed codes and scales ``[R, n]``.
+
+    For float32 ``n`` is 0. Scales of blocks are exact in the 16 bits they are stored in.
+    """
 
     data: bytes
     scales: Floats
 
+    @property
+    def rows(self) -> int:
+        return len(self.scales)
 
-def store_rows(rows: Floats, storage: Storage) -> StoredRows:
+
+class ReadyRows(Protocol):
+    """A tensor whose codes were made elsewhere: imported, or chosen with calibration."""
+
+    @property
+    def storage(self) -> Storage:
+        """How it is stored, whatever a recipe says."""
+
+    def blocks(self) -> Iterator[StoredRows]:
+        """All rows in order, some at a time."""
+
+
+def store_rows(
+    rows: Floats, storage: Storage, algorithm: Algorithm = Algorithm.MINMAX
+) -> StoredRows:
     """Encode ``rows`` ``[R, C]``; blocks of rows can be encoded one after the other.
 
     Raises:
-        ValueError: C is odd and the storage packs two elements a byte.
+        ValueError: C does not fit the storage, or the algorithm needs more than the rows.
     """
-    if storage is Storage.FLOAT32:
+    if not storage.quantised:
         return StoredRows(
-            np.ascontiguousarray(rows, dtype="<f4").tobytes(), np.empty(0, np.float32)
+            np.ascontiguousarray(rows, dtype="<f4").tobytes(), np.empty((len(rows), 0), np.float32)
         )
-    codes, scales = quantize_rows(rows, storage)
-    data = codes.tobytes() if storage is Storage.INT8 else pack_int4(codes)
-    return StoredRows(data, scales)
+    return packed_rows(quantize_rows(rows, storage, algorithm), storage)
 
 
-def quantize_rows(rows: Floats, storage: Storage) -> tuple[NDArray[np.int8], Floats]:
-    """Codes ``[R, C]`` and scales ``[R]`` by the largest magnitude of each row.
+def packed_rows(quantised: QuantisedRows, storage: Storage) -> StoredRows:
+    """Codes and scales as they go to disk, for codes that were chosen elsewhere.
 
-    A row whose scale would be zero or subnormal is stored as zeros: 1 / scale is not finite there.
+    Raises:
+        ValueError: C does not fit the storage, or a scale is not one that kernels can read.
     """
-    largest = LARGEST_CODE[storage]
-    peak = np.maximum(rows.max(axis=1), -rows.min(axis=1))
-    scales = (peak / np.float32(largest)).astype(np.float32)
-    scales[scales < np.finfo(np.float32).tiny] = 1.0
-    codes = rows * (np.float32(1) / scales)[:, None]
-    np.rint(codes, out=codes)
-    np.clip(codes, -largest, largest, out=codes)
-    return codes.astype(np.int8), scales
+    if not np.array_equal(representable(quantised.scales, storage), quantised.scales):
+        raise ValueError(f"scales of {storage} must be positive and fit in the bits they have")
+    return StoredRows(pack(quantised.codes, storage.bits), quantised.scales)
 
 
-def dequantize_rows(codes: NDArray[np.int8], scales: Floats) -> Floats:
-    """The values that ``codes`` ``[R, C]`` stand for."""
-    return (codes * scales[:, None]).astype(np.float32)
+def quantize_rows(
+    rows: Floats, storage: Storage, algorithm: Algorithm = Algorithm.MINMAX
+) -> QuantisedRows:
+    """Codes and scales of ``rows`` ``[R, C]``.
+
+    A group whose scale would be zero or subnormal is stored as zeros: 1 / scale is not finite there.
+
+    Raises:
+        ValueError: C does not fit the storage, or the algorithm needs more than the rows.
+    """
+    if not storage.fits(rows.shape[1]):
+        raise ValueError(
+            f"{storage} needs rows of a multiple of {storage.divisor()}, found {rows.shape[1]}"
+        )
+    groups = rows.reshape(len(rows), storage.scales_per_row(rows.shape[1]), -1)
+    if algorithm is Algorithm.CLIP:
+        scales = clipped_scales(groups, storage)
+    elif algorithm is Algorithm.MINMAX:
+        scales = peak_scales(groups, storage)
+    else:
+        raise ValueError(f"{algorithm} needs calibration, not only rows")
+    codes = nearest(groups, scales, storage).astype(np.int8)
+    return QuantisedRows(codes.reshape(rows.shape), scales)
 
 
-def pack_int4(codes: NDArray[np.int8]) -> bytes:
-    """Two codes a byte, the earlier one in the low half."""
-    if codes.shape[-1] % 2:
-        raise ValueError(f"int4 needs rows of even length, found {codes.shape[-1]}")
-    pairs = np.ascontiguousarray(codes).view("<u2")  # the earlier code is the low byte
-    return ((pairs & 0x0F) | ((pairs >> 4) & 0xF0)).astype(np.uint8).tobytes()
+def dequantize_rows(quantised: QuantisedRows) -> Floats:
+    """The values ``[R, C]`` that codes stand for."""
+    codes, scales = quantised.codes, quantised.scales
+    groups = codes.reshape(*scales.shape, -1) * scales[..., None]
+    return groups.reshape(codes.shape).astype(np.float32, copy=False)
 
 
-def unpack_int4(data: bytes, shape: tuple[int, int]) -> NDArray[np.int8]:
-    """The codes that :func:`pack_int4` packed."""
-    packed = np.frombuffer(data, np.int8)
-    low = (packed << 4).astype(np.int8) >> 4
-    return np.stack([low, packed >> 4], axis=-1).reshape(shape)
+def unstored_rows(stored: StoredRows, storage: Storage, row_length: int) -> QuantisedRows:
+    """Codes and scales back from what :func:`packed_rows` gave."""
+    codes = unpack(stored.data, storage.bits, (stored.rows, row_length))
+    return QuantisedRows(codes, stored.scales)

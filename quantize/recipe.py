@@ -1,4 +1,4 @@
-"""Recipes: which tensors are stored in how many bits.
+"""Recipes: which tensors are stored in how many bits, and how their codes are chosen.
 
 A recipe is an ordered list of rules; the first rule whose pattern matches a tensor's name decides.
 Names are ``<model>.<parameter>``, for example ``target.layers.3.mlp.gate_proj.weight``,
@@ -13,19 +13,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from quantize.storage import Storage
 
-class Storage(enum.StrEnum):
-    """How the elements of one tensor are stored."""
 
-    FLOAT32 = "float32"
-    INT8 = "int8"
-    """Symmetric, one scale per row (output channel or token)."""
-    INT4 = "int4"
-    """Symmetric, one scale per row, two elements a byte."""
+class Algorithm(enum.StrEnum):
+    """How scales and codes are chosen."""
 
-    @property
-    def bits(self) -> int:
-        return {Storage.FLOAT32: 32, Storage.INT8: 8, Storage.INT4: 4}[self]
+    MINMAX = "minmax"
+    """The largest magnitude gets the largest code."""
+    CLIP = "clip"
+    """The scale with the least squared error: outliers are clipped so that the others are finer."""
+    GPTQ = "gptq"
+    """Codes that keep the product with calibration inputs: each column makes up for the errors of
+    those before it. Needs a calibration text."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,20 @@ class Rule:
 
     pattern: str
     storage: Storage
+    algorithm: Algorithm = Algorithm.MINMAX
+
+    def matches(self, tensor: str) -> bool:
+        """Whether this rule is about ``tensor``."""
+        return fnmatchcase(tensor, self.pattern)
+
+    def to_json(self) -> dict[str, str]:
+        """The rule as a recipe file has it."""
+        fields = {"pattern": self.pattern, "storage": self.storage.value}
+        return fields | ({"algorithm": self.algorithm.value} if self.storage.quantised else {})
+
+
+UNQUANTISED = Rule("*", Storage.FLOAT32)
+"""What applies where no rule of a recipe matches."""
 
 
 @dataclass(frozen=True)
@@ -44,37 +58,24 @@ class Recipe:
     summary: str
     rules: tuple[Rule, ...]
 
+    def rule(self, tensor: str) -> Rule:
+        """What decides about ``tensor``; float32 where no rule matches."""
+        return next((rule for rule in self.rules if rule.matches(tensor)), UNQUANTISED)
+
     def storage(self, tensor: str) -> Storage:
-        """How ``tensor`` is stored; float32 where no rule matches."""
-        for rule in self.rules:
-            if fnmatchcase(tensor, rule.pattern):
-                return rule.storage
-        return Storage.FLOAT32
+        """How ``tensor`` is stored."""
+        return self.rule(tensor).storage
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether a calibration text is needed."""
+        return any(rule.algorithm is Algorithm.GPTQ for rule in self.rules)
 
     def to_json(self) -> list[dict[str, str]]:
         """The rules as JSON."""
-        return [{"pattern": rule.pattern, "storage": rule.storage.value} for rule in self.rules]
+        return [rule.to_json() for rule in self.rules]
 
     def unmatched(self, tensors: Iterable[str]) -> list[str]:
         """Patterns that match none of ``tensors``."""
         names = list(tensors)
-        return [
-            rule.pattern
-            for rule in self.rules
-            if not any(fnmatchcase(name, rule.pattern) for name in names)
-        ]
-
-
-RECIPES = {
-    recipe.name: recipe
-    for recipe in (
-        Recipe("float32", "every tensor as float32: the reference for parity", ()),
-        Recipe("int8", "every matrix and table int8 per row", (Rule("*", Storage.INT8),)),
-        Recipe(
-            "int4",
-            "target matrices and tables int4 per row, drafter int8 per row",
-            (Rule("target.*", Storage.INT4), Rule("drafter.*", Storage.INT8)),
-        ),
-    )
-}
-"""Built-in recipes by name."""
+        return [rule.pattern for rule in self.rules if not any(map(rule.matches, names))]

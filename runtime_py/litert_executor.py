@@ -22,6 +22,7 @@ from exporter.contract import Contract, Section
 from runtime_py.executor import Draft, Floats, Step
 from runtime_py.litert_graph import Buffers, Graph, Hardware, Signature
 from runtime_py.native_log import captured_native_log
+from runtime_py.resized_graph import Resizing
 from runtime_py.signature_check import FoundSignature, find_signatures, wanted_sections
 
 
@@ -63,7 +64,7 @@ class LitertExecutor:
 
     Args:
         bundle: Its header.
-        agreed: Its contract.
+        agreed: Its contract, with the cache length to use.
         hardware: Where to run.
         drafting: False leaves the drafter and ``verify``'s buffers out.
 
@@ -77,7 +78,7 @@ class LitertExecutor:
         self.contract = agreed
         self.hardware = hardware
         self._drafting = drafting and agreed.has_drafter
-        wanted = wanted_sections(agreed, drafting=self._drafting)
+        wanted = wanted_sections(agreed.as_lowered(), drafting=self._drafting)
         found = find_signatures(bundle, wanted)
         self._graphs: dict[Section, Graph] = {}
         self._signatures: dict[str, Signature] = {}
@@ -91,10 +92,12 @@ class LitertExecutor:
             raise
 
     def _load(self, bundle: Bundle, found: Sequence[FoundSignature]) -> None:
-        caches, environment = frozenset(self.contract.kv_specs()), Environment.create()
+        agreed, environment = self.contract, Environment.create()
+        caches = frozenset(agreed.kv_specs())
+        resizing = Resizing(agreed.placeholder, agreed.cache_length) if agreed.placeholder else None
         for signature in found:
             if signature.section not in self._graphs:
-                graph = Graph(bundle, signature.section, environment, self.hardware)
+                graph = Graph(bundle, signature.section, environment, self.hardware, resizing)
                 self._graphs[signature.section] = graph
             self._signatures[signature.name] = Signature(
                 self._graphs[signature.section], signature.in_file, signature.spec, caches

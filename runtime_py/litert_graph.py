@@ -24,6 +24,7 @@ from exporter.contract import Dtype, Section, SignatureSpec, TensorSpec
 from exporter.errors import BundleError, EngineError
 from runtime_py.mapped_section import MappedSection
 from runtime_py.native_log import NativeLog, captured_native_log
+from runtime_py.resized_graph import Resizing
 
 ALIGNMENT = 64  # bytes, of memory that LiteRT uses in place
 OVERREAD = 128  # bytes that kernels may touch behind a buffer
@@ -84,20 +85,27 @@ class Hardware:
 
 
 class Graph:
-    """A compiled section; close it when its signatures are no longer used.
+    """A compiled section, its caches resized if so wanted; close it when no signature is in use.
 
     Raises:
         BundleError: LiteRT refuses the section; the message ends with LiteRT's own words.
     """
 
     def __init__(
-        self, bundle: Bundle, section: Section, environment: Any, hardware: Hardware
+        self,
+        bundle: Bundle,
+        section: Section,
+        environment: Any,
+        hardware: Hardware,
+        resizing: Resizing | None = None,
     ) -> None:
         entry = bundle.model(section)
         assert entry is not None
         self.where = f"{bundle.path}: {section.value}"
         self.hardware = hardware
         self._section = MappedSection(bundle.path, entry.begin, entry.nbytes)
+        if resizing is not None:
+            self._section.edit(entry.graph_bytes, resizing.apply)
         options = hardware.options(f"{bundle.path.stem}.{section.value}")
         log = NativeLog()
         try:

@@ -29,7 +29,7 @@ HASH_OFFSET = SIZE_OFFSET + ctypes.sizeof(ctypes.c_ssize_t)
 MANY_REFERENCES = 1 << 29
 """So many that the object is never freed: its memory is not Python's to free."""
 
-PROT_READ, MAP_PRIVATE, MAP_FIXED = 1, 2, 16  # Linux
+PROT_READ, PROT_WRITE, MAP_PRIVATE, MAP_FIXED = 1, 2, 2, 16  # Linux
 MAPPING_FAILED = ctypes.c_void_p(-1).value
 
 
@@ -68,6 +68,20 @@ class MappedSection:
         """``function`` of the contents. It may keep the address, not the object."""
         return function(self._contents)
 
+    def edit(self, nbytes: int, function: Callable[[memoryview], object]) -> None:
+        """Let ``function`` write to the first ``nbytes``; the file stays as it is."""
+        if self._reserved is None:
+            changed = bytearray(self._contents)
+            function(memoryview(changed)[:nbytes])
+            self._contents = bytes(changed)
+            return
+        with memoryview(self._reserved) as whole, whole[mmap.PAGESIZE :] as contents:
+            handle = ctypes.c_char.from_buffer(contents)
+            _allow_writing(ctypes.addressof(handle), nbytes)
+            del handle
+            with contents[:nbytes] as head:
+                function(head)
+
     def close(self) -> None:
         """Unmap; the contents must not be in use."""
         self._contents = None
@@ -90,6 +104,15 @@ class MappedSection:
         self._reserved = reserved
         assert type(self._contents) is bytes
         assert len(self._contents) == nbytes
+
+
+def _allow_writing(address: int, nbytes: int) -> None:
+    """Make mapped pages writable; what is written is private to this process."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+    if libc.mprotect(address, nbytes, PROT_READ | PROT_WRITE):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
 
 
 def _map_fixed(address: int, nbytes: int, descriptor: int, begin: int) -> None:

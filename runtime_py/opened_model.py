@@ -16,6 +16,7 @@ from runtime_py.chat_template import ChatTemplate
 from runtime_py.integrity import check_sections
 from runtime_py.litert_executor import LitertCache, LitertExecutor
 from runtime_py.litert_graph import Hardware
+from runtime_py.resized_graph import with_cache_length
 from runtime_py.sampling import GREEDY, SamplingSettings
 from runtime_py.session import Session
 from runtime_py.speculative import DraftPolicy, Fixed
@@ -68,6 +69,7 @@ def open_model(
     path: Path,
     hardware: Hardware | None = None,
     *,
+    cache_length: int | None = None,
     drafting: bool = True,
     check_weights: bool = False,
 ) -> Iterator[OpenedModel]:
@@ -76,6 +78,8 @@ def open_model(
     Args:
         path: A ``.litertlm`` file made by this project.
         hardware: Where to run; by default the CPU.
+        cache_length: Slots of a cache; None for the bundle's own choice. Where the bundle has a fixed
+            length, a shorter one limits sessions.
         drafting: Whether anything is to be drafted; the bundle must then have a drafter.
         check_weights: Compare the model sections' checksums, too.
 
@@ -85,7 +89,7 @@ def open_model(
     bundle = open_bundle(path)
     check_sections(bundle, weights=check_weights)
     _require_family(bundle)
-    agreed = _contract(bundle)
+    agreed = with_cache_length(path, _contract(bundle), cache_length)
     if drafting and not agreed.has_drafter:
         raise BundleError(
             f"{path}: this bundle has no drafter, so there is nothing to draft with; use --mtp off, "

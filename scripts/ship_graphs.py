@@ -23,7 +23,7 @@ from exporter.graph_cache import SHIPPED, Graphs, graph_key, read, write
 from exporter.lower import LoweringRequest, lower
 from exporter.pipeline import ExportOptions, drafter_head, make_contract
 from exporter.version import graph_tool_versions
-from quantize.recipe import RECIPES
+from quantize.builtin_recipes import RECIPES
 
 TINY = Path(__file__).parent.parent / "checkpoints" / "tiny"
 
@@ -40,7 +40,8 @@ def requests() -> dict[str, LoweringRequest]:
     for name, (target_json, drafter_json) in configs.items():
         target, drafter = parse_target(target_json, name), parse_drafter(drafter_json, name)
         contract = make_contract(target, drafter, ExportOptions(RECIPES["float32"]))
-        found[name] = LoweringRequest(target, drafter, drafter_head(drafter, None), contract)
+        head = drafter_head(drafter, None)
+        found[name] = LoweringRequest(target, drafter, head, contract.as_lowered())
     return found
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from exporter.checkpoint import open_checkpoint
 from exporter.pipeline import ExportOptions, export
-from quantize.recipe import RECIPES
+from quantize.builtin_recipes import RECIPES
 
 ROOT = Path(__file__).parent.parent
 TINY_TARGET = ROOT / "checkpoints" / "tiny" / "target"
@@ -32,11 +32,16 @@ def export_tiny(
     *,
     drafter: bool = True,
     cache_length: int | None = None,
+    fixed_cache_length: bool = False,
     prefill_lengths: tuple[int, ...] | None = None,
 ) -> Path:
     """Export the tiny pair; graphs are lowered once per machine and then known."""
     options = ExportOptions(
-        RECIPES[recipe], cache_length, prefill_lengths, draft_length=DRAFT_LENGTH
+        RECIPES[recipe],
+        cache_length,
+        prefill_lengths,
+        draft_length=DRAFT_LENGTH,
+        fixed_cache_length=fixed_cache_length,
     )
     assistant = open_checkpoint(TINY_DRAFTER) if drafter else None
     return export(open_checkpoint(TINY_TARGET), assistant, output, options).output

@@ -79,7 +79,7 @@ def eager(eagers: dict[str, Eager], shape: str) -> Eager:
 @pytest.fixture(scope="session")
 def tiny_bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The shipped tiny pair as a bundle of every built-in recipe."""
-    from quantize.recipe import RECIPES
+    from quantize.builtin_recipes import RECIPES
     from tests.bundles import export_tiny
 
     folder = tmp_path_factory.mktemp("bundles")
@@ -92,7 +92,13 @@ def short_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.bundles import SHORT_CACHE, export_tiny
 
     output = tmp_path_factory.mktemp("short") / "short.litertlm"
-    return export_tiny(output, "float32", cache_length=SHORT_CACHE, prefill_lengths=(32, 128))
+    return export_tiny(
+        output,
+        "float32",
+        cache_length=SHORT_CACHE,
+        fixed_cache_length=True,
+        prefill_lengths=(32, 128),
+    )
 
 
 @pytest.fixture(scope="session")

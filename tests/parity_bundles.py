@@ -37,7 +37,7 @@ from exporter.model.target import Caches, Step, Target
 from exporter.parameters import parameter_specs
 from exporter.pipeline import ExportOptions, Pair, make_contract
 from exporter.weights import TOKEN_ORDERING, Weight, find_weights
-from quantize.recipe import RECIPES
+from quantize.builtin_recipes import RECIPES
 from tests.bundles import TINY_DRAFTER, TINY_TARGET
 
 CACHE_LENGTH, PREFILL, DRAFTS = 160, 64, 3
@@ -140,7 +140,9 @@ def tiny_pair() -> Pair:
 
 
 def agreed() -> Contract:
-    options = ExportOptions(RECIPES["float32"], CACHE_LENGTH, (PREFILL,), DRAFTS)
+    options = ExportOptions(
+        RECIPES["float32"], CACHE_LENGTH, (PREFILL,), DRAFTS, fixed_cache_length=True
+    )
     return make_contract(tiny_pair().target_config, tiny_pair().drafter_config, options)
 
 

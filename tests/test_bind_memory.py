@@ -21,7 +21,7 @@ import pytest
 from exporter.checkpoint import Checkpoint, open_checkpoint
 from exporter.pipeline import ExportOptions, export
 from exporter.progress import Advance
-from quantize.recipe import RECIPES
+from quantize.builtin_recipes import RECIPES
 
 ROOT = Path(__file__).parent.parent
 RECIPE = "int4"

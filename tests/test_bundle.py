@@ -11,7 +11,7 @@ import pytest
 
 from exporter.bundle_format import MANIFEST_KEY
 from exporter.bundle_reader import open_bundle
-from exporter.contract import Contract, Section
+from exporter.contract import VERSION, Contract, Section
 from exporter.errors import BundleError
 from exporter.inspection import broken_promises, infer_contract, inspect_bundle
 from tests.bundles import CACHE_LENGTH, TINY_TARGET
@@ -67,7 +67,7 @@ def test_the_contract_can_be_inferred(tiny_bundles: dict[str, Path]) -> None:
     inspection = inspect_bundle(tiny_bundles["int8"])
     agreed = inspection.contract
     assert agreed is not None
-    inferred = infer_contract(inspection.models)
+    inferred = infer_contract(inspection.models, agreed.cache_length)
     unknowable = tuple(dataclasses.replace(kv, sliding=False) for kv in agreed.kv_caches)
     assert inferred == dataclasses.replace(agreed, sliding_window=0, kv_caches=unknowable)
 
@@ -76,7 +76,7 @@ def test_the_contract_can_be_inferred(tiny_bundles: dict[str, Path]) -> None:
     ("change", "said"),
     [
         ({"hidden_size": 256}, "embeddings is float32 [1, 1, 128], expected float32 [1, 1, 256]"),
-        ({"cache_length": 512}, "mask is bool [1, 1, 1, 2048], expected bool [1, 1, 1, 512]"),
+        ({"placeholder": 499}, "mask is bool [1, 1, 1, 2053], expected bool [1, 1, 1, 499]"),
         ({"draft_length": 4}, "verify: input input_pos is int32 [4], expected int32 [5]"),
         ({"drafter_donors": (1, 3)}, "input kv_cache_k_1 is missing"),
         ({"drafter_donors": (1, 3)}, "input kv_cache_k_2 is not part of the contract"),
@@ -139,4 +139,4 @@ def test_a_contract_of_another_version_is_said(tiny_bundles: dict[str, Path]) ->
     with pytest.raises(ValueError, match="version 99"):
         Contract.from_json({**agreed.to_json(), "version": 99})
     with pytest.raises(ValueError, match="incomplete"):
-        Contract.from_json({"version": 1})
+        Contract.from_json({"version": VERSION})

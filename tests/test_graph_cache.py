@@ -18,7 +18,7 @@ from exporter.inspection import inspect_bundle
 from exporter.lower import LoweringRequest, lower
 from exporter.parameters import parameter_specs
 from exporter.pipeline import ExportOptions, check_graphs, make_contract
-from quantize.recipe import RECIPES
+from quantize.builtin_recipes import RECIPES
 from tests.bundles import TINY_DRAFTER, TINY_TARGET
 
 PAIR = ((parse_target, TINY_TARGET), (parse_drafter, TINY_DRAFTER))

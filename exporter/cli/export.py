@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
+from exporter.cli.recipe_option import RECIPE
 from exporter.heads import HeadKind
-from quantize.recipe import RECIPES
+from quantize.recipe import Recipe
 
 
 def parse_lengths(
@@ -35,7 +36,7 @@ def parse_lengths(
 )
 @click.option(
     "--recipe",
-    type=click.Choice(list(RECIPES)),
+    type=RECIPE,
     default="int8",
     show_default=True,
     help="How weights are stored; see `mtp-export recipes`.",
@@ -44,7 +45,11 @@ def parse_lengths(
 @click.option(
     "--cache-length",
     type=click.IntRange(min=8),
-    help="Tokens a conversation can hold.  [default: 4096, or what the model was trained for if less]",
+    help="Tokens a conversation can hold, unless the app asks for another number.  [default: 4096, or "
+    "what the model was trained for if less]",
+)
+@click.option(
+    "--fixed-cache-length", is_flag=True, help="The app cannot ask for another cache length."
 )
 @click.option(
     "--prefill-lengths",
@@ -72,9 +77,10 @@ def command(
     target: str,
     drafter: str | None,
     output: Path,
-    recipe: str,
+    recipe: Recipe,
     no_drafter: bool,
     cache_length: int | None,
+    fixed_cache_length: bool,
     prefill_lengths: tuple[int, ...] | None,
     draft_length: int,
     drafter_head: str | None,
@@ -99,8 +105,9 @@ def command(
 
     check_destination(output, force=force)
     options = ExportOptions(
-        recipe=RECIPES[recipe],
+        recipe=recipe,
         cache_length=cache_length,
+        fixed_cache_length=fixed_cache_length,
         prefill_lengths=prefill_lengths,
         draft_length=draft_length,
         drafter_head=HeadKind(drafter_head) if drafter_head else None,

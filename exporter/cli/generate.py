@@ -44,7 +44,9 @@ DEFAULT_NEW_TOKENS = 256
     help="Longest answer.",
 )
 @click.option(
-    "--max-num-tokens", type=click.IntRange(min=8), help="Use less of the cache than there is."
+    "--max-num-tokens",
+    type=click.IntRange(min=8),
+    help="Slots of the KV cache.  [default: what the bundle says]",
 )
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: the engine's]")
 @click.option(
@@ -99,6 +101,7 @@ def command(
     """
     from exporter.inspection import inspect_bundle, require_contract, require_drafter
     from runtime_py.chat import Conversation, read_chat_file
+    from runtime_py.resized_graph import with_cache_length
     from runtime_py.stock_engine import Limits, Sampling
 
     if bool(prompts) == (chat_file is not None):
@@ -113,7 +116,7 @@ def command(
             "--runtime reference"
         )
     inspection = inspect_bundle(bundle)
-    agreed = require_contract(inspection)
+    agreed = with_cache_length(bundle, require_contract(inspection), max_num_tokens)
     if mtp != "off":
         require_drafter(inspection)
     request = Request(
@@ -140,7 +143,7 @@ def command(
     if as_json:
         click.echo(json.dumps({mode: asdict(run) for mode, run in runs.items()}, indent=2))
     if mtp == "both":
-        cache_length = max_num_tokens or agreed.cache_length
+        cache_length = min(max_num_tokens or agreed.cache_length, agreed.cache_length)
         overshoot = agreed.draft_length if runtime == "litert-lm" else 0
         compare(runs["off"], runs["on"], Limits(max_new_tokens, cache_length, overshoot))
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from exporter.contract import Contract
     from exporter.graph_reader import SignatureInfo
     from exporter.inspection import Inspection, ModelSection
 
@@ -111,13 +112,19 @@ def _contract_lines(inspection: Inspection) -> list[str]:
     assert agreed is not None
     lines = [
         "contract: kept",
-        f"cache: {agreed.cache_length} slots in {len(agreed.kv_caches)} layers, "
+        f"cache: {agreed.cache_length} slots{_choice(agreed)} in {len(agreed.kv_caches)} layers, "
         f"sliding window {agreed.sliding_window or 'unknown'}",
     ]
     if agreed.has_drafter:
         donors = " and ".join(str(layer) for layer in agreed.drafter_donors)
         lines.append(f"drafts per round: {agreed.draft_length}, over the caches of layers {donors}")
     return lines
+
+
+def _choice(agreed: Contract) -> str:
+    if agreed.placeholder is None:
+        return ""
+    return f" unless the app asks for {agreed.shortest_cache} to {agreed.longest_cache},"
 
 
 def _signature_lines(name: str, signature: SignatureInfo) -> list[str]:

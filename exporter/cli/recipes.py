@@ -6,7 +6,12 @@ import json
 
 import click
 
-from quantize.recipe import RECIPES
+from quantize.builtin_recipes import PLAIN_NAMES, RECIPES
+
+ALGORITHMS = """\
+A name other than float32 may end in -clip (scales by least squared error, as listed by --json) or
+-gptq (codes chosen with `export --calibration FILE.txt`). A file may be given instead of a name:
+see docs/quantisation.md."""
 
 
 @click.command()
@@ -20,5 +25,7 @@ def command(as_json: bool) -> None:
         ]
         click.echo(json.dumps(objects, indent=2))
         return
-    for recipe in RECIPES.values():
-        click.echo(f"{recipe.name:10} {recipe.summary}")
+    width = max(map(len, PLAIN_NAMES))
+    for name in PLAIN_NAMES:
+        click.echo(f"{name:{width}}  {RECIPES[name].summary}")
+    click.echo(f"\n{ALGORITHMS}")

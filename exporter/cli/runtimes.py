@@ -84,7 +84,13 @@ def with_reference(request: Request) -> Iterator[tuple[str, EngineRun]]:
     chosen = SamplingSettings(sampling.temperature, sampling.top_k, sampling.top_p, sampling.seed)
     hardware = Hardware("cpu", request.threads, request.weight_cache)
     drafting = "on" in request.modes
-    with open_model(request.bundle, hardware, drafting=drafting, check_weights=True) as model:
+    with open_model(
+        request.bundle,
+        hardware,
+        cache_length=request.max_num_tokens,
+        drafting=drafting,
+        check_weights=True,
+    ) as model:
         for mode in request.modes:
             drafts = request.draft_length if mode == "on" else 0
             request.announce(mode)

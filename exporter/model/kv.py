@@ -1,4 +1,9 @@
-"""The KV caches of a layer, and what the tokens of one call see of them."""
+"""The KV caches of a layer, and what the tokens of one call see of them.
+
+The number of slots S is nowhere a constant of the graph, other than in shapes: the length of the
+caches may be chosen when a bundle is loaded (see ``exporter.contract``). So whatever must not pass
+the end of a cache is placed by how many slots the mask says are filled.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +13,20 @@ import torch
 from litert_torch.generative.custom_ops.dynamic_update_slice import dynamic_update_slice
 from torch import Tensor
 
+from exporter.contract import stretch_length
 from exporter.model.layers import MASKED_SCORE, Rotation
 from exporter.model.slots import stretch
 
-LENGTH_MULTIPLE = 16
-"""A stretch of slots is rounded up to this, so that kernels meet whole tiles."""
+
+def filled_slots(mask: Tensor) -> Tensor:
+    """How many slots hold a token that some token of the call sees; int32 scalar, at most S.
+
+    Not the newest position plus one: at the end of its context the engine drafts and verifies past S.
+
+    Args:
+        mask: bool ``[1, 1, T, S]``; what a token sees are the slots up to its own.
+    """
+    return mask.any(dim=2).to(torch.int32).sum(dtype=torch.int32)
 
 
 @dataclass(frozen=True)
@@ -40,17 +54,23 @@ class Kv:
             dynamic_update_slice(self.values, values, [zero, zero, zero, slot]),
         )
 
-    def written_padded(self, keys: Tensor, values: Tensor, slot: Tensor) -> Kv:
-        """The same for entries of which the last ones may stick out past the end of the caches.
+    def written_padded(self, keys: Tensor, values: Tensor, slot: Tensor, filled: Tensor) -> Kv:
+        """The same for entries of which the last ones may be padding and stick out past the end.
 
         The engine pads a prompt to the length of a prefill signature. Near the end of the context
         the padding does not fit, and a plain update slice would move its start back and overwrite
-        good entries. So the block is written where it fits, its front refilled with what is there:
-        4 entries ``a b . .`` (two of them padding) for slot 6 of 8 are written to slots 4 to 7 as
-        ``old[4] old[5] a b``.
+        good entries. So the block is written where its last real token is its last entry, its front
+        refilled with what is there: 4 entries ``a b . .`` (two of them padding) for slot 6 of 8 are
+        written to slots 4 to 7 as ``old[4] old[5] a b``.
+
+        Args:
+            keys: ``[1, T, K, D]``.
+            values: ``[1, T, K, D]``.
+            slot: First slot written.
+            filled: Slots that hold a token once the block is written.
         """
-        tokens, slots = keys.shape[1], self.keys.shape[2]
-        first = torch.clamp(slot + tokens, max=slots) - tokens
+        tokens = keys.shape[1]
+        first = torch.clamp(filled - tokens, min=0)
         entries = torch.arange(tokens, dtype=torch.int32)
         moved = entries - (slot - first)  # entry of the block that goes to slot first + i
         source, old = torch.clamp(moved, min=0), self.stretch(first, tokens)
@@ -99,17 +119,16 @@ class View:
             newest: int32 ``[T]``, the newest slot each token sees; they are consecutive.
             reach: How many slots back from ``newest``, itself included, a token sees.
         """
-        tokens, slots = newest.shape[0], mask.shape[-1]
-        length = -(-(reach + tokens - 1) // LENGTH_MULTIPLE) * LENGTH_MULTIPLE
-        numbers = torch.arange(min(length, slots), dtype=torch.int32).reshape(1, 1, 1, -1)
+        slots = mask.shape[-1]
+        length = min(stretch_length(reach, newest.shape[0]), slots)
+        numbers = torch.arange(length, dtype=torch.int32).reshape(1, 1, 1, -1)
         start = None
         if length < slots:
-            oldest = torch.clamp(newest[0] - (reach - 1), min=0)
-            start = torch.clamp(oldest + length, max=slots) - length
+            start = torch.clamp(filled_slots(mask) - length, min=0)
             mask, numbers = stretch(mask, start, 3, length), numbers + start
         near = numbers >= (newest - (reach - 1)).reshape(1, 1, -1, 1)
         bias = torch.where(mask & near, 0.0, MASKED_SCORE)
-        return View(rotation, bias, start, min(length, slots))
+        return View(rotation, bias, start, length)
 
     def of(self, kv: Kv) -> Kv:
         """The slots of ``kv`` that :attr:`bias` is about."""

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from exporter.config import AttentionKind, TargetConfig
 from exporter.model.decoder import DecoderLayer
-from exporter.model.kv import Kv, View
+from exporter.model.kv import Kv, View, filled_slots
 from exporter.model.layers import RmsNorm, Rotation, softcapped
 
 Caches = dict[int, Kv]
@@ -88,13 +88,13 @@ class Target(nn.Module):
         """
         views = self._views(positions, mask)
         per_layer = self._mix_per_layer(embeddings, per_layer)
-        owners, stack = self.config.kv_owners, self._stack()
+        owners, stack, end = self.config.kv_owners, self._stack(), filled_slots(mask)
         filled: Caches = {}
         x = embeddings
         for layer in owners:
             module, view = stack[layer.index], views[layer.kind]
             keys, values = module.keys_values(x, view.rotation)
-            kv = caches[layer.index].written_padded(keys, values, positions[0])
+            kv = caches[layer.index].written_padded(keys, values, positions[0], end)
             filled[layer.index] = kv
             if layer is not owners[-1]:
                 x = module(x, view, view.of(kv), per_layer[:, :, layer.index])

@@ -9,7 +9,7 @@ from exporter.inspection import Inspection
 from exporter.parity.rung import Rung
 from exporter.parity.titles import CONTRACT as TITLE
 from exporter.pipeline import ExportOptions, Pair, make_contract
-from quantize.recipe import RECIPES
+from quantize.builtin_recipes import FLOAT32
 
 REASON = "names, shapes and types are exact; there is nothing to tolerate"
 
@@ -25,10 +25,11 @@ def contract_rung(inspection: Inspection, pair: Pair | None) -> Rung:
 def _differences(agreed: Contract, pair: Pair) -> list[str]:
     """What the checkpoints would prescribe otherwise."""
     options = ExportOptions(
-        RECIPES["float32"],
+        FLOAT32,
         agreed.cache_length,
         agreed.prefill_lengths,
         agreed.draft_length or 1,
+        fixed_cache_length=agreed.placeholder is None,
     )
     expected = make_contract(pair.target_config, pair.drafter_config, options)
     names = [field.name for field in fields(Contract)]

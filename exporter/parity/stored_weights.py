@@ -15,11 +15,13 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
+from exporter.bind import SCALES_SUFFIX
 from exporter.bundle_reader import Bundle
 from exporter.contract import Section
 from exporter.errors import BundleError
 from exporter.graph_reader import TYPE_NAMES, GraphReader
-from quantize.arrays import dequantize_rows, unpack_int4
+from quantize.arrays import QuantisedRows, dequantize_rows
+from quantize.packing import unpack
 
 Floats = NDArray[np.float32]
 
@@ -28,13 +30,13 @@ class UnreadableWeightError(BundleError):
     """A weight is stored in a layout that this module does not know."""
 
 
-READABLE = {"float32": 32, "int32": 32, "int8": 8, "int4": 4}
+READABLE = {"float32": 32, "int32": 32, "int8": 8, "int4": 4, "int2": 2}
 """Bits of the element types that can be read back."""
 
 
 @dataclass(frozen=True)
 class StoredConstant:
-    """One weight of a graph: its bytes and, if quantised, one scale per row."""
+    """One weight of a graph: its bytes and, if quantised, scales ``[R, n]``, n of them per row."""
 
     name: str
     dtype: str
@@ -62,17 +64,12 @@ class StoredConstant:
         """Values of rows ``start`` to ``start + count``, ``[count, C]``."""
         if not self.quantised:
             return self._elements(start, count).view("<f4").reshape(count, self.row_length)
-        return dequantize_rows(self._codes(start, count), self.scales[start : start + count])
+        codes = unpack(self._elements(start, count).tobytes(), self.bits, (count, self.row_length))
+        return dequantize_rows(QuantisedRows(codes, self.scales[start : start + count]))
 
     def integers(self) -> NDArray[np.int32]:
         """An integer table, in its shape."""
         return self._elements(0, self.rows).view("<i4").reshape(self.shape)
-
-    def _codes(self, start: int, count: int) -> NDArray[np.int8]:
-        elements, shape = self._elements(start, count), (count, self.row_length)
-        if self.dtype == "int8":
-            return elements.view(np.int8).reshape(shape)
-        return unpack_int4(elements.tobytes(), shape)
 
     def _elements(self, start: int, count: int) -> NDArray[np.uint8]:
         row_bytes = self.row_length * self.bits // 8
@@ -106,11 +103,13 @@ def _constants(content: NDArray[np.uint8], where: str) -> dict[str, StoredConsta
         for position in range(subgraph.TensorsLength()):
             tensor = subgraph.Tensors(position)
             name = tensor.Name().decode()
-            if not name.startswith(("target.", "drafter.")) or name in found:
+            wanted = name.startswith(("target.", "drafter.")) and not name.endswith(SCALES_SUFFIX)
+            if not wanted or name in found:
                 continue
             data = _data(reader.model.Buffers(tensor.Buffer()), content)
             if data is not None:
-                found[name] = _constant(tensor, name, data, where)
+                scales = _scales(reader.model, subgraph, tensor, content)
+                found[name] = _constant(tensor, name, data, scales, where)
     reader.release()
     return found
 
@@ -122,22 +121,34 @@ def _data(buffer: Any, content: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
     return buffer.DataAsNumpy() if buffer.DataLength() else None
 
 
-def _constant(tensor: Any, name: str, data: NDArray[np.uint8], where: str) -> StoredConstant:
-    dtype, quantization = TYPE_NAMES[tensor.Type()], tensor.Quantization()
-    scales = np.empty(0, np.float32)
-    if quantization is not None and quantization.ScaleLength():
-        scales = np.array(quantization.ScaleAsNumpy(), np.float32)
+def _scales(model: Any, subgraph: Any, tensor: Any, content: NDArray[np.uint8]) -> Floats:
+    """Scales ``[R, n]`` of a tensor, ``[R, 0]`` if it has none."""
+    quantization, rows = tensor.Quantization(), math.prod(tensor.ShapeAsNumpy()[:-1])
+    if quantization is None:
+        return np.empty((rows, 0), np.float32)
+    if quantization.DetailsType() == schema.QuantizationDetails.BlockwiseQuantization:
+        details = schema.BlockwiseQuantization()
+        details.Init(quantization.Details().Bytes, quantization.Details().Pos)
+        data = _data(model.Buffers(subgraph.Tensors(details.Scales()).Buffer()), content)
+        assert data is not None
+        return data.view("<f2").astype(np.float32).reshape(rows, -1)
+    if not quantization.ScaleLength():
+        return np.empty((rows, 0), np.float32)
+    return np.array(quantization.ScaleAsNumpy(), np.float32).reshape(rows, -1)
+
+
+def _constant(
+    tensor: Any, name: str, data: NDArray[np.uint8], scales: Floats, where: str
+) -> StoredConstant:
+    dtype = TYPE_NAMES[tensor.Type()]
     shape = tuple(int(n) for n in tensor.ShapeAsNumpy())
     constant = StoredConstant(name, dtype, shape, data, scales)
-    details = schema.QuantizationDetails.NONE
-    if quantization is not None:
-        details = quantization.DetailsType()
-    per_row = constant.quantised == (dtype in ("int8", "int4")) and (
-        not constant.quantised or scales.size == constant.rows
-    )
-    if dtype not in READABLE or details != schema.QuantizationDetails.NONE or not per_row:
+    codes = dtype in ("int8", "int4", "int2")
+    groups_fit = not constant.quantised or shape[-1] % scales.shape[1] == 0
+    if dtype not in READABLE or constant.quantised != codes or not groups_fit:
         raise UnreadableWeightError(
             f"{where}: {name} is stored as {dtype} {list(shape)} with {scales.size} scales, a layout "
-            "this command cannot read back (it knows float32, and int8 and int4 per row)"
+            "this command cannot read back (it knows float32, int8, int4 and int2 per row, and int4 "
+            "in blocks)"
         )
     return constant

@@ -34,9 +34,10 @@ STEPS_OFF = 0.75
 never more than 0.5; roundings that make up for each other's error stay below this; a wrong scale or a
 shifted row does not."""
 
-GAIN_OFF = {8: 0.05, 4: 0.4}
+GAIN_OFF = {8: 0.05, 4: 0.4, 2: 1.0}
 """How far the best factor between a stored row and the checkpoint's may be from 1, by bits. A value
-near half a step may come out twice as large, so a row of mostly small int4 codes is off by so much."""
+near half a step may come out twice as large, so a row of mostly small int4 codes is off by so much, and
+a row of int2 codes, most of which are near half a step, by more."""
 
 LEAST_ACCEPTANCE = 0.02
 """Of drafts. Chance gives one in a vocabulary: a drafter that is hardly ever right is broken, or was
@@ -45,13 +46,13 @@ trained for another target."""
 
 @dataclass(frozen=True)
 class QuantisationLimits:
-    """How much storing weights in few bits may cost, on average over the text."""
+    """How much storing weights in few bits may cost, on average over the text; None: anything."""
 
-    divergence: float
+    divergence: float | None
     """KL divergence from the float model, in nats."""
-    agreement: float
+    agreement: float | None
     """Share of positions with the same first choice."""
-    perplexity: float
+    perplexity: float | None
     """Quantised by float."""
 
 
@@ -59,9 +60,11 @@ QUANTISATION = {
     32: QuantisationLimits(1e-5, 1.0, 1.001),
     8: QuantisationLimits(0.05, 0.9, 1.05),
     4: QuantisationLimits(1.0, 0.6, 2.0),
+    2: QuantisationLimits(None, None, None),
 }
 """By the fewest bits of a matrix. Float32 has numeric noise only; int8 per row keeps a model's text;
-int4 per row without calibration is known to be lossy, and the limit only tells a loss from a fault."""
+int4 per row without calibration is known to be lossy, and the limit only tells a loss from a fault;
+int2 of a model that was not trained for it may lose anything, so nothing is a fault there."""
 
 
 @dataclass(frozen=True)

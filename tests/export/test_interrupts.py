@@ -7,11 +7,15 @@ import subprocess
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from exporter.inspection import inspect_bundle
 from tests.bundles import TINY_DRAFTER, TINY_TARGET
 from tests.export.command import COMMAND, grow, run
+
+STOPS = 50
+"""SIGINT and SIGKILL in turn."""
 
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
@@ -50,21 +54,25 @@ def test_an_interrupt_does_not_wait_for_checksums(copies: tuple[Path, Path], fol
     assert list(folder.iterdir()) == []
 
 
-def test_a_killed_run_is_tidied_by_the_next(folder: Path) -> None:
-    """SIGKILL leaves a folder whose name says so; the next run for that output removes it."""
+def test_stopped_at_random_moments_again_and_again(folder: Path) -> None:
+    """SIGINT and SIGKILL, into the same folder: no file looks finished that is not, no run trips."""
     output = folder / "x.litertlm"
     command = [*COMMAND, str(TINY_TARGET), str(TINY_DRAFTER), "-o", str(output)]
-    left = False
-    for _ in range(20):
-        process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-        while process.poll() is None and not list(folder.glob(".x.litertlm.partial-*/lock")):
-            time.sleep(0.002)
-        process.kill()
-        process.wait()
-        left = left or bool(list(folder.glob(".x.litertlm.partial-*")))
-        output.unlink(missing_ok=True)
-        if left:
-            break
-    assert left
+    started = time.monotonic()
     assert run("-o", output).returncode == 0
+    whole, moments = time.monotonic() - started, np.random.default_rng(0)
+    left, stopped = 0, 0
+    for index in range(STOPS):
+        output.unlink(missing_ok=True)
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        time.sleep(moments.uniform(0.3, 1.0) * whole)
+        process.send_signal(signal.SIGKILL if index % 2 else signal.SIGINT)
+        stopped += process.wait(timeout=60) != 0
+        left += bool(list(folder.glob(".x.litertlm.partial-*")))
+        if output.exists():
+            assert inspect_bundle(output).problems == ()
+        assert all(path == output or path.name.startswith(".x.") for path in folder.iterdir())
+    assert stopped > STOPS // 2, "most signals came too late to interrupt anything"
+    assert left, "no SIGKILL came while a folder was there to be left behind"
+    assert run("-o", output, "--force").returncode == 0
     assert list(folder.iterdir()) == [output]

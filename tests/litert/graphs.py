@@ -25,7 +25,7 @@ from exporter.parameters import parameter_specs
 from exporter.pipeline import ExportOptions, Pair, find_graphs, make_contract
 from exporter.progress import SilentReporter
 from exporter.weights import Weight, find_weights
-from quantize.recipe import RECIPES
+from quantize.builtin_recipes import PLAIN_NAMES, RECIPES
 from tests import pairs as pair_files
 from tests.eager import CACHE_LENGTH, Eager
 
@@ -45,6 +45,9 @@ row's range, about 5 standard deviations here, so each product is off by 0.6 % o
 layers of 4 products in a row that adds up to 3 %. Measured: up to 4 %. (Rounding the weights to int4
 moves this pair's logits by 30 to 80 %: other codes or scales would be seen.)
 """
+
+BOUND_RECIPES = (*PLAIN_NAMES, "int4-block32-clip", "smallest-clip")
+"""One of each storage, and two in which codes use their whole range: a graph cannot tell more apart."""
 
 PREFILLS = (16, 48)
 DRAFTS = 3
@@ -223,18 +226,20 @@ def bind_pair(pair: pair_files.Pair, head: HeadKind, folder: Path, reader: Tenso
     """What ``export`` does, without packing a bundle."""
     target, drafter = open_checkpoint(pair.target), open_checkpoint(pair.drafter)
     parsed = Pair.of(target, drafter)
-    options = ExportOptions(RECIPES["float32"], CACHE_LENGTH, PREFILLS, DRAFTS)
+    options = ExportOptions(
+        RECIPES["float32"], CACHE_LENGTH, PREFILLS, DRAFTS, fixed_cache_length=True
+    )
     agreed = make_contract(parsed.target_config, parsed.drafter_config, options)
     request = LoweringRequest(parsed.target_config, parsed.drafter_config, head, agreed)
     graphs = find_graphs(request, options, SilentReporter()).sections
     specs = parameter_specs(parsed.target_config, parsed.drafter_config, head)
     weights = find_weights(specs, target, drafter, reader)
     bound = Bound(agreed, weights, folder, {})
-    for name, recipe in RECIPES.items():
+    for name in BOUND_RECIPES:
         bound.stored[name] = {}
         for section, graph in graphs.items():
             with bound.file(name, section).open("wb") as stream:
-                bound.stored[name][section] = bind(graph, weights[section], recipe, stream)
+                bound.stored[name][section] = bind(graph, weights[section], RECIPES[name], stream)
     return bound
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from exporter import contract
-from exporter.bind import choose_storage
+from exporter.bind import SCALES_SUFFIX, choose_rule
 from exporter.config import AttentionKind
 from exporter.contract import Section
 from exporter.graph_reader import CONSTANT_THRESHOLD, GraphReader
@@ -21,10 +21,12 @@ from exporter.model.drafter import FLOOR_LOGIT
 from exporter.model.kv import Kv
 from exporter.model.target import Caches, Step
 from exporter.weights import Weight
-from quantize.recipe import RECIPES, Recipe
+from quantize.builtin_recipes import RECIPES
+from quantize.recipe import Recipe
 from tests import pairs as pair_files
 from tests.eager import CACHE_LENGTH, Eager
 from tests.litert.graphs import (
+    BOUND_RECIPES,
     DRAFTS,
     HEADS,
     LENGTH,
@@ -43,7 +45,7 @@ from tests.litert.graphs import (
 )
 
 
-@pytest.mark.parametrize("recipe", list(RECIPES))
+@pytest.mark.parametrize("recipe", BOUND_RECIPES)
 def test_signatures_keep_the_contract(bound: Bound, recipe: str) -> None:
     models = {
         section.value: GraphReader(bound.file(recipe, section).read_bytes(), "").signatures()
@@ -54,7 +56,7 @@ def test_signatures_keep_the_contract(bound: Bound, recipe: str) -> None:
     assert {name: set(signatures) for name, signatures in models.items()} == wanted
 
 
-@pytest.mark.parametrize("recipe", list(RECIPES))
+@pytest.mark.parametrize("recipe", BOUND_RECIPES)
 def test_signatures_share_one_copy_of_each_weight(bound: Bound, recipe: str) -> None:
     """Four signatures use the target's weights; each is in the file once, in its recipe's type."""
     for section, weights in bound.weights.items():
@@ -67,13 +69,16 @@ def test_signatures_share_one_copy_of_each_weight(bound: Bound, recipe: str) -> 
         assert stored.keys() == expected.keys()
         large = [name for name, nbytes in stored.items() if nbytes >= CONSTANT_THRESHOLD]
         assert found == {name: expected[name] for name in large}
-        others = sum(c.nbytes for c in constants if c.name not in expected)
+        others = sum(
+            c.nbytes for c in constants if c.name.removesuffix(SCALES_SUFFIX) not in expected
+        )
         assert others <= OTHER_CONSTANTS * len(bound.contract.section_signatures()[section])
 
 
 def storage_of(weight: Weight, recipe: Recipe) -> str:
-    storage = choose_storage(weight, recipe)
-    return weight.spec.dtype.value if storage is None else storage.value
+    """The element type."""
+    rule = choose_rule(weight, recipe)
+    return weight.spec.dtype.value if rule is None else rule.storage.value.split("-")[0]
 
 
 # --- float32: every signature against torch ------------------------------------------------------

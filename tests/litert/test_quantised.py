@@ -11,16 +11,18 @@ import torch
 from torch import nn
 
 from exporter import contract
-from exporter.bind import choose_storage
+from exporter.bind import choose_rule
 from exporter.contract import Section
 from exporter.model.decoder import DecoderLayer
 from exporter.model.drafter import FLOOR_LOGIT
 from exporter.weights import Weight
 from quantize.arrays import dequantize_rows, quantize_rows
-from quantize.recipe import RECIPES, Recipe, Storage
+from quantize.builtin_recipes import RECIPES
+from quantize.recipe import Recipe
 from tests import pairs as pair_files
 from tests.eager import Eager
 from tests.litert.graphs import (
+    BOUND_RECIPES,
     DRAFTS,
     HEADS,
     LENGTH,
@@ -36,7 +38,7 @@ from tests.litert.graphs import (
     assert_close,
 )
 
-QUANTISED = [name for name in RECIPES if name != "float32"]
+QUANTISED = [name for name in BOUND_RECIPES if name != "float32"]
 
 
 @dataclass(frozen=True)
@@ -67,9 +69,10 @@ def quantised(
 @torch.no_grad()
 def round_weights(model: nn.Module, weights: dict[str, Weight], recipe: Recipe) -> None:
     for name, parameter in model.named_parameters():
-        storage = choose_storage(weights[name], recipe)
-        if storage in (Storage.INT8, Storage.INT4):
-            rounded = dequantize_rows(*quantize_rows(parameter.numpy(), storage))
+        rule = choose_rule(weights[name], recipe)
+        if rule is not None and rule.storage.quantised:
+            codes = quantize_rows(parameter.numpy(), rule.storage, rule.algorithm)
+            rounded = dequantize_rows(codes)
             assert not np.array_equal(rounded, parameter.numpy())
             parameter.copy_(torch.from_numpy(rounded))
 

@@ -1,0 +1,109 @@
+"""Recipe files: a user's own recipe as JSON.
+
+    {"name": "mine", "summary": "what it is for",
+     "rules": [{"pattern": "target.*.mlp.*", "storage": "int4-block32", "algorithm": "clip"},
+               {"pattern": "target.*", "storage": "int8"}]}
+
+``summary`` and ``algorithm`` (``minmax``) may be left out. Anything else that is unknown, missing or of
+another type is an error, and all errors are reported at once.
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+from pathlib import Path
+from typing import Any, TypeVar
+
+from exporter.errors import RecipeError, listed
+from quantize.recipe import Algorithm, Recipe, Rule
+from quantize.storage import Storage
+
+Choice = TypeVar("Choice", bound=enum.StrEnum)
+
+
+def read_recipe(path: Path) -> Recipe:
+    """The recipe of a file.
+
+    Raises:
+        RecipeError: The file cannot be read or is not a recipe; every offence is listed.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_no_duplicates)
+    except (OSError, ValueError, RecursionError) as error:
+        raise RecipeError(f"{path}: expected a recipe as JSON ({error})") from error
+    return parse_recipe(value, str(path))
+
+
+def write_recipe(recipe: Recipe) -> str:
+    """The text of a file from which :func:`read_recipe` makes the same recipe."""
+    value = {"name": recipe.name, "summary": recipe.summary, "rules": recipe.to_json()}
+    return json.dumps(value, indent=2) + "\n"
+
+
+def parse_recipe(value: Any, where: str) -> Recipe:
+    """A recipe from decoded JSON.
+
+    Raises:
+        RecipeError: It is not a recipe; every offence is listed.
+    """
+    problems: list[str] = []
+    fields = _fields(value, {"name", "rules"}, {"summary"}, "the recipe", problems)
+    name, summary = (_text(fields, key, "the recipe", problems) for key in ("name", "summary"))
+    given = fields.get("rules", [])
+    if not isinstance(given, list) or ("rules" in fields and not given):
+        problems.append(f"rules must be a list of at least one rule, found {given!r}")
+        given = []
+    rules = tuple(_rule(rule, f"rule {number}", problems) for number, rule in enumerate(given, 1))
+    if problems:
+        raise RecipeError(f"{where}: {listed(problems)}")
+    return Recipe(name, summary, rules)
+
+
+def _rule(value: Any, where: str, problems: list[str]) -> Rule:
+    fields = _fields(value, {"pattern", "storage"}, {"algorithm"}, where, problems)
+    pattern = _text(fields, "pattern", where, problems)
+    storage = _choice(fields, "storage", Storage.FLOAT32, where, problems)
+    algorithm = _choice(fields, "algorithm", Algorithm.MINMAX, where, problems)
+    if "algorithm" in fields and fields.get("storage") == Storage.FLOAT32:
+        problems.append(f"{where}: float32 takes no algorithm, remove it")
+    return Rule(pattern, storage, algorithm)
+
+
+def _fields(
+    value: Any, required: set[str], optional: set[str], where: str, problems: list[str]
+) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        problems.append(f"{where} must be an object, found {value!r}")
+        return {}
+    problems += [f"{where} has no {key}" for key in sorted(required - value.keys())]
+    known = ", ".join(sorted(required | optional))
+    problems += [
+        f"{where} has an unknown key {key!r}, expected {known}"
+        for key in sorted(value.keys() - required - optional)
+    ]
+    return value
+
+
+def _text(fields: dict[str, Any], key: str, where: str, problems: list[str]) -> str:
+    text = fields.get(key, "")
+    if key in fields and (not isinstance(text, str) or (not text and key != "summary")):
+        problems.append(f"{where}: {key} must be text, found {text!r}")
+    return str(text)
+
+
+def _choice(
+    fields: dict[str, Any], key: str, default: Choice, where: str, problems: list[str]
+) -> Choice:
+    kind, value = type(default), fields.get(key, default)
+    if value in list(kind):
+        return kind(value)
+    problems.append(f"{where}: {key} must be one of {', '.join(kind)}, found {value!r}")
+    return default
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    keys = [key for key, _ in pairs]
+    if repeated := sorted({key for key in keys if keys.count(key) > 1}):
+        raise ValueError(f"{', '.join(repeated)} is given twice in one object")
+    return dict(pairs)

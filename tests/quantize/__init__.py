@@ -1,0 +1,1 @@
+"""Storage of rows and recipes, without graphs."""
