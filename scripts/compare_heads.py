@@ -19,7 +19,7 @@ from speed.litert import LitertFile
 
 from exporter.contract import DRAFT
 from exporter.heads import HeadKind
-from quantize.recipe import RECIPES
+from quantize.builtin_recipes import RECIPES
 
 
 @click.command()

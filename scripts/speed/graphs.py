@@ -50,7 +50,13 @@ class PlantedPair:
     ) -> LoweringRequest:
         """What a bundle whose ``verify`` takes ``tokens`` tokens asks of the converter."""
         pair = self.parsed()
-        options = ExportOptions(recipe, cache_length, (cache_length,), draft_length=tokens - 1)
+        options = ExportOptions(
+            recipe,
+            cache_length,
+            (cache_length,),
+            draft_length=tokens - 1,
+            fixed_cache_length=True,
+        )
         contract = make_contract(pair.target_config, pair.drafter_config, options)
         chosen = drafter_head(pair.drafter_config, head)
         return LoweringRequest(pair.target_config, pair.drafter_config, chosen, contract)
