@@ -76,11 +76,16 @@ class Rotation:
         )
 
 
+FEW_TOKENS = 32
+"""Up to here the cache is the left-hand side of attention's products; see :func:`attend`."""
+
+
 def attend(queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
     """Softmax attention with grouped kv heads and Gemma 4's scale of 1.
 
     Heads that share a kv head become rows of one matrix product, so the cache is read in place and
-    never repeated: ``[1, N, T, D]`` is the same memory as ``[1, K, N/K * T, D]``.
+    never repeated: ``[1, N, T, D]`` is the same memory as ``[1, K, N/K * T, D]``. On which side of
+    the products the cache stands is a matter of speed: see :func:`_over_cache`.
 
     Args:
         queries: ``[1, T, N, D]``, normalised and rotated.
@@ -94,11 +99,23 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tenso
     _, tokens, heads, head_dim = queries.shape
     kv_heads, slots = keys.shape[1], keys.shape[2]
     rows = queries.transpose(1, 2).reshape(1, kv_heads, -1, head_dim)
-    scores = rows @ keys.transpose(2, 3)  # [1, K, N/K * T, S]
+    scores = _over_cache(rows, keys, tokens)  # [1, K, N/K * T, S]
     scores = scores.reshape(1, heads, tokens, slots) + bias
     probabilities = torch.softmax(scores, dim=-1).reshape(1, kv_heads, -1, slots)
-    mixed = probabilities @ values.transpose(2, 3)  # [1, K, N/K * T, D]
+    mixed = _over_cache(probabilities, values, tokens)  # [1, K, N/K * T, D]
     return mixed.reshape(1, heads, tokens, head_dim).transpose(1, 2).reshape(1, tokens, -1)
+
+
+def _over_cache(rows: Tensor, cache: Tensor, tokens: int) -> Tensor:
+    """``rows`` ``[1, K, R, X]`` times the transpose of ``cache`` ``[1, K, Y, X]``: ``[1, K, R, Y]``.
+
+    CPU kernels first copy the right-hand side of a product into their own order. For a few tokens
+    that copy of the cache costs more than the product itself, so the cache goes to the left, where it
+    is read as it lies, and the small result is transposed instead.
+    """
+    if tokens > FEW_TOKENS:
+        return rows @ cache.transpose(2, 3)
+    return (cache @ rows.transpose(2, 3)).transpose(2, 3)
 
 
 def softcapped(logits: Tensor, cap: float | None) -> Tensor:

@@ -1,0 +1,69 @@
+"""Where a call's time goes, operation by operation.
+
+    python scripts/profile_ops.py e2b-int4.litertlm --signature verify
+
+By LiteRT's profiler, one thread; of every operation the fastest of all runs counts. `outside` marks
+operations that XNNPACK does not take; `matrices` is the share of the products with constant weights,
+which no change of the graph can make cheaper.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from speed.clocks import load
+from speed.op_profiler import Operation, OpProfiler
+
+from exporter.bundle_reader import MAGIC, open_bundle
+from exporter.contract import DRAFT, Section
+
+MATRICES = "Fully Connected"
+"""XNNPACK's name for a product with constant weights; a `Dynamic` one has two computed sides."""
+
+SHOWN = 0.002
+"""Share of the whole from which an operation gets a line."""
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path, exists=True))
+@click.option("--signature", default="verify", show_default=True)
+@click.option("--runs", default=20, show_default=True)
+def main(file: Path, signature: str, runs: int) -> None:
+    """Profile SIGNATURE of FILE, a bundle or a LiteRT model."""
+    begin, nbytes = _region(file, signature)
+    operations = OpProfiler(file, begin, nbytes).profile(signature, runs)
+    total = sum(operation.milliseconds for operation in operations)
+    click.echo(
+        f"{signature}: {total:.1f} ms in operations, each at its fastest of {runs} runs, {load()}"
+    )
+    for operation in operations:
+        if operation.milliseconds >= SHOWN * total:
+            click.echo(_line(operation, total))
+    for name, chosen in (
+        ("matrices", [o for o in operations if o.name.startswith(MATRICES)]),
+        ("outside", [o for o in operations if not o.delegated]),
+    ):
+        share = sum(operation.milliseconds for operation in chosen) / total
+        click.echo(f"{name}: {share:.3f} in {sum(o.count for o in chosen)} operations")
+
+
+def _region(file: Path, signature: str) -> tuple[int, int]:
+    """Where the model is: the whole file, or the section of a bundle that has the signature."""
+    with file.open("rb") as stream:
+        if stream.read(len(MAGIC)) != MAGIC:
+            return 0, file.stat().st_size
+    section = Section.MTP_DRAFTER if signature == DRAFT else Section.PREFILL_DECODE
+    entry = open_bundle(file).model(section)
+    if entry is None:
+        raise click.ClickException(f"{file} has no section {section.value}")
+    return entry.begin, entry.nbytes
+
+
+def _line(operation: Operation, total: float) -> str:
+    share, where = operation.milliseconds / total, "" if operation.delegated else "  outside"
+    return f"{operation.milliseconds:9.2f} ms {share:6.3f} {operation.count:5} x {operation.name}{where}"
+
+
+if __name__ == "__main__":
+    main()

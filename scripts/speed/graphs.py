@@ -1,0 +1,156 @@
+"""One section of a planted pair with signatures of our choice, as a file that LiteRT opens.
+
+A bundle has one ``verify``. To compare several in one process, each is lowered by itself, renamed
+``verify_<T>``, joined with the others and bound to one set of weights, which they then share.
+"""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import flatbuffers
+from ai_edge_litert import schema_py_generated as schema
+
+from exporter.bind import bind
+from exporter.checkpoint import TensorReader, open_checkpoint
+from exporter.contract import DECODE, DRAFT, VERIFY, Section
+from exporter.graph_cache import graph_key
+from exporter.heads import HeadKind
+from exporter.lower import LoweringRequest, Unit
+from exporter.merge import FILE_IDENTIFIER, merge
+from exporter.parameters import parameter_specs
+from exporter.pipeline import ExportOptions, Pair, drafter_head, make_contract
+from exporter.weights import find_weights
+from quantize.recipe import Recipe
+
+WORKERS = 2
+"""Signatures lowered at the same time."""
+
+
+@dataclass(frozen=True)
+class PlantedPair:
+    """Checkpoints of one pair: a folder with ``target/`` and ``drafter/``."""
+
+    folder: Path
+
+    def parsed(self) -> Pair:
+        """Both configurations."""
+        return Pair.of(
+            open_checkpoint(self.folder / "target"), open_checkpoint(self.folder / "drafter")
+        )
+
+    def request(
+        self, recipe: Recipe, cache_length: int, tokens: int = 4, head: HeadKind | None = None
+    ) -> LoweringRequest:
+        """What a bundle whose ``verify`` takes ``tokens`` tokens asks of the converter."""
+        pair = self.parsed()
+        options = ExportOptions(
+            recipe,
+            cache_length,
+            (cache_length,),
+            draft_length=tokens - 1,
+            fixed_cache_length=True,
+        )
+        contract = make_contract(pair.target_config, pair.drafter_config, options)
+        chosen = drafter_head(pair.drafter_config, head)
+        return LoweringRequest(pair.target_config, pair.drafter_config, chosen, contract)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A signature to lower and the name it gets."""
+
+    request: LoweringRequest
+    unit: Unit
+    name: str
+
+    @property
+    def file_name(self) -> str:
+        return f"{graph_key(self.request)}.{self.unit.file_name}"
+
+
+def verify_of(pair: PlantedPair, recipe: Recipe, cache_length: int, tokens: int) -> Wanted:
+    """``verify`` of ``tokens`` tokens, called ``verify_<tokens>``; of 1, the ``decode``."""
+    request = pair.request(recipe, cache_length, max(tokens, 2))
+    if tokens == 1:
+        return Wanted(request, Unit(Section.PREFILL_DECODE, DECODE), DECODE)
+    return Wanted(request, Unit(Section.PREFILL_DECODE, VERIFY), f"{VERIFY}_{tokens}")
+
+
+def drafter_of(
+    pair: PlantedPair, recipe: Recipe, cache_length: int, head: HeadKind | None = None
+) -> Wanted:
+    """One draft step."""
+    request = pair.request(recipe, cache_length, head=head)
+    return Wanted(request, Unit(Section.MTP_DRAFTER, DRAFT), DRAFT)
+
+
+def lower_all(wanted: Sequence[Wanted], kept: Path) -> list[bytes]:
+    """The renamed graphs; those found in ``kept`` are not lowered again."""
+    kept.mkdir(parents=True, exist_ok=True)
+    missing = {w.file_name: w for w in wanted if not (kept / w.file_name).is_file()}
+    waiting = list(missing.values())
+    running: list[_Lowering] = []
+    while waiting or running:
+        while waiting and len(running) < WORKERS:
+            running.append(_Lowering(waiting.pop(0), kept))
+        running.pop(0).finish()
+    return [_renamed((kept / w.file_name).read_bytes(), w.name) for w in wanted]
+
+
+class _Lowering:
+    """A child process that lowers one signature."""
+
+    def __init__(self, wanted: Wanted, kept: Path) -> None:
+        self.result = kept / wanted.file_name
+        self.folder = kept / f"lowering.{wanted.file_name}"
+        self.folder.mkdir(exist_ok=True)
+        self.made = self.folder / wanted.unit.file_name
+        asked = self.folder / "request"
+        asked.write_bytes(pickle.dumps((wanted.request, [wanted.unit])))
+        command = [sys.executable, "-W", "ignore", "-m", "exporter.lower_worker", str(asked)]
+        with (self.folder / "log").open("wb") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+
+    def finish(self) -> None:
+        """Wait; the graph is then in place.
+
+        Raises:
+            CalledProcessError: It failed; its log is beside the request.
+        """
+        if status := self.process.wait():
+            raise subprocess.CalledProcessError(status, str(self.folder / "log"))
+        self.made.replace(self.result)
+
+
+def _renamed(graph: bytes, name: str) -> bytes:
+    model: Any = schema.ModelT.InitFromObj(schema.Model.GetRootAs(graph, 0))
+    model.signatureDefs[0].signatureKey = name.encode()
+    builder = flatbuffers.Builder(1 << 20)
+    builder.Finish(model.Pack(builder), FILE_IDENTIFIER)
+    return bytes(builder.Output())
+
+
+def write_section(
+    pair: PlantedPair, recipe: Recipe, wanted: Sequence[Wanted], kept: Path, output: Path
+) -> dict[str, int]:
+    """Lower signatures of one section, bind them to shared weights, write ``output``.
+
+    Returns:
+        Bytes of every weight as stored, by the parameter's name in the recipe.
+    """
+    parsed, section = pair.parsed(), wanted[0].unit.section
+    graph = merge(lower_all(wanted, kept))
+    head = wanted[0].request.head
+    specs = parameter_specs(parsed.target_config, parsed.drafter_config, head)
+    with TensorReader() as reader, output.open("wb") as stream:
+        chosen = {section: specs[section]}
+        weights = find_weights(chosen, parsed.target, parsed.drafter, reader)[section]
+        stored = bind(graph, weights, recipe, stream)
+    return {weight.name: weight.nbytes for weight in stored}
