@@ -18,7 +18,7 @@ import flatbuffers
 from ai_edge_litert import schema_py_generated as schema
 
 from exporter.bind import bind
-from exporter.checkpoint import TensorReader, open_checkpoint
+from exporter.checkpoint import open_checkpoint
 from exporter.contract import DECODE, DRAFT, VERIFY, Section
 from exporter.graph_cache import graph_key
 from exporter.heads import HeadKind
@@ -26,6 +26,7 @@ from exporter.lower import LoweringRequest, Unit
 from exporter.merge import FILE_IDENTIFIER, merge
 from exporter.parameters import parameter_specs
 from exporter.pipeline import ExportOptions, Pair, drafter_head, make_contract
+from exporter.tensor_reader import TensorReader
 from exporter.weights import find_weights
 from quantize.recipe import Recipe
 
