@@ -21,7 +21,7 @@ from exporter.config import (
     parse_drafter,
     parse_target,
 )
-from exporter.contract import Contract, KvCache, Section
+from exporter.contract import Accelerator, Contract, KvCache, Section
 from exporter.errors import ConfigError, LoweringError, RecipeError
 from exporter.graph_cache import Graphs, default_folder, find, lower_and_keep
 from exporter.heads import HeadKind
@@ -50,6 +50,7 @@ class ExportOptions:
     prefill_lengths: tuple[int, ...] | None = None
     draft_length: int = DEFAULT_DRAFT_LENGTH
     drafter_head: HeadKind | None = None
+    accelerator: Accelerator = Accelerator.CPU
     force: bool = False
     fresh_graphs: bool = False
 
@@ -106,7 +107,7 @@ def export(
     check_destination(output, force=options.force)
     pair = Pair.of(target, drafter)
     assets = read_assets(target)
-    head = drafter_head(pair.drafter_config, options.drafter_head)
+    head = drafter_head(pair.drafter_config, options.drafter_head, options.accelerator)
     contract = make_contract(pair.target_config, pair.drafter_config, options)
     expected = parameter_specs(pair.target_config, pair.drafter_config, head)
     with TensorReader() as reader, _hashing(target, drafter) as hashes:
@@ -157,11 +158,15 @@ def find_graphs(request: LoweringRequest, options: ExportOptions, reporter: Repo
         return lower_and_keep(request, folder)
 
 
-def drafter_head(config: DrafterConfig | None, wanted: HeadKind | None) -> HeadKind:
-    """The head to export: what the user wants, else what the checkpoint was trained with.
+def drafter_head(
+    config: DrafterConfig | None,
+    wanted: HeadKind | None,
+    accelerator: Accelerator = Accelerator.CPU,
+) -> HeadKind:
+    """The head to export: what the user wants, else what suits the checkpoint and the accelerator.
 
     Raises:
-        ConfigError: A centroid head is wanted of a drafter that has none.
+        ConfigError: A centroid head is wanted of a drafter that has none, or for a GPU.
     """
     if config is None:
         return HeadKind.FULL  # nothing is drafted; one kind, so that graphs are known again
@@ -171,7 +176,13 @@ def drafter_head(config: DrafterConfig | None, wanted: HeadKind | None) -> HeadK
             "this drafter was trained without ordered embeddings (use_ordered_embeddings is false), so "
             "it has no centroid head; export with --drafter-head full"
         )
-    return wanted or (HeadKind.CENTROID if trained else HeadKind.FULL)
+    if wanted is HeadKind.CENTROID and accelerator is Accelerator.GPU:
+        raise ConfigError(
+            "LiteRT's GPU delegate has no scatter, which a centroid head ends with; export with "
+            "--drafter-head full"
+        )
+    sparse = trained and accelerator is Accelerator.CPU
+    return wanted or (HeadKind.CENTROID if sparse else HeadKind.FULL)
 
 
 def make_contract(
@@ -216,6 +227,7 @@ def make_contract(
             for layer in target.kv_owners
         ),
         drafter_donors=tuple(donors) if drafter is not None else (),
+        accelerator=options.accelerator,
     )
 
 

@@ -1,8 +1,8 @@
 """The executor on LiteRT: the sections of a bundle, compiled, behind calls on tokens.
 
 What it does to run as fast as the stock engine: sections are mapped, not read; buffers are allocated
-once; the KV caches are the same buffers as input and output, so a step copies none of them (CPU; on
-GPU two banks take turns); outputs are read where LiteRT wrote them.
+once; the KV caches are the same buffers as input and output, so a step copies none of them; outputs
+are read where LiteRT wrote them.
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
-from ai_edge_litert.environment import Environment
 from numpy.typing import NDArray
 
 from exporter import contract as names
 from exporter.bundle_reader import Bundle
-from exporter.contract import Contract, Section
+from exporter.contract import Accelerator, Contract, Section
+from runtime_py.devices import AnyGraph, AnySignature, Devices, require_accelerator
 from runtime_py.executor import Draft, Floats, Step
-from runtime_py.litert_graph import Buffers, Graph, Hardware, Signature
+from runtime_py.litert_graph import Buffers, Hardware
 from runtime_py.native_log import captured_native_log
 from runtime_py.signature_check import FoundSignature, find_signatures, wanted_sections
 
@@ -48,14 +48,10 @@ def prefill_chunks(tokens: int, lengths: Sequence[int]) -> Iterator[Chunk]:
 
 
 class LitertCache:
-    """KV caches of one sequence: one bank of buffers, or two that take turns."""
+    """KV caches of one sequence: one bank of buffers, which a step reads and writes in place."""
 
-    def __init__(self, reads: Buffers, writes: Buffers) -> None:
-        self.reads, self.writes = reads, writes
-
-    def written(self) -> None:
-        """What was written is read next."""
-        self.reads, self.writes = self.writes, self.reads
+    def __init__(self, bank: Buffers) -> None:
+        self.bank = bank
 
 
 class LitertExecutor:
@@ -68,19 +64,22 @@ class LitertExecutor:
         drafting: False leaves the drafter and ``verify``'s buffers out.
 
     Raises:
-        BundleError: The graphs are not what the contract says, or LiteRT refuses them.
+        BundleError: The graphs are not what the contract says, or LiteRT refuses them, or they were
+            written for another accelerator.
+        EngineError: There is no such device.
     """
 
     def __init__(
         self, bundle: Bundle, agreed: Contract, hardware: Hardware, *, drafting: bool = True
     ) -> None:
         self.contract = agreed
-        self.hardware = hardware
+        require_accelerator(bundle, agreed, hardware)
+        self._devices = Devices(hardware)
         self._drafting = drafting and agreed.has_drafter
         wanted = wanted_sections(agreed, drafting=self._drafting)
         found = find_signatures(bundle, wanted)
-        self._graphs: dict[Section, Graph] = {}
-        self._signatures: dict[str, Signature] = {}
+        self._graphs: dict[Section, AnyGraph] = {}
+        self._signatures: dict[str, AnySignature] = {}
         self._slots: NDArray[np.int32] = np.arange(agreed.cache_length, dtype=np.int32)
         self._draft_position = -1
         try:
@@ -91,13 +90,13 @@ class LitertExecutor:
             raise
 
     def _load(self, bundle: Bundle, found: Sequence[FoundSignature]) -> None:
-        caches, environment = frozenset(self.contract.kv_specs()), Environment.create()
+        caches = frozenset(self.contract.kv_specs())
         for signature in found:
             if signature.section not in self._graphs:
-                graph = Graph(bundle, signature.section, environment, self.hardware)
+                graph = self._devices.graph(bundle, signature.section)
                 self._graphs[signature.section] = graph
-            self._signatures[signature.name] = Signature(
-                self._graphs[signature.section], signature.in_file, signature.spec, caches
+            self._signatures[signature.name] = self._graphs[signature.section].signature(
+                signature.in_file, signature.spec, caches
             )
 
     @property
@@ -119,6 +118,7 @@ class LitertExecutor:
         with captured_native_log():
             for graph in self._graphs.values():
                 graph.close()
+            self._devices.close()
 
     def __enter__(self) -> Self:
         return self
@@ -134,8 +134,11 @@ class LitertExecutor:
     def new_cache(self) -> LitertCache:
         """A zeroed cache."""
         with captured_native_log():
-            bank = self._bank()
-            return LitertCache(bank, bank if self.hardware.on_cpu else self._bank())
+            graph = self._graphs[Section.PREFILL_DECODE]
+            specs = self.contract.kv_specs().items()
+            return LitertCache(
+                {name: graph.cache_buffer(names.DECODE, name, spec) for name, spec in specs}
+            )
 
     def embed(self, token: int) -> Floats:
         """The scaled embedding ``[H]`` of a token; valid until the next call."""
@@ -181,8 +184,9 @@ class LitertExecutor:
         if position != self._draft_position:  # the same for all steps of a draft
             drafter.write(names.INPUT_POS, np.array([position], dtype=np.int32))
             drafter.write(names.MASK, self._slots <= position)
+            self._write_params(drafter, position, 1)
             self._draft_position = position
-        drafter.run(reads=cache.reads)
+        drafter.run(reads=cache.bank)
         return Draft(
             drafter.output(names.LOGITS)[0, 0], drafter.output(names.PROJECTED_ACTIVATIONS)[0, 0]
         )
@@ -212,14 +216,12 @@ class LitertExecutor:
         signature.write(names.PER_LAYER_EMBEDDINGS, per_layer)
         signature.write(names.INPUT_POS, positions)
         signature.write(names.MASK, mask)
-        signature.run(cache.reads, cache.writes)
-        cache.written()
+        self._write_params(signature, position, used)
+        signature.run(cache.bank, cache.bank)
 
-    def _bank(self) -> dict[str, Any]:
-        model = self._graphs[Section.PREFILL_DECODE].model
-        bank = {}
-        details = model.get_input_tensor_details(names.DECODE)
-        for name, spec in self.contract.kv_specs().items():
-            bank[name] = model.create_input_buffer_by_name(names.DECODE, name)
-            bank[name].write(np.zeros(spec.shape, dtype=np.dtype(details[name]["dtype"])))
-        return bank
+    def _write_params(self, signature: AnySignature, start: int, tokens: int) -> None:
+        """Tell graphs for a GPU which slots are written and how many are then in use."""
+        if self.contract.accelerator is Accelerator.GPU:
+            end = start + tokens
+            params = np.array([start, end, end, 0, 0, 0, 0], dtype=np.int32)
+            signature.write(names.PARAM_TENSOR, params)

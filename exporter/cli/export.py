@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from exporter.contract import Accelerator
 from exporter.heads import HeadKind
 from quantize.recipe import RECIPES
 
@@ -64,6 +65,13 @@ def parse_lengths(
     type=click.Choice([kind.value for kind in HeadKind]),
     help="How the drafter scores the vocabulary.  [default: as the checkpoint was trained]",
 )
+@click.option(
+    "--accelerator",
+    type=click.Choice([accelerator.value for accelerator in Accelerator]),
+    default=Accelerator.CPU.value,
+    show_default=True,
+    help="What the graphs are written for; see docs/gpu.md.",
+)
 @click.option("--revision", help="Branch, tag or commit of TARGET on the hub.")
 @click.option("--drafter-revision", help="Branch, tag or commit of DRAFTER on the hub.")
 @click.option("--fresh-graphs", is_flag=True, help="Lower the graphs again even if they are known.")
@@ -78,6 +86,7 @@ def command(
     prefill_lengths: tuple[int, ...] | None,
     draft_length: int,
     drafter_head: str | None,
+    accelerator: str,
     revision: str | None,
     drafter_revision: str | None,
     fresh_graphs: bool,
@@ -104,6 +113,7 @@ def command(
         prefill_lengths=prefill_lengths,
         draft_length=draft_length,
         drafter_head=HeadKind(drafter_head) if drafter_head else None,
+        accelerator=Accelerator(accelerator),
         force=force,
         fresh_graphs=fresh_graphs,
     )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from exporter.cli.runtimes import DraftLengthType, Request, with_engine, with_reference
+from exporter.contract import Accelerator
 from exporter.errors import ParityError
 
 if TYPE_CHECKING:
@@ -75,6 +76,13 @@ DEFAULT_NEW_TOKENS = 256
     metavar="auto|N",
     help="Drafts per round; `auto` drafts while that pays. Needs --runtime reference.  [default: auto]",
 )
+@click.option(
+    "--accelerator",
+    type=click.Choice([accelerator.value for accelerator in Accelerator]),
+    default=Accelerator.CPU.value,
+    show_default=True,
+    help="Where target and drafter run; see docs/gpu.md.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Text and measurements, machine-readable.")
 def command(
     bundle: Path,
@@ -91,6 +99,7 @@ def command(
     seed: int,
     runtime: str,
     draft_length: str | int | None,
+    accelerator: str,
     as_json: bool,
 ) -> None:
     """Generate text from BUNDLE, greedily unless told otherwise.
@@ -130,6 +139,7 @@ def command(
         weight_cache=weight_cache,
         sampling=sampling or Sampling(seed=seed),
         draft_length="auto" if draft_length is None else draft_length,
+        accelerator=Accelerator(accelerator),
         on_chunk=None if as_json else _show_chunk,
     )
     runs = {}

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from exporter.contract import Accelerator
+
 if TYPE_CHECKING:
     from runtime_py.chat import Conversation
     from runtime_py.stock_engine import EngineRun, OnChunk, Sampling
@@ -45,6 +47,7 @@ class Request:
     weight_cache: Path | None
     sampling: Sampling
     draft_length: str | int
+    accelerator: Accelerator
     on_chunk: OnChunk | None
 
     def announce(self, mode: str) -> None:
@@ -62,6 +65,7 @@ def with_engine(request: Request) -> Iterator[tuple[str, EngineRun]]:
             request.bundle,
             mtp=mode == "on",
             max_new_tokens=request.max_new_tokens,
+            accelerator=request.accelerator,
             threads=request.threads,
             max_num_tokens=request.max_num_tokens,
             weight_cache=request.weight_cache,
@@ -82,7 +86,7 @@ def with_reference(request: Request) -> Iterator[tuple[str, EngineRun]]:
     silence_native_exit()
     sampling = request.sampling
     chosen = SamplingSettings(sampling.temperature, sampling.top_k, sampling.top_p, sampling.seed)
-    hardware = Hardware("cpu", request.threads, request.weight_cache)
+    hardware = Hardware(request.accelerator, request.threads, request.weight_cache)
     drafting = "on" in request.modes
     with open_model(request.bundle, hardware, drafting=drafting, check_weights=True) as model:
         for mode in request.modes:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from exporter.contract import Accelerator
+
 if TYPE_CHECKING:
     from exporter.parity.report import Report
 
@@ -41,7 +43,13 @@ def parse_report(ctx: click.Context, parameter: click.Parameter, value: Path | N
     show_default=True,
     help="Length of each answer.",
 )
-@click.option("--accelerator", type=click.Choice(["cpu", "gpu"]), default="cpu", show_default=True)
+@click.option(
+    "--accelerator",
+    type=click.Choice([accelerator.value for accelerator in Accelerator]),
+    default=Accelerator.CPU.value,
+    show_default=True,
+    help="Where the graphs run, in float32; see docs/gpu.md.",
+)
 @click.option("--threads", type=click.IntRange(min=1), default=2, show_default=True)
 @click.option(
     "--report",
@@ -85,7 +93,7 @@ def command(
         resolve(target, revision, download) if target else None,
         resolve(drafter, drafter_revision, download) if drafter else None,
         read_prompts(prompt_file),
-        accelerator,
+        Accelerator(accelerator),
         threads,
         max_new_tokens,
     )

@@ -41,7 +41,7 @@ class Attention(nn.Module):
         """Attend from ``x`` ``[1, T, H]`` to what ``view`` shows of the caches; ``[1, T, H]``."""
         queries = self.q_proj(x).reshape(1, x.shape[1], self.heads, self.head_dim)
         queries = view.rotation.apply(self.q_norm(queries))
-        return self.o_proj(attend(queries, kv.keys, kv.values, view.bias))  # type: ignore[no-any-return]
+        return self.o_proj(attend(queries, kv, view))  # type: ignore[no-any-return]
 
 
 class DecoderLayer(nn.Module):

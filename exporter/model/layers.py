@@ -9,6 +9,7 @@ Axes are those of ``exporter.contract``. Source: transformers ``models/gemma4/mo
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -76,7 +77,28 @@ class Rotation:
         )
 
 
-def attend(queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
+class Attended(Protocol):
+    """The caches that are attended to."""
+
+    @property
+    def keys(self) -> Tensor:
+        """``[1, K, S, D]``."""
+
+    def scores(self, rows: Tensor) -> Tensor:
+        """Products of ``rows`` ``[1, K, R, D]`` with the keys; ``[1, K, R, S]``."""
+
+    def mixed(self, probabilities: Tensor) -> Tensor:
+        """The values weighed by ``probabilities`` ``[1, K, R, S]``; ``[1, K, R, D]``."""
+
+
+class Masking(Protocol):
+    """What of the caches is seen."""
+
+    def masked(self, scores: Tensor) -> Tensor:
+        """``scores`` ``[1, N, T, S]`` with those of unseen slots out of the running."""
+
+
+def attend(queries: Tensor, kv: Attended, view: Masking) -> Tensor:
     """Softmax attention with grouped kv heads and Gemma 4's scale of 1.
 
     Heads that share a kv head become rows of one matrix product, so the cache is read in place and
@@ -84,20 +106,19 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tenso
 
     Args:
         queries: ``[1, T, N, D]``, normalised and rotated.
-        keys: ``[1, K, S, D]``.
-        values: ``[1, K, D, S]``.
-        bias: ``[1, 1, T, S]``, 0 where a token sees a slot and :data:`MASKED_SCORE` elsewhere.
+        kv: Keys ``[1, K, S, D]`` and values ``[1, K, D, S]``.
+        view: Which of the S slots each of the T tokens sees.
 
     Returns:
         ``[1, T, N * D]``.
     """
     _, tokens, heads, head_dim = queries.shape
-    kv_heads, slots = keys.shape[1], keys.shape[2]
+    kv_heads, slots = kv.keys.shape[1], kv.keys.shape[2]
     rows = queries.transpose(1, 2).reshape(1, kv_heads, -1, head_dim)
-    scores = rows @ keys.transpose(2, 3)  # [1, K, N/K * T, S]
-    scores = scores.reshape(1, heads, tokens, slots) + bias
+    scores = kv.scores(rows)  # [1, K, N/K * T, S]
+    scores = view.masked(scores.reshape(1, heads, tokens, slots))
     probabilities = torch.softmax(scores, dim=-1).reshape(1, kv_heads, -1, slots)
-    mixed = probabilities @ values.transpose(2, 3)  # [1, K, N/K * T, D]
+    mixed = kv.mixed(probabilities)  # [1, K, N/K * T, D]
     return mixed.reshape(1, heads, tokens, head_dim).transpose(1, 2).reshape(1, tokens, -1)
 
 

@@ -168,7 +168,7 @@ def read_caches(cache: LitertCache, agreed: Contract) -> Caches:
     """A copy of LiteRT's caches."""
     found = {}
     for name, spec in agreed.kv_specs().items():
-        values = cache.reads[name].read(int(np.prod(spec.shape)), np.float32)
+        values = cache.bank[name].read(int(np.prod(spec.shape)), np.float32)
         found[name] = np.array(values, np.float32).reshape(spec.shape)
     return found
 
@@ -176,7 +176,7 @@ def read_caches(cache: LitertCache, agreed: Contract) -> Caches:
 def write_caches(cache: LitertCache, caches: Caches) -> None:
     """Overwrite LiteRT's caches of the given names."""
     for name, values in caches.items():
-        cache.reads[name].write(np.ascontiguousarray(values))
+        cache.bank[name].write(np.ascontiguousarray(values))
 
 
 def slots(agreed: Contract, caches: Caches, count: int) -> Floats:
