@@ -38,6 +38,8 @@ EMBEDDINGS = "embeddings"
 PER_LAYER_EMBEDDINGS = "per_layer_embeddings"
 INPUT_POS = "input_pos"
 MASK = "mask"
+PARAM_TENSOR = "param_tensor"
+"""int32 [1, 1, 1, 7]: first slot written, end of the slots in use, the same end again, zeros."""
 LOGITS = "logits"
 ACTIVATIONS = "activations"
 PROJECTED_ACTIVATIONS = "projected_activations"
@@ -56,6 +58,16 @@ class Section(enum.StrEnum):
     PER_LAYER_EMBEDDER = "tf_lite_per_layer_embedder"
     PREFILL_DECODE = "tf_lite_prefill_decode"
     MTP_DRAFTER = "tf_lite_mtp_drafter"
+
+
+class Accelerator(enum.StrEnum):
+    """What a bundle's graphs are written for.
+
+    ``gpu`` graphs hold operations of LiteRT's GPU delegate and take :data:`PARAM_TENSOR`.
+    """
+
+    CPU = "cpu"
+    GPU = "gpu"
 
 
 class Dtype(enum.StrEnum):
@@ -99,14 +111,17 @@ class KvCache:
     sliding: bool
 
 
+KEY_CACHE_PREFIX, VALUE_CACHE_PREFIX = "kv_cache_k_", "kv_cache_v_"
+
+
 def key_cache(layer: int, row: int | None = None) -> str:
     """Name of the key cache that ``layer`` owns; in a batch signature, of the sequence in ``row``."""
-    return f"kv_cache_k_{layer}{_row_suffix(row)}"
+    return f"{KEY_CACHE_PREFIX}{layer}{_row_suffix(row)}"
 
 
 def value_cache(layer: int, row: int | None = None) -> str:
     """Name of the (transposed) value cache that ``layer`` owns; ``row`` as for :func:`key_cache`."""
-    return f"kv_cache_v_{layer}{_row_suffix(row)}"
+    return f"{VALUE_CACHE_PREFIX}{layer}{_row_suffix(row)}"
 
 
 def _row_suffix(row: int | None) -> str:
@@ -146,6 +161,7 @@ class Contract:
     kv_caches: tuple[KvCache, ...]
     drafter_donors: tuple[int, ...]
     batch: int = 1
+    accelerator: Accelerator = Accelerator.CPU
 
     @property
     def has_drafter(self) -> bool:
@@ -203,6 +219,12 @@ class Contract:
             specs.update(self.kv_specs(layers, row))
         return specs
 
+    def _parameters(self) -> dict[str, TensorSpec]:
+        """What graphs for a GPU take besides."""
+        if self.accelerator is Accelerator.CPU:
+            return {}
+        return {PARAM_TENSOR: TensorSpec((1, 1, 1, 7), Dtype.INT32)}
+
     def target_signatures(self) -> dict[str, SignatureSpec]:
         """``prefill_<T>`` for every length, ``decode`` and, with a drafter, ``verify``."""
         signatures = {
@@ -220,6 +242,7 @@ class Contract:
             PER_LAYER_EMBEDDINGS: TensorSpec((1, tokens, self.layer_count, self.per_layer_width)),
             INPUT_POS: TensorSpec((tokens,), Dtype.INT32),
             MASK: TensorSpec((1, 1, tokens, self.cache_length), Dtype.BOOL),
+            **self._parameters(),
             **self.kv_specs(),
         }
         outputs = self.kv_specs()
@@ -235,6 +258,7 @@ class Contract:
                 ACTIVATIONS: TensorSpec((1, 1, 2 * self.hidden_size)),
                 INPUT_POS: TensorSpec((1,), Dtype.INT32),
                 MASK: TensorSpec((1, 1, 1, self.cache_length), Dtype.BOOL),
+                **self._parameters(),
                 **self.kv_specs(self.drafter_donors),
             },
             outputs={
@@ -352,6 +376,7 @@ class Contract:
             "kv_caches": caches,
             "drafter_donors": list(self.drafter_donors),
             "batch": self.batch,
+            "accelerator": self.accelerator.value,
         }
 
     @staticmethod
@@ -377,6 +402,7 @@ class Contract:
                 kv_caches=tuple(KvCache(**cache) for cache in block["kv_caches"]),
                 drafter_donors=tuple(int(layer) for layer in block["drafter_donors"]),
                 batch=int(block.get("batch", 1)),
+                accelerator=Accelerator(block.get("accelerator", Accelerator.CPU)),
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"the contract block is incomplete: {error}") from error

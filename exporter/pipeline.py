@@ -22,7 +22,7 @@ from exporter.config import (
     parse_drafter,
     parse_target,
 )
-from exporter.contract import Contract, KvCache, Section, TensorSpec, is_prime
+from exporter.contract import Accelerator, Contract, KvCache, Section, TensorSpec, is_prime
 from exporter.errors import ConfigError, LoweringError, RecipeError
 from exporter.formats import format_of
 from exporter.heads import HeadKind
@@ -62,6 +62,7 @@ class ExportOptions:
     batch: int = 1
     format: OutputFormat = OutputFormat.LITERTLM
     calibration: Path | None = None
+    accelerator: Accelerator = Accelerator.CPU
     force: bool = False
     fresh_graphs: bool = False
     fixed_cache_length: bool = False
@@ -122,7 +123,7 @@ def export(
     form.check_destination(output, force=options.force)
     pair = Pair.of(target, drafter)
     assets = read_assets(target)
-    head = drafter_head(pair.drafter_config, options.drafter_head)
+    head = drafter_head(pair.drafter_config, options.drafter_head, options.accelerator)
     contract = make_contract(pair.target_config, pair.drafter_config, options)
     expected = parameter_specs(pair.target_config, pair.drafter_config, head)
     with TensorReader() as reader, _hashing(target, drafter) as hashes:
@@ -176,11 +177,15 @@ def export(
     return Exported(output, nbytes, contract, grouped)
 
 
-def drafter_head(config: DrafterConfig | None, wanted: HeadKind | None) -> HeadKind:
-    """The head to export: what the user wants, else what the checkpoint was trained with.
+def drafter_head(
+    config: DrafterConfig | None,
+    wanted: HeadKind | None,
+    accelerator: Accelerator = Accelerator.CPU,
+) -> HeadKind:
+    """The head to export: what the user wants, else what suits the checkpoint and the accelerator.
 
     Raises:
-        ConfigError: A centroid head is wanted of a drafter that has none.
+        ConfigError: A centroid head is wanted of a drafter that has none, or for a GPU.
     """
     if config is None:
         return HeadKind.FULL  # nothing is drafted; one kind, so that graphs are known again
@@ -190,7 +195,13 @@ def drafter_head(config: DrafterConfig | None, wanted: HeadKind | None) -> HeadK
             "this drafter was trained without ordered embeddings (use_ordered_embeddings is false), so "
             "it has no centroid head; export with --drafter-head full"
         )
-    return wanted or (HeadKind.CENTROID if trained else HeadKind.FULL)
+    if wanted is HeadKind.CENTROID and accelerator is Accelerator.GPU:
+        raise ConfigError(
+            "LiteRT's GPU delegate has no scatter, which a centroid head ends with; export with "
+            "--drafter-head full"
+        )
+    sparse = trained and accelerator is Accelerator.CPU
+    return wanted or (HeadKind.CENTROID if sparse else HeadKind.FULL)
 
 
 def make_contract(
@@ -203,6 +214,8 @@ def make_contract(
     """
     cache_length = options.cache_length or min(DEFAULT_CACHE_LENGTH, target.max_position)
     donors = sorted(target.kv_donor(kind).index for kind in AttentionKind)
+    on_gpu = options.accelerator is Accelerator.GPU  # whose operations hold S as an attribute
+    fixed = options.fixed_cache_length or on_gpu
     agreed = Contract(
         hidden_size=target.text.hidden_size,
         layer_count=len(target.text.layers),
@@ -210,9 +223,7 @@ def make_contract(
         vocab_size=target.text.vocab_size,
         sliding_window=target.text.sliding_window,
         cache_length=cache_length,
-        placeholder=None
-        if options.fixed_cache_length
-        else choose_placeholder(target, cache_length),
+        placeholder=None if fixed else choose_placeholder(target, cache_length),
         prefill_lengths=tuple(sorted(set(options.prefill_lengths or DEFAULT_PREFILL_LENGTHS))),
         draft_length=options.draft_length if drafter is not None else 0,
         kv_caches=tuple(
@@ -223,6 +234,7 @@ def make_contract(
         ),
         drafter_donors=tuple(donors) if drafter is not None else (),
         batch=options.batch,
+        accelerator=options.accelerator,
     )
     if options.prefill_lengths is None:
         agreed = _with_fitting_prefill(agreed)
@@ -261,6 +273,8 @@ def check_lengths(agreed: Contract, target: TargetConfig) -> None:
         ConfigError: They do not.
     """
     cache_length = agreed.cache_length
+    if agreed.batch > 1 and agreed.accelerator is Accelerator.GPU:
+        raise ConfigError("several sequences at once run on the CPU only; leave out --batch")
     if cache_length > target.max_position:
         raise ConfigError(
             f"a cache of {cache_length} slots is more than the {target.max_position} positions this "

@@ -20,6 +20,7 @@ from exporter.contract import Contract, Dtype, Section, SignatureSpec, TensorSpe
 from exporter.heads import HeadKind
 from exporter.model.drafter import Drafter
 from exporter.model.kv import Kv
+from exporter.model.kv_gpu import GpuKv
 from exporter.model.rows import KvRows
 from exporter.model.target import Caches, PerLayerEmbedder, Target, TokenEmbedder
 
@@ -208,7 +209,10 @@ def _lookup_signature(name: str, spec: SignatureSpec, model: nn.Module, output: 
 
 
 def _kv(inputs: Tensors, layer: int) -> Kv:
-    return Kv(inputs[contract.key_cache(layer)], inputs[contract.value_cache(layer)])
+    keys, values = inputs[contract.key_cache(layer)], inputs[contract.value_cache(layer)]
+    if contract.PARAM_TENSOR in inputs:
+        return GpuKv(keys, values, inputs[contract.PARAM_TENSOR])
+    return Kv(keys, values)
 
 
 def _kv_rows(wanted: Contract, inputs: Tensors, layer: int) -> KvRows:

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from exporter import contract as names
 from exporter.errors import BundleError
 from runtime_py.batch_executor import DraftFeed, Feed
+from runtime_py.devices import AnySignature
 from runtime_py.executor import Draft, Floats, Step
 from runtime_py.litert_executor import LitertCache, LitertExecutor
-from runtime_py.litert_graph import Buffers, Signature
+from runtime_py.litert_graph import Buffers
 from runtime_py.native_log import captured_native_log
 from runtime_py.signature_check import find_signatures, wanted_batch_sections
 
@@ -56,7 +57,7 @@ class BatchLitertExecutor:
         found = find_signatures(single.bundle, wanted)
         with captured_native_log():
             self._signatures = {
-                one.name: Signature(single.graph(one.section), one.in_file, one.spec, caches)
+                one.name: single.graph(one.section).signature(one.in_file, one.spec, caches)
                 for one in found
             }
         self._rows = [self._cache_names(row) for row in range(self._agreed.batch)]
@@ -109,7 +110,7 @@ class BatchLitertExecutor:
             drafter.write(names.INPUT_POS, column)
             drafter.write(names.MASK, self._slots <= column[:, None])
             self._draft_positions = positions
-        drafter.run(reads=self._bound([cache.reads for cache in self._caches(feeds)]))
+        drafter.run(reads=self._bound([cache.bank for cache in self._caches(feeds)]))
         logits = drafter.output(names.LOGITS)[:, 0]
         projected = drafter.output(names.PROJECTED_ACTIVATIONS)[:, 0]
         return [Draft(logits[row], projected[row]) for row in range(len(feeds))]
@@ -117,16 +118,14 @@ class BatchLitertExecutor:
     def _step(self, name: str, feeds: Sequence[Feed[LitertCache]], length: int) -> list[Step]:
         signature, caches = self._signatures[name], self._caches(feeds)
         self._write_tokens(signature, feeds, length)
-        reads = self._bound([cache.reads for cache in caches])
-        signature.run(reads, self._bound([cache.writes for cache in caches]))
-        for cache in caches[: len(feeds)]:
-            cache.written()
+        banks = self._bound([cache.bank for cache in caches])
+        signature.run(banks, banks)
         logits, hidden = signature.output(names.LOGITS), signature.output(names.ACTIVATIONS)
         used = [len(feed.tokens) for feed in feeds]
         return [Step(logits[row, :count], hidden[row, :count]) for row, count in enumerate(used)]
 
     def _write_tokens(
-        self, signature: Signature, feeds: Sequence[Feed[LitertCache]], length: int
+        self, signature: AnySignature, feeds: Sequence[Feed[LitertCache]], length: int
     ) -> None:
         agreed = self._agreed
         shape = (agreed.batch, length)

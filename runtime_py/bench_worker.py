@@ -34,7 +34,7 @@ def main() -> None:
 
 def _run(request: dict[str, Any]) -> dict[str, Any]:
     begun = time.perf_counter()
-    hardware = Hardware("cpu", request["threads"])
+    hardware = Hardware(threads=request["threads"])
     with open_model(Path(request["bundle"]), hardware, drafting=request["drafting"]) as model:
         loaded = time.perf_counter() - begun
         work = _costs if request["work"] == "costs" else _answers

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exporter import contract as names
-from exporter.contract import Contract
+from exporter.contract import Accelerator, Contract
 from runtime_py.executor import CacheT, Draft, Floats, Step
 
 
@@ -150,6 +150,7 @@ class GraphExecutor(ABC, Generic[CacheT]):
         if position != self._draft_position:  # the same for all steps of a draft
             drafter.write(names.INPUT_POS, np.array([position], dtype=np.int32))
             drafter.write(names.MASK, self._slots <= position)
+            self._write_params(drafter, position, 1)
             self._draft_position = position
         self.run(names.DRAFT, cache)
         return Draft(
@@ -181,4 +182,11 @@ class GraphExecutor(ABC, Generic[CacheT]):
         signature.write(names.PER_LAYER_EMBEDDINGS, per_layer)
         signature.write(names.INPUT_POS, positions)
         signature.write(names.MASK, mask)
+        self._write_params(signature, position, used)
         self.run(name, cache, writes=True)
+
+    def _write_params(self, signature: SignatureBuffers, start: int, tokens: int) -> None:
+        """Tell graphs for a GPU which slots are written and how many are then in use."""
+        if self.contract.accelerator is Accelerator.GPU:
+            end = start + tokens
+            signature.write(names.PARAM_TENSOR, np.array([start, end, end, 0, 0, 0, 0], np.int32))

@@ -1,38 +1,33 @@
 """The executor on LiteRT: the sections of a bundle, compiled, behind calls on tokens.
 
 What it does to run as fast as the stock engine: sections are mapped, not read; buffers are allocated
-once; the KV caches are the same buffers as input and output, so a step copies none of them (CPU; on
-GPU two banks take turns); outputs are read where LiteRT wrote them.
+once; the KV caches are the same buffers as input and output, so a step copies none of them; outputs
+are read where LiteRT wrote them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
-from ai_edge_litert.environment import Environment
 
 from exporter import contract as names
 from exporter.bundle_reader import Bundle
 from exporter.contract import Contract, Section
+from runtime_py.devices import AnyGraph, AnySignature, Devices, require_accelerator
 from runtime_py.executor import Floats
 from runtime_py.graph_executor import GraphExecutor
-from runtime_py.litert_graph import Buffers, Graph, Hardware, Signature
+from runtime_py.litert_graph import Buffers, Hardware
 from runtime_py.native_log import captured_native_log
 from runtime_py.resized_graph import Resizing
 from runtime_py.signature_check import FoundSignature, find_signatures, wanted_sections
 
 
 class LitertCache:
-    """KV caches of one sequence: one bank of buffers, or two that take turns."""
+    """KV caches of one sequence: one bank of buffers, which a step reads and writes in place."""
 
-    def __init__(self, reads: Buffers, writes: Buffers) -> None:
-        self.reads, self.writes = reads, writes
-
-    def written(self) -> None:
-        """What was written is read next."""
-        self.reads, self.writes = self.writes, self.reads
+    def __init__(self, bank: Buffers) -> None:
+        self.bank = bank
 
 
 class LitertExecutor(GraphExecutor[LitertCache]):
@@ -45,19 +40,22 @@ class LitertExecutor(GraphExecutor[LitertCache]):
         drafting: False leaves the drafter and ``verify``'s buffers out.
 
     Raises:
-        BundleError: The graphs are not what the contract says, or LiteRT refuses them.
+        BundleError: The graphs are not what the contract says, or LiteRT refuses them, or they were
+            written for another accelerator.
+        EngineError: There is no such device.
     """
 
     def __init__(
         self, bundle: Bundle, agreed: Contract, hardware: Hardware, *, drafting: bool = True
     ) -> None:
         super().__init__(agreed, drafting=drafting)
+        require_accelerator(bundle, agreed, hardware)
         self.bundle = bundle
-        self.hardware = hardware
+        self._devices = Devices(hardware)
         wanted = wanted_sections(agreed.as_lowered(), drafting=self._drafting)
         found = find_signatures(bundle, wanted)
-        self._graphs: dict[Section, Graph] = {}
-        self._signatures: dict[str, Signature] = {}
+        self._graphs: dict[Section, AnyGraph] = {}
+        self._signatures: dict[str, AnySignature] = {}
         try:
             with captured_native_log():
                 self._load(bundle, found)
@@ -66,19 +64,18 @@ class LitertExecutor(GraphExecutor[LitertCache]):
             raise
 
     def _load(self, bundle: Bundle, found: Sequence[FoundSignature]) -> None:
-        agreed, environment = self.contract, Environment.create()
-        caches = frozenset(agreed.kv_specs())
+        agreed, caches = self.contract, frozenset(self.contract.kv_specs())
         resizing = Resizing(agreed.placeholder, agreed.cache_length) if agreed.placeholder else None
         for signature in found:
             if signature.section not in self._graphs:
-                graph = Graph(bundle, signature.section, environment, self.hardware, resizing)
+                graph = self._devices.graph(bundle, signature.section, resizing)
                 self._graphs[signature.section] = graph
-            self._signatures[signature.name] = Signature(
-                self._graphs[signature.section], signature.in_file, signature.spec, caches
+            self._signatures[signature.name] = self._graphs[signature.section].signature(
+                signature.in_file, signature.spec, caches
             )
 
     @property
-    def signatures(self) -> Mapping[str, Signature]:
+    def signatures(self) -> Mapping[str, AnySignature]:
         return self._signatures
 
     def run(self, name: str, cache: LitertCache | None, *, writes: bool = False) -> None:
@@ -86,12 +83,11 @@ class LitertExecutor(GraphExecutor[LitertCache]):
         if cache is None:
             signature.run()
         elif not writes:
-            signature.run(reads=cache.reads)
+            signature.run(reads=cache.bank)
         else:
-            signature.run(cache.reads, cache.writes)
-            cache.written()
+            signature.run(cache.bank, cache.bank)
 
-    def graph(self, section: Section) -> Graph:
+    def graph(self, section: Section) -> AnyGraph:
         """A compiled section, for whoever runs more of its signatures."""
         return self._graphs[section]
 
@@ -106,26 +102,21 @@ class LitertExecutor(GraphExecutor[LitertCache]):
         with captured_native_log():
             for graph in self._graphs.values():
                 graph.close()
+            self._devices.close()
 
     def new_cache(self) -> LitertCache:
         """A zeroed cache."""
         with captured_native_log():
-            bank = self._bank()
-            return LitertCache(bank, bank if self.hardware.on_cpu else self._bank())
+            graph = self._graphs[Section.PREFILL_DECODE]
+            specs = self.contract.kv_specs().items()
+            return LitertCache(
+                {name: graph.cache_buffer(names.DECODE, name, spec) for name, spec in specs}
+            )
 
     def read_cache(self, cache: LitertCache) -> dict[str, Floats]:
         """A copy of what will be read next."""
         found = {}
         for name, spec in self.contract.kv_specs().items():
-            values = cache.reads[name].read(int(np.prod(spec.shape)), np.float32)
+            values = cache.bank[name].read(int(np.prod(spec.shape)), np.float32)
             found[name] = np.array(values, np.float32).reshape(spec.shape)
         return found
-
-    def _bank(self) -> dict[str, Any]:
-        model = self._graphs[Section.PREFILL_DECODE].model
-        bank = {}
-        details = model.get_input_tensor_details(names.DECODE)
-        for name, spec in self.contract.kv_specs().items():
-            bank[name] = model.create_input_buffer_by_name(names.DECODE, name)
-            bank[name].write(np.zeros(spec.shape, dtype=np.dtype(details[name]["dtype"])))
-        return bank

@@ -1,8 +1,8 @@
-"""One model section of a bundle, compiled by LiteRT, with its buffers allocated once.
+"""One model section of a bundle, compiled by LiteRT for the CPU, with its buffers allocated once.
 
 Inputs are LiteRT's own buffers, written before a run. Outputs are numpy arrays that LiteRT writes to
-directly on CPU, and copies read after the run elsewhere. KV caches are neither: they belong to a
-sequence and are passed to each run.
+directly. KV caches are neither: they belong to a sequence and are passed to each run. For the GPU
+see ``gpu_graph``.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 from ai_edge_litert.compiled_model import CompiledModel
 from ai_edge_litert.hardware_accelerator import HardwareAccelerator
-from ai_edge_litert.options import CpuOptions, GpuOptions, Options
+from ai_edge_litert.options import CpuOptions, Options
 from ai_edge_litert.tensor_buffer import TensorBuffer
 from numpy.typing import NDArray
 
 from exporter.bundle_reader import Bundle
-from exporter.contract import Dtype, Section, SignatureSpec, TensorSpec
+from exporter.contract import Accelerator, Dtype, Section, SignatureSpec, TensorSpec
 from exporter.errors import BundleError, EngineError
 from runtime_py.mapped_section import MappedSection
 from runtime_py.native_log import NativeLog, captured_native_log
@@ -55,23 +55,21 @@ Buffers = Mapping[str, Any]
 class Hardware:
     """What runs the graphs.
 
-    ``threads`` None leaves the number to LiteRT; ``weight_cache`` is a folder for packed weights (CPU),
-    None keeps them in memory.
+    ``threads`` None leaves the number to LiteRT; ``weight_cache`` is a folder for packed weights, None
+    keeps them in memory (both: CPU). ``float16`` lets a GPU compute in half precision.
     """
 
-    accelerator: str = "cpu"
+    accelerator: Accelerator = Accelerator.CPU
     threads: int | None = None
     weight_cache: Path | None = None
+    float16: bool = False
 
     @property
     def on_cpu(self) -> bool:
-        return self.accelerator == "cpu"
+        return self.accelerator == Accelerator.CPU
 
     def options(self, cache_name: str) -> Any:
-        """LiteRT's options for one model."""
-        if not self.on_cpu:
-            both = HardwareAccelerator.GPU | HardwareAccelerator.CPU
-            return Options(hardware_accelerators=both, gpu_options=GpuOptions(enforce_f32=True))
+        """LiteRT's options for one model on the CPU."""
         cache = IN_MEMORY
         if self.weight_cache is not None:
             self.weight_cache.mkdir(parents=True, exist_ok=True)
@@ -102,7 +100,6 @@ class Graph:
         entry = bundle.model(section)
         assert entry is not None
         self.where = f"{bundle.path}: {section.value}"
-        self.hardware = hardware
         self._section = MappedSection(bundle.path, entry.begin, entry.nbytes)
         if resizing is not None:
             self._section.edit(entry.graph_bytes, resizing.apply)
@@ -126,6 +123,17 @@ class Graph:
     def mapped(self) -> bool:
         """Whether the weights are mapped from the file."""
         return self._section.mapped
+
+    def signature(self, name: str, spec: SignatureSpec, caches: frozenset[str]) -> Signature:
+        """One signature, ready to run; arguments as for :class:`Signature`."""
+        return Signature(self, name, spec, caches)
+
+    def cache_buffer(self, signature: str, name: str, spec: TensorSpec) -> Any:
+        """A zeroed cache that ``signature`` reads and writes."""
+        details = self.model.get_input_tensor_details(signature)
+        buffer = self.model.create_input_buffer_by_name(signature, name)
+        buffer.write(np.zeros(spec.shape, dtype=np.dtype(details[name]["dtype"])))
+        return buffer
 
     def close(self) -> None:
         """Release the model, then its bytes."""
@@ -157,9 +165,7 @@ class Signature:
             if key not in caches
         }
         self.outputs = {
-            key: Output(graph, name, key, spec.outputs[key])
-            for key in self._output_names
-            if key not in caches
+            key: Output(spec.outputs[key]) for key in self._output_names if key not in caches
         }
         self._output_buffers = {key: output.buffer for key, output in self.outputs.items()}
 
@@ -190,24 +196,15 @@ class Signature:
 
 
 class Output:
-    """An output buffer and its values."""
+    """An output buffer and its values, which LiteRT writes in place."""
 
-    def __init__(self, graph: Graph, signature: str, name: str, spec: TensorSpec) -> None:
-        self._spec = spec
-        self._array: Array | None = None
-        if graph.hardware.on_cpu:
-            self._array = aligned(spec)
-            self.buffer = TensorBuffer.create_from_host_memory(self._array)
-        else:
-            self.buffer = graph.model.create_output_buffer_by_name(signature, name)
+    def __init__(self, spec: TensorSpec) -> None:
+        self._array = aligned(spec)
+        self.buffer = TensorBuffer.create_from_host_memory(self._array)
 
     def values(self) -> Array:
-        """The values; on CPU the buffer itself."""
-        if self._array is not None:
-            return self._array
-        kind, size = NUMPY_TYPES[self._spec.dtype], int(np.prod(self._spec.shape))
-        values: Array = self.buffer.read(size, kind)
-        return values.reshape(self._spec.shape)
+        """The values: the buffer itself."""
+        return self._array
 
 
 def aligned(spec: TensorSpec) -> Array:

@@ -95,7 +95,7 @@ def work(side: str, path: str, prompts: list[str], new: int, threads: int) -> No
     silence_native_exit()
     begun = time.perf_counter()
     if side == LITERT:
-        opening: Any = open_model(Path(path), Hardware("cpu", threads))
+        opening: Any = open_model(Path(path), Hardware(threads=threads))
     else:
         from runtime_py.onnx_model import open_onnx_model
 

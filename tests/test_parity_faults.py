@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from exporter.checkpoint import Checkpoint
+from exporter.contract import Accelerator
 from exporter.parity.golden import Golden, Question, ask
 from exporter.parity.ladder import Request, climb
 from exporter.parity.report import Report, require_parity
@@ -50,7 +51,7 @@ def climbing(tmp_path_factory: pytest.TempPathFactory) -> Climb:
 
 def request(bundle: Path, target: Checkpoint | None, drafter: Checkpoint | None) -> Request:
     prompts = tuple(held_out_prompts(PROMPTS))
-    return Request(bundle, target, drafter, prompts, "cpu", 2, MAX_NEW_TOKENS)
+    return Request(bundle, target, drafter, prompts, Accelerator.CPU, 2, MAX_NEW_TOKENS)
 
 
 def failed(report: Report) -> list[str]:

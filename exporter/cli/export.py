@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from exporter.cli.recipe_option import RECIPE
+from exporter.contract import Accelerator
 from exporter.heads import HeadKind
 from exporter.output_format import OutputFormat
 from quantize.recipe import Recipe
@@ -98,6 +99,13 @@ def parse_lengths(
     show_default=True,
     help="One file for LiteRT-LM, or a folder of models for ONNX Runtime (docs/onnx.md).",
 )
+@click.option(
+    "--accelerator",
+    type=click.Choice([accelerator.value for accelerator in Accelerator]),
+    default=Accelerator.CPU.value,
+    show_default=True,
+    help="What the graphs are written for; see docs/gpu.md.",
+)
 @click.option("--revision", help="Branch, tag or commit of TARGET on the hub.")
 @click.option("--drafter-revision", help="Branch, tag or commit of DRAFTER on the hub.")
 @click.option(
@@ -123,6 +131,7 @@ def command(
     lora: str | None,
     drafter_lora: str | None,
     output_format: str,
+    accelerator: str,
     revision: str | None,
     drafter_revision: str | None,
     requantize: bool,
@@ -156,6 +165,7 @@ def command(
         batch=batch,
         format=OutputFormat(output_format),
         calibration=calibration,
+        accelerator=Accelerator(accelerator),
         force=force,
         fresh_graphs=fresh_graphs,
         requantize=requantize,

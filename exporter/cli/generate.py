@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from exporter.cli.runtimes import RUNTIMES, DraftLengthType, Request
+from exporter.contract import Accelerator
 from exporter.errors import ParityError
 
 if TYPE_CHECKING:
@@ -93,6 +94,13 @@ STOCK = "litert-lm"
     help="Prompts answered at once; when one is answered, the next takes its place. Needs --runtime "
     "reference and a bundle exported with --batch.  [default: as many as the bundle can]",
 )
+@click.option(
+    "--accelerator",
+    type=click.Choice([accelerator.value for accelerator in Accelerator]),
+    default=Accelerator.CPU.value,
+    show_default=True,
+    help="Where target and drafter run; see docs/gpu.md.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Text and measurements, machine-readable.")
 def command(
     bundle: Path,
@@ -111,6 +119,7 @@ def command(
     runtime: str,
     draft_length: str | int | None,
     batch: int | None,
+    accelerator: str,
     as_json: bool,
 ) -> None:
     """Generate text from BUNDLE, greedily unless told otherwise.
@@ -159,6 +168,7 @@ def command(
         sampling=sampling or Sampling(seed=seed),
         draft_length="auto" if draft_length is None else draft_length,
         batch=batch,
+        accelerator=Accelerator(accelerator),
         on_chunk=None if as_json else _show_chunk,
     )
     runs = {}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from exporter.contract import Accelerator
 from exporter.errors import BundleError
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class Request:
     sampling: Sampling
     draft_length: str | int
     batch: int | None
+    accelerator: Accelerator
     on_chunk: OnChunk | None
 
     def announce(self, mode: str) -> None:
@@ -66,6 +68,7 @@ def with_engine(request: Request) -> Iterator[tuple[str, EngineRun]]:
             request.bundle,
             mtp=mode == "on",
             max_new_tokens=request.max_new_tokens,
+            accelerator=request.accelerator,
             threads=request.threads,
             max_num_tokens=request.max_num_tokens,
             weight_cache=request.weight_cache,
@@ -82,7 +85,7 @@ def with_reference(request: Request) -> Iterator[tuple[str, EngineRun]]:
     from runtime_py.opened_model import open_model
 
     silence_native_exit()
-    hardware = Hardware("cpu", request.threads, request.weight_cache)
+    hardware = Hardware(request.accelerator, request.threads, request.weight_cache)
     drafting = "on" in request.modes
     with open_model(
         request.bundle,

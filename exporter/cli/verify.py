@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from exporter.contract import Accelerator
+
 if TYPE_CHECKING:
     from exporter.parity.report import Report
 
@@ -46,7 +48,13 @@ def parse_report(ctx: click.Context, parameter: click.Parameter, value: Path | N
     type=click.Path(path_type=Path),
     help="The same export made with --format onnx; ONNX Runtime is compared with LiteRT.",
 )
-@click.option("--accelerator", type=click.Choice(["cpu", "gpu"]), default="cpu", show_default=True)
+@click.option(
+    "--accelerator",
+    type=click.Choice([accelerator.value for accelerator in Accelerator]),
+    default=Accelerator.CPU.value,
+    show_default=True,
+    help="Where the graphs run, in float32; see docs/gpu.md.",
+)
 @click.option("--threads", type=click.IntRange(min=1), default=2, show_default=True)
 @click.option(
     "--report",
@@ -99,7 +107,7 @@ def command(
         resolve(target, revision, download, lora) if target else None,
         resolve(drafter, drafter_revision, download, drafter_lora) if drafter else None,
         read_prompts(prompt_file),
-        accelerator,
+        Accelerator(accelerator),
         threads,
         max_new_tokens,
         onnx,

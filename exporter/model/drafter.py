@@ -20,7 +20,7 @@ from exporter.config import AttentionKind, CentroidHead, DrafterConfig
 from exporter.heads import HeadKind
 from exporter.model.decoder import DecoderLayer
 from exporter.model.kv import Kv, KvT, Sight, View
-from exporter.model.layers import RmsNorm, Rotation
+from exporter.model.layers import RmsNorm
 from exporter.model.rows import KvRows, ViewRows
 
 FLOOR_LOGIT = -1.0e4
@@ -143,7 +143,7 @@ class Drafter(nn.Module):
 
     def _view(self, kind: AttentionKind, input_pos: Tensor, mask: Tensor, kv: Kv) -> View:
         text = self.config.text
-        rotation = Rotation.at(input_pos + 1, text.rope[kind], kv.keys.shape[-1])
+        rotation = kv.rotation(input_pos + 1, text.rope[kind])
         if kind is AttentionKind.FULL:
-            return View.of_all(rotation, mask)
-        return View.of_latest(rotation, mask, input_pos, text.sliding_window + 1)
+            return kv.view_all(rotation, mask)
+        return kv.view_latest(rotation, mask, input_pos, text.sliding_window + 1)

@@ -14,8 +14,9 @@ import torch
 from litert_torch.generative.custom_ops.dynamic_update_slice import dynamic_update_slice
 from torch import Tensor
 
+from exporter.config import Rope
 from exporter.contract import stretch_length
-from exporter.model.layers import MASKED_SCORE, Rotation, attend
+from exporter.model.layers import MASKED_SCORE, Rotation, attend, over_cache
 from exporter.model.slots import stretch
 
 
@@ -108,6 +109,26 @@ class Kv:
             first,
         )
 
+    def rotation(self, positions: Tensor, rope: Rope) -> Rotation:
+        """The rotation of these caches' heads at ``positions`` int32 ``[T]``."""
+        return Rotation.at(positions, rope, self.keys.shape[-1])
+
+    def scores(self, rows: Tensor) -> Tensor:
+        """Products of ``rows`` ``[1, K, R, D]`` with the keys; ``[1, K, R, S]``."""
+        return over_cache(rows, self.keys)
+
+    def mixed(self, probabilities: Tensor) -> Tensor:
+        """The values weighed by ``probabilities`` ``[1, K, R, S]``; ``[1, K, R, D]``."""
+        return over_cache(probabilities, self.values)
+
+    def view_all(self, rotation: Rotation, mask: Tensor) -> View:
+        """What full attention sees of these caches; see :meth:`View.of_all`."""
+        return View.of_all(rotation, mask)
+
+    def view_latest(self, rotation: Rotation, mask: Tensor, newest: Tensor, reach: int) -> View:
+        """What sliding attention sees of these caches; see :meth:`View.of_latest`."""
+        return View.of_latest(rotation, mask, newest, reach)
+
     def stretch(self, start: Tensor, length: int) -> Kv:
         """The ``length`` slots from ``start`` (int32 scalar tensor) on."""
         return Kv(stretch(self.keys, start, 2, length), stretch(self.values, start, 3, length))
@@ -155,10 +176,14 @@ class View:
         bias = torch.where(mask & near, 0.0, MASKED_SCORE)
         return View(rotation, bias, start, length)
 
+    def masked(self, scores: Tensor) -> Tensor:
+        """``scores`` ``[1, N, T, S or length]`` with those of unseen slots out of the running."""
+        return scores + self.bias
+
     def of(self, kv: Kv) -> Kv:
         """The slots of ``kv`` that :attr:`bias` is about."""
         return kv if self.start is None else kv.stretch(self.start, self.length)
 
     def attend(self, queries: Tensor, kv: Kv) -> Tensor:
         """Attention of ``queries`` ``[1, T, N, D]`` over what :meth:`of` gave; ``[1, T, N * D]``."""
-        return attend(queries, kv.keys, kv.values, self.bias)
+        return attend(queries, kv, self)

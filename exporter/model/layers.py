@@ -9,6 +9,7 @@ Axes are those of ``exporter.contract``. Source: transformers ``models/gemma4/mo
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -76,44 +77,64 @@ class Rotation:
         )
 
 
-FEW_TOKENS = 32
-"""Up to here the cache is the left-hand side of attention's products; see :func:`attend`."""
+FEW_ROWS = 256
+"""Up to here the cache is the left-hand side of attention's products; see :func:`over_cache`."""
 
 
-def attend(queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
+class Attended(Protocol):
+    """The caches that are attended to."""
+
+    @property
+    def keys(self) -> Tensor:
+        """``[1, K, S, D]``."""
+
+    def scores(self, rows: Tensor) -> Tensor:
+        """Products of ``rows`` ``[1, K, R, D]`` with the keys; ``[1, K, R, S]``."""
+
+    def mixed(self, probabilities: Tensor) -> Tensor:
+        """The values weighed by ``probabilities`` ``[1, K, R, S]``; ``[1, K, R, D]``."""
+
+
+class Masking(Protocol):
+    """What of the caches is seen."""
+
+    def masked(self, scores: Tensor) -> Tensor:
+        """``scores`` ``[1, N, T, S]`` with those of unseen slots out of the running."""
+
+
+def attend(queries: Tensor, kv: Attended, view: Masking) -> Tensor:
     """Softmax attention with grouped kv heads and Gemma 4's scale of 1.
 
     Heads that share a kv head become rows of one matrix product, so the cache is read in place and
     never repeated: ``[1, N, T, D]`` is the same memory as ``[1, K, N/K * T, D]``. On which side of
-    the products the cache stands is a matter of speed: see :func:`_over_cache`.
+    the products the cache stands is a matter of speed: see :func:`over_cache`.
 
     Args:
         queries: ``[1, T, N, D]``, normalised and rotated.
-        keys: ``[1, K, S, D]``.
-        values: ``[1, K, D, S]``.
-        bias: ``[1, 1, T, S]``, 0 where a token sees a slot and :data:`MASKED_SCORE` elsewhere.
+        kv: Keys ``[1, K, S, D]`` and values ``[1, K, D, S]``.
+        view: Which of the S slots each of the T tokens sees.
 
     Returns:
         ``[1, T, N * D]``.
     """
     _, tokens, heads, head_dim = queries.shape
-    kv_heads, slots = keys.shape[1], keys.shape[2]
+    kv_heads, slots = kv.keys.shape[1], kv.keys.shape[2]
     rows = queries.transpose(1, 2).reshape(1, kv_heads, -1, head_dim)
-    scores = _over_cache(rows, keys, tokens)  # [1, K, N/K * T, S]
-    scores = scores.reshape(1, heads, tokens, slots) + bias
+    scores = kv.scores(rows)  # [1, K, N/K * T, S]
+    scores = view.masked(scores.reshape(1, heads, tokens, slots))
     probabilities = torch.softmax(scores, dim=-1).reshape(1, kv_heads, -1, slots)
-    mixed = _over_cache(probabilities, values, tokens)  # [1, K, N/K * T, D]
+    mixed = kv.mixed(probabilities)  # [1, K, N/K * T, D]
     return mixed.reshape(1, heads, tokens, head_dim).transpose(1, 2).reshape(1, tokens, -1)
 
 
-def _over_cache(rows: Tensor, cache: Tensor, tokens: int) -> Tensor:
+def over_cache(rows: Tensor, cache: Tensor) -> Tensor:
     """``rows`` ``[1, K, R, X]`` times the transpose of ``cache`` ``[1, K, Y, X]``: ``[1, K, R, Y]``.
 
-    CPU kernels first copy the right-hand side of a product into their own order. For a few tokens
+    CPU kernels first copy the right-hand side of a product into their own order. For a few rows
     that copy of the cache costs more than the product itself, so the cache goes to the left, where it
     is read as it lies, and the small result is transposed instead.
     """
-    if tokens > FEW_TOKENS:
+    if rows.shape[2] > FEW_ROWS:
         return rows @ cache.transpose(2, 3)
     return (cache @ rows.transpose(2, 3)).transpose(2, 3)
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from exporter.config import AttentionKind, TargetConfig
 from exporter.model.decoder import DecoderLayer
 from exporter.model.kv import Kv, KvT, Sight, View, filled_slots
-from exporter.model.layers import RmsNorm, Rotation, softcapped
+from exporter.model.layers import RmsNorm, softcapped
 from exporter.model.rows import KvRows, StepRows, ViewRows
 
 Caches = dict[int, Kv]
@@ -65,7 +65,7 @@ class Target(nn.Module):
             mask: bool ``[1, 1, T, S]``, true where a token may attend.
             caches: The caches of every layer that owns KV.
         """
-        views = self._views(positions, mask)
+        views = self._views(positions, mask, caches)
         written, hidden = self._run(embeddings, per_layer, views, positions[0], caches)
         return Step(written, self._logits(hidden), hidden)
 
@@ -87,7 +87,10 @@ class Target(nn.Module):
             caches: Of each sequence.
         """
         pairs = zip(positions.unbind(0), mask.chunk(len(mask)), strict=True)
-        rows = [self._views(row, row_mask) for row, row_mask in pairs]
+        rows = [
+            self._views(row, row_mask, {owner: kv.rows[index] for owner, kv in caches.items()})
+            for index, (row, row_mask) in enumerate(pairs)
+        ]
         views = {kind: ViewRows.of_all([row[kind] for row in rows]) for kind in AttentionKind}
         written, hidden = self._run(embeddings, per_layer, views, positions[:, 0], caches)
         return StepRows(written, self._logits(hidden), hidden)
@@ -125,7 +128,7 @@ class Target(nn.Module):
         Arguments as for :meth:`forward`, except that the last tokens may be padding, whose mask rows
         are false; their entries in the caches are garbage that later tokens overwrite.
         """
-        views = self._views(positions, mask)
+        views = self._views(positions, mask, caches)
         per_layer = self._mix_per_layer(embeddings, per_layer)
         owners, stack, end = self.config.kv_owners, self._stack(), filled_slots(mask)
         filled: Caches = {}
@@ -151,16 +154,15 @@ class Target(nn.Module):
     def _stack(self) -> list[DecoderLayer]:
         return cast("list[DecoderLayer]", list(self.layers))
 
-    def _views(self, positions: Tensor, mask: Tensor) -> dict[AttentionKind, View]:
+    def _views(self, positions: Tensor, mask: Tensor, caches: Caches) -> dict[AttentionKind, View]:
         text = self.config.text
-        rotations = {
-            kind: Rotation.at(positions, text.rope[kind], self.config.kv_donor(kind).head_dim)
-            for kind in AttentionKind
-        }
-        sliding, full = rotations[AttentionKind.SLIDING], rotations[AttentionKind.FULL]
+        kv = {kind: caches[self.config.kv_donor(kind).index] for kind in AttentionKind}
+        rotations = {kind: kv[kind].rotation(positions, text.rope[kind]) for kind in AttentionKind}
+        sliding, full = AttentionKind.SLIDING, AttentionKind.FULL
+        reach = text.sliding_window
         return {
-            AttentionKind.SLIDING: View.of_latest(sliding, mask, positions, text.sliding_window),
-            AttentionKind.FULL: View.of_all(full, mask),
+            sliding: kv[sliding].view_latest(rotations[sliding], mask, positions, reach),
+            full: kv[full].view_all(rotations[full], mask),
         }
 
     def _mix_per_layer(self, embeddings: Tensor, per_layer: Tensor) -> Tensor:

@@ -170,7 +170,7 @@ def draft_chain(
 def write_caches(cache: LitertCache, caches: Caches) -> None:
     """Overwrite LiteRT's caches of the given names."""
     for name, values in caches.items():
-        cache.reads[name].write(np.ascontiguousarray(values))
+        cache.bank[name].write(np.ascontiguousarray(values))
 
 
 def slots(agreed: Contract, caches: Caches, count: int) -> Floats:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from exporter.checkpoint import Checkpoint
-from exporter.contract import Section
+from exporter.contract import Accelerator, Section
 from exporter.errors import EngineError
 from exporter.heads import HeadKind
 from exporter.inspection import Inspection, inspect_bundle
@@ -55,7 +55,7 @@ class Request:
     target: Checkpoint | None
     drafter: Checkpoint | None
     prompts: tuple[str, ...]
-    accelerator: str
+    accelerator: Accelerator
     threads: int
     max_new_tokens: int
     onnx: Path | None = None

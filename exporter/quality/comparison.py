@@ -133,7 +133,7 @@ def opened(path: Path, sampling: Sampling, threads: int) -> Iterator[OpenedModel
     if agreed is not None and agreed.placeholder is not None:
         slots = max(agreed.shortest_cache, sampling.longest + agreed.draft_length + 1)
     drafting = agreed is not None and agreed.has_drafter
-    hardware = Hardware("cpu", threads)
+    hardware = Hardware(threads=threads)
     with open_model(path, hardware, cache_length=slots, drafting=drafting) as model:
         check_room(model, sampling, path)
         yield model

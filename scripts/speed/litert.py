@@ -48,7 +48,7 @@ class LitertFile:
     @classmethod
     def of(cls, path: Path, threads: int = 1) -> Self:
         """Opened as the reference runtime opens sections, with ``threads`` threads."""
-        return cls(path, Hardware("cpu", threads).options(path.stem))
+        return cls(path, Hardware(threads=threads).options(path.stem))
 
     @classmethod
     def section(cls, bundle: Bundle, section: Section, options: Any) -> Self:

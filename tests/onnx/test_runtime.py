@@ -51,7 +51,7 @@ def test_tokens_are_those_of_litert(
     """Of every recipe, over prompts of all kinds; drafts are the same as well."""
     with open_onnx_model(folders[recipe], THREADS) as opened:
         ours = answers(opened, PROMPTS)
-    with open_model(tiny_bundles[recipe], Hardware("cpu", THREADS)) as bundle:
+    with open_model(tiny_bundles[recipe], Hardware(threads=THREADS)) as bundle:
         theirs = answers(bundle, PROMPTS)
     for here, there in zip(ours, theirs, strict=True):
         assert here.prompt_tokens == there.prompt_tokens
