@@ -1,0 +1,49 @@
+package com.example.mtpchat.core
+
+import java.io.File
+
+/** A `.litertlm` file whose header was read. Works for bundles of other tools as well. */
+data class Bundle(
+    val file: File,
+    val bytes: Long,
+    val version: String,
+    val sections: List<BundleSection>,
+    val manifest: BundleManifest?,
+) {
+    val name: String get() = file.name
+
+    /** Whether speculative decoding is possible. */
+    val hasDrafter: Boolean get() = sections.any { it.modelType == DRAFTER }
+
+    /** The same file, as far as can be told without reading all of it. */
+    val identity: String get() = "$name:$bytes:${file.lastModified()}"
+
+    private companion object {
+        const val DRAFTER = "tf_lite_mtp_drafter"
+    }
+}
+
+/**
+ * One section of a bundle.
+ *
+ * @property type The section's data type, such as `TFLiteModel`.
+ * @property metadata The text entries attached to it.
+ */
+data class BundleSection(
+    val type: String,
+    val metadata: Map<String, String>,
+    val begin: Long,
+    val end: Long,
+) {
+    val bytes: Long get() = end - begin
+    val modelType: String? get() = metadata["model_type"]
+}
+
+/** What `mtp-export` wrote about the bundle, as far as this app uses it. */
+data class BundleManifest(
+    val target: String,
+    val drafter: String?,
+    val recipe: String,
+    val cacheLength: Int,
+    val draftLength: Int?,
+)

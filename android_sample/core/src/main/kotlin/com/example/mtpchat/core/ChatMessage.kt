@@ -1,0 +1,18 @@
+package com.example.mtpchat.core
+
+enum class Speaker { USER, MODEL }
+
+/**
+ * One bubble of the conversation.
+ *
+ * @property ending How the model came to its end; null for what the user said.
+ */
+data class ChatMessage(
+    val speaker: Speaker,
+    val text: String,
+    val ending: Ending? = null,
+    val stats: ReplyStats? = null,
+)
+
+/** Why a reply ended. */
+enum class Ending { COMPLETE, STOPPED, CONTEXT_FULL, BROKEN }

@@ -1,0 +1,180 @@
+package com.example.mtpchat.core
+
+import java.io.File
+import kotlinx.coroutines.CancellationException
+import kotlinx.coroutines.CoroutineDispatcher
+import kotlinx.coroutines.CoroutineScope
+import kotlinx.coroutines.Dispatchers
+import kotlinx.coroutines.Job
+import kotlinx.coroutines.NonCancellable
+import kotlinx.coroutines.cancelAndJoin
+import kotlinx.coroutines.flow.MutableStateFlow
+import kotlinx.coroutines.flow.StateFlow
+import kotlinx.coroutines.flow.asStateFlow
+import kotlinx.coroutines.flow.distinctUntilChanged
+import kotlinx.coroutines.flow.drop
+import kotlinx.coroutines.flow.map
+import kotlinx.coroutines.flow.update
+import kotlinx.coroutines.launch
+import kotlinx.coroutines.withContext
+
+/**
+ * The conversation: takes the user's wishes, runs them one after the other, and folds what happens into
+ * one [state]. Lives as long as the process, so rotating the screen does not touch it.
+ *
+ * All functions return at once and are to be called from [scope]'s thread. A change of accelerator or
+ * of MTP loads the bundle again.
+ */
+class ChatSession(
+    private val loader: ModelLoader,
+    private val library: BundleLibrary,
+    private val settings: StateFlow<ChatSettings>,
+    private val transcripts: TranscriptStore,
+    private val scope: CoroutineScope,
+    private val io: CoroutineDispatcher = Dispatchers.IO,
+) {
+    private val mutableState = MutableStateFlow(ChatState())
+    val state: StateFlow<ChatState> = mutableState.asStateFlow()
+
+    private var model: LoadedModel? = null
+    private var opened: File? = null
+    private var loading: Job? = null
+    private var replying: Job? = null
+    private var importing: Job? = null
+
+    init {
+        scope.launch { happened(ChatEvent.Restored(withContext(io) { transcripts.load() })) }
+        scope.launch {
+            settings.map { it.accelerator to it.mtp }.distinctUntilChanged().drop(1)
+                .collect { opened?.let(::open) }
+        }
+    }
+
+    /** Loads a bundle in place of the present one. */
+    fun open(file: File) {
+        opened = file
+        val before = loading
+        before?.cancel()
+        happened(ChatEvent.LoadStarted(file.name))
+        loading = scope.launch {
+            before?.join()
+            closeModel()
+            failingAs(ChatEvent::LoadFailed) {
+                loader.load(file, settings.value).collect { event ->
+                    if (event is LoadEvent.Loaded) model = event.model
+                    happened(ChatEvent.Load(event))
+                }
+            }
+        }
+    }
+
+    /** Copies a bundle into the library and loads it. */
+    fun import(source: BundleSource) {
+        if (importing?.isActive == true) return
+        importing = scope.launch {
+            happened(ChatEvent.ImportStarted(source.name, source.bytes))
+            try {
+                library.import(source).collect { event ->
+                    happened(ChatEvent.Import(event))
+                    if (event is ImportEvent.Finished) open(event.bundle.file)
+                }
+            } catch (error: FailureException) {
+                happened(ChatEvent.ImportEnded(error.failure))
+            } catch (error: CancellationException) {
+                happened(ChatEvent.ImportEnded(null))
+                throw error
+            }
+        }
+    }
+
+    fun cancelImport() {
+        importing?.cancel()
+    }
+
+    fun send(prompt: String) {
+        val model = model
+        if (model == null || prompt.isBlank() || !state.value.canSend) return
+        val messages = state.value.messages
+        happened(ChatEvent.Asked(prompt))
+        replying = scope.launch { answer(model, messages, prompt) }
+    }
+
+    /** Ends the reply that is running, or the comparison; what was said so far stays. */
+    fun stop() {
+        happened(ChatEvent.StopAsked)
+        replying?.cancel()
+    }
+
+    fun newChat() {
+        val before = replying
+        replying = scope.launch {
+            before?.cancelAndJoin()
+            happened(ChatEvent.ChatCleared)
+            save()
+        }
+    }
+
+    /** Answers [plan]'s prompt with MTP off and on; the conversation stays as it is. */
+    fun compare(plan: AbPlan) {
+        val model = model
+        if (model == null || !state.value.canCompare) return
+        happened(ChatEvent.Compared(ComparisonState.Running(AbProgress(1, 1))))
+        replying = scope.launch {
+            try {
+                compareMtp(model, plan).collect { happened(ChatEvent.Compared(it.asState())) }
+            } catch (error: FailureException) {
+                happened(ChatEvent.CompareFailed(error.failure))
+            } catch (error: CancellationException) {
+                happened(ChatEvent.Compared(null))
+                throw error
+            }
+        }
+    }
+
+    fun dismissComparison() = happened(ChatEvent.Compared(null))
+
+    fun dismissFailure() = happened(ChatEvent.FailureSeen)
+
+    private suspend fun answer(model: LoadedModel, messages: List<ChatMessage>, prompt: String) {
+        withContext(io) { transcripts.save(state.value.messages) }
+        val options = ReplyOptions(
+            mtp = settings.value.mtp && model.mode.mtp,
+            rebuildContext = settings.value.rebuildContext,
+        )
+        try {
+            failingAs(ChatEvent::ReplyFailed) {
+                model.reply(messages.asHistory(), prompt, options)
+                    .collect { happened(ChatEvent.Reply(it)) }
+            }
+        } catch (error: CancellationException) {
+            happened(ChatEvent.ReplyStopped)
+            throw error
+        } finally {
+            save()
+        }
+    }
+
+    private suspend fun save() = withContext(NonCancellable + io) {
+        transcripts.save(state.value.messages)
+    }
+
+    private suspend fun closeModel() {
+        replying?.cancelAndJoin()
+        val closing = model
+        model = null
+        closing?.close()
+    }
+
+    private suspend fun failingAs(event: (Failure) -> ChatEvent, block: suspend () -> Unit) = try {
+        block()
+    } catch (error: FailureException) {
+        happened(event(error.failure))
+    }
+
+    private fun happened(event: ChatEvent) = mutableState.update { it.after(event) }
+}
+
+private fun AbEvent.asState(): ComparisonState = when (this) {
+    is AbEvent.Running -> ComparisonState.Running(progress)
+    is AbEvent.Finished -> ComparisonState.Finished(report)
+}

@@ -1,0 +1,85 @@
+package com.example.mtpchat.core
+
+/** Everything the chat screen shows. */
+data class ChatState(
+    val model: ModelState = ModelState.None,
+    val messages: List<ChatMessage> = emptyList(),
+    val reply: ReplyState = ReplyState.Idle,
+    val import: ImportState? = null,
+    val comparison: ComparisonState? = null,
+    val failure: Failure? = null,
+) {
+    val isReplying: Boolean get() = reply !is ReplyState.Idle
+    val canSend: Boolean
+        get() = model is ModelState.Ready && !isReplying && comparison !is ComparisonState.Running
+    val canCompare: Boolean get() = canSend && (model as ModelState.Ready).mode.mtp
+}
+
+sealed interface ModelState {
+    data object None : ModelState
+
+    /** The file's header and graphs are looked at. */
+    data class Checking(val name: String) : ModelState
+
+    /** The engine starts; it tells no percentage, so the attempts are the progress. */
+    data class Trying(val name: String, val mode: RunMode, val attempt: Int, val attempts: Int) :
+        ModelState
+
+    /** @property setbacks Why it does not run in a better mode; empty if it does. */
+    data class Ready(val bundle: Bundle, val mode: RunMode, val setbacks: List<Failure>) :
+        ModelState
+}
+
+sealed interface ReplyState {
+    data object Idle : ReplyState
+
+    data object Prefilling : ReplyState
+
+    data class Streaming(val text: String) : ReplyState
+
+    /** The engine was told to stop and has not answered yet. */
+    data class Stopping(val text: String) : ReplyState
+}
+
+data class ImportState(val name: String, val copiedBytes: Long, val totalBytes: Long?)
+
+sealed interface ComparisonState {
+    data class Running(val progress: AbProgress) : ComparisonState
+
+    data class Finished(val report: AbReport) : ComparisonState
+}
+
+/** What changes a [ChatState]. */
+sealed interface ChatEvent {
+    data class Restored(val messages: List<ChatMessage>) : ChatEvent
+
+    data object ChatCleared : ChatEvent
+
+    data class LoadStarted(val name: String) : ChatEvent
+
+    data class Load(val event: LoadEvent) : ChatEvent
+
+    data class LoadFailed(val failure: Failure) : ChatEvent
+
+    data class Asked(val prompt: String) : ChatEvent
+
+    data class Reply(val event: ReplyEvent) : ChatEvent
+
+    data object StopAsked : ChatEvent
+
+    data object ReplyStopped : ChatEvent
+
+    data class ReplyFailed(val failure: Failure) : ChatEvent
+
+    data class ImportStarted(val name: String, val totalBytes: Long?) : ChatEvent
+
+    data class Import(val event: ImportEvent) : ChatEvent
+
+    data class ImportEnded(val failure: Failure?) : ChatEvent
+
+    data class Compared(val state: ComparisonState?) : ChatEvent
+
+    data class CompareFailed(val failure: Failure) : ChatEvent
+
+    data object FailureSeen : ChatEvent
+}

@@ -1,0 +1,52 @@
+package com.example.mtpchat.core
+
+/**
+ * What can go wrong, as far as a user can do something about it.
+ *
+ * The app words each of these in its own resources; [detail] texts come from the system or the engine
+ * and are shown small, below that wording.
+ */
+sealed interface Failure {
+    /** The chosen file is something else than a `.litertlm` bundle. */
+    data class NotABundle(val name: String) : Failure
+
+    /** The file begins like a bundle but breaks off or contradicts itself. */
+    data class DamagedBundle(val detail: String) : Failure
+
+    /** The bundle's format is newer (or older) than this app reads. */
+    data class UnsupportedFormat(val version: String) : Failure
+
+    /** The file at this path went away. */
+    data class MissingFile(val path: String) : Failure
+
+    /** The device has less free space than the bundle needs. */
+    data class NoSpace(val neededBytes: Long, val freeBytes: Long) : Failure
+
+    /** Reading the source or writing the copy failed half-way. */
+    data class ImportBroken(val detail: String) : Failure
+
+    /** Speculative decoding was asked of a bundle that has no drafter. */
+    data object NoDrafter : Failure
+
+    /** The engine refused this way of running. */
+    data class ModeRefused(val mode: RunMode, val detail: String) : Failure
+
+    /** The process ended while the engine was being started in this mode. */
+    data class ModeCrashed(val mode: RunMode) : Failure
+
+    /** The engine refused this way of running some time before, so it was not tried again. */
+    data class ModeAvoided(val mode: RunMode) : Failure
+
+    /** Every way of running was refused, in this order. */
+    data class NothingWorked(val attempts: List<Failure>) : Failure
+
+    /** The conversation, the new question included, fills the context (null: of unknown length). */
+    data class ContextFull(val limitTokens: Int?) : Failure
+
+    /** The engine failed in the middle of a reply. */
+    data class ReplyBroken(val detail: String) : Failure
+}
+
+/** A [Failure] on its way up. */
+class FailureException(val failure: Failure, cause: Throwable? = null) :
+    Exception(failure.toString(), cause)

@@ -1,0 +1,40 @@
+package com.example.mtpchat.core
+
+import com.google.gson.JsonArray
+import com.google.gson.JsonObject
+import com.google.gson.JsonParser
+import java.io.File
+import java.nio.file.Files
+import java.nio.file.StandardCopyOption.ATOMIC_MOVE
+import java.nio.file.StandardCopyOption.REPLACE_EXISTING
+
+/** Keeps the conversation in a file, so that it outlives the process. Statistics are not kept. */
+class TranscriptStore(private val file: File) {
+
+    /** The saved conversation; empty if there is none or it cannot be read. */
+    fun load(): List<ChatMessage> = try {
+        if (file.isFile) JsonParser.parseString(file.readText()).asJsonArray.map { it.asJsonObject.message() }
+        else emptyList()
+    } catch (_: RuntimeException) { // a damaged file is worth no more than none
+        emptyList()
+    }
+
+    /** Replaces the saved conversation in one step. */
+    fun save(messages: List<ChatMessage>) {
+        val partial = File(file.path + ".part")
+        partial.writeText(JsonArray().apply { messages.forEach { add(it.toJson()) } }.toString())
+        Files.move(partial.toPath(), file.toPath(), ATOMIC_MOVE, REPLACE_EXISTING)
+    }
+}
+
+private fun JsonObject.message() = ChatMessage(
+    Speaker.valueOf(get("speaker").asString),
+    get("text").asString,
+    get("ending")?.let { Ending.valueOf(it.asString) },
+)
+
+private fun ChatMessage.toJson() = JsonObject().also { json ->
+    json.addProperty("speaker", speaker.name)
+    json.addProperty("text", text)
+    ending?.let { json.addProperty("ending", it.name) }
+}

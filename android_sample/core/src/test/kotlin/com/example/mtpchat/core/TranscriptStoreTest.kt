@@ -1,0 +1,35 @@
+package com.example.mtpchat.core
+
+import java.io.File
+import kotlin.io.path.createTempDirectory
+import kotlin.test.AfterTest
+import kotlin.test.Test
+import kotlin.test.assertEquals
+
+class TranscriptStoreTest {
+    private val folder = createTempDirectory().toFile()
+    private val file = File(folder, "chat.json")
+
+    @AfterTest
+    fun tidy() {
+        folder.deleteRecursively()
+    }
+
+    @Test
+    fun whatIsSavedComesBack() {
+        val messages = listOf(
+            ChatMessage(Speaker.USER, "\"quoted\"\nline é 😀"),
+            ChatMessage(Speaker.MODEL, "a", Ending.STOPPED),
+        )
+        TranscriptStore(file).save(messages)
+        assertEquals(messages, TranscriptStore(file).load())
+        assertEquals(listOf("chat.json"), folder.list().orEmpty().toList())
+    }
+
+    @Test
+    fun nothingOrDamageIsAnEmptyConversation() {
+        assertEquals(emptyList(), TranscriptStore(file).load())
+        file.writeText("[{\"speaker\":\"NOBODY\"")
+        assertEquals(emptyList(), TranscriptStore(file).load())
+    }
+}

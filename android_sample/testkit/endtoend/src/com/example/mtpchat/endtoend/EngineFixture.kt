@@ -1,0 +1,66 @@
+package com.example.mtpchat.endtoend
+
+import com.example.mtpchat.core.Accelerator
+import com.example.mtpchat.core.Bundle
+import com.example.mtpchat.core.ChatMessage
+import com.example.mtpchat.core.Ending
+import com.example.mtpchat.core.LoadedModel
+import com.example.mtpchat.core.ReplyEvent
+import com.example.mtpchat.core.ReplyOptions
+import com.example.mtpchat.core.RunMode
+import com.example.mtpchat.core.Speaker
+import com.example.mtpchat.core.readBundle
+import com.example.mtpchat.litert.LiteRtLmRuntime
+import com.google.ai.edge.litertlm.LogSeverity
+import java.io.File
+import kotlinx.coroutines.flow.toList
+import kotlinx.coroutines.runBlocking
+
+/** The bundles that the check script exported with `mtp-export`, and the real engine to run them. */
+object EngineFixture {
+    private val folder = File(checkNotNull(System.getProperty("bundles")) { "-Dbundles=FOLDER is missing" })
+
+    /** The tiny pair; it tells stories of invented animals. */
+    val withDrafter: Bundle get() = readBundle(File(folder, "tiny.litertlm"))
+    val withoutDrafter: Bundle get() = readBundle(File(folder, "plain.litertlm"))
+
+    const val BEAR = "Tell me a story about a bear and a kite in the swamp."
+    const val ZEBRA = "Tell me a story about a zebra and a lamp in the castle."
+
+    val cpuMtp = RunMode(Accelerator.CPU, mtp = true)
+    val cpu = RunMode(Accelerator.CPU, mtp = false)
+
+    fun runtime(contextTokens: Int? = null) =
+        LiteRtLmRuntime(weightCache = null, threads = 1, contextTokens, LogSeverity.ERROR)
+
+    /** Loads, runs the block, and closes. */
+    fun <T> withModel(
+        bundle: Bundle = withDrafter,
+        mode: RunMode = cpuMtp,
+        contextTokens: Int? = null,
+        block: suspend (LoadedModel) -> T,
+    ): T = runBlocking {
+        val model = runtime(contextTokens).load(bundle, mode)
+        try {
+            block(model)
+        } finally {
+            model.close()
+        }
+    }
+}
+
+/** A whole reply. */
+data class Answer(val text: String, val pieces: Int, val done: ReplyEvent.Done) {
+    fun after(history: List<ChatMessage>, prompt: String): List<ChatMessage> = history +
+        ChatMessage(Speaker.USER, prompt) + ChatMessage(Speaker.MODEL, text, Ending.COMPLETE)
+}
+
+suspend fun LoadedModel.answer(
+    prompt: String,
+    history: List<ChatMessage> = emptyList(),
+    options: ReplyOptions = ReplyOptions(mtp = mode.mtp),
+): Answer {
+    val events = reply(history, prompt, options).toList()
+    val pieces = events.filterIsInstance<ReplyEvent.Text>().map { it.piece }
+    return Answer(pieces.joinToString(""), pieces.size, events.last() as ReplyEvent.Done)
+}

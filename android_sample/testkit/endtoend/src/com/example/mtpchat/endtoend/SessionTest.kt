@@ -1,0 +1,205 @@
+package com.example.mtpchat.endtoend
+
+import com.example.mtpchat.core.AbPlan
+import com.example.mtpchat.core.Accelerator
+import com.example.mtpchat.core.AcceleratorChoice
+import com.example.mtpchat.core.BundleLibrary
+import com.example.mtpchat.core.BundleSource
+import com.example.mtpchat.core.ChatMessage
+import com.example.mtpchat.core.ChatSession
+import com.example.mtpchat.core.ChatSettings
+import com.example.mtpchat.core.ChatState
+import com.example.mtpchat.core.ComparisonState
+import com.example.mtpchat.core.Ending
+import com.example.mtpchat.core.Failure
+import com.example.mtpchat.core.ModeMemory
+import com.example.mtpchat.core.ModeRecord
+import com.example.mtpchat.core.ModelLoader
+import com.example.mtpchat.core.ModelState
+import com.example.mtpchat.core.ReplyState
+import com.example.mtpchat.core.TranscriptStore
+import com.example.mtpchat.endtoend.EngineFixture.BEAR
+import com.example.mtpchat.endtoend.EngineFixture.ZEBRA
+import java.io.File
+import java.io.InputStream
+import java.util.concurrent.Executors
+import kotlin.io.path.createTempDirectory
+import kotlin.test.AfterTest
+import kotlin.test.Test
+import kotlin.test.assertEquals
+import kotlin.test.assertIs
+import kotlin.test.assertTrue
+import kotlinx.coroutines.CoroutineScope
+import kotlinx.coroutines.SupervisorJob
+import kotlinx.coroutines.asCoroutineDispatcher
+import kotlinx.coroutines.cancel
+import kotlinx.coroutines.flow.MutableStateFlow
+import kotlinx.coroutines.flow.first
+import kotlinx.coroutines.runBlocking
+import kotlinx.coroutines.withContext
+import kotlinx.coroutines.withTimeout
+
+private const val PATIENCE_MILLIS = 60_000L
+
+/** The whole app but for its views: session, loader, library and transcript over the real engine. */
+class SessionTest {
+    private val folder = createTempDirectory().toFile()
+    private val main = Executors.newSingleThreadExecutor().asCoroutineDispatcher()
+    private val scope = CoroutineScope(main + SupervisorJob())
+    private val settings = MutableStateFlow(ChatSettings(accelerator = AcceleratorChoice.CPU_ONLY))
+    private val memory = object : ModeMemory {
+        private val records = mutableMapOf<String, ModeRecord>()
+
+        override fun recall(bundle: String): ModeRecord = records[bundle] ?: ModeRecord()
+
+        override fun remember(bundle: String, record: ModeRecord) {
+            records[bundle] = record
+        }
+    }
+    private val library = BundleLibrary(File(folder, "bundles"), marginBytes = 0)
+
+    private fun session() = ChatSession(
+        ModelLoader(EngineFixture.runtime(), memory),
+        library,
+        settings,
+        TranscriptStore(File(folder, "chat.json")),
+        scope,
+    )
+
+    private val session = session()
+
+    @AfterTest
+    fun tidy() {
+        scope.cancel()
+        main.close()
+        folder.deleteRecursively()
+    }
+
+    private fun onMain(block: () -> Unit) = runBlocking { withContext(main) { block() } }
+
+    private fun ChatSession.await(what: (ChatState) -> Boolean): ChatState =
+        runBlocking { withTimeout(PATIENCE_MILLIS) { state.first(what) } }
+
+    private fun open(file: File): ModelState.Ready {
+        onMain { session.open(file) }
+        return session.await { it.model is ModelState.Ready || it.failure != null }.model as ModelState.Ready
+    }
+
+    private fun say(prompt: String): ChatMessage {
+        val before = session.state.value.messages.size
+        onMain { session.send(prompt) }
+        return session.await { it.messages.size == before + 2 && !it.isReplying }.messages.last()
+    }
+
+    @Test
+    fun twoTurnsWithAStopBetweenThem() {
+        assertEquals(EngineFixture.cpuMtp, open(EngineFixture.withDrafter.file).mode)
+        onMain { session.send(BEAR) }
+        session.await { it.reply is ReplyState.Streaming }
+        onMain { session.stop() }
+        val stopped = session.await { !it.isReplying }.messages.last()
+        assertEquals(Ending.STOPPED, stopped.ending)
+        val next = say(ZEBRA)
+        assertEquals(Ending.COMPLETE, next.ending)
+        assertTrue("zebra" in next.text, next.text)
+    }
+
+    @Test
+    fun mtpOnEqualsMtpOffOverTwoTurns() {
+        open(EngineFixture.withDrafter.file)
+        val texts = listOf(true, false).map { mtp ->
+            settings.value = settings.value.copy(mtp = mtp)
+            session.await { (it.model as? ModelState.Ready)?.mode?.mtp == mtp }
+            onMain { session.newChat() }
+            session.await { it.messages.isEmpty() }
+            listOf(say(BEAR).text, say(ZEBRA).text)
+        }
+        assertEquals(texts[1], texts[0])
+    }
+
+    @Test
+    fun aChangeOfSettingsLoadsAgain() {
+        open(EngineFixture.withDrafter.file)
+        settings.value = settings.value.copy(mtp = false)
+        session.await { (it.model as? ModelState.Ready)?.mode == EngineFixture.cpu }
+        settings.value = settings.value.copy(mtp = true)
+        session.await { (it.model as? ModelState.Ready)?.mode == EngineFixture.cpuMtp }
+    }
+
+    /** Desktops may or may not have a GPU that the engine takes; either way the app says what it did. */
+    @Test
+    fun withoutAGpuItRunsOnTheCpuAndSaysWhy() {
+        settings.value = ChatSettings()
+        val ready = open(EngineFixture.withDrafter.file)
+        if (ready.mode.accelerator == Accelerator.CPU) {
+            val refused = ready.setbacks.map { (it as Failure.ModeRefused).mode.accelerator }
+            assertEquals(listOf(Accelerator.GPU, Accelerator.GPU), refused)
+        } else {
+            assertTrue(ready.setbacks.size <= 1)
+        }
+    }
+
+    @Test
+    fun aBundleWithoutDrafterRunsAndSaysSo() {
+        val ready = open(EngineFixture.withoutDrafter.file)
+        assertEquals(EngineFixture.cpu, ready.mode)
+        assertEquals(listOf<Failure>(Failure.NoDrafter), ready.setbacks)
+        assertTrue("bear" in say(BEAR).text)
+        assertEquals(false, session.state.value.canCompare)
+    }
+
+    @Test
+    fun aCorruptBundleIsNamedAndTheNextOneLoads() {
+        val bytes = EngineFixture.withDrafter.file.readBytes()
+        val corrupt = File(folder, "corrupt.litertlm")
+        val graph = EngineFixture.withDrafter.sections.first { it.type == "TFLiteModel" }.begin.toInt()
+        corrupt.writeBytes(bytes.copyOf().also { it.fill(0x55, graph + 100, graph + 200) })
+        onMain { session.open(corrupt) }
+        assertIs<Failure.DamagedBundle>(session.await { it.failure != null }.failure)
+        corrupt.writeBytes(bytes.copyOf(bytes.size / 2))
+        onMain { session.open(corrupt) }
+        val second = session.await { it.failure is Failure.DamagedBundle && "ends at" in "${it.failure}" }
+        assertEquals(ModelState.None, second.model)
+        open(EngineFixture.withDrafter.file)
+        assertTrue("bear" in say(BEAR).text)
+    }
+
+    @Test
+    fun anImportedBundleIsLoaded() {
+        val file = EngineFixture.withDrafter.file
+        val source = object : BundleSource {
+            override val name = "imported.litertlm"
+            override val bytes = file.length()
+
+            override fun open(): InputStream = file.inputStream()
+        }
+        onMain { session.import(source) }
+        val ready = session.await { it.model is ModelState.Ready }.model as ModelState.Ready
+        assertEquals(listOf(ready.bundle.file), library.files())
+        assertEquals("int8", ready.bundle.manifest?.recipe)
+        assertEquals(3, ready.bundle.manifest?.draftLength)
+        assertEquals("target", ready.bundle.manifest?.target)
+    }
+
+    @Test
+    fun theConversationOutlivesTheProcess() {
+        open(EngineFixture.withDrafter.file)
+        say(BEAR)
+        val next = session()
+        val restored = next.await { it.messages.isNotEmpty() }.messages
+        assertEquals(session.state.value.messages.map { it.text }, restored.map { it.text })
+    }
+
+    @Test
+    fun theComparisonEndsInAReportAndLeavesTheChatAlone() {
+        open(EngineFixture.withDrafter.file)
+        onMain { session.compare(AbPlan(BEAR, rounds = 1, maxTokens = 40)) }
+        val state = session.await { it.comparison is ComparisonState.Finished }
+        assertTrue((state.comparison as ComparisonState.Finished).report.identical)
+        assertEquals(emptyList(), state.messages)
+        onMain { session.compare(AbPlan(BEAR, rounds = 50, maxTokens = 100)) }
+        onMain { session.stop() }
+        session.await { it.comparison == null }
+        assertTrue("bear" in say(BEAR).text)
+    }
+}
