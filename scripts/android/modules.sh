@@ -7,8 +7,24 @@ gson=$jars/gson.jar
 jna=$jars/jna.jar
 junit=$kotlin/kotlin-test.jar:$kotlin/kotlin-test-junit.jar:$jars/junit4.jar:$jars/hamcrest.jar
 
-link_resources() { :; }
-compile_stubs() { :; }
+# Resources and the merged manifest, as the Gradle plugin would do it, linked against the framework's; R.java.
+link_resources() {
+  local app=$sample/app/src work=$out/resources
+  rm -rf "$work" && mkdir -p "$work/java"
+  python $sample/testkit/resources/merge_manifests.py $app/main/AndroidManifest.xml \
+    $app/debug/AndroidManifest.xml > "$work/AndroidManifest.xml"
+  aapt2 compile --dir $app/main/res -o "$work/compiled.zip" || fail "resources do not compile (see above)"
+  # Debian's framework is Android 10, which did not know <uses-native-library> yet: a warning, the only one.
+  aapt2 link -I "$framework" --manifest "$work/AndroidManifest.xml" --warn-manifest-validation \
+    --min-sdk-version 26 --target-sdk-version 36 --java "$work/java" -o "$work/linked.apk" "$work/compiled.zip" \
+    2> "$work/log" || fail "resources do not link: $(cat "$work/log")"
+  ! grep -v "unexpected element <uses-native-library>" "$work/log" || fail "aapt2 warned (see above)"
+}
+
+compile_stubs() {
+  find $sample/testkit/android/src "$out/resources/java" -name '*.java' -print0 \
+    | xargs -0 javac -Xlint:all -Werror --release 17 -d "$classes/android" || fail "the stubs do not compile (see above)"
+}
 
 # module CLASSPATH SOURCES... : one argument file for the compiler, in the order of compilation.
 module() {
@@ -27,7 +43,10 @@ compile_modules() {
   module core-test "$coroutines:$gson:$junit:$classes/core" $sample/core/src/test/kotlin
   module litertlm "$coroutines:$gson:$jna" $sample/testkit/litertlm/src
   module litert "$coroutines:$classes/core:$classes/litertlm" $sample/litert/src/main/kotlin
-  module endtoend "$coroutines:$gson:$junit:$classes/core:$classes/litertlm:$classes/litert" \
+  module app "$coroutines:$gson:$classes/core:$classes/litert:$classes/android" \
+    $sample/app/src/main/kotlin $sample/app/src/debug/kotlin
+  module endtoend \
+    "$coroutines:$gson:$junit:$classes/core:$classes/litertlm:$classes/litert:$classes/app:$classes/android" \
     $sample/testkit/endtoend/src
   java -Xmx1g -XX:TieredStopAtLevel=1 -cp "$(printf '%s:' "$kotlin"/*.jar)" \
     $sample/testkit/compiler/CompileAll.java "${modules[@]}" || fail "the sample does not compile (see above)"
@@ -50,6 +69,8 @@ test_classes() { (cd "$1" && find . -name '*Test.kt' | sort | sed 's|^\./||; s|\
 
 run_tests() {
   java -XX:TieredStopAtLevel=1 -Dlitertlm.library="$(engine_library)" -Dbundles="$out/bundles" \
+    -Dandroid.declarations="$tools/@nativescript/types-android/lib/android/android-platform-37.d.ts" \
+    -Dsample="$sample" \
     -cp "$kotlin/kotlin-stdlib.jar:$coroutines:$gson:$jna:$junit:$(printf '%s:' "$classes"/*)" \
     org.junit.runner.JUnitCore $(test_classes $sample/core/src/test/kotlin) \
     $(test_classes $sample/testkit/endtoend/src) > "$out/tests.log" 2> "$out/engine.log" \

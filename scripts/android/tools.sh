@@ -63,7 +63,7 @@ fingerprint() {
 
 check_lines() {
   local long
-  long=$(grep -rnE '^.{111,}' android_sample --include='*.kt' --include='*.kts' --include='*.java' || true)
+  long=$(LC_ALL=C.UTF-8 grep -rnE '^.{111,}' android_sample --include='*.kt' --include='*.kts' --include='*.java' || true)
   [ -z "$long" ] || fail "lines over 110 characters:
 $long"
 }

@@ -1,7 +1,7 @@
 package com.example.mtpchat.endtoend
 
 import com.example.mtpchat.core.Accelerator
-import com.example.mtpchat.core.Bundle
+import com.example.mtpchat.core.ModelBundle
 import com.example.mtpchat.core.ChatMessage
 import com.example.mtpchat.core.Ending
 import com.example.mtpchat.core.LoadedModel
@@ -21,8 +21,8 @@ object EngineFixture {
     private val folder = File(checkNotNull(System.getProperty("bundles")) { "-Dbundles=FOLDER is missing" })
 
     /** The tiny pair; it tells stories of invented animals. */
-    val withDrafter: Bundle get() = readBundle(File(folder, "tiny.litertlm"))
-    val withoutDrafter: Bundle get() = readBundle(File(folder, "plain.litertlm"))
+    val withDrafter: ModelBundle get() = readBundle(File(folder, "tiny.litertlm"))
+    val withoutDrafter: ModelBundle get() = readBundle(File(folder, "plain.litertlm"))
 
     const val BEAR = "Tell me a story about a bear and a kite in the swamp."
     const val ZEBRA = "Tell me a story about a zebra and a lamp in the castle."
@@ -35,7 +35,7 @@ object EngineFixture {
 
     /** Loads, runs the block, and closes. */
     fun <T> withModel(
-        bundle: Bundle = withDrafter,
+        bundle: ModelBundle = withDrafter,
         mode: RunMode = cpuMtp,
         contextTokens: Int? = null,
         block: suspend (LoadedModel) -> T,

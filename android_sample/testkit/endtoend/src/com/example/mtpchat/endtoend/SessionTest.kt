@@ -33,6 +33,7 @@ import kotlinx.coroutines.CoroutineScope
 import kotlinx.coroutines.SupervisorJob
 import kotlinx.coroutines.asCoroutineDispatcher
 import kotlinx.coroutines.cancel
+import kotlinx.coroutines.delay
 import kotlinx.coroutines.flow.MutableStateFlow
 import kotlinx.coroutines.flow.first
 import kotlinx.coroutines.runBlocking
@@ -185,8 +186,11 @@ class SessionTest {
     fun theConversationOutlivesTheProcess() {
         open(EngineFixture.withDrafter.file)
         say(BEAR)
-        val next = session()
-        val restored = next.await { it.messages.isNotEmpty() }.messages
+        val file = TranscriptStore(File(folder, "chat.json"))
+        runBlocking {
+            withTimeout(PATIENCE_MILLIS) { while (file.load().none { it.ending != null }) delay(10) }
+        }
+        val restored = session().await { it.messages.isNotEmpty() }.messages
         assertEquals(session.state.value.messages.map { it.text }, restored.map { it.text })
     }
 

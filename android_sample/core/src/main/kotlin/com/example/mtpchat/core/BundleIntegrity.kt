@@ -14,7 +14,7 @@ private const val BLOCK_BYTES = 1 shl 20
  *
  * @throws FailureException A checksum does not match.
  */
-fun checkGraphs(bundle: Bundle) {
+fun checkGraphs(bundle: ModelBundle) {
     RandomAccessFile(bundle.file, "r").use { stream ->
         for (section in bundle.sections) {
             val (bytes, expected) = section.checksum() ?: continue

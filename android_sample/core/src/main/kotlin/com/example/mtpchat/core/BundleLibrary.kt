@@ -15,11 +15,13 @@ import kotlinx.coroutines.flow.flow
 import kotlinx.coroutines.flow.flowOn
 
 private const val PARTIAL = ".part"
+private const val SUFFIX = ".litertlm"
 private const val BLOCK_BYTES = 1 shl 20
 private val MAGIC = "LITERTLM".toByteArray()
 
 /** A file somewhere (a document provider, a download) that can be read once from front to back. */
 interface BundleSource {
+    /** A plain file name, see [bundleFileName]. */
     val name: String
 
     /** Null where the provider does not tell. */
@@ -33,7 +35,7 @@ interface BundleSource {
 sealed interface ImportEvent {
     data class Progress(val copiedBytes: Long, val totalBytes: Long?) : ImportEvent
 
-    data class Finished(val bundle: Bundle) : ImportEvent
+    data class Finished(val bundle: ModelBundle) : ImportEvent
 }
 
 /**
@@ -116,6 +118,12 @@ class BundleLibrary(
             Failure.ImportBroken(detail)
         }
     }
+}
+
+/** A name for the library from whatever a provider calls the file. */
+fun bundleFileName(name: String): String {
+    val plain = name.replace(Regex("[^\\p{L}\\p{N}_ .()+-]"), "_").trimStart('.')
+    return plain.removeSuffix(SUFFIX).ifBlank { "bundle" } + SUFFIX
 }
 
 /** Fills the block unless the end comes first. (`InputStream.readNBytes` is too new for Android 8.) */

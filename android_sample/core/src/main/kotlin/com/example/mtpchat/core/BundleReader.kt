@@ -28,7 +28,7 @@ private val SECTION_TYPES = listOf(
  *
  * @throws FailureException Missing, not a bundle, of another format version, truncated or damaged.
  */
-fun readBundle(file: File): Bundle {
+fun readBundle(file: File): ModelBundle {
     if (!file.isFile) fail(Failure.MissingFile(file.path))
     return RandomAccessFile(file, "r").use { stream ->
         try {
@@ -44,7 +44,7 @@ fun readBundle(file: File): Bundle {
 private class BundleReader(private val file: File, private val stream: RandomAccessFile) {
     private val size = file.length()
 
-    fun read(): Bundle {
+    fun read(): ModelBundle {
         if (size < MAGIC.length || String(bytes(0, MAGIC.length), Charsets.ISO_8859_1) != MAGIC) {
             fail(Failure.NotABundle(file.name))
         }
@@ -54,7 +54,7 @@ private class BundleReader(private val file: File, private val stream: RandomAcc
             fail(Failure.UnsupportedFormat(version.joinToString(".")))
         }
         val sections = sections(start.getLong(HEADER_BEGIN - Long.SIZE_BYTES))
-        return Bundle(file, size, version.joinToString("."), sections, manifest(sections))
+        return ModelBundle(file, size, version.joinToString("."), sections, manifest(sections))
     }
 
     private fun sections(headerEnd: Long): List<BundleSection> {

@@ -24,7 +24,14 @@ fun ChatState.after(event: ChatEvent): ChatState = when (event) {
     is ChatEvent.ImportEnded -> copy(import = null, failure = event.failure ?: failure)
     is ChatEvent.Compared -> copy(comparison = event.state)
     is ChatEvent.CompareFailed -> copy(comparison = null, failure = event.failure)
-    is ChatEvent.FailureSeen -> copy(failure = null)
+    is ChatEvent.NoticeSeen -> withoutNotice()
+}
+
+private fun ChatState.withoutNotice(): ChatState = when {
+    failure != null -> copy(failure = null)
+    comparison is ComparisonState.Finished -> copy(comparison = null)
+    model is ModelState.Ready -> copy(model = model.copy(setbacks = emptyList()))
+    else -> this
 }
 
 private fun ModelState.after(event: LoadEvent): ModelState = when (event) {

@@ -131,9 +131,7 @@ class ChatSession(
         }
     }
 
-    fun dismissComparison() = happened(ChatEvent.Compared(null))
-
-    fun dismissFailure() = happened(ChatEvent.FailureSeen)
+    fun dismissNotice() = happened(ChatEvent.NoticeSeen)
 
     private suspend fun answer(model: LoadedModel, messages: List<ChatMessage>, prompt: String) {
         withContext(io) { transcripts.save(state.value.messages) }

@@ -26,7 +26,7 @@ sealed interface ModelState {
         ModelState
 
     /** @property setbacks Why it does not run in a better mode; empty if it does. */
-    data class Ready(val bundle: Bundle, val mode: RunMode, val setbacks: List<Failure>) :
+    data class Ready(val bundle: ModelBundle, val mode: RunMode, val setbacks: List<Failure>) :
         ModelState
 }
 
@@ -81,5 +81,6 @@ sealed interface ChatEvent {
 
     data class CompareFailed(val failure: Failure) : ChatEvent
 
-    data object FailureSeen : ChatEvent
+    /** The user has read what the screen said: the failure, else the comparison, else the setbacks. */
+    data object NoticeSeen : ChatEvent
 }

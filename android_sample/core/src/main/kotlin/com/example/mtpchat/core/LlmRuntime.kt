@@ -9,7 +9,7 @@ interface LlmRuntime {
      *
      * @throws FailureException The engine does not run this bundle in this mode.
      */
-    suspend fun load(bundle: Bundle, mode: RunMode): LoadedModel
+    suspend fun load(bundle: ModelBundle, mode: RunMode): LoadedModel
 }
 
 /** A bundle in memory. One reply at a time. */

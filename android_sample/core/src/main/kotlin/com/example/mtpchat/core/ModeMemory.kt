@@ -12,7 +12,7 @@ data class ModeRecord(
     val attempting: RunMode? = null,
 )
 
-/** Remembers [ModeRecord]s, by [Bundle.identity], across starts. */
+/** Remembers [ModeRecord]s, by [ModelBundle.identity], across starts. */
 interface ModeMemory {
     fun recall(bundle: String): ModeRecord
 

@@ -12,7 +12,7 @@ import kotlinx.coroutines.withContext
 
 /** What happens during a load: [Checked], one [Trying] per attempt, [Loaded]. */
 sealed interface LoadEvent {
-    data class Checked(val bundle: Bundle) : LoadEvent
+    data class Checked(val bundle: ModelBundle) : LoadEvent
 
     /** The engine starts; this is attempt number [attempt] of at most [attempts]. */
     data class Trying(val mode: RunMode, val attempt: Int, val attempts: Int) : LoadEvent
@@ -20,7 +20,7 @@ sealed interface LoadEvent {
     /** @property setbacks Why it does not run in the mode the user would have liked best. */
     data class Loaded(
         val model: LoadedModel,
-        val bundle: Bundle,
+        val bundle: ModelBundle,
         val setbacks: List<Failure>,
     ) : LoadEvent
 }
@@ -51,7 +51,7 @@ class ModelLoader(
     }
 
     /** What stands in the way before anything is tried. A mode that ended the process has failed. */
-    private fun knownSetbacks(bundle: Bundle, settings: ChatSettings): List<Failure> {
+    private fun knownSetbacks(bundle: ModelBundle, settings: ChatSettings): List<Failure> {
         val found = memory.recall(bundle.identity)
         val record = found.copy(failed = found.failed + setOfNotNull(found.attempting), attempting = null)
         if (record != found) memory.remember(bundle.identity, record)
@@ -63,7 +63,7 @@ class ModelLoader(
     }
 
     /** A model that is loaded must not get lost to a cancellation, so there is none in here. */
-    private suspend fun attempt(bundle: Bundle, mode: RunMode): LoadedModel =
+    private suspend fun attempt(bundle: ModelBundle, mode: RunMode): LoadedModel =
         withContext(NonCancellable) {
             val before = memory.recall(bundle.identity)
             memory.remember(bundle.identity, before.copy(attempting = mode))

@@ -54,7 +54,7 @@ class AbReportTest {
     @Test
     fun theComparisonAlternatesAndLeavesTheWarmUpOut() = runBlocking {
         val mode = RunMode(Accelerator.GPU, true)
-        val bundle = Bundle(java.io.File("b"), 1, "1.0.0", emptyList(), null)
+        val bundle = ModelBundle(java.io.File("b"), 1, "1.0.0", emptyList(), null)
         val model = ScriptedRuntime().load(bundle, mode)
         val finished = compareMtp(model, AbPlan("q", rounds = 2)).last() as AbEvent.Finished
         assertEquals(2, finished.report.off.size)
@@ -64,7 +64,7 @@ class AbReportTest {
 
     @Test
     fun aModelWithoutMtpCannotBeCompared() {
-        val bundle = Bundle(java.io.File("b"), 1, "1.0.0", emptyList(), null)
+        val bundle = ModelBundle(java.io.File("b"), 1, "1.0.0", emptyList(), null)
         val error = assertFailsWith<FailureException> {
             runBlocking {
                 val model = ScriptedRuntime().load(bundle, RunMode(Accelerator.CPU, false))

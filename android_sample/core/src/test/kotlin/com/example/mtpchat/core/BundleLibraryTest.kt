@@ -77,6 +77,14 @@ class BundleLibraryTest {
     }
 
     @Test
+    fun namesOfProvidersBecomePlainOnes() {
+        assertEquals("gemma-4-E2B.litertlm", bundleFileName("gemma-4-E2B.litertlm"))
+        assertEquals("_.._etc_passwd.litertlm", bundleFileName("/../etc/passwd"))
+        assertEquals("bundle.litertlm", bundleFileName(".."))
+        assertEquals("été (1).litertlm", bundleFileName("été (1).litertlm"))
+    }
+
+    @Test
     fun cancellingLeavesNothingBehind() = runBlocking {
         val endless = object : InputStream() {
             var first = true

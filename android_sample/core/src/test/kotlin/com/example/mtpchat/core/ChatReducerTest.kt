@@ -54,7 +54,7 @@ class ChatReducerTest {
         )
         assertEquals(Failure.ReplyBroken("x"), failed.failure)
         assertEquals(Ending.BROKEN, failed.messages.last().ending)
-        assertNull(failed.after(ChatEvent.FailureSeen).failure)
+        assertNull(failed.after(ChatEvent.NoticeSeen).failure)
         assertNull(failed.after(ChatEvent.Asked("again")).failure)
     }
 
@@ -84,6 +84,15 @@ class ChatReducerTest {
     }
 
     @Test
+    fun oneNoticeIsDismissedAtATime() {
+        val ready = ready(mtp = false).copy(setbacks = listOf(Failure.NoDrafter))
+        val both = ChatState(model = ready, failure = Failure.ReplyBroken("x"))
+        val once = both.after(ChatEvent.NoticeSeen)
+        assertEquals(ready, once.model)
+        assertEquals(emptyList(), (once.after(ChatEvent.NoticeSeen).model as ModelState.Ready).setbacks)
+    }
+
+    @Test
     fun importsShowProgressAndEnd() {
         val running = ChatState().afterAll(
             ChatEvent.ImportStarted("b", 100),
@@ -96,7 +105,7 @@ class ChatReducerTest {
     }
 
     private fun ready(mtp: Boolean) = ModelState.Ready(
-        Bundle(java.io.File("b.litertlm"), 1, "1.0.0", emptyList(), null),
+        ModelBundle(java.io.File("b.litertlm"), 1, "1.0.0", emptyList(), null),
         RunMode(Accelerator.CPU, mtp),
         emptyList(),
     )

@@ -11,7 +11,7 @@ class ScriptedRuntime(
     val tried = mutableListOf<RunMode>()
     val closed = mutableListOf<RunMode>()
 
-    override suspend fun load(bundle: Bundle, mode: RunMode): LoadedModel {
+    override suspend fun load(bundle: ModelBundle, mode: RunMode): LoadedModel {
         tried += mode
         onLoad()
         if (mode in refused) throw FailureException(Failure.ModeRefused(mode, "scripted"))

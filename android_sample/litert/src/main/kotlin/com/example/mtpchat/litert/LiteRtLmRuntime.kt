@@ -1,7 +1,7 @@
 package com.example.mtpchat.litert
 
 import com.example.mtpchat.core.Accelerator
-import com.example.mtpchat.core.Bundle
+import com.example.mtpchat.core.ModelBundle
 import com.example.mtpchat.core.ChatMessage
 import com.example.mtpchat.core.DraftStats
 import com.example.mtpchat.core.Ending
@@ -70,7 +70,7 @@ class LiteRtLmRuntime(
         Engine.setNativeMinLogSeverity(logSeverity)
     }
 
-    override suspend fun load(bundle: Bundle, mode: RunMode): LoadedModel = withContext(dispatcher) {
+    override suspend fun load(bundle: ModelBundle, mode: RunMode): LoadedModel = withContext(dispatcher) {
         val limit = contextTokens ?: bundle.manifest?.cacheLength
         val engine = Engine(
             EngineConfig(

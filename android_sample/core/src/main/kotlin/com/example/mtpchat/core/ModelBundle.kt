@@ -3,7 +3,7 @@ package com.example.mtpchat.core
 import java.io.File
 
 /** A `.litertlm` file whose header was read. Works for bundles of other tools as well. */
-data class Bundle(
+data class ModelBundle(
     val file: File,
     val bytes: Long,
     val version: String,
