@@ -148,6 +148,8 @@ def command(
         raise click.UsageError(
             "--drafter-head, --drafter-lora and --drafter-revision need a DRAFTER"
         )
+    if batch > 1 and output_format != OutputFormat.LITERTLM.value:
+        raise click.UsageError("--batch needs --format litertlm")
     from exporter.checkpoint import resolve
     from exporter.cli.progress import TerminalReporter
     from exporter.formats import format_of

@@ -145,7 +145,7 @@ def command(
         )
     if batch is not None and runtime != "reference":
         raise click.UsageError(
-            "the engine answers one prompt at a time: --batch needs --runtime reference"
+            f"{runtime} answers one prompt at a time: --batch needs --runtime reference"
         )
     if prompt_file:
         prompts = read_prompts(prompt_file)

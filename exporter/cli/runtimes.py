@@ -94,7 +94,8 @@ def with_reference(request: Request) -> Iterator[tuple[str, EngineRun]]:
         drafting=drafting,
         check_weights=True,
     ) as model:
-        yield from _each_mode(request, model)
+        together = _together(request, model.executor.contract.batch)
+        yield from _each_mode(request, model, together)
 
 
 def with_onnx(request: Request) -> Iterator[tuple[str, EngineRun]]:
@@ -112,10 +113,12 @@ def with_onnx(request: Request) -> Iterator[tuple[str, EngineRun]]:
         drafting=drafting,
         check_weights=True,
     ) as model:
-        yield from _each_mode(request, model)
+        yield from _each_mode(request, model, 1)
 
 
-def _each_mode(request: Request, model: Opened[Any]) -> Iterator[tuple[str, EngineRun]]:
+def _each_mode(
+    request: Request, model: Opened[Any], together: int
+) -> Iterator[tuple[str, EngineRun]]:
     from runtime_py.batch_run import run_batch
     from runtime_py.reference_run import RunSettings, run_reference
     from runtime_py.sampling import SamplingSettings
@@ -127,9 +130,9 @@ def _each_mode(request: Request, model: Opened[Any]) -> Iterator[tuple[str, Engi
         request.announce(mode)
         settings = RunSettings(drafts, request.max_new_tokens, chosen, request.max_num_tokens)
         asked = (model, settings, request.conversations, request.on_chunk)
-        together = _together(request, model.executor.contract.batch)
-        several = together > 1
-        yield mode, run_batch(*asked, together=together) if several else run_reference(*asked)
+        one_by_one = together == 1
+        run = run_reference(*asked) if one_by_one else run_batch(*asked, together=together)
+        yield mode, run
 
 
 def _together(request: Request, batch: int) -> int:
