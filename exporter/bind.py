@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from exporter.contract import Dtype, TensorSpec
 from exporter.errors import LoweringError, RecipeError
+from exporter.lookups import bulk_lookups, split_lookup
 from exporter.lower import WEIGHT_PREFIX
 from exporter.merge import FILE_IDENTIFIER
 from exporter.weights import Weight
@@ -37,8 +38,8 @@ from quantize.storage import Storage
 ALIGNMENT = 64
 """Of every weight within its section; sections begin on 16 KiB, so mapped weights are aligned too."""
 
-SCALE_BYTES = 12
-"""Of one row: a float32 scale and an int64 zero point."""
+SCALE_BYTES = 16
+"""Of one row: a float32 scale and an int64 zero point, and the scale again where it is a table."""
 
 BLOCK_SCALE_BYTES = 2
 """Of one block: a float16."""
@@ -121,12 +122,23 @@ class LoweredGraph:
         }
         for name, tensor, subgraph in self._weight_tensors():
             constants[name].attach(tensor, subgraph)
+            self._split_lookups(constants[name], tensor, subgraph)
         for signature in self.model.signatureDefs:
             subgraph = self.model.subgraphs[signature.subgraphIndex]
             gone = {e.tensorIndex for e in signature.inputs if parameter_name(e.name) is not None}
             signature.inputs = [e for e in signature.inputs if e.tensorIndex not in gone]
             subgraph.inputs = np.array([i for i in subgraph.inputs if i not in gone], np.int32)
         return constants
+
+    def _split_lookups(self, constant: Constant, tensor: Any, subgraph: Any) -> None:
+        """Lookups of many rows read a table's codes and scales apart; see ``exporter.lookups``."""
+        if tensor.type != schema.TensorType.INT8 or constant.row_scales is None:
+            return
+        table = next(i for i, other in enumerate(subgraph.tensors) if other is tensor)
+        for lookup in bulk_lookups(subgraph, table, self.model.operatorCodes):
+            if constant.scale_table is None:
+                constant.scale_table = self._new_buffer()
+            split_lookup(self.model, subgraph, lookup, constant.scale_table.index)
 
     def _new_buffer(self) -> Placed:
         buffer = schema.BufferT()
@@ -188,6 +200,7 @@ class Constant:
         self.block = rule.storage.block if rule else None
         self.block_scales = new_buffer() if self.block else None
         self.row_scales: Any = None
+        self.scale_table: Placed | None = None  # the row scales once more, as a tensor
         if rule and rule.storage.quantised and not self.block:
             self.row_scales = SharedQuantization(weight.rows)
 
@@ -233,6 +246,9 @@ class Constant:
         position = self.data.write(stream, position, self._packed(self.rule, scales, progress))
         if self.row_scales is not None:
             self.row_scales.scale = np.concatenate(scales).reshape(-1)
+        if self.scale_table is not None:
+            table = iter([self.row_scales.scale.astype("<f4").tobytes()])
+            position = self.scale_table.write(stream, position, table)
         if self.block_scales is not None:
             halves = (block.astype("<f2").tobytes() for block in scales)
             position = self.block_scales.write(stream, position, halves)
