@@ -19,6 +19,8 @@ from pathlib import Path
 import pytest
 
 from exporter.checkpoint import Checkpoint, open_checkpoint
+from exporter.output import size_of
+from exporter.output_format import OutputFormat
 from exporter.pipeline import ExportOptions, export
 from exporter.progress import Advance
 from quantize.builtin_recipes import RECIPES
@@ -78,13 +80,21 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     shutil.rmtree(made)
 
 
-def test_binding_streams(folder: Path) -> None:
+@pytest.mark.parametrize("output_format", list(OutputFormat))
+def test_binding_streams(output_format: OutputFormat, folder: Path) -> None:
     """The exporting process alone: lowering has its memory in child processes."""
     assert_large_in_small_tensors(folder)
-    bundle, log = folder / "mid.litertlm", folder / "stages"
+    bundle, log = folder / f"mid.{output_format}", folder / "stages"
     with log.open("wb") as stages:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.test_bind_memory", str(folder), str(bundle)],
+            [
+                sys.executable,
+                "-m",
+                "tests.test_bind_memory",
+                str(folder),
+                str(bundle),
+                output_format,
+            ],
             cwd=ROOT,
             stdout=stages,
         )
@@ -101,7 +111,7 @@ def test_binding_streams(folder: Path) -> None:
     )
     print(measured)
     assert whole < MEMORY_LIMIT, measured
-    assert bundle.stat().st_size > LEAST_BYTES / 4
+    assert size_of(bundle) > LEAST_BYTES / 4
 
 
 def assert_large_in_small_tensors(folder: Path) -> None:
@@ -133,11 +143,13 @@ def stage_times(log: Path, title: str) -> tuple[float, float]:
     return stages[title]
 
 
-def main(folder: Path, bundle: Path) -> None:
+def main(folder: Path, bundle: Path, output_format: OutputFormat) -> None:
     """The process that is measured."""
-    options = ExportOptions(RECIPES[RECIPE], cache_length=256, prefill_lengths=(16,))
+    options = ExportOptions(
+        RECIPES[RECIPE], cache_length=1024, prefill_lengths=(16,), format=output_format
+    )
     export(*checkpoints(folder), bundle, options, PrintingReporter())
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]), OutputFormat(sys.argv[3]))

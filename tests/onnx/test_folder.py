@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import subprocess
+import time
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, shape_inference
@@ -16,9 +19,11 @@ from exporter.errors import BundleError
 from exporter.onnx.folder import FILES, MANIFEST, open_folder
 from exporter.onnx.names import SLOTS, as_onnx
 from tests.bundles import TINY_DRAFTER, TINY_TARGET
-from tests.export.command import Tensors, edit_tensors, refused, run
+from tests.export.command import COMMAND, Tensors, edit_tensors, refused, run
 from tests.onnx.conftest import RECIPES
 from tests.onnx.reading import models
+
+STOPS = 10
 
 TYPES = {
     Dtype.FLOAT32: TensorProto.FLOAT,
@@ -120,6 +125,24 @@ def test_nothing_is_left_of_an_export_that_fails(tmp_path: Path) -> None:
     edit_tensors(drafter, spoil)
     refused(run("-o", output / "m", "--format", "onnx", drafter=drafter), "model.norm.weight")
     assert list(output.iterdir()) == []
+
+
+def test_an_interrupt_leaves_the_folder_that_was_there_or_the_new_one(tmp_path: Path) -> None:
+    output = tmp_path / "m"
+    started = time.monotonic()
+    assert export(output).returncode == 0
+    whole, moments = time.monotonic() - started, np.random.default_rng(0)
+    command = [*COMMAND, str(TINY_TARGET), str(TINY_DRAFTER), "-o", str(output), "--force"]
+    for index in range(STOPS):
+        process = subprocess.Popen(
+            [*command, "--format", "onnx"], stderr=subprocess.PIPE, text=True
+        )
+        time.sleep(moments.uniform(0.4, 1.0) * whole)
+        process.send_signal(signal.SIGINT if index % 2 else signal.SIGTERM)
+        _, said = process.communicate(timeout=60)
+        assert process.returncode in (0, 130, -signal.SIGINT, -signal.SIGTERM), said
+        open_folder(output).check_files(weights=True)
+        assert [path.name for path in tmp_path.iterdir()] == ["m"]
 
 
 def test_damage_is_found(folders: dict[str, Path], tmp_path: Path) -> None:
