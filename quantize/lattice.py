@@ -16,6 +16,7 @@ one recomputed from the block's peak.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,6 +35,15 @@ HALF_STEP = np.uint32(0x8000)
 OPEN_END = np.uint32(64)
 """In the same units: a product of a float16 and a code has at most 15 significant bits, so two of them,
 or one and a half-way point, differ by 256 or not at all."""
+
+DIVISORS = np.array(
+    [
+        math.gcd(*(code for code in range(1, 9) if codes >> (code - 1) & 1)) or 1
+        for codes in range(1 << 8)
+    ],
+    np.int8,
+)
+"""Greatest common divisor of a set of codes 1 to 8, bit ``code - 1`` being set for each."""
 
 SMALLEST_HALF = np.float16(2.0**-24)
 
@@ -63,11 +73,11 @@ def find_lattice(rows: Floats) -> LatticeRows:
         raise ValueError(f"a lattice needs rows of a multiple of {BLOCK}, found {length}")
     values = np.ascontiguousarray(rows, np.float32).reshape(-1, BLOCK)
     codes, found = _codes(values)
-    scales = np.ones(len(values), np.float32)
+    scales, exact = np.ones(len(values), np.float32), found.copy()
     marked = np.flatnonzero(found & codes.any(axis=1))
     lowest, highest = _interval(values[marked], codes[marked])
-    exact = found.copy()
-    scales[marked], exact[marked] = _storable(lowest, highest)
+    multiples, scales[marked], exact[marked] = _storable(lowest, highest, codes[marked])
+    codes[marked] *= multiples[:, None]
     found[marked] = fits = lowest <= highest
     codes[marked[~fits]], scales[marked[~fits]] = 0, 1
     shape = (count, length // BLOCK)
@@ -87,9 +97,10 @@ def to_bfloat16(values: Floats) -> Floats:
 
 
 def _codes(values: Floats) -> tuple[Codes, Flags]:
-    """Codes of blocks ``[N, 32]`` by the first code of the peak with which all values are multiples.
+    """Smallest codes of blocks ``[N, 32]``: the first code of the peak with which all values are multiples.
 
-    Larger codes first: with half of one, and twice the step, a block may fit as well, but not otherwise.
+    A block that fits with several codes of its peak fits with multiples of the smallest, so the largest
+    are tried first, which are the most frequent, and then divided by what they have in common.
     """
     codes = np.zeros(values.shape, np.int8)
     found = np.asarray(~values.any(axis=1))
@@ -107,7 +118,15 @@ def _codes(values: Floats) -> tuple[Codes, Flags]:
         )
         codes[pending[near]] = nearest[near]
         found[pending[near]] = True
+    codes //= _common_divisor(codes)[:, None]
     return codes, found
+
+
+def _common_divisor(codes: Codes) -> Codes:
+    """The greatest of each block ``[N]``; 1 of a block of zeros."""
+    present = np.bitwise_or.reduce(np.uint16(1) << np.abs(codes).astype(np.uint16), axis=1)
+    divisors: Codes = DIVISORS[present >> 1]
+    return divisors
 
 
 def _interval(values: Floats, codes: Codes) -> tuple[Floats, Floats]:
@@ -128,10 +147,30 @@ def _interval(values: Floats, codes: Codes) -> tuple[Floats, Floats]:
     return result
 
 
-def _storable(lowest: Floats, highest: Floats) -> tuple[Floats, Flags]:
-    """A scale for each interval and whether it lies within.
+def _storable(lowest: Floats, highest: Floats, codes: Codes) -> tuple[Codes, Floats, Flags]:
+    """A scale for each interval, whether it lies within, and what to multiply codes by for it.
 
-    The float16 nearest to the middle, or the bfloat16 nearest to it if that is a float16 and within.
+    Where codes are small, twice the codes with half the step are the same values, and so on.
+    """
+    largest, least = codes.max(axis=1).astype(int), codes.min(axis=1).astype(int)
+    multiples = np.ones(len(codes), np.int8)
+    scales, within, preferred = _nearest_scale(lowest, highest)
+    for multiple in range(2, -LOWEST_CODE + 1):
+        room = (largest * multiple <= LARGEST_CODE) & (least * multiple >= LOWEST_CODE)
+        pending = np.flatnonzero(~preferred & room)
+        part = np.float32(1 / multiple)
+        other, fits, better = _nearest_scale(lowest[pending] * part, highest[pending] * part)
+        taken = better | (fits & ~within[pending])
+        changed = pending[taken]
+        multiples[changed], scales[changed] = multiple, other[taken]
+        within[changed], preferred[changed] = fits[taken], better[taken]
+    return multiples, scales, within
+
+
+def _nearest_scale(lowest: Floats, highest: Floats) -> tuple[Floats, Flags, Flags]:
+    """The bfloat16 nearest to each interval's middle if it is a float16 and within, else the float16.
+
+    Also whether it lies within, and whether it is exact in both types.
     """
     middle = (lowest + highest) * np.float32(0.5)
     half = np.maximum(middle.astype(np.float16), SMALLEST_HALF).astype(np.float32)
@@ -139,4 +178,4 @@ def _storable(lowest: Floats, highest: Floats) -> tuple[Floats, Flags]:
     in_both = short.astype(np.float16).astype(np.float32) == short
     preferred = in_both & (short >= lowest) & (short <= highest)
     scales = np.where(preferred, short, half).astype(np.float32)
-    return scales, np.asarray((scales >= lowest) & (scales <= highest))
+    return scales, np.asarray((scales >= lowest) & (scales <= highest)), np.asarray(preferred)

@@ -213,7 +213,8 @@ def checkpoint_values(name: str, target: Path, drafter: Path) -> Floats:
 
 def test_ordinary_checkpoint_has_no_trained_codes(tmp_path: Path) -> None:
     options = ExportOptions(RECIPES["int8"])
-    bundle = export(open_checkpoint(TINY_TARGET), None, tmp_path / "x.litertlm", options).output
+    pair = open_checkpoint(TINY_TARGET), open_checkpoint(TINY_DRAFTER)
+    bundle = export(*pair, tmp_path / "x.litertlm", options).output
     manifest = open_bundle(bundle).manifest()
     assert manifest is not None
     assert manifest["trained_codes"] == {}

@@ -183,18 +183,19 @@ def test_towers_and_unused_keys_are_ignored(good: Path, tmp_path: Path) -> None:
 
 
 def export_float(target: Checkpoint, output: Path) -> Mapping[str, int]:
-    return export(target, None, output, ExportOptions(RECIPES["float32"])).ignored["target"]
+    options, drafter = ExportOptions(RECIPES["float32"]), open_checkpoint(TINY_DRAFTER)
+    return export(target, drafter, output, options).ignored["target"]
 
 
 def test_bundle_equals_that_of_the_merged_checkpoint(tmp_path: Path) -> None:
     """Through the whole export, int8: codes and scales, and what the manifest says."""
-    options = ExportOptions(RECIPES["int8"])
+    options, drafter = ExportOptions(RECIPES["int8"]), open_checkpoint(TINY_DRAFTER)
     model = make_adapter(TINY_TARGET, tmp_path / "adapter", **TARGETS["plain"])
     merged = open_checkpoint(save_merged(model, TINY_TARGET, tmp_path / "merged"))
     ours = export(
-        adapted(TINY_TARGET, tmp_path / "adapter"), None, tmp_path / "ours", options
+        adapted(TINY_TARGET, tmp_path / "adapter"), drafter, tmp_path / "ours", options
     ).output
-    theirs = export(merged, None, tmp_path / "theirs", options).output
+    theirs = export(merged, drafter, tmp_path / "theirs", options).output
     codes = [stored_constants(open_bundle(file)) for file in (ours, theirs)]
     for section, constants in codes[1].items():
         for name, constant in constants.items():
