@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tracemalloc
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,13 @@ from safetensors.torch import load_file, save_file
 from exporter.adapter import CONFIG, PREFIX, WEIGHTS
 from exporter.bundle_reader import open_bundle
 from exporter.checkpoint import Checkpoint, open_checkpoint
+from exporter.contract import TensorSpec
 from exporter.lora import LowRank
 from exporter.parity.stored_weights import stored_constants
 from exporter.pipeline import ExportOptions, export
 from exporter.stored_tensor import read_directory
 from exporter.tensor_reader import TensorReader
+from exporter.weights import Weight
 from quantize.builtin_recipes import RECIPES
 from tests.adapters import KINDS, TEXT, make_adapter, save_merged
 from tests.bundles import TINY_DRAFTER, TINY_TARGET
@@ -208,3 +211,30 @@ def test_bundle_equals_that_of_the_merged_checkpoint(tmp_path: Path) -> None:
     source = manifest["sources"]["target"]
     assert source["adapter"] == {"source": "adapter", "revision": None}
     assert {CONFIG, WEIGHTS} <= source["sha256"].keys()
+
+
+MOST_MEMORY = 64e6
+"""Bytes that a merged table of 268 MB may take at a time: a few blocks of 8 MB and their factors."""
+
+
+def test_a_large_table_streams(tmp_path: Path) -> None:
+    """Of an embedding's factors, too, only the columns of a block are read."""
+    rows, width, rank = 131_072, 512, 16
+    tensors = {
+        "table": torch.zeros(rows, width, dtype=torch.bfloat16),
+        "A": torch.ones(rank, rows),
+        "B": torch.ones(width, rank),
+    }
+    save_file(tensors, tmp_path / "x.safetensors")
+    found = read_directory(tmp_path / "x.safetensors")
+    change = LowRank(found["A"], found["B"], 0.25, of_embedding=True)
+    with TensorReader() as reader:
+        spec = TensorSpec((rows, width))
+        weight = Weight("target.x", spec, found["table"], reader, low_rank=change)
+        tracemalloc.start()
+        try:
+            assert all((block == 0.25 * rank).all() for block in weight.blocks())
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    assert peak < MOST_MEMORY
