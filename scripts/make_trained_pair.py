@@ -2,7 +2,7 @@
 
     nice -n 5 python scripts/make_trained_pair.py --output /tmp/pair
 
-A Gemma 4 target of 8.6 million parameters and a drafter of 1.4 million; about an hour of two CPU cores.
+A Gemma 4 target of 8.3 million parameters and a drafter of 1.3 million; about an hour of two CPU cores.
 The text differs a little between versions of Python, and so do the weights. Beside target/ and
 drafter/ it writes held_out.txt and calibration.txt (of the other side of the split) and prompts.txt.
 An interrupted training is resumed with --resume-target. Progress goes to stderr.
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 ROWS, WIDTH = 6, 256
+DRAFTER_ROWS, DRAFTER_WIDTH = 2, 192
 NEVER = 1.0  # share of the steps after which weights are rounded while training
 
 
@@ -64,7 +65,9 @@ def main(
     if resume_target < steps_target:
         batches = training_batches(tokenizer, stream, seed + resume_target, rows=ROWS, width=WIDTH)
         _make_target(output, tokenizer, batches, resume_target, steps_target, seed)
-    batches = training_batches(tokenizer, stream, seed + 1000, rows=ROWS, width=WIDTH)
+    batches = training_batches(
+        tokenizer, stream, seed + 1000, rows=DRAFTER_ROWS, width=DRAFTER_WIDTH
+    )
     _make_drafter(output, batches, steps_drafter, seed)
 
 
@@ -106,13 +109,15 @@ def _make_target(
 
 
 def _make_drafter(output: Path, batches: "Iterator[Batch]", steps: int, seed: int) -> None:
+    from code_pair.start import start_from_target
     from tiny_pair.architecture import CODE, new_drafter
     from tiny_pair.drafter import train_drafter
     from tiny_pair.files import load_target, round_to_bfloat16, save_drafter
 
-    drafter = new_drafter(CODE, seed)
+    target, drafter = load_target(output), new_drafter(CODE, seed)
+    start_from_target(drafter, target)
     _say(f"{sum(p.numel() for p in drafter.parameters()):,} parameters")
-    train_drafter(load_target(output), drafter, batches, steps=steps, seed=seed, report=_say)
+    train_drafter(target, drafter, batches, steps=steps, seed=seed, report=_say)
     round_to_bfloat16(drafter)
     save_drafter(drafter, output / "drafter")
 
