@@ -54,6 +54,16 @@ def text_option(function: CommandT) -> CommandT:
     )(function)
 
 
+def calibration_option(function: CommandT) -> CommandT:
+    """A text for recipes that need one."""
+    return click.option(
+        "--calibration",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        metavar="FILE.txt",
+        help="Text for gptq, as in export; not the one that is measured on.",
+    )(function)
+
+
 def measuring_options(function: CommandT) -> CommandT:
     """How much to measure, and on how many threads."""
     size = click.IntRange(min=4)

@@ -8,10 +8,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from exporter.cli.measuring import Measuring, measuring_options, text_option, work_folder
+from exporter.cli.measuring import (
+    Measuring,
+    calibration_option,
+    measuring_options,
+    text_option,
+    work_folder,
+)
 from exporter.cli.recipe_option import RECIPE
-from quantize.builtin_recipes import FLOAT32, RECIPES
-from quantize.recipe import Recipe
+from quantize.builtin_recipes import FLOAT32, PLANS, RECIPES, built_in
+from quantize.recipe import Algorithm, Recipe
 
 if TYPE_CHECKING:
     from exporter.quality.comparison import Comparison, Request
@@ -36,9 +42,10 @@ def parse_report(ctx: click.Context, parameter: click.Parameter, value: Path | N
     "recipes",
     type=RECIPE,
     multiple=True,
-    help="Compared with float32; may be repeated.  [default: all built-in ones without calibration]",
+    help="Compared with float32; may be repeated.  [default: all built-in ones; gptq with --calibration]",
 )
 @text_option
+@calibration_option
 @measuring_options
 @click.option(
     "--keep",
@@ -56,6 +63,7 @@ def command(
     sources: tuple[str, ...],
     recipes: tuple[Recipe, ...],
     text_file: Path,
+    calibration: Path | None,
     passages: int,
     passage_length: int,
     prompt_tokens: int,
@@ -75,7 +83,7 @@ def command(
     from exporter.quality.report_text import render_text
 
     measuring = Measuring(passages, passage_length, prompt_tokens, new_tokens, threads)
-    request = parse_request(sources, recipes, text_file, measuring)
+    request = parse_request(sources, recipes, text_file, calibration, measuring)
     with work_folder(keep) as folder:
         found = compare(request, folder, TerminalReporter())
     click.echo(json.dumps(found.to_json(), indent=2) if as_json else render_text(found))
@@ -87,6 +95,7 @@ def parse_request(
     sources: tuple[str, ...],
     recipes: tuple[Recipe, ...],
     text_file: Path,
+    calibration: Path | None,
     measuring: Measuring,
 ) -> Request:
     """What to compare.
@@ -116,11 +125,18 @@ def parse_request(
     checkpoints = Sources(
         resolve(target, None, download),
         resolve(drafter, None, download) if drafter else None,
-        ExportOptions(FLOAT32),
+        ExportOptions(FLOAT32, calibration=calibration),
     )
-    others = recipes or tuple(RECIPES.values())
+    others = recipes or default_recipes(calibrated=calibration is not None)
     compared = (FLOAT32, *(recipe for recipe in others if recipe != FLOAT32))
     return Request(checkpoints, compared, (), text, text_file.name, sampling, measuring.threads)
+
+
+def default_recipes(*, calibrated: bool) -> tuple[Recipe, ...]:
+    """All built-in recipes, those that need a calibration text if there is one."""
+    suffix = f"-{Algorithm.GPTQ.value}"
+    gptq = (built_in(f"{plan}{suffix}") for plan in PLANS) if calibrated else ()
+    return (*RECIPES.values(), *(recipe for recipe in gptq if recipe is not None))
 
 
 def write_report(found: Comparison, path: Path) -> None:

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from exporter.cli.measuring import Measuring, measuring_options, text_option, work_folder
+from exporter.cli.measuring import (
+    Measuring,
+    calibration_option,
+    measuring_options,
+    text_option,
+    work_folder,
+)
 from quantize.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -104,6 +110,7 @@ class WayType(click.ParamType["Way"]):
     help="Leave tensors that do not match as they are at the start; `drafter.*` searches the drafter.",
 )
 @text_option
+@calibration_option
 @measuring_options
 @click.option("--force", is_flag=True, help="Replace the recipe file if it exists.")
 @click.option("--json", "as_json", is_flag=True, help="Every figure, machine-readable.")
@@ -118,6 +125,7 @@ def command(
     groups: str,
     only: str,
     text_file: Path,
+    calibration: Path | None,
     passages: int,
     passage_length: int,
     prompt_tokens: int,
@@ -152,7 +160,7 @@ def command(
     measuring = Measuring(passages, passage_length, prompt_tokens, new_tokens, threads)
     text, sampling = read_text_file(text_file), measuring.sampling()
     checkpoints = (resolve(target, None, download), resolve(drafter, None, download))
-    sources = Sources(*checkpoints, ExportOptions(REFERENCE))
+    sources = Sources(*checkpoints, ExportOptions(REFERENCE, calibration=calibration))
     start, *others = ways
     with work_folder(None) as folder, sources.weights() as weights:
         every = group_tensors(weights, each=groups == "tensor")

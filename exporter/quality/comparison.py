@@ -48,7 +48,10 @@ class Subject:
 
 @dataclass(frozen=True)
 class Sources:
-    """Checkpoints to make bundles from, and how, apart from the recipe."""
+    """Checkpoints to make bundles from, and how, apart from the recipe.
+
+    A calibration text among the options is for those recipes that need one.
+    """
 
     target: Checkpoint
     drafter: Checkpoint | None
@@ -57,7 +60,8 @@ class Sources:
     def export(self, recipe: Recipe, folder: Path, reporter: Reporter) -> Subject:
         """A bundle of that recipe in ``folder``."""
         output = folder / f"{recipe.name}.litertlm"
-        options = replace(self.options, recipe=recipe)
+        calibration = self.options.calibration if recipe.calibrated else None
+        options = replace(self.options, recipe=recipe, calibration=calibration)
         return Subject(
             recipe.name, export(self.target, self.drafter, output, options, reporter).output
         )
