@@ -14,11 +14,12 @@ from ai_edge_litert.hardware_accelerator import HardwareAccelerator
 from numpy.typing import NDArray
 
 from exporter.bind import bind
-from exporter.checkpoint import StoredTensor, TensorReader
 from exporter.contract import TensorSpec
 from exporter.lookups import MANY_ROWS
 from exporter.lower import WEIGHT_PREFIX
 from exporter.merge import FILE_IDENTIFIER
+from exporter.stored_tensor import StoredTensor
+from exporter.tensor_reader import TensorReader
 from exporter.weights import Weight
 from quantize.arrays import dequantize_rows, quantize_rows
 from quantize.builtin_recipes import RECIPES
