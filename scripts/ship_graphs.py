@@ -18,10 +18,12 @@ from pathlib import Path
 import click
 from planted_pair.sizes import SIZES
 
+from exporter.agreement import make_contract
 from exporter.config import parse_drafter, parse_target
 from exporter.graph_cache import SHIPPED, Graphs, graph_key, read, write
 from exporter.lower import LoweringRequest, lower
-from exporter.pipeline import ExportOptions, drafter_head, make_contract
+from exporter.options import ExportOptions
+from exporter.pair import drafter_head
 from exporter.version import graph_tool_versions
 from quantize.builtin_recipes import RECIPES
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from exporter.checkpoint import open_checkpoint
+from exporter.options import ExportOptions
 from exporter.output_format import OutputFormat
-from exporter.pipeline import ExportOptions, export
+from exporter.pipeline import export
 from quantize.builtin_recipes import RECIPES
 
 ROOT = Path(__file__).parent.parent

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from exporter import contract, signatures
+from exporter.agreement import make_contract
 from exporter.assets import read_assets
 from exporter.bind import bind
 from exporter.bundle import write_bundle
@@ -34,8 +35,9 @@ from exporter.merge import merge
 from exporter.model.drafter import Draft, Drafter
 from exporter.model.kv import Kv
 from exporter.model.target import Caches, Step, Target
+from exporter.options import ExportOptions
+from exporter.pair import Pair
 from exporter.parameters import parameter_specs
-from exporter.pipeline import ExportOptions, Pair, make_contract
 from exporter.tensor_names import TOKEN_ORDERING
 from exporter.tensor_reader import TensorReader
 from exporter.weights import Weight, find_weights

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from exporter.checkpoint import open_checkpoint
-from exporter.pipeline import ExportOptions, export
+from exporter.options import ExportOptions
+from exporter.pipeline import export
 from quantize.recipe import Recipe, Rule
 from quantize.storage import Storage
 from tests.bundles import TINY_DRAFTER, TINY_TARGET

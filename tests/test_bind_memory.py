@@ -19,9 +19,10 @@ from pathlib import Path
 import pytest
 
 from exporter.checkpoint import Checkpoint, open_checkpoint
+from exporter.options import ExportOptions
 from exporter.output import size_of
 from exporter.output_format import OutputFormat
-from exporter.pipeline import ExportOptions, export
+from exporter.pipeline import export
 from exporter.progress import Advance
 from quantize.builtin_recipes import RECIPES
 

@@ -10,14 +10,16 @@ from pathlib import Path
 import pytest
 import torch
 
+from exporter.agreement import make_contract
 from exporter.checkpoint import Checkpoint, open_checkpoint
 from exporter.heads import HeadKind
+from exporter.options import ExportOptions
+from exporter.pair import Pair
 from exporter.parameters import parameter_specs
 from exporter.parity.golden import Golden, Question, ask
 from exporter.parity.model_rung import model_rung
 from exporter.parity.rung import Verdict
 from exporter.parity.torch_pair import TorchPair, from_checkpoints
-from exporter.pipeline import ExportOptions, Pair, make_contract
 from exporter.tensor_reader import TensorReader
 from exporter.weights import find_weights
 from quantize.builtin_recipes import RECIPES

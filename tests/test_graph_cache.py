@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from exporter.agreement import make_contract
 from exporter.checkpoint import open_checkpoint
 from exporter.config import DrafterConfig, TargetConfig, parse_drafter, parse_target
 from exporter.graph_cache import SHIPPED, Graphs, find, graph_key, read, write
@@ -17,8 +18,9 @@ from exporter.heads import HeadKind
 from exporter.inspection import inspect_bundle
 from exporter.litertlm_format import LitertGraphs
 from exporter.lower import LoweringRequest, lower
+from exporter.options import ExportOptions
 from exporter.parameters import parameter_specs
-from exporter.pipeline import ExportOptions, check_graphs, make_contract
+from exporter.pipeline import check_graphs
 from quantize.builtin_recipes import RECIPES
 from tests.bundles import TINY_DRAFTER, TINY_TARGET
 

@@ -18,8 +18,9 @@ from safetensors.torch import load_file, save_file
 
 from exporter.bundle_reader import open_bundle
 from exporter.checkpoint import open_checkpoint
+from exporter.options import ExportOptions
 from exporter.parity.stored_weights import StoredConstant, stored_constants
-from exporter.pipeline import ExportOptions, export
+from exporter.pipeline import export
 from quantize.builtin_recipes import RECIPES
 from quantize.lattice import BLOCK, find_lattice, to_bfloat16
 from tests.bundles import TINY_DRAFTER, TINY_TARGET

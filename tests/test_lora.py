@@ -18,8 +18,9 @@ from exporter.bundle_reader import open_bundle
 from exporter.checkpoint import Checkpoint, open_checkpoint
 from exporter.contract import TensorSpec
 from exporter.lora import LowRank
+from exporter.options import ExportOptions
 from exporter.parity.stored_weights import stored_constants
-from exporter.pipeline import ExportOptions, export
+from exporter.pipeline import export
 from exporter.stored_tensor import read_directory
 from exporter.tensor_reader import TensorReader
 from exporter.weights import Weight

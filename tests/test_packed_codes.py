@@ -19,8 +19,9 @@ from exporter.bundle_reader import open_bundle
 from exporter.checkpoint import open_checkpoint
 from exporter.contract import Section
 from exporter.errors import CheckpointError
+from exporter.options import ExportOptions
 from exporter.parity.stored_weights import StoredConstant, stored_constants
-from exporter.pipeline import ExportOptions, export
+from exporter.pipeline import export
 from quantize.builtin_recipes import RECIPES
 from quantize.packing import unpack
 from tests.bundles import TINY_DRAFTER, TINY_TARGET

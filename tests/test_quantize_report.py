@@ -14,8 +14,8 @@ import pytest
 
 from exporter.bundle_reader import open_bundle
 from exporter.checkpoint import open_checkpoint
+from exporter.options import ExportOptions
 from exporter.parity.graph_run import read_text
-from exporter.pipeline import ExportOptions
 from exporter.quality.comparison import (
     Baseline,
     Sources,

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from exporter.checkpoint import open_checkpoint
-from exporter.pipeline import ExportOptions
+from exporter.options import ExportOptions
 from exporter.progress import SilentReporter
 from exporter.quality.comparison import Sources
 from exporter.quality.groups import Group, Way, group_tensors, parse_way

@@ -154,7 +154,8 @@ def command(
     from exporter.cli.progress import TerminalReporter
     from exporter.formats import format_of
     from exporter.hub import download
-    from exporter.pipeline import ExportOptions, export
+    from exporter.options import ExportOptions
+    from exporter.pipeline import export
 
     format_of(OutputFormat(output_format)).check_destination(output, force=force)
     options = ExportOptions(

@@ -106,7 +106,7 @@ def parse_request(
     """
     from exporter.checkpoint import resolve
     from exporter.hub import download
-    from exporter.pipeline import ExportOptions
+    from exporter.options import ExportOptions
     from exporter.quality.comparison import Request, Sources, subjects_of
     from exporter.quality.passages import read_text_file
 

@@ -148,8 +148,8 @@ def command(
     from exporter.checkpoint import resolve
     from exporter.cli.progress import TerminalReporter
     from exporter.hub import download
+    from exporter.options import ExportOptions
     from exporter.output import check_destination
-    from exporter.pipeline import ExportOptions
     from exporter.quality.comparison import Sources
     from exporter.quality.groups import group_tensors
     from exporter.quality.passages import read_text_file

@@ -14,6 +14,7 @@ import torch
 from exporter.bundle_reader import Bundle
 from exporter.contract import Section
 from exporter.heads import HeadKind
+from exporter.pair import Pair
 from exporter.parameters import parameter_specs
 from exporter.parity import drafter_rung, graph_rung, model_rung, quantisation_rung, weights_rung
 from exporter.parity.golden import Ask, Golden, Question, missing
@@ -25,7 +26,6 @@ from exporter.parity.stored_weights import UnreadableWeightError, stored_constan
 from exporter.parity.titles import DRAFTER, GRAPHS, MODEL, WEIGHTS
 from exporter.parity.tolerances import GraphTolerance
 from exporter.parity.torch_pair import Pass, Source, TorchPair, from_bundle, from_checkpoints
-from exporter.pipeline import Pair
 from exporter.progress import Reporter
 from exporter.tensor_reader import TensorReader
 from exporter.weights import Weight, find_weights

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import fields
 
+from exporter.agreement import make_contract
 from exporter.contract import Contract
 from exporter.inspection import Inspection
+from exporter.options import ExportOptions
+from exporter.pair import Pair
 from exporter.parity.rung import Rung
 from exporter.parity.titles import CONTRACT as TITLE
-from exporter.pipeline import ExportOptions, Pair, make_contract
 from quantize.builtin_recipes import FLOAT32
 
 REASON = "names, shapes and types are exact; there is nothing to tolerate"

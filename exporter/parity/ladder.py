@@ -14,6 +14,7 @@ from exporter.errors import EngineError
 from exporter.heads import HeadKind
 from exporter.inspection import Inspection, inspect_bundle
 from exporter.manifest import stored_recipe
+from exporter.pair import Pair
 from exporter.parity import (
     acceptance_rung,
     contract_rung,
@@ -33,7 +34,6 @@ from exporter.parity.texts import Text, one_text
 from exporter.parity.titles import ENGINE, ONNX, ORDER
 from exporter.parity.tolerances import GraphTolerance, graph_tolerance, onnx_tolerance
 from exporter.parity.views import answer_views
-from exporter.pipeline import Pair
 from exporter.progress import Reporter
 from runtime_py.litert_graph import Hardware
 from runtime_py.opened_model import OpenedModel, open_model

@@ -12,9 +12,11 @@ from typing import Any
 from exporter.checkpoint import Checkpoint
 from exporter.contract import Section
 from exporter.inspection import inspect_bundle
+from exporter.options import ExportOptions
+from exporter.pair import Pair, drafter_head
 from exporter.parameters import parameter_specs
 from exporter.parity.stored_weights import UnreadableWeightError
-from exporter.pipeline import ExportOptions, Pair, drafter_head, export
+from exporter.pipeline import export
 from exporter.progress import Reporter
 from exporter.quality.figures import Quality, TensorFigures, TextFigures
 from exporter.quality.measure import (

@@ -17,6 +17,7 @@ from typing import Any
 import flatbuffers
 from ai_edge_litert import schema_py_generated as schema
 
+from exporter.agreement import make_contract
 from exporter.bind import bind
 from exporter.checkpoint import open_checkpoint
 from exporter.contract import DECODE, DRAFT, VERIFY, Section
@@ -24,8 +25,9 @@ from exporter.graph_cache import graph_key
 from exporter.heads import HeadKind
 from exporter.lower import LoweringRequest, Unit
 from exporter.merge import FILE_IDENTIFIER, merge
+from exporter.options import ExportOptions
+from exporter.pair import Pair, drafter_head
 from exporter.parameters import parameter_specs
-from exporter.pipeline import ExportOptions, Pair, drafter_head, make_contract
 from exporter.tensor_reader import TensorReader
 from exporter.weights import find_weights
 from quantize.recipe import Recipe

@@ -14,6 +14,7 @@ from ai_edge_litert.hardware_accelerator import HardwareAccelerator
 from torch import Tensor, nn
 
 from exporter import contract
+from exporter.agreement import make_contract
 from exporter.bind import StoredWeight, bind
 from exporter.checkpoint import open_checkpoint
 from exporter.contract import Contract, Dtype, Section, SignatureSpec
@@ -22,8 +23,9 @@ from exporter.litertlm_format import find_graphs
 from exporter.lower import LoweringRequest
 from exporter.model.kv import Kv
 from exporter.model.target import Caches, Step
+from exporter.options import ExportOptions
+from exporter.pair import Pair
 from exporter.parameters import parameter_specs
-from exporter.pipeline import ExportOptions, Pair, make_contract
 from exporter.progress import SilentReporter
 from exporter.tensor_reader import TensorReader
 from exporter.weights import Weight, find_weights

@@ -1,0 +1,113 @@
+"""Deciding the contract of a bundle: every length and shape, from the configurations and options."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from exporter.config import AttentionKind, DrafterConfig, TargetConfig
+from exporter.contract import Accelerator, Contract, KvCache, is_prime
+from exporter.errors import ConfigError
+from exporter.options import ExportOptions
+
+DEFAULT_CACHE_LENGTH = 4096
+DEFAULT_PREFILL_LENGTHS = (128, 1024)
+LONGEST_CACHE = 32768
+"""That can be chosen at load, unless more is asked for: 1.2 GB of caches in E2B."""
+
+
+def make_contract(
+    target: TargetConfig, drafter: DrafterConfig | None, options: ExportOptions
+) -> Contract:
+    """Decide every shape that crosses the boundary of a graph.
+
+    Raises:
+        ConfigError: The lengths asked for do not fit the model or each other.
+    """
+    cache_length = options.cache_length or min(DEFAULT_CACHE_LENGTH, target.max_position)
+    donors = sorted(target.kv_donor(kind).index for kind in AttentionKind)
+    on_gpu = options.accelerator is Accelerator.GPU  # whose operations hold S as an attribute
+    fixed = options.fixed_cache_length or on_gpu
+    agreed = Contract(
+        hidden_size=target.text.hidden_size,
+        layer_count=len(target.text.layers),
+        per_layer_width=target.per_layer_width,
+        vocab_size=target.text.vocab_size,
+        sliding_window=target.text.sliding_window,
+        cache_length=cache_length,
+        placeholder=None if fixed else choose_placeholder(target, cache_length),
+        prefill_lengths=tuple(sorted(set(options.prefill_lengths or DEFAULT_PREFILL_LENGTHS))),
+        draft_length=options.draft_length if drafter is not None else 0,
+        kv_caches=tuple(
+            KvCache(
+                layer.index, layer.kv_heads, layer.head_dim, layer.kind is AttentionKind.SLIDING
+            )
+            for layer in target.kv_owners
+        ),
+        drafter_donors=tuple(donors) if drafter is not None else (),
+        batch=options.batch,
+        accelerator=options.accelerator,
+    )
+    if options.prefill_lengths is None:
+        agreed = _with_fitting_prefill(agreed)
+    check_lengths(agreed, target)
+    return agreed
+
+
+def choose_placeholder(target: TargetConfig, cache_length: int) -> int:
+    """The prime that stands for S: above every length that may be asked for, and no factor of a size.
+
+    The same for all but the longest caches, so that their graphs are the same, too.
+    """
+    text = target.text
+    sizes = {text.vocab_size, text.hidden_size, len(text.layers) * target.per_layer_width}
+    sizes |= {layer.mlp_width for layer in text.layers}
+    number = max(cache_length, min(target.max_position, LONGEST_CACHE)) + 1
+    while not is_prime(number) or any(size % number == 0 for size in sizes):
+        number += 1
+    return number
+
+
+def _with_fitting_prefill(agreed: Contract) -> Contract:
+    """The default prefill lengths as far as they fit; the shortest, cut to fit, if none does."""
+    for lengths in (agreed.prefill_lengths, agreed.prefill_lengths[:1]):
+        fitting = tuple(sorted({min(length, agreed.cache_length) for length in lengths}))
+        chosen = dataclasses.replace(agreed, prefill_lengths=fitting)
+        if chosen.shortest_cache <= chosen.cache_length:
+            return chosen
+    return chosen
+
+
+def check_lengths(agreed: Contract, target: TargetConfig) -> None:
+    """Check that cache, prefill and draft lengths fit the model and each other.
+
+    Raises:
+        ConfigError: They do not.
+    """
+    cache_length = agreed.cache_length
+    if agreed.batch > 1 and agreed.accelerator is Accelerator.GPU:
+        raise ConfigError("several sequences at once run on the CPU only; leave out --batch")
+    if cache_length > target.max_position:
+        raise ConfigError(
+            f"a cache of {cache_length} slots is more than the {target.max_position} positions this "
+            "model was trained for; choose a smaller --cache-length"
+        )
+    if too_long := [tokens for tokens in agreed.prefill_lengths if tokens > cache_length]:
+        raise ConfigError(
+            f"a prefill of {too_long[0]} tokens does not fit a cache of {cache_length} slots; choose "
+            "smaller --prefill-lengths or a larger --cache-length"
+        )
+    if agreed.draft_length + 1 >= cache_length:
+        raise ConfigError(
+            f"{agreed.draft_length} drafts do not fit a cache of {cache_length} slots"
+        )
+    if agreed.shortest_cache > cache_length:
+        raise ConfigError(
+            f"these graphs need {agreed.shortest_cache} slots (a window of {agreed.sliding_window} and "
+            f"the longest prefill), {cache_length} were asked for; choose a larger --cache-length or "
+            "smaller --prefill-lengths, or add --fixed-cache-length"
+        )
+    if agreed.placeholder is None and is_prime(cache_length):
+        raise ConfigError(
+            f"the engine takes a prime number of slots for one to be chosen at load, and {cache_length} "
+            "is one; choose another --cache-length, or leave out --fixed-cache-length"
+        )

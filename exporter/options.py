@@ -1,0 +1,38 @@
+"""What the user chose about a bundle."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from exporter.contract import Accelerator
+from exporter.heads import HeadKind
+from exporter.output_format import OutputFormat
+from quantize.recipe import Recipe
+
+DEFAULT_DRAFT_LENGTH = 3
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What the user chose about a bundle.
+
+    ``cache_length`` and ``prefill_lengths`` of None are chosen to suit the model. With
+    ``fixed_cache_length`` whoever loads the bundle cannot choose another. ``calibration`` is a text
+    file, for recipes that need one.
+    """
+
+    recipe: Recipe
+    cache_length: int | None = None
+    prefill_lengths: tuple[int, ...] | None = None
+    draft_length: int = DEFAULT_DRAFT_LENGTH
+    drafter_head: HeadKind | None = None
+    batch: int = 1
+    format: OutputFormat = OutputFormat.LITERTLM
+    calibration: Path | None = None
+    accelerator: Accelerator = Accelerator.CPU
+    force: bool = False
+    fresh_graphs: bool = False
+    fixed_cache_length: bool = False
+    requantize: bool = False
+    """Whether the recipe decides about weights, too, that have codes from their training."""

@@ -1,0 +1,63 @@
+"""A target and its drafter: two checkpoints that belong together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from exporter.checkpoint import Checkpoint
+from exporter.config import DrafterConfig, TargetConfig, check_pair, parse_drafter, parse_target
+from exporter.contract import Accelerator
+from exporter.errors import ConfigError
+from exporter.heads import HeadKind
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two checkpoints that belong together, parsed. ``drafter`` None: a bundle without one."""
+
+    target: Checkpoint
+    target_config: TargetConfig
+    drafter: Checkpoint | None
+    drafter_config: DrafterConfig | None
+
+    @staticmethod
+    def of(target: Checkpoint, drafter: Checkpoint | None) -> Pair:
+        """Parse both configurations and check that they fit.
+
+        Raises:
+            ConfigError: One of them is not exportable.
+            MismatchError: They are of different sizes of Gemma.
+        """
+        target_config = parse_target(target.config, str(target.folder))
+        if drafter is None:
+            return Pair(target, target_config, None, None)
+        drafter_config = parse_drafter(drafter.config, str(drafter.folder))
+        check_pair(target_config, drafter_config)
+        return Pair(target, target_config, drafter, drafter_config)
+
+
+def drafter_head(
+    config: DrafterConfig | None,
+    wanted: HeadKind | None,
+    accelerator: Accelerator = Accelerator.CPU,
+) -> HeadKind:
+    """The head to export: what the user wants, else what suits the checkpoint and the accelerator.
+
+    Raises:
+        ConfigError: A centroid head is wanted of a drafter that has none, or for a GPU.
+    """
+    if config is None:
+        return HeadKind.FULL  # nothing is drafted; one kind, so that graphs are known again
+    trained = config.centroid_head is not None
+    if wanted is HeadKind.CENTROID and not trained:
+        raise ConfigError(
+            "this drafter was trained without ordered embeddings (use_ordered_embeddings is false), so "
+            "it has no centroid head; export with --drafter-head full"
+        )
+    if wanted is HeadKind.CENTROID and accelerator is Accelerator.GPU:
+        raise ConfigError(
+            "LiteRT's GPU delegate has no scatter, which a centroid head ends with; export with "
+            "--drafter-head full"
+        )
+    sparse = trained and accelerator is Accelerator.CPU
+    return wanted or (HeadKind.CENTROID if sparse else HeadKind.FULL)
