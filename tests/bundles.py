@@ -28,6 +28,18 @@ def held_out_prompts(count: int) -> list[str]:
     return prompts[:: len(prompts) // count][:count]
 
 
+class TinyBundles(dict[str, Path]):
+    """Bundles by recipe; one that is missing is exported."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.folder = folder
+
+    def __missing__(self, recipe: str) -> Path:
+        self[recipe] = export_tiny(self.folder / f"{recipe}.litertlm", recipe)
+        return self[recipe]
+
+
 def export_tiny(
     output: Path,
     recipe: str,

@@ -78,12 +78,10 @@ def eager(eagers: dict[str, Eager], shape: str) -> Eager:
 
 @pytest.fixture(scope="session")
 def tiny_bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The shipped tiny pair as a bundle of every built-in recipe."""
-    from quantize.builtin_recipes import RECIPES
-    from tests.bundles import export_tiny
+    """The shipped tiny pair as a bundle of any built-in recipe, made when it is first asked for."""
+    from tests.bundles import TinyBundles
 
-    folder = tmp_path_factory.mktemp("bundles")
-    return {recipe: export_tiny(folder / f"{recipe}.litertlm", recipe) for recipe in RECIPES}
+    return TinyBundles(tmp_path_factory.mktemp("bundles"))
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from exporter.errors import EngineError
+from quantize.builtin_recipes import PLAIN_NAMES
 from runtime_py.chat import Conversation, Message
 from runtime_py.stock_engine import EngineRun, EngineSettings, Limits, Reply, run_engine, same_text
 from tests.bundles import CACHE_LENGTH, DRAFT_LENGTH, SHORT_CACHE, TINY_TARGET, held_out_prompts
@@ -26,11 +27,14 @@ REFERENCE_GENERATE = Path(__file__).parent / "reference_generate.py"
 LIMITS = Limits(MAX_NEW_TOKENS, CACHE_LENGTH, DRAFT_LENGTH)
 
 LEAST_SUCCESS_RATE = 0.5
-"""Shows that the drafter works; 0.95 and more was measured with every recipe, so a drafter that got
-something wrong (positions, caches, ordering) would be far below."""
+"""Shows that the drafter works; 0.95 and more was measured with every recipe of 4 bits and more, so a
+drafter that got something wrong (positions, caches, ordering) would be far below."""
+
+LEAST_OF_SMALLEST = 0.2
+"""The same for a target in 2 bits: what it says is no longer what its drafter was trained to expect."""
 
 
-@pytest.fixture(scope="module", params=["float32", "int8", "int4"])
+@pytest.fixture(scope="module", params=PLAIN_NAMES)
 def recipe(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -60,11 +64,11 @@ def test_mtp_changes_no_text(runs: dict[bool, EngineRun]) -> None:
     assert not differing
 
 
-def test_the_drafter_works(runs: dict[bool, EngineRun]) -> None:
+def test_the_drafter_works(recipe: str, runs: dict[bool, EngineRun]) -> None:
     rate = runs[True].success_rate
     assert runs[False].success_rate is None
     assert rate is not None
-    assert rate >= LEAST_SUCCESS_RATE
+    assert rate >= (LEAST_OF_SMALLEST if recipe == "smallest" else LEAST_SUCCESS_RATE)
 
 
 def test_some_answers_pass_the_sliding_window(runs: dict[bool, EngineRun]) -> None:

@@ -58,10 +58,14 @@ class InputSums:
             self._sums[name] = torch.zeros(rows.shape[1], rows.shape[1])
         self._sums[name].addmm_(rows.T, rows)
 
+    def total(self, name: str) -> Tensor:
+        """``X^T X`` ``[C, C]`` of a matrix's inputs so far."""
+        return self._sums[SAME_INPUT.get(name, name)]
+
     def statistics(self, name: str) -> InputStatistics:
         """What GPTQ needs; the last ones are kept, because matrices that share them are neighbours."""
         source = SAME_INPUT.get(name, name)
         if self._kept is None or self._kept[0] != source:
             self._kept = None  # so that it is gone before the next is made
-            self._kept = source, InputStatistics.of(self._sums[source].numpy())
+            self._kept = source, InputStatistics.of(self.total(source).numpy())
         return self._kept[1]

@@ -25,10 +25,10 @@ class SpooledRows:
     codes: Path
     scales: Path
 
-    def blocks(self) -> Iterator[StoredRows]:
+    def blocks(self, block_bytes: int = BLOCK_BYTES) -> Iterator[StoredRows]:
         """All rows in order, some at a time."""
         row_bytes = self.codes.stat().st_size // self.rows
-        step = max(1, BLOCK_BYTES // row_bytes)
+        step = max(1, block_bytes // row_bytes)
         with self.codes.open("rb") as codes, self.scales.open("rb") as scales:
             for start in range(0, self.rows, step):
                 count = min(step, self.rows - start)
