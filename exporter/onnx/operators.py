@@ -108,6 +108,11 @@ def mean(call: Call, x: Value, axes: Sequence[int], keepdim: bool = False) -> No
     call.emit("ReduceMean", [x, call.integers(*axes)], keepdims=int(keepdim))
 
 
+def sum_over(call: Call, x: Value, axes: Sequence[int], keepdim: bool = False) -> None:
+    """The sum over some axes."""
+    call.emit("ReduceSum", [x, call.integers(*axes)], keepdims=int(keepdim))
+
+
 def total(call: Call, x: Value, *_: object, **__: object) -> None:
     """The sum of all elements; torch may want it in a type of its own."""
     assert call.result.shape == ()
@@ -161,6 +166,12 @@ def chunk(call: Call, x: Value, _: int, axis: int = 0) -> None:
     """Equal parts, one result each."""
     sizes = call.integers(*(part.shape[axis] for part in call.results))
     call.emit("Split", [x, sizes], axis=axis)
+
+
+def unbind(call: Call, x: Value, axis: int = 0) -> None:
+    """Every entry along an axis, which goes: one result each."""
+    for index, entry in enumerate(call.results):
+        call.builder.node("Gather", [x, call.number(index, "int64")], [entry], axis=axis)
 
 
 def select(call: Call, x: Value, axis: int, index: int) -> None:
@@ -244,8 +255,8 @@ def elementwise(operator: str) -> Translate:
 OPERATORS: dict[str, Translate] = {
     "aten.__and__.Tensor": elementwise("And"),
     "aten.add.Tensor": elementwise("Add"),
-    "aten.cat.default": concatenate,
     "aten.any.dim": anywhere,
+    "aten.cat.default": concatenate,
     "aten.chunk.default": chunk,
     "aten.clamp.default": clamp,
     "aten.cos.default": elementwise("Cos"),
@@ -269,10 +280,12 @@ OPERATORS: dict[str, Translate] = {
     "aten.square.default": square,
     "aten.sub.Tensor": elementwise("Sub"),
     "aten.sum.default": total,
+    "aten.sum.dim_IntList": sum_over,
     "aten.tanh.default": elementwise("Tanh"),
     "aten.to.dtype": cast,
     "aten.topk.default": topk,
     "aten.transpose.int": transpose,
+    "aten.unbind.int": unbind,
     "aten.where.Scalar": where,
     "aten.where.self": where,
     "litert_torch.dynamic_update_slice.default": update_slice,
