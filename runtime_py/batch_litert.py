@@ -57,7 +57,7 @@ class BatchLitertExecutor:
         found = find_signatures(single.bundle, wanted)
         with captured_native_log():
             self._signatures = {
-                one.name: single.graph(one.section).signature(one.in_file, one.spec, caches)
+                one.name: single.graphs[one.section].signature(one.in_file, one.spec, caches)
                 for one in found
             }
         self._rows = [self._cache_names(row) for row in range(self._agreed.batch)]

@@ -44,7 +44,7 @@ class GpuGraph:
     """A compiled section; close it when its signatures are no longer used.
 
     Raises:
-        BundleError: LiteRT refuses the section, or would leave some of it to the CPU.
+        BundleError: LiteRT refuses the section: the GPU must run every node of it.
         EngineError: There is no device, or the engine's library is missing.
     """
 
@@ -65,13 +65,6 @@ class GpuGraph:
         except EngineError as error:
             self._section.close()
             raise _refusal(self.where, error, log) from error
-        if not self.model.fully_accelerated:
-            self.close()
-            raise BundleError(
-                f"{self.where}: expected a graph that runs on the GPU as a whole, found operations "
-                "that its delegate does not have; export the bundle again with --accelerator gpu"
-                f"{log.last_errors()}"
-            )
 
     @property
     def mapped(self) -> bool:
@@ -155,4 +148,7 @@ def _refusal(where: str, error: EngineError, log: NativeLog) -> BundleError | En
             "chromium-common, then set "
             "VK_ICD_FILENAMES=/usr/lib/chromium/vk_swiftshader_icd.json"
         )
-    return BundleError(f"{where}: LiteRT cannot load this section ({error}){log.last_errors()}")
+    return BundleError(
+        f"{where}: expected a graph that the GPU's delegate runs as a whole, and LiteRT refuses it "
+        f"({error}){log.last_errors()}"
+    )

@@ -54,7 +54,7 @@ class LitertExecutor(GraphExecutor[LitertCache]):
         self._devices = Devices(hardware)
         wanted = wanted_sections(agreed.as_lowered(), drafting=self._drafting)
         found = find_signatures(bundle, wanted)
-        self._graphs: dict[Section, AnyGraph] = {}
+        self.graphs: dict[Section, AnyGraph] = {}
         self._signatures: dict[str, AnySignature] = {}
         try:
             with captured_native_log():
@@ -67,10 +67,10 @@ class LitertExecutor(GraphExecutor[LitertCache]):
         agreed, caches = self.contract, frozenset(self.contract.kv_specs())
         resizing = Resizing(agreed.placeholder, agreed.cache_length) if agreed.placeholder else None
         for signature in found:
-            if signature.section not in self._graphs:
+            if signature.section not in self.graphs:
                 graph = self._devices.graph(bundle, signature.section, resizing)
-                self._graphs[signature.section] = graph
-            self._signatures[signature.name] = self._graphs[signature.section].signature(
+                self.graphs[signature.section] = graph
+            self._signatures[signature.name] = self.graphs[signature.section].signature(
                 signature.in_file, signature.spec, caches
             )
 
@@ -87,27 +87,23 @@ class LitertExecutor(GraphExecutor[LitertCache]):
         else:
             signature.run(cache.bank, cache.bank)
 
-    def graph(self, section: Section) -> AnyGraph:
-        """A compiled section, for whoever runs more of its signatures."""
-        return self._graphs[section]
-
     @property
     def mapped(self) -> bool:
         """Whether the weights are mapped from the file rather than read into memory."""
-        return all(graph.mapped for graph in self._graphs.values())
+        return all(graph.mapped for graph in self.graphs.values())
 
     def close(self) -> None:
         """Release LiteRT's models and the mapped file; caches made here must not be used again."""
         self._signatures = {}
         with captured_native_log():
-            for graph in self._graphs.values():
+            for graph in self.graphs.values():
                 graph.close()
             self._devices.close()
 
     def new_cache(self) -> LitertCache:
         """A zeroed cache."""
         with captured_native_log():
-            graph = self._graphs[Section.PREFILL_DECODE]
+            graph = self.graphs[Section.PREFILL_DECODE]
             specs = self.contract.kv_specs().items()
             return LitertCache(
                 {name: graph.cache_buffer(names.DECODE, name, spec) for name, spec in specs}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from exporter.checkpoint import open_checkpoint
+from exporter.contract import Accelerator
 from exporter.options import ExportOptions
 from exporter.output_format import OutputFormat
 from exporter.pipeline import export
@@ -51,6 +52,7 @@ def export_tiny(
     batch: int = 1,
     drafter_folder: Path = TINY_DRAFTER,
     output_format: OutputFormat = OutputFormat.LITERTLM,
+    accelerator: Accelerator = Accelerator.CPU,
 ) -> Path:
     """Export the tiny pair; graphs are lowered once per machine and then known."""
     options = ExportOptions(
@@ -61,6 +63,7 @@ def export_tiny(
         format=output_format,
         fixed_cache_length=fixed_cache_length,
         batch=batch,
+        accelerator=accelerator,
     )
     assistant = open_checkpoint(drafter_folder) if drafter else None
     return export(open_checkpoint(TINY_TARGET), assistant, output, options).output

@@ -21,13 +21,16 @@ from exporter.calibrate.inputs import InputSums
 from exporter.calibrate.spool import spool
 from exporter.calibrate.target_pass import Reading, TargetPass
 from exporter.calibrate.text import LEAST_TOKENS, MOST_SEQUENCES, SEQUENCE, read_text
-from exporter.checkpoint import TensorReader, open_checkpoint
+from exporter.checkpoint import open_checkpoint
 from exporter.contract import Section
 from exporter.errors import RecipeError
 from exporter.heads import HeadKind
+from exporter.options import ExportOptions
+from exporter.pair import Pair
 from exporter.parameters import parameter_specs
 from exporter.parity.stored_weights import stored_constants
-from exporter.pipeline import ExportOptions, Pair, export
+from exporter.pipeline import export
+from exporter.tensor_reader import TensorReader
 from exporter.weights import Weight, find_weights
 from quantize.arrays import store_rows
 from quantize.builtin_recipes import FLOAT32, built_in

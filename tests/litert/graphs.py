@@ -17,7 +17,7 @@ from exporter import contract
 from exporter.agreement import make_contract
 from exporter.bind import StoredWeight, bind
 from exporter.checkpoint import open_checkpoint
-from exporter.contract import Contract, Dtype, Section, SignatureSpec
+from exporter.contract import Accelerator, Contract, Dtype, Section, SignatureSpec
 from exporter.heads import HeadKind
 from exporter.litertlm_format import find_graphs
 from exporter.lower import LoweringRequest
@@ -227,12 +227,23 @@ def assert_untouched(caches: Caches, before: Caches, start: int, stop: int) -> N
         assert torch.equal(kv.values[..., slots], before[layer].values[..., slots])
 
 
-def bind_pair(pair: pair_files.Pair, head: HeadKind, folder: Path, reader: TensorReader) -> Bound:
+def bind_pair(
+    pair: pair_files.Pair,
+    head: HeadKind,
+    folder: Path,
+    reader: TensorReader,
+    accelerator: Accelerator = Accelerator.CPU,
+) -> Bound:
     """What ``export`` does, without packing a bundle."""
     target, drafter = open_checkpoint(pair.target), open_checkpoint(pair.drafter)
     parsed = Pair.of(target, drafter)
     options = ExportOptions(
-        RECIPES["float32"], CACHE_LENGTH, PREFILLS, DRAFTS, fixed_cache_length=True
+        RECIPES["float32"],
+        CACHE_LENGTH,
+        PREFILLS,
+        DRAFTS,
+        accelerator=accelerator,
+        fixed_cache_length=True,
     )
     agreed = make_contract(parsed.target_config, parsed.drafter_config, options)
     request = LoweringRequest(parsed.target_config, parsed.drafter_config, head, agreed)

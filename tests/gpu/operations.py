@@ -1,0 +1,85 @@
+"""Single functions, lowered and run on the GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+import litert_torch
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from exporter.contract import KEY_CACHE_PREFIX, VALUE_CACHE_PREFIX
+from runtime_py.gpu_cache import CacheBuffer
+from runtime_py.gpu_graph import FLOAT32, OPTIONS
+from runtime_py.litert_c import Buffer, CompiledModel, Environment
+
+SIGNATURE = "f"
+
+Function = Callable[..., Mapping[str, Tensor]]
+Results = dict[str, NDArray[np.float32]]
+
+
+class _Wrapped(nn.Module):
+    def __init__(self, function: Function) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, **inputs: Tensor) -> Mapping[str, Tensor]:
+        return self.function(**inputs)
+
+
+def lowered(function: Function, inputs: Mapping[str, Tensor]) -> bytes:
+    """A flatbuffer of one signature; caches must have the names the contract gives them."""
+    wrapped = _Wrapped(function).eval()
+    converter = litert_torch.signature(SIGNATURE, wrapped, sample_kwargs=dict(inputs))
+    content: bytes = converter.convert().model_content()
+    return content
+
+
+@contextmanager
+def compiled(content: bytes) -> Iterator[CompiledModel]:
+    """The flatbuffer on the GPU, in float32."""
+    environment = Environment()
+    try:
+        model = CompiledModel(environment, content, OPTIONS.format(precision=FLOAT32))
+        try:
+            yield model
+        finally:
+            model.close()
+    finally:
+        environment.close()
+
+
+def run(model: CompiledModel, inputs: Mapping[str, Tensor], outputs: Mapping[str, str]) -> Results:
+    """Run on ``inputs``; ``outputs`` maps the names of caches that are written to their inputs."""
+    tensors = model.signatures[SIGNATURE]
+    given: dict[str, Buffer] = {}
+    for name in tensors.inputs.keys() - set(outputs.values()):
+        given[name] = model.input_buffer(SIGNATURE, name)
+        _write(given[name], name, inputs[name])
+    made = {name: model.output_buffer(SIGNATURE, name) for name in tensors.outputs}
+    for name, source in outputs.items():
+        _write(made[name], name, inputs[source])
+    model.run(SIGNATURE, given, made)
+    return {name: _read(buffer, name) for name, buffer in made.items()}
+
+
+def _write(buffer: Buffer, name: str, values: Tensor) -> None:
+    (_cache(buffer, name) or buffer).write(values.numpy())
+
+
+def _read(buffer: Buffer, name: str) -> NDArray[np.float32]:
+    cache = _cache(buffer, name)
+    if cache is None:
+        values: NDArray[np.float32] = buffer.read()
+        return values
+    shape = buffer.tensor.shape
+    return cache.read(int(np.prod(shape)), np.float32).reshape(shape)
+
+
+def _cache(buffer: Buffer, name: str) -> CacheBuffer | None:
+    if not name.startswith((KEY_CACHE_PREFIX, VALUE_CACHE_PREFIX)):
+        return None
+    return CacheBuffer(buffer, of_keys=name.startswith(KEY_CACHE_PREFIX))

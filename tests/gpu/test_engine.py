@@ -1,0 +1,51 @@
+"""The stock engine on the GPU, MTP off and on, against the graphs for the CPU."""
+
+from __future__ import annotations
+
+from itertools import chain
+from pathlib import Path
+
+import pytest
+
+from exporter.contract import Accelerator
+from exporter.errors import EngineError
+from runtime_py.chat import Conversation
+from runtime_py.stock_engine import EngineRun, EngineSettings, Limits, run_engine, same_text
+from tests.bundles import DRAFT_LENGTH, SHORT_CACHE, held_out_prompts
+
+PROMPTS, NEW_TOKENS = 8, 40
+LIMITS = Limits(NEW_TOKENS, SHORT_CACHE, DRAFT_LENGTH)
+
+LEAST_SUCCESS_RATE = 0.5
+"""As on the CPU (``tests/test_engine.py``): a drafter that reads a stale bank is hardly ever right."""
+
+
+def answers(bundle: Path, accelerator: Accelerator, *, mtp: bool) -> EngineRun:
+    settings = EngineSettings(bundle, mtp, NEW_TOKENS, accelerator, threads=2)
+    return run_engine(settings, [Conversation.asking(p) for p in held_out_prompts(PROMPTS)])
+
+
+def assert_same_texts(ours: EngineRun, reference: EngineRun) -> None:
+    pairs = list(zip(chain(*reference.replies), chain(*ours.replies), strict=True))
+    assert len(pairs) == PROMPTS
+    assert not [(off.text, on.text) for off, on in pairs if not same_text(off, on, LIMITS)]
+
+
+@pytest.mark.parametrize("recipe", ["float32", "int8", "int4"])
+def test_mtp_changes_no_text(gpu_bundles: dict[str, Path], recipe: str) -> None:
+    off, on = (answers(gpu_bundles[recipe], Accelerator.GPU, mtp=mtp) for mtp in (False, True))
+    assert_same_texts(on, off)
+    assert on.success_rate is not None
+    assert on.success_rate >= LEAST_SUCCESS_RATE
+
+
+def test_the_text_is_that_of_the_cpu(gpu_bundles: dict[str, Path], short_bundle: Path) -> None:
+    """The engine's float16 included; several texts share its one bank."""
+    gpu = answers(gpu_bundles["float32"], Accelerator.GPU, mtp=True)
+    assert_same_texts(gpu, answers(short_bundle, Accelerator.CPU, mtp=False))
+
+
+def test_the_engine_cannot_run_these_graphs_on_the_cpu(gpu_bundles: dict[str, Path]) -> None:
+    """Why there are bundles of two kinds. If this fails, one would do where CPU speed is no object."""
+    with pytest.raises(EngineError, match="lacks data"):
+        answers(gpu_bundles["float32"], Accelerator.CPU, mtp=False)
