@@ -205,20 +205,17 @@ def _begins_on_lattice(weight: Weight) -> bool:
 
 
 def _lattice_codes(weights: Sequence[Weight], reporter: Reporter) -> dict[str, TrainedCodes]:
-    """Those of ``weights`` that lie on the lattice as a whole; each tensor is scanned once."""
+    """Those of ``weights`` that lie on the lattice as a whole; what shares a tensor shares them."""
     if not weights:
         return {}
-    scanned: dict[StoredTensor, int | None] = {}
+    scanned: dict[StoredTensor, LatticeCodes | None] = {}
     tensors = {weight.tensor: weight for weight in weights}
     total = sum(tensor.nbytes for tensor in tensors)
     with reporter.stage("Finding the lattice of trained codes", total) as advance:
         for tensor, weight in tensors.items():
-            scanned[tensor] = _rounded_blocks(weight, advance)
-    return {
-        weight.name: LatticeCodes(weight, rounded)
-        for weight in weights
-        if (rounded := scanned[weight.tensor]) is not None
-    }
+            rounded = _rounded_blocks(weight, advance)
+            scanned[tensor] = None if rounded is None else LatticeCodes(weight, rounded)
+    return {w.name: codes for w in weights if (codes := scanned[w.tensor]) is not None}
 
 
 def _rounded_blocks(weight: Weight, advance: Advance) -> int | None:
