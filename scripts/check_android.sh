@@ -13,14 +13,14 @@ tools=$out/tools/node_modules
 kotlin=$tools/kotlin-compiler/lib
 jars=/usr/share/java
 framework=/usr/share/android-framework-res/framework-res.apk
-python_needs="import importlib.util as i, sys; sys.exit(not all(map(i.find_spec, ('exporter', 'litert_lm', 'litert_torch'))))"
 npm_packages="kotlin-compiler@2.4.20 @nativescript/types-android@9.1.1"
 
 . scripts/android/tools.sh
 . scripts/android/modules.sh
+. scripts/android/check_device_scripts.sh
 
 require_tools
-python -c "$python_needs" 2> /dev/null || . scripts/setup.sh dev
+python -c "import exporter, litert_lm" 2> /dev/null || . scripts/setup.sh engine
 
 step "style"
 check_lines
@@ -39,4 +39,6 @@ step "bundles"
 export_bundles
 step "tests"
 run_tests
+step "device scripts"
+check_device_scripts
 echo "android_sample: all of it compiled and tested (${SECONDS} s)"

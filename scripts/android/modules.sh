@@ -53,10 +53,11 @@ compile_modules() {
 }
 
 export_bundles() {
-  local pair=checkpoints/tiny export="python -m exporter.cli.main export"
-  mkdir -p "$out/bundles"
-  $export $pair/target $pair/drafter -o "$out/bundles/tiny.litertlm" --force > "$out/export.log" 2>&1 \
-    && $export $pair/target --no-drafter -o "$out/bundles/plain.litertlm" --force >> "$out/export.log" 2>&1 \
+  local pair=checkpoints/tiny bundles=$out/bundles
+  mkdir -p "$bundles"
+  { python -m exporter.cli.main export $pair/target $pair/drafter -o "$bundles/tiny.litertlm" --force \
+    && python scripts/android/without_drafter.py "$bundles/tiny.litertlm" "$bundles/plain.litertlm"
+  } > "$out/export.log" 2>&1 \
     || fail "the tiny bundles could not be exported: $(tail -n 3 "$out/export.log")"
 }
 
@@ -68,10 +69,11 @@ engine_library() {
 test_classes() { (cd "$1" && find . -name '*Test.kt' | sort | sed 's|^\./||; s|\.kt$||; s|/|.|g'); }
 
 run_tests() {
+  run_classpath=$kotlin/kotlin-stdlib.jar:$coroutines:$gson:$jna:$junit:$(printf '%s:' "$classes"/*)
   java -XX:TieredStopAtLevel=1 -Dlitertlm.library="$(engine_library)" -Dbundles="$out/bundles" \
     -Dandroid.declarations="$tools/@nativescript/types-android/lib/android/android-platform-37.d.ts" \
     -Dsample="$sample" \
-    -cp "$kotlin/kotlin-stdlib.jar:$coroutines:$gson:$jna:$junit:$(printf '%s:' "$classes"/*)" \
+    -cp "$run_classpath" \
     org.junit.runner.JUnitCore $(test_classes $sample/core/src/test/kotlin) \
     $(test_classes $sample/testkit/endtoend/src) > "$out/tests.log" 2> "$out/engine.log" \
     || { grep -vE '^\s+at (org.junit|java.base|jdk)' "$out/tests.log"; fail "tests failed; the engine's log: $out/engine.log"; }

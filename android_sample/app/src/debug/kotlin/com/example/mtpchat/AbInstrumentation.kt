@@ -5,6 +5,7 @@ import android.app.Instrumentation
 import android.os.Build
 import android.os.Bundle
 import com.example.mtpchat.core.AbJob
+import com.example.mtpchat.litert.LiteRtLmRuntime
 import kotlinx.coroutines.runBlocking
 
 private const val REPORT = "report"
@@ -25,7 +26,7 @@ class AbInstrumentation : Instrumentation() {
     override fun onStart() {
         super.onStart()
         val app = targetContext.applicationContext as ChatApplication
-        val job = AbJob(app.runtime, app.library)
+        val job = AbJob(LiteRtLmRuntime(weightCache = app.cacheDir, verbose = true), app.library)
         val report = runBlocking { job.run(arguments, about()) }
         finish(Activity.RESULT_OK, Bundle().apply { putString(REPORT, report.toString()) })
     }

@@ -11,7 +11,6 @@ import com.example.mtpchat.core.RunMode
 import com.example.mtpchat.core.Speaker
 import com.example.mtpchat.core.readBundle
 import com.example.mtpchat.litert.LiteRtLmRuntime
-import com.google.ai.edge.litertlm.LogSeverity
 import java.io.File
 import kotlinx.coroutines.flow.toList
 import kotlinx.coroutines.runBlocking
@@ -31,7 +30,7 @@ object EngineFixture {
     val cpu = RunMode(Accelerator.CPU, mtp = false)
 
     fun runtime(contextTokens: Int? = null) =
-        LiteRtLmRuntime(weightCache = null, threads = 1, contextTokens, LogSeverity.ERROR)
+        LiteRtLmRuntime(weightCache = null, threads = 1, contextTokens)
 
     /** Loads, runs the block, and closes. */
     fun <T> withModel(

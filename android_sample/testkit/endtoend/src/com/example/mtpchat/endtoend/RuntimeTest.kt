@@ -97,15 +97,18 @@ class RuntimeTest {
         assertTrue("bear" in model.answer(BEAR).text)
     }
 
+    /** Eight turns and a question are 1103 tokens, padded to 1024 + 128: they fit, their reply does not. */
     @Test
-    fun aFullContextEndsTheReplyAndThenRefuses() = withModel(contextTokens = 200) { model ->
+    fun aFullContextEndsTheReplyAndThenRefuses() = withModel(contextTokens = 1200) { model ->
+        val turn = model.answer(BEAR).after(emptyList(), BEAR)
+        val almostFull = List(8) { turn }.flatten()
         for (options in listOf(on, off)) {
-            var history = model.answer(BEAR, options = options).after(emptyList(), BEAR)
-            val cut = model.answer(BEAR, history, options)
+            val cut = model.answer(BEAR, almostFull, options)
             assertEquals(Ending.CONTEXT_FULL, cut.done.ending)
-            history = cut.after(history, BEAR)
-            val error = assertFailsWith<FailureException> { model.answer(BEAR, history, options) }
-            assertEquals(Failure.ContextFull(200), error.failure)
+            val error = assertFailsWith<FailureException> {
+                model.answer(BEAR, cut.after(almostFull, BEAR), options)
+            }
+            assertEquals(Failure.ContextFull(1200), error.failure)
             assertTrue("bear" in model.answer(BEAR, options = options).text, "a new chat works")
         }
     }

@@ -43,8 +43,8 @@ import kotlinx.coroutines.withTimeoutOrNull
 
 /** How the engine words what its API has no codes for. */
 private const val NO_DRAFTER = "mtp_drafter not found"
-private const val PROMPT_TOO_LONG = "Input token ids are too long"
 private const val CACHE_FULL = "Max number of tokens reached"
+private val PROMPT_TOO_LONG = listOf("Input token ids are too long", "exceeds available state entries")
 private const val CANCEL_AGAIN_MILLIS = 200L
 
 /** Under MTP the engine decodes greedily whatever it is told; without, it has to be told. */
@@ -56,6 +56,7 @@ private val GREEDY = SamplerConfig(topK = 1, topP = 1.0, temperature = 1.0)
  * @param weightCache Where the engine may keep weights repacked for this device; null to keep none. It
  *   can grow as large as the bundle and makes later loads faster.
  * @param threads CPU threads; null for the engine's choice.
+ * @param verbose Let the engine log what it does; its drafter's success rate is found only there.
  * @param contextTokens Length of the KV cache; null for what the bundle was exported with.
  */
 @OptIn(ExperimentalApi::class)
@@ -63,11 +64,11 @@ class LiteRtLmRuntime(
     private val weightCache: File?,
     private val threads: Int? = null,
     private val contextTokens: Int? = null,
-    logSeverity: LogSeverity = LogSeverity.WARNING,
+    verbose: Boolean = false,
     private val dispatcher: CoroutineDispatcher = Dispatchers.IO,
 ) : LlmRuntime {
     init {
-        Engine.setNativeMinLogSeverity(logSeverity)
+        Engine.setNativeMinLogSeverity(if (verbose) LogSeverity.INFO else LogSeverity.ERROR)
     }
 
     override suspend fun load(bundle: ModelBundle, mode: RunMode): LoadedModel = withContext(dispatcher) {
@@ -211,7 +212,7 @@ private class LiteRtLmModel(
     }
 
     private fun breakage(detail: String): Failure =
-        if (PROMPT_TOO_LONG in detail) contextFull() else Failure.ReplyBroken(detail)
+        if (PROMPT_TOO_LONG.any { it in detail }) contextFull() else Failure.ReplyBroken(detail)
 
     private fun contextFull() = Failure.ContextFull(contextTokens)
 

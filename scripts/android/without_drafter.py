@@ -1,0 +1,42 @@
+"""Repacks a bundle without its drafter and manifest, as another tool might have made it.
+
+Usage: without_drafter.py BUNDLE OUTPUT
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+from litert_lm_builder import LitertLmFileBuilder, TfLiteModelType
+
+from exporter.bundle_reader import LLM_METADATA, TFLITE_MODEL, Bundle, open_bundle
+from exporter.contract import Section
+
+
+def main() -> None:
+    """Copy what stays, section by section."""
+    source, output = map(Path, sys.argv[1:])
+    bundle = open_bundle(source)
+    with tempfile.TemporaryDirectory() as scratch, output.open("wb") as stream:
+        _packed(bundle, Path(scratch)).build(stream, validate_metadata=True)
+
+
+def _packed(bundle: Bundle, scratch: Path) -> LitertLmFileBuilder:
+    builder = LitertLmFileBuilder()
+    tokenizer = scratch / "tokenizer.json"
+    tokenizer.write_bytes(bundle.tokenizer_json())
+    builder.add_hf_tokenizer(str(tokenizer))
+    for number, section in enumerate(bundle.sections):
+        path = scratch / str(number)
+        path.write_bytes(bundle.read(section))
+        if section.data_type == LLM_METADATA:
+            builder.add_llm_metadata(str(path))
+        elif section.data_type == TFLITE_MODEL and section.model_type != Section.MTP_DRAFTER.value:
+            builder.add_tflite_model(str(path), TfLiteModelType(section.model_type))
+    return builder
+
+
+if __name__ == "__main__":
+    main()
