@@ -24,6 +24,7 @@ python -c "import exporter, litert_lm" 2> /dev/null || . scripts/setup.sh engine
 
 step "style"
 check_lines
+python scripts/android/check_gradle.py $sample || fail "the Gradle files contradict themselves (see above)"
 inputs=$(fingerprint)
 if [ "$inputs" != "$(cat "$out/compiled" 2> /dev/null || true)" ]; then
   rm -rf "$out/classes" "$out/compiled"
