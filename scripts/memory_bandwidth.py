@@ -1,0 +1,80 @@
+"""How near a decode comes to the speed at which the machine reads memory.
+
+    python scripts/memory_bandwidth.py e2b-int4.litertlm
+
+A decode must read every stored byte of the target's layers and head once, and the caches it attends to.
+The limit is measured in the same process, with a read of 1 GiB between two decodes: the largest of an
+int64 array, by torch with the same number of threads (the fastest of the reads tried; a sum of floats
+is slower). CPU time; with one
+thread it holds on a busy machine as far as other jobs leave the memory alone, and they slow both sides.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+import click
+import torch
+from speed.clocks import alternate, load
+from speed.litert import LitertFile
+
+from exporter.bundle_reader import Bundle, open_bundle
+from exporter.contract import DECODE, Contract, Section
+from runtime_py.litert_graph import Hardware
+
+STREAM_BYTES = 1 << 30
+FLOAT_BYTES = 4
+
+
+def weight_bytes(bundle: Bundle) -> int:
+    """What is stored of the target's layers and head."""
+    manifest = bundle.manifest()
+    if manifest is None:
+        raise click.ClickException(f"{bundle.path} has no manifest")
+    weights = manifest["weights"][Section.PREFILL_DECODE.value]
+    return sum(int(nbytes) for _, nbytes in weights.values())
+
+
+def cache_bytes(agreed: Contract) -> int:
+    """What a decode's attention reads: all slots on full layers, the window on sliding ones.
+
+    Each owner counts once; that other layers read the same caches again is left out, so the limit is
+    rather too strict than too lax.
+    """
+    slots = {True: min(agreed.sliding_window, agreed.cache_length), False: agreed.cache_length}
+    return sum(
+        2 * FLOAT_BYTES * kv.kv_heads * kv.head_dim * slots[kv.sliding] for kv in agreed.kv_caches
+    )
+
+
+@click.command()
+@click.argument("path", type=click.Path(path_type=Path, exists=True), metavar="BUNDLE")
+@click.option("--threads", default=1, show_default=True)
+@click.option("--calls", default=30, show_default=True)
+def main(path: Path, threads: int, calls: int) -> None:
+    """Compare a decode of BUNDLE with reading the bytes it needs."""
+    torch.set_num_threads(threads)
+    bundle = open_bundle(path)
+    agreed = Contract.from_json((bundle.manifest() or {})["contract"])
+    weights, caches = weight_bytes(bundle), cache_bytes(agreed)
+    stream = torch.ones(STREAM_BYTES // 8, dtype=torch.int64)
+
+    def read() -> None:
+        stream.max()
+
+    options = Hardware("cpu", threads).options(path.stem)
+    with closing(LitertFile.section(bundle, Section.PREFILL_DECODE, options)) as target:
+        costs = alternate({"decode": target.call(DECODE), "read": read}, calls)
+    bandwidth = STREAM_BYTES / costs["read"].cpu
+    limit = (weights + caches) / bandwidth
+    click.echo(f"{threads} threads, {load()}; CPU time, medians of {calls} calls")
+    click.echo(
+        f"read: {bandwidth / 1e9:.1f} GB/s a thread; weights {weights:,}, caches {caches:,} bytes"
+    )
+    click.echo(f"decode: {costs['decode'].cpu * 1e3:.1f} ms, limit {limit * 1e3:.1f} ms")
+    click.echo(f"limit / decode: {limit / costs['decode'].cpu:.2f}")
+
+
+if __name__ == "__main__":
+    main()
