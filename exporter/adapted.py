@@ -12,23 +12,15 @@ import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-from exporter.adapter import Adapter, ModuleChange, text_module
+from exporter.adapter import Adapter, ModuleChange
 from exporter.checkpoint import Checkpoint
 from exporter.contract import Section
 from exporter.errors import CheckpointError, listed
 from exporter.lora import LowRank
 from exporter.stored_tensor import StoredTensor
+from exporter.text_modules import is_tower, text_module
 
 EMBEDDING, HEAD = "embed_tokens", "lm_head"
-
-TOWERS = (
-    "vision_tower.",
-    "audio_tower.",
-    "embed_vision.",
-    "embed_audio.",
-    "multi_modal_projector.",
-)
-"""Modules of the other modalities, which are not exported."""
 
 KV_PROJECTION = re.compile(r"layers\.\d+\.self_attn\.[kv]_proj")
 """Modules that earlier transformers also built for layers that use another layer's KV."""
@@ -105,7 +97,7 @@ def unused_modules(checkpoint: Checkpoint, used: Collection[str]) -> list[str]:
     for module, change in checkpoint.adapter.changes.items():
         if module in used:
             continue
-        known = module in in_model or module.startswith(TOWERS) or KV_PROJECTION.fullmatch(module)
+        known = module in in_model or is_tower(module) or KV_PROJECTION.fullmatch(module)
         (ignored if known else unknown).append(change.module)
     if unknown:
         raise CheckpointError(

@@ -17,6 +17,7 @@ from exporter.json_file import read_json
 from exporter.lora import LowRank
 from exporter.source_folder import Download, locate
 from exporter.stored_tensor import StoredTensor, read_directory
+from exporter.text_modules import text_module
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
@@ -24,10 +25,6 @@ PICKLED_WEIGHTS = "adapter_model.bin"
 
 PREFIX = "base_model.model."
 """Of every tensor: PEFT's wrappers around the model that was trained."""
-
-MODEL_PREFIXES = ("model.language_model.", "language_model.model.", "language_model.", "model.")
-"""What may come before a module of the text model: of today's multimodal class, of earlier ones, and of
-the text-only class and the assistant. The longest that fits is taken off."""
 
 PARTS = (
     ".lora_A.weight",
@@ -104,14 +101,6 @@ def open_adapter(folder: Path, source: str | None = None, revision: str | None =
         raise CheckpointError(f"{folder / WEIGHTS}: {listed(problems)}")
     changes = {text_module(m): _change(m, tensors, config) for m, tensors in parts.items()}
     return Adapter(folder, source or folder.resolve().name, revision, config, changes)
-
-
-def text_module(module: str) -> str:
-    """A module's name within the text model, whatever class the adapter was trained on."""
-    for prefix in MODEL_PREFIXES:
-        if module.startswith(prefix):
-            return module.removeprefix(prefix)
-    return module
 
 
 Parts = dict[str, StoredTensor]

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from exporter.errors import CheckpointError, listed
 from exporter.stored_tensor import StoredTensor
 from exporter.tensor_reader import TensorReader
+from exporter.text_modules import is_tower
 from quantize.packing import unpack
 
 METHOD = "gemma"
@@ -86,7 +87,7 @@ class PackedTensor:
 def packed_tensors(
     config: Mapping[str, Any], tensors: Mapping[str, StoredTensor], where: str
 ) -> dict[str, PackedTensor]:
-    """The packed matrices of a checkpoint by the name their weight would have.
+    """The packed matrices of a checkpoint's text model by the name their weight would have.
 
     Args:
         config: The checkpoint's ``config.json``.
@@ -111,7 +112,7 @@ def packed_tensors(
     problems: list[str] = []
     for codes_end, scales_end in PARTS:
         for name, scales in tensors.items():
-            if name.endswith(scales_end):
+            if name.endswith(scales_end) and not is_tower(name):
                 module = name.removesuffix(scales_end)
                 codes = tensors.get(module + codes_end)
                 bits = _bits(quantisation, module)

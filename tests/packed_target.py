@@ -109,6 +109,8 @@ def _write(
     }
     text = "model.language_model.layers.0.self_attn."
     tensors[f"{text}k_cache_scale"] = torch.tensor(0.05)
+    tower = "model.audio_tower.layers.0.conv."  # which need not be in any format known here
+    tensors |= {f"{tower}weight": torch.zeros(2, 3, 4), f"{tower}weight_scale": torch.ones(2)}
     save_file(tensors, folder / "model.safetensors", {"format": "pt"})
     shutil.copytree(
         source, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.safetensors")

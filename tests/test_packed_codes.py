@@ -133,7 +133,7 @@ def test_requantized_on_demand(packed: Packed, tmp_path: Path) -> None:
     assert manifest is not None
     assert manifest["trained_codes"] == {}
     storages = {s for w in manifest["weights"].values() for s, _ in w.values()}
-    assert storages == {"int8", "float32"}
+    assert storages == {"int8", "float32", "int32"}  # the drafter's token ordering
 
 
 def set_quantisation(folder: Path, **change: object) -> None:
