@@ -26,7 +26,7 @@ class Devices:
 
     def __init__(self, hardware: Hardware) -> None:
         self.hardware = hardware
-        self._cpu: Any = CpuEnvironment.create()
+        self._cpu: Any = None
         self._gpu: GpuEnvironment | None = None
 
     def graph(self, bundle: Bundle, section: Section, resizing: Resizing | None) -> AnyGraph:
@@ -37,6 +37,8 @@ class Devices:
             EngineError: There is no such device.
         """
         if self.hardware.on_cpu or section not in ACCELERATED:
+            if self._cpu is None:
+                self._cpu = CpuEnvironment.create()
             return Graph(bundle, section, self._cpu, self.hardware, resizing)
         if self._gpu is None:
             self._gpu = GpuEnvironment()

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from exporter.contract import Accelerator
 from exporter.errors import EngineError
 from runtime_py.chat import Conversation
 
@@ -38,16 +39,20 @@ class Sampling:
 
 @dataclass(frozen=True)
 class EngineSettings:
-    """How the engine is set up."""
+    """How the engine is set up.
+
+    On a GPU it computes in float16 unless ``full_precision`` asks for float32.
+    """
 
     bundle: Path
     mtp: bool
     max_new_tokens: int
-    accelerator: str = "cpu"
+    accelerator: Accelerator = Accelerator.CPU
     threads: int | None = None
     max_num_tokens: int | None = None
     weight_cache: Path | None = None
     sampling: Sampling = field(default_factory=Sampling)
+    full_precision: bool = False
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,7 @@ def _run(request: dict[str, Any], events: IO[str]) -> dict[str, Any]:
     backend = (
         litert_lm.Backend.GPU() if request["accelerator"] == "gpu" else _cpu(request["threads"])
     )
+    precision = litert_lm.ActivationDataType.FLOAT32 if request["full_precision"] else None
     with litert_lm.Engine(
         request["bundle"],
         backend,
@@ -53,6 +54,7 @@ def _run(request: dict[str, Any], events: IO[str]) -> dict[str, Any]:
         cache_dir=request["weight_cache"] or NO_CACHE,
         enable_speculative_decoding=request["mtp"],
         enable_benchmark=True,
+        activation_data_type=precision,
     ) as engine:
         replies, init_seconds = [], 0.0
         for conversation in map(Conversation.from_json, request["conversations"]):

@@ -6,6 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 . scripts/setup.sh dev
+. scripts/software_gpu.sh
 ruff format --check .
 ruff check .
 mypy

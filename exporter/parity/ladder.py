@@ -177,6 +177,7 @@ def _run_engine(
         max_new_tokens=request.max_new_tokens,
         accelerator=request.accelerator,
         threads=request.threads,
+        full_precision=True,
     )
     prompts = [answer.prompt for answer in answers]
     with reporter.stage("Answering the prompts in the stock engine", None):
