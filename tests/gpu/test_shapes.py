@@ -1,0 +1,120 @@
+"""Graphs of E2B's and E4B's shape, of few layers, in every recipe: delegated whole, and right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from exporter import contract
+from exporter.checkpoint import TensorReader
+from exporter.contract import Accelerator, Section
+from exporter.heads import HeadKind
+from runtime_py.gpu_cache import CacheBuffer
+from runtime_py.gpu_graph import FLOAT32, OPTIONS
+from runtime_py.litert_c import Buffer, CompiledModel, Environment
+from tests import pairs as pair_files
+from tests.eager import CACHE_LENGTH, Eager
+from tests.litert.graphs import DRAFTS, Bound, Tensors, assert_close, bind_pair, named_caches
+
+TOLERANCE = 1e-4
+"""Of each output's largest magnitude, as for LiteRT on the CPU with float weights."""
+
+COMMITTED = 100
+"""Slots in use before the call, more than the window's 64."""
+
+
+@pytest.fixture(scope="module")
+def gpu_bounds(
+    pairs: dict[str, pair_files.Pair], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Bound]]:
+    with TensorReader() as reader:
+        yield {
+            shape: bind_pair(
+                pair, HeadKind.FULL, tmp_path_factory.mktemp(shape), reader, Accelerator.GPU
+            )
+            for shape, pair in pairs.items()
+        }
+
+
+@pytest.fixture
+def environment() -> Iterator[Environment]:
+    environment = Environment()
+    yield environment
+    environment.close()
+
+
+def compile_section(environment: Environment, file: Path) -> CompiledModel:
+    return CompiledModel(environment, file.read_bytes(), OPTIONS.format(precision=FLOAT32))
+
+
+@pytest.mark.parametrize("recipe", ["float32", "int8", "int4"])
+def test_every_node_is_delegated(
+    environment: Environment, gpu_bounds: dict[str, Bound], shape: str, recipe: str
+) -> None:
+    for section in (Section.MTP_DRAFTER, Section.PREFILL_DECODE):
+        model = compile_section(environment, gpu_bounds[shape].file(recipe, section))
+        assert (
+            model.signatures.keys()
+            == gpu_bounds[shape].contract.section_signatures()[section].keys()
+        )
+        assert model.fully_accelerated
+        model.close()
+
+
+@torch.no_grad()
+def test_verify_is_what_torch_computes(
+    environment: Environment, gpu_bounds: dict[str, Bound], eager: Eager, shape: str
+) -> None:
+    """Over caches that torch made, past the window, with garbage behind the slots in use."""
+    source = torch.Generator().manual_seed(5)
+    tokens = torch.randint(pair_files.VOCABULARY, (COMMITTED + DRAFTS + 1,), generator=source)
+    empty = eager.empty_caches(37.0)
+    committed = eager.prefill(tokens[:COMMITTED], 0, empty)
+    expected = eager.forward(tokens[COMMITTED:], COMMITTED, committed)
+    file = gpu_bounds[shape].file("float32", Section.PREFILL_DECODE)
+    model = compile_section(environment, file)
+    inputs = dict(zip(INPUTS, eager.inputs(tokens[COMMITTED:], COMMITTED), strict=True))
+    found = run_verify(model, inputs, named_caches(committed))
+    assert_close(found[contract.LOGITS], expected.logits, TOLERANCE)
+    assert_close(found[contract.ACTIVATIONS], expected.hidden, TOLERANCE)
+    used = COMMITTED + DRAFTS + 1
+    for name, cache in named_caches(expected.caches).items():
+        slots = (
+            (..., slice(used), slice(None))
+            if contract.KEY_CACHE_PREFIX in name
+            else (..., slice(used))
+        )
+        assert_close(found[name][slots], cache[slots], TOLERANCE, name)
+    model.close()
+
+
+INPUTS = (contract.EMBEDDINGS, contract.PER_LAYER_EMBEDDINGS, contract.INPUT_POS, contract.MASK)
+
+
+def run_verify(model: CompiledModel, inputs: Tensors, caches: Tensors) -> Tensors:
+    """``verify`` after :data:`COMMITTED` slots, over the given caches."""
+    end = COMMITTED + DRAFTS + 1
+    assert end <= CACHE_LENGTH
+    params = torch.tensor([COMMITTED, end, end, 0, 0, 0, 0], dtype=torch.int32)
+    given: dict[str, Buffer] = {}
+    for name, values in {**inputs, contract.PARAM_TENSOR: params}.items():
+        given[name] = model.input_buffer(contract.VERIFY, name)
+        given[name].write(values.numpy())
+    outputs = model.signatures[contract.VERIFY].outputs
+    made = {name: model.output_buffer(contract.VERIFY, name) for name in outputs}
+    banks = {
+        name: CacheBuffer(made[name], of_keys=name.startswith(contract.KEY_CACHE_PREFIX))
+        for name in caches
+    }
+    for name, bank in banks.items():
+        bank.write(caches[name].numpy())
+    model.run(contract.VERIFY, given, made)
+    results = {name: torch.from_numpy(made[name].read()) for name in made.keys() - banks.keys()}
+    for name, bank in banks.items():
+        values = bank.read(caches[name].numel(), np.float32)
+        results[name] = torch.from_numpy(values).reshape(caches[name].shape)
+    return results
