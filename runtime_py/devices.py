@@ -45,7 +45,8 @@ class Devices:
         return GpuGraph(bundle, section, self._gpu, float16=self.hardware.float16)
 
     def close(self) -> None:
-        """Release the GPU; graphs and buffers must be closed before."""
+        """Release the devices; graphs must be closed before."""
+        self._cpu = None
         if self._gpu is not None:
             self._gpu.close()
             self._gpu = None

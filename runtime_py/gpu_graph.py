@@ -16,7 +16,8 @@ from exporter.bundle_reader import Bundle
 from exporter.contract import KEY_CACHE_PREFIX, Section, SignatureSpec, TensorSpec
 from exporter.errors import BundleError, EngineError
 from runtime_py.gpu_cache import CacheBuffer
-from runtime_py.litert_c import Buffer, CompiledModel, Environment
+from runtime_py.gpu_device import MISSING, is_missing
+from runtime_py.litert_c import Buffer, CompiledModel, Environment, Region
 from runtime_py.mapped_section import MappedSection
 from runtime_py.native_log import NativeLog, captured_native_log
 
@@ -35,9 +36,6 @@ Without sharing, the delegate folds the final norm into the head and ``activatio
 Source: LiteRT-LM's ``CreateCompilationOptions``."""
 
 FLOAT16, FLOAT32 = 1, 2  # kLiteRtDelegatePrecisionFp16, ...Fp32
-
-NO_DEVICE = ("No adapters found", "Failed to initialize WebGPU environment")
-"""What the log says when there is no device that will do."""
 
 
 class GpuGraph:
@@ -59,9 +57,8 @@ class GpuGraph:
         log = NativeLog()
         try:
             with captured_native_log() as log:
-                self.model = self._section.use(
-                    lambda content: CompiledModel(environment, content, options)
-                )
+                content = self._section.use(Region.of)
+                self.model = CompiledModel(environment, content, options)
         except EngineError as error:
             self._section.close()
             raise _refusal(self.where, error, log) from error
@@ -141,13 +138,8 @@ def _device(caches: Mapping[str, CacheBuffer] | None) -> dict[str, Buffer]:
 
 
 def _refusal(where: str, error: EngineError, log: NativeLog) -> BundleError | EngineError:
-    if any(sign in log.text for sign in NO_DEVICE):
-        return EngineError(
-            "looked for a Vulkan device that LiteRT's WebGPU accelerator can use and found none; "
-            "install a GPU driver, or a software device: apt-get install libvulkan1 "
-            "chromium-common, then set "
-            "VK_ICD_FILENAMES=/usr/lib/chromium/vk_swiftshader_icd.json"
-        )
+    if is_missing(log.text):
+        return EngineError(MISSING)
     return BundleError(
         f"{where}: expected a graph that the GPU's delegate runs as a whole, and LiteRT refuses it "
         f"({error}){log.last_errors()}"

@@ -192,23 +192,39 @@ class Buffer:
             self.handle.value = None
 
 
+@dataclass(frozen=True)
+class Region:
+    """A region of memory."""
+
+    address: int
+    nbytes: int
+
+    @staticmethod
+    def of(content: bytes) -> Region:
+        """Where ``content`` is; the caller keeps it alive."""
+        address = ctypes.cast(c_char_p(content), c_void_p).value
+        assert address is not None
+        return Region(address, len(content))
+
+
 class CompiledModel:
     """A model compiled for the GPU.
 
     Args:
         environment: Shared by the models of a bundle.
-        content: The flatbuffer; must outlive the model.
+        content: Where the flatbuffer is; it must stay there as long as the model. Not the bytes
+            themselves: a traceback would keep them alive beyond the end of their mapping.
         options: LiteRT's GPU options, as TOML.
 
     Raises:
         EngineError: LiteRT refuses the model, or there is no device.
     """
 
-    def __init__(self, environment: Environment, content: bytes, options: str) -> None:
+    def __init__(self, environment: Environment, content: Region, options: str) -> None:
         self._environment = environment
         self._model, self._options, self._compiled = c_void_p(), c_void_p(), c_void_p()
         self._toml = ctypes.create_string_buffer(options.encode())
-        address, size = c_char_p(content), c_size_t(len(content))
+        address, size = c_void_p(content.address), c_size_t(content.nbytes)
         try:
             handle = environment.handle
             call("LiteRtCreateModelFromBuffer", handle, address, size, byref(self._model))

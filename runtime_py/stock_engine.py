@@ -20,6 +20,7 @@ from typing import IO, Any
 from exporter.contract import Accelerator
 from exporter.errors import EngineError
 from runtime_py.chat import Conversation
+from runtime_py.gpu_device import MISSING, is_missing
 
 SUCCESS_RATE = re.compile(r"MTP Drafter - Success rate: ([0-9.]+)")
 LOG_LINES_SHOWN = 8
@@ -184,6 +185,8 @@ def _events(stream: IO[str]) -> Iterator[dict[str, Any]]:
 
 
 def _result(settings: EngineSettings, finished: dict[str, Any], log: str, status: int) -> EngineRun:
+    if "replies" not in finished and is_missing(log):
+        raise EngineError(MISSING)
     if "error" in finished:
         raise EngineError(
             f"{settings.bundle}: the engine says: {finished['error']}{_last_errors(log)}"

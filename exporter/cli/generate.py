@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from exporter.cli.runtimes import RUNTIMES, DraftLengthType, Request
+from exporter.cli.runtimes import RUNTIMES, DraftLengthType, Request, check_accelerator
 from exporter.contract import Accelerator
 from exporter.errors import ParityError
 
@@ -153,6 +153,8 @@ def command(
         raise click.UsageError("ONNX Runtime keeps no packed weights: leave out --weight-cache")
     agreed = _contract(bundle, runtime, drafting=mtp != "off")
     agreed = with_cache_length(bundle, agreed, max_num_tokens)
+    if runtime == STOCK:
+        check_accelerator(bundle, agreed.accelerator, Accelerator(accelerator))
     request = Request(
         bundle=bundle,
         modes=("off", "on") if mtp == "both" else (mtp,),

@@ -59,6 +59,19 @@ class Request:
             click.echo(f"--- MTP {mode}", err=True)
 
 
+def check_accelerator(bundle: Path, made_for: Accelerator, wanted: Accelerator) -> None:
+    """Check that the stock engine can run a bundle where it is asked to.
+
+    Raises:
+        BundleError: The graphs were written for another accelerator.
+    """
+    if made_for is not wanted:
+        raise BundleError(
+            f"{bundle}: expected a bundle for the {wanted.value}, found one for the {made_for.value}; "
+            f"add --accelerator {made_for.value}, or export it again with --accelerator {wanted.value}"
+        )
+
+
 def with_engine(request: Request) -> Iterator[tuple[str, EngineRun]]:
     """A run of the stock engine for each mode."""
     from runtime_py.stock_engine import EngineSettings, run_engine

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from exporter.checkpoint import Checkpoint
-from exporter.contract import Accelerator, Section
+from exporter.contract import Accelerator, Contract, Section
 from exporter.errors import EngineError
 from exporter.heads import HeadKind
 from exporter.inspection import Inspection, inspect_bundle
@@ -106,7 +106,7 @@ def climb(request: Request, reporter: Reporter, asking: Ask = ask) -> Report:
             findings = _against_checkpoints(
                 request, inspection, pair, model, measured, asking, reporter
             )
-        runs = _run_engine(request, measured.answers, has_drafter, reporter)
+        runs = _run_engine(request, model.executor.contract, measured.answers, reporter)
         rungs = [first, measured.shapes, *(findings.rungs if findings else ())]
         rungs += _answer_rungs(request, model, measured, runs)
         rungs.append(_run_onnx(request, inspection, measured, reporter))
@@ -166,11 +166,15 @@ def _against_checkpoints(
 
 
 def _run_engine(
-    request: Request, answers: Sequence[Answer], has_drafter: bool, reporter: Reporter
+    request: Request, agreed: Contract, answers: Sequence[Answer], reporter: Reporter
 ) -> EngineRuns | Rung:
     """The stock engine's answers; a rung that was skipped or failed if there are none."""
     if reason := engine_rung.missing_engine():
         return ENGINE.skipped(reason)
+    if agreed.accelerator is not request.accelerator:
+        return ENGINE.skipped(
+            f"the engine runs this bundle with --accelerator {agreed.accelerator.value} only"
+        )
     settings = EngineSettings(
         request.bundle,
         mtp=False,
@@ -182,7 +186,7 @@ def _run_engine(
     prompts = [answer.prompt for answer in answers]
     with reporter.stage("Answering the prompts in the stock engine", None):
         try:
-            return engine_rung.run_both(settings, prompts, drafter=has_drafter)
+            return engine_rung.run_both(settings, prompts, drafter=agreed.has_drafter)
         except EngineError as error:  # the judge refuses the bundle: a finding, not our failure
             return ENGINE.judged((), engine_rung.REASON, problems=[str(error)])
 

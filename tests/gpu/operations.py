@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from exporter.contract import KEY_CACHE_PREFIX, VALUE_CACHE_PREFIX
 from runtime_py.gpu_cache import CacheBuffer
 from runtime_py.gpu_graph import FLOAT32, OPTIONS
-from runtime_py.litert_c import Buffer, CompiledModel, Environment
+from runtime_py.litert_c import Buffer, CompiledModel, Environment, Region
 
 SIGNATURE = "f"
 
@@ -43,7 +43,7 @@ def compiled(content: bytes) -> Iterator[CompiledModel]:
     """The flatbuffer on the GPU, in float32."""
     environment = Environment()
     try:
-        model = CompiledModel(environment, content, OPTIONS.format(precision=FLOAT32))
+        model = CompiledModel(environment, Region.of(content), OPTIONS.format(precision=FLOAT32))
         try:
             yield model
         finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from exporter.contract import Accelerator, Section
 from exporter.heads import HeadKind
 from runtime_py.gpu_cache import CacheBuffer
 from runtime_py.gpu_graph import FLOAT32, OPTIONS
-from runtime_py.litert_c import Buffer, CompiledModel, Environment
+from runtime_py.litert_c import Buffer, CompiledModel, Environment, Region
 from tests import pairs as pair_files
 from tests.eager import CACHE_LENGTH, Eager
 from tests.litert.graphs import DRAFTS, Bound, Tensors, assert_close, bind_pair, named_caches
@@ -47,22 +48,27 @@ def environment() -> Iterator[Environment]:
     environment.close()
 
 
-def compile_section(environment: Environment, file: Path) -> CompiledModel:
-    return CompiledModel(environment, file.read_bytes(), OPTIONS.format(precision=FLOAT32))
+@contextmanager
+def compiled(environment: Environment, file: Path) -> Iterator[CompiledModel]:
+    """A section's graphs on the GPU, in float32."""
+    content = file.read_bytes()
+    model = CompiledModel(environment, Region.of(content), OPTIONS.format(precision=FLOAT32))
+    try:
+        yield model
+    finally:
+        model.close()
 
 
 @pytest.mark.parametrize("recipe", ["float32", "int8", "int4"])
 def test_every_node_is_delegated(
     environment: Environment, gpu_bounds: dict[str, Bound], shape: str, recipe: str
 ) -> None:
+    agreed = gpu_bounds[shape].contract
     for section in (Section.MTP_DRAFTER, Section.PREFILL_DECODE):
-        model = compile_section(environment, gpu_bounds[shape].file(recipe, section))
-        assert (
-            model.signatures.keys()
-            == gpu_bounds[shape].contract.section_signatures()[section].keys()
-        )
-        assert model.fully_accelerated
-        model.close()
+        file = gpu_bounds[shape].file(recipe, section)
+        with compiled(environment, file) as model:
+            assert model.fully_accelerated
+            assert set(model.signatures) == set(agreed.section_signatures()[section])
 
 
 @torch.no_grad()
@@ -76,9 +82,9 @@ def test_verify_is_what_torch_computes(
     committed = eager.prefill(tokens[:COMMITTED], 0, empty)
     expected = eager.forward(tokens[COMMITTED:], COMMITTED, committed)
     file = gpu_bounds[shape].file("float32", Section.PREFILL_DECODE)
-    model = compile_section(environment, file)
     inputs = dict(zip(INPUTS, eager.inputs(tokens[COMMITTED:], COMMITTED), strict=True))
-    found = run_verify(model, inputs, named_caches(committed))
+    with compiled(environment, file) as model:
+        found = run_verify(model, inputs, named_caches(committed))
     assert_close(found[contract.LOGITS], expected.logits, TOLERANCE)
     assert_close(found[contract.ACTIVATIONS], expected.hidden, TOLERANCE)
     used = COMMITTED + DRAFTS + 1
@@ -89,7 +95,6 @@ def test_verify_is_what_torch_computes(
             else (..., slice(used))
         )
         assert_close(found[name][slots], cache[slots], TOLERANCE, name)
-    model.close()
 
 
 INPUTS = (contract.EMBEDDINGS, contract.PER_LAYER_EMBEDDINGS, contract.INPUT_POS, contract.MASK)
@@ -115,6 +120,6 @@ def run_verify(model: CompiledModel, inputs: Tensors, caches: Tensors) -> Tensor
     model.run(contract.VERIFY, given, made)
     results = {name: torch.from_numpy(made[name].read()) for name in made.keys() - banks.keys()}
     for name, bank in banks.items():
-        values = bank.read(caches[name].numel(), np.float32)
-        results[name] = torch.from_numpy(values).reshape(caches[name].shape)
+        flat = bank.read(caches[name].numel(), np.float32)
+        results[name] = torch.from_numpy(flat).reshape(caches[name].shape)
     return results
