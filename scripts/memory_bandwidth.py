@@ -63,7 +63,7 @@ def main(path: Path, threads: int, calls: int) -> None:
     def read() -> None:
         stream.max()
 
-    options = Hardware("cpu", threads).options(path.stem)
+    options = Hardware(threads=threads).options(path.stem)
     with closing(LitertFile.section(bundle, Section.PREFILL_DECODE, options)) as target:
         costs = alternate({"decode": target.call(DECODE), "read": read}, calls)
     bandwidth = STREAM_BYTES / costs["read"].cpu

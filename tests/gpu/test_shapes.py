@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from exporter import contract
-from exporter.checkpoint import TensorReader
 from exporter.contract import Accelerator, Section
 from exporter.heads import HeadKind
+from exporter.tensor_reader import TensorReader
 from runtime_py.gpu_cache import CacheBuffer
 from runtime_py.gpu_graph import FLOAT32, OPTIONS
 from runtime_py.litert_c import Buffer, CompiledModel, Environment, Region
