@@ -18,11 +18,12 @@ enum class NoticeButton(val label: Int) {
 fun Wording.notice(state: ChatState): Notice? {
     val failure = state.failure
     val import = state.import
+    val comparison = state.comparison
     val model = state.model
     return when {
         failure != null -> Notice(failure(failure), NoticeButton.DISMISS)
         import != null -> Notice(importing(import), NoticeButton.CANCEL_IMPORT)
-        state.comparison != null -> comparing(state.comparison!!)
+        comparison != null -> comparing(comparison)
         model is ModelState.Checking -> Notice(text(R.string.checking, model.name), null)
         model is ModelState.Trying -> Notice(
             text(R.string.starting, model.name, mode(model.mode), model.attempt, model.attempts), null,

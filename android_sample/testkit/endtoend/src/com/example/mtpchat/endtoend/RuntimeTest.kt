@@ -13,6 +13,7 @@ import com.example.mtpchat.core.compareMtp
 import com.example.mtpchat.endtoend.EngineFixture.BEAR
 import com.example.mtpchat.endtoend.EngineFixture.ZEBRA
 import com.example.mtpchat.endtoend.EngineFixture.withModel
+import java.io.File
 import kotlin.test.Test
 import kotlin.test.assertEquals
 import kotlin.test.assertFailsWith
@@ -25,6 +26,8 @@ import kotlinx.coroutines.flow.take
 import kotlinx.coroutines.flow.takeWhile
 import kotlinx.coroutines.flow.toList
 import kotlinx.coroutines.runBlocking
+
+private const val EXAMPLE = "testkit/endtoend/src/com/example/mtpchat/endtoend/ReadmeExample.kt"
 
 /** The adapter on the real engine: every behaviour of the engine that it has to handle. */
 class RuntimeTest {
@@ -39,6 +42,17 @@ class RuntimeTest {
         assertTrue(fast.text.length > 200, fast.text)
         assertTrue(fast.pieces * 2 < slow.pieces, "${fast.pieces} pieces with, ${slow.pieces} without")
         assertEquals(Ending.COMPLETE, fast.done.ending)
+    }
+
+    /** The example in the sample's README is the one that runs here. */
+    @Test
+    fun theExampleInTheReadmeWorks() {
+        val readme = File(System.getProperty("sample"), "README.md").readText()
+        val example = readme.substringAfter("```kotlin\n").substringBefore("```").trim().lines()
+        val source = File(System.getProperty("sample"), EXAMPLE).readText()
+        val here = source.substringAfter("// README {\n").substringBefore("// }").trimIndent().trim().lines()
+        assertEquals(example, here)
+        assertTrue("bear" in readmeExample(EngineFixture.withDrafter.file))
     }
 
     @Test

@@ -106,6 +106,31 @@ class SessionTest {
     }
 
     @Test
+    fun stoppedBeforeAnythingHappenedItRecovers() {
+        open(EngineFixture.withDrafter.file)
+        repeat(3) {
+            onMain {
+                session.send(BEAR)
+                session.stop()
+            }
+            assertEquals(Ending.STOPPED, session.await { !it.isReplying }.messages.last().ending)
+        }
+        onMain {
+            session.compare(AbPlan(BEAR))
+            session.stop()
+        }
+        session.await { it.comparison == null }
+        assertTrue("zebra" in say(ZEBRA).text)
+    }
+
+    @Test
+    fun aDiskTooFullForTheTranscriptCostsOnlyTheTranscript() {
+        open(EngineFixture.withDrafter.file)
+        folder.deleteRecursively()
+        assertTrue("bear" in say(BEAR).text)
+    }
+
+    @Test
     fun mtpOnEqualsMtpOffOverTwoTurns() {
         open(EngineFixture.withDrafter.file)
         val texts = listOf(true, false).map { mtp ->

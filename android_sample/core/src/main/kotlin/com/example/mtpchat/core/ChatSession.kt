@@ -1,10 +1,13 @@
 package com.example.mtpchat.core
 
 import java.io.File
+import java.io.IOException
 import kotlinx.coroutines.CancellationException
 import kotlinx.coroutines.CoroutineDispatcher
 import kotlinx.coroutines.CoroutineScope
+import kotlinx.coroutines.CoroutineStart
 import kotlinx.coroutines.Dispatchers
+import kotlinx.coroutines.ExperimentalCoroutinesApi
 import kotlinx.coroutines.Job
 import kotlinx.coroutines.NonCancellable
 import kotlinx.coroutines.cancelAndJoin
@@ -96,7 +99,7 @@ class ChatSession(
         if (model == null || prompt.isBlank() || !state.value.canSend) return
         val messages = state.value.messages
         happened(ChatEvent.Asked(prompt))
-        replying = scope.launch { answer(model, messages, prompt) }
+        replying = launchAtOnce { answer(model, messages, prompt) }
     }
 
     /** Ends the reply that is running, or the comparison; what was said so far stays. */
@@ -119,7 +122,7 @@ class ChatSession(
         val model = model
         if (model == null || !state.value.canCompare) return
         happened(ChatEvent.Compared(ComparisonState.Running(AbProgress(1, 1))))
-        replying = scope.launch {
+        replying = launchAtOnce {
             try {
                 compareMtp(model, plan).collect { happened(ChatEvent.Compared(it.asState())) }
             } catch (error: FailureException) {
@@ -134,12 +137,12 @@ class ChatSession(
     fun dismissNotice() = happened(ChatEvent.NoticeSeen)
 
     private suspend fun answer(model: LoadedModel, messages: List<ChatMessage>, prompt: String) {
-        withContext(io) { transcripts.save(state.value.messages) }
         val options = ReplyOptions(
             mtp = settings.value.mtp && model.mode.mtp,
             rebuildContext = settings.value.rebuildContext,
         )
         try {
+            save()
             failingAs(ChatEvent::ReplyFailed) {
                 model.reply(messages.asHistory(), prompt, options)
                     .collect { happened(ChatEvent.Reply(it)) }
@@ -153,8 +156,16 @@ class ChatSession(
     }
 
     private suspend fun save() = withContext(NonCancellable + io) {
-        transcripts.save(state.value.messages)
+        try {
+            transcripts.save(state.value.messages)
+        } catch (_: IOException) { // a full disk costs the copy, not the conversation
+        }
     }
+
+    /** A job that is stopped before its first line would leave the state that announced it behind. */
+    @OptIn(ExperimentalCoroutinesApi::class)
+    private fun launchAtOnce(block: suspend CoroutineScope.() -> Unit): Job =
+        scope.launch(start = CoroutineStart.UNDISPATCHED, block = block)
 
     private suspend fun closeModel() {
         replying?.cancelAndJoin()

@@ -4,6 +4,7 @@ import com.google.gson.JsonArray
 import com.google.gson.JsonObject
 import com.google.gson.JsonParser
 import java.io.File
+import java.io.IOException
 import java.nio.file.Files
 import java.nio.file.StandardCopyOption.ATOMIC_MOVE
 import java.nio.file.StandardCopyOption.REPLACE_EXISTING
@@ -13,13 +14,19 @@ class TranscriptStore(private val file: File) {
 
     /** The saved conversation; empty if there is none or it cannot be read. */
     fun load(): List<ChatMessage> = try {
-        if (file.isFile) JsonParser.parseString(file.readText()).asJsonArray.map { it.asJsonObject.message() }
-        else emptyList()
+        val text = if (file.isFile) file.readText() else "[]"
+        JsonParser.parseString(text).asJsonArray.map { it.asJsonObject.message() }
+    } catch (_: IOException) {
+        emptyList()
     } catch (_: RuntimeException) { // a damaged file is worth no more than none
         emptyList()
     }
 
-    /** Replaces the saved conversation in one step. */
+    /**
+     * Replaces the saved conversation in one step.
+     *
+     * @throws IOException The disk is full, most likely.
+     */
     fun save(messages: List<ChatMessage>) {
         val partial = File(file.path + ".part")
         partial.writeText(JsonArray().apply { messages.forEach { add(it.toJson()) } }.toString())
