@@ -1,63 +1,74 @@
-"""How large each recipe makes the sections of a full-size bundle, without making one.
+"""What a recipe makes of E2B or E4B: bytes by section, from shapes alone.
 
-    python scripts/recipe_sizes.py --size e2b [RECIPE.json ...]
+    python scripts/recipe_sizes.py [--size e2b] [NAME|FILE.json ...]
 
-Weights and scales only: a graph adds about a megabyte. With recipe files, those; else all built-in
-recipes, of which an algorithm changes no size.
+Weights with their scales; graphs (about 1.5 MB) and tokenizer are not counted.
 """
 
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import click
 from planted_pair.sizes import SIZES
 
-from exporter.bind import BLOCK_SCALE_BYTES, SCALE_BYTES
+from exporter.cli.recipe_option import RECIPE
 from exporter.config import parse_drafter, parse_target
 from exporter.contract import Dtype, Section, TensorSpec
 from exporter.heads import HeadKind
 from exporter.parameters import parameter_specs
 from exporter.tensor_names import recipe_name
 from quantize.builtin_recipes import PLAIN_NAMES, RECIPES
-from quantize.recipe import UNQUANTISED, Recipe
-from quantize.recipe_file import read_recipe
+from quantize.recipe import Recipe
+
+ROW_SCALE_BYTES = 12
+"""A float32 scale and an int64 zero point."""
+
+GOOGLE_E2B = {
+    Section.EMBEDDER: 104, Section.PER_LAYER_EMBEDDER: 1285,
+    Section.PREFILL_DECODE: 818, Section.MTP_DRAFTER: 44,
+}  # fmt: skip
+"""MB of the same sections in Google's bundle of E2B."""
 
 
 @click.command()
 @click.option("--size", type=click.Choice(["e2b", "e4b"]), default="e2b", show_default=True)
 @click.option(
-    "--drafter-head", type=click.Choice([kind.value for kind in HeadKind]), default="centroid"
+    "--head", type=click.Choice([kind.value for kind in HeadKind]), default=HeadKind.CENTROID.value
 )
-@click.argument("files", nargs=-1, type=click.Path(path_type=Path))
-def main(size: str, drafter_head: str, files: tuple[Path, ...]) -> None:
-    """Print megabytes of each section."""
+@click.argument("recipes", type=RECIPE, nargs=-1)
+def main(size: str, head: str, recipes: tuple[Recipe, ...]) -> None:
+    """Print a table in MB; RECIPES default to all that have no algorithm in their names."""
     target = parse_target(SIZES[size].target_config(), size)
     drafter = parse_drafter(SIZES[size].drafter_config(), size)
-    specs = parameter_specs(target, drafter, HeadKind(drafter_head))
-    recipes = [read_recipe(file) for file in files] or [RECIPES[name] for name in PLAIN_NAMES]
-    click.echo(
-        f"| {size}, MB | {' | '.join(s.value.removeprefix('tf_lite_') for s in specs)} | all |"
-    )
-    click.echo("|---|" + "---:|" * (len(specs) + 1))
-    for recipe in recipes:
-        sizes = [_section(recipe, section, specs[section]) / 1e6 for section in specs]
-        cells = " | ".join(f"{megabytes:,.0f}" for megabytes in (*sizes, sum(sizes)))
-        click.echo(f"| {recipe.name} | {cells} |")
+    specs = parameter_specs(target, drafter, HeadKind(head))
+    click.echo(f"{'':16}" + "".join(f"{section.name:>20}" for section in specs) + f"{'all':>10}")
+    for recipe in recipes or [RECIPES[name] for name in PLAIN_NAMES]:
+        sums = [
+            sum(stored_bytes(recipe_name(section, n), spec, recipe) for n, spec in found.items())
+            for section, found in specs.items()
+        ]
+        click.echo(
+            f"{recipe.name:16}"
+            + "".join(f"{n / 1e6:20.1f}" for n in sums)
+            + f"{sum(sums) / 1e6:10.1f}"
+        )
+    if size == "e2b":
+        google = [GOOGLE_E2B[section] for section in specs]
+        click.echo(
+            f"{'Google':16}" + "".join(f"{n:20.1f}" for n in google) + f"{sum(google):10.1f}"
+        )
 
 
-def _section(recipe: Recipe, section: Section, specs: dict[str, TensorSpec]) -> int:
-    named = ((recipe_name(section, name), spec) for name, spec in specs.items())
-    return sum(_tensor(recipe, name, spec) for name, spec in named)
-
-
-def _tensor(recipe: Recipe, name: str, spec: TensorSpec) -> int:
-    rows, columns = math.prod(spec.shape[:-1]), spec.shape[-1]
-    matrix = spec.dtype is Dtype.FLOAT32 and len(spec.shape) == 2
-    storage = (recipe.rule(name) if matrix else UNQUANTISED).storage
-    scale = BLOCK_SCALE_BYTES if storage.block else SCALE_BYTES
-    return rows * (columns * storage.bits // 8 + storage.scales_per_row(columns) * scale)
+def stored_bytes(name: str, spec: TensorSpec, recipe: Recipe) -> int:
+    """Of one weight."""
+    elements = math.prod(spec.shape)
+    rows, length = elements // spec.shape[-1], spec.shape[-1]
+    storage = recipe.storage(name)
+    if spec.dtype is Dtype.INT32 or len(spec.shape) > 2 or not storage.quantised:
+        return elements * 4
+    scales = rows * storage.scales_per_row(length)
+    return elements * storage.bits // 8 + scales * (2 if storage.block else ROW_SCALE_BYTES)
 
 
 if __name__ == "__main__":
