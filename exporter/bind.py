@@ -242,7 +242,7 @@ class Constant:
             data = self.weight.ordering().tobytes()
             progress(self.weight.tensor.nbytes)
             return self.data.write(stream, position, iter([data]))
-        scales: list[NDArray[np.float32]] = []
+        scales: list[NDArray[Any]] = []
         position = self.data.write(stream, position, self._packed(self.rule, scales, progress))
         if self.row_scales is not None:
             self.row_scales.scale = np.concatenate(scales).reshape(-1)
@@ -250,16 +250,15 @@ class Constant:
             table = iter([self.row_scales.scale.astype("<f4").tobytes()])
             position = self.scale_table.write(stream, position, table)
         if self.block_scales is not None:
-            halves = (block.astype("<f2").tobytes() for block in scales)
-            position = self.block_scales.write(stream, position, halves)
+            position = self.block_scales.write(stream, position, (s.tobytes() for s in scales))
         return position
 
     def _packed(
-        self, rule: Rule, scales: list[NDArray[np.float32]], progress: Progress
+        self, rule: Rule, scales: list[NDArray[Any]], progress: Progress
     ) -> Iterator[bytes]:
-        """Bytes of the rows, some at a time; their scales are added to ``scales``."""
+        """Bytes of the rows, some at a time; their scales, as stored, are added to ``scales``."""
         for stored in stored_blocks(self.weight, rule):
-            scales.append(stored.scales)
+            scales.append(stored.scales.astype("<f2") if self.block else stored.scales)
             progress(self.weight.tensor.nbytes * stored.rows // self.weight.rows)
             yield stored.data
 
