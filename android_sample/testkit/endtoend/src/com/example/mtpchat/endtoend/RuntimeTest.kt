@@ -99,6 +99,8 @@ class RuntimeTest {
             )
             assertTrue("zebra" in model.answer(ZEBRA, history, options).text)
             assertEquals(whole, model.answer(BEAR, options = options).text)
+            model.reply(emptyList(), BEAR, options).take(4).toList()
+            assertEquals(whole, model.answer(BEAR, options = options).text, "asked again right after a stop")
         }
     }
 
