@@ -16,9 +16,9 @@ Rows = NDArray[np.float32]
 WIDTH, TOKENS = 256, 2048
 QUANTISED = [storage for storage in Storage if storage.quantised]
 
-OF_CLIPPED = 0.7
+OF_CLIPPED = 0.4
 """Largest part of the clipped codes' error that may be left, on inputs as correlated as these, of a text
-that was not seen. Measured: 0.07 to 0.2; without correlation nothing could be gained."""
+that was not seen. Measured: 0.11 to 0.21; without correlation nothing could be gained."""
 
 
 @pytest.fixture(scope="module")
