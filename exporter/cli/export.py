@@ -144,6 +144,10 @@ def command(
     """
     if (drafter is None) != no_drafter:
         raise click.UsageError("give a DRAFTER, or --no-drafter for a bundle without one")
+    if output_format == OutputFormat.ONNX and accelerator != Accelerator.CPU:
+        raise click.UsageError(
+            "graphs for a GPU hold operations of LiteRT's delegate: --format onnx needs --accelerator cpu"
+        )
     if no_drafter and (drafter_head or drafter_revision or drafter_lora):
         raise click.UsageError(
             "--drafter-head, --drafter-lora and --drafter-revision need a DRAFTER"

@@ -59,6 +59,12 @@ def test_generate_refuses(
     assert (done.returncode, words in done.stderr) == (code, True), done.stderr
 
 
+def test_graphs_for_a_gpu_are_refused() -> None:
+    done = run("export", "a", "b", "-o", "c", "--format", "onnx", "--accelerator", "gpu")
+    assert done.returncode == 2
+    assert "--format onnx needs --accelerator cpu" in done.stderr
+
+
 def test_each_runtime_says_what_it_takes(
     folders: dict[str, Path], tiny_bundles: dict[str, Path]
 ) -> None:
