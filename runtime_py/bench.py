@@ -22,7 +22,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from exporter.contract import Contract
+from exporter.contract import Accelerator, Contract
 from exporter.errors import EngineError
 from runtime_py.bench_costs import Costs
 from runtime_py.bench_curve import Known, Point, chances, curve
@@ -53,6 +53,7 @@ class Plan:
     max_new_tokens: int
     rounds: int
     threads: int
+    accelerator: Accelerator = Accelerator.CPU
 
 
 @dataclass(frozen=True)
@@ -209,7 +210,9 @@ def take(side: Side, plan: Plan) -> Sample:
 
 
 def _ask_engine(side: Side, plan: Plan, memory: Memory) -> Sample:
-    settings = EngineSettings(plan.bundle, side.mtp, plan.max_new_tokens, threads=plan.threads)
+    settings = EngineSettings(
+        plan.bundle, side.mtp, plan.max_new_tokens, plan.accelerator, plan.threads
+    )
     run = run_engine(settings, [Conversation.asking(prompt) for prompt in plan.prompts])
     return Sample(
         run.tokens_per_second,

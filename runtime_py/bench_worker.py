@@ -13,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from exporter.contract import Accelerator
 from exporter.errors import MtpExportError
 from runtime_py.bench_costs import Work, measure_costs
 from runtime_py.litert_graph import Hardware
@@ -34,7 +35,7 @@ def main() -> None:
 
 def _run(request: dict[str, Any]) -> dict[str, Any]:
     begun = time.perf_counter()
-    hardware = Hardware(threads=request["threads"])
+    hardware = Hardware(Accelerator(request["accelerator"]), request["threads"])
     with open_model(Path(request["bundle"]), hardware, drafting=request["drafting"]) as model:
         loaded = time.perf_counter() - begun
         work = _costs if request["work"] == "costs" else _answers

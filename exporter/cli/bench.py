@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from exporter.cli.runtimes import check_accelerator
+from exporter.contract import Accelerator
 from exporter.errors import BundleError, OutputError
 
 DEFAULT_NEW_TOKENS = 64
@@ -47,6 +49,11 @@ def parse_plot(ctx: click.Context, parameter: click.Parameter, value: Path | Non
     type=click.IntRange(min=1),
     help="CPU threads of both runtimes.  [default: the cores there are]",
 )
+@click.option(
+    "--accelerator",
+    type=click.Choice([accelerator.value for accelerator in Accelerator]),
+    help="Where target and drafter run.  [default: what the bundle was made for]",
+)
 @click.option("--json", "as_json", is_flag=True, help="Every figure, machine-readable.")
 @click.option(
     "--plot",
@@ -60,6 +67,7 @@ def command(
     max_new_tokens: int,
     rounds: int,
     threads: int | None,
+    accelerator: str | None,
     as_json: bool,
     plot: Path | None,
 ) -> None:
@@ -77,7 +85,10 @@ def command(
     agreed = inspect_bundle(bundle).contract
     if agreed is None:
         raise BundleError(f"{bundle}: expected a bundle made by mtp-export, found no manifest")
-    plan = Plan(bundle, prompts, max_new_tokens, rounds, threads or default_threads())
+    where = Accelerator(accelerator) if accelerator else agreed.accelerator
+    check_accelerator(bundle, agreed.accelerator, where)
+    threads = threads or default_threads()
+    plan = Plan(bundle, prompts, max_new_tokens, rounds, threads, where)
     found = measure(plan, agreed, lambda text: click.echo(text, err=True))
     if plot is not None:
         write_plot(speed_up_plot(found), plot)
