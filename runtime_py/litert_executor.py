@@ -73,6 +73,7 @@ class LitertExecutor(GraphExecutor[LitertCache]):
             self._signatures[signature.name] = self.graphs[signature.section].signature(
                 signature.in_file, signature.spec, caches
             )
+        self.embed(0)  # at the first write the wrapper makes an environment of its own, noisily
 
     @property
     def signatures(self) -> Mapping[str, AnySignature]:

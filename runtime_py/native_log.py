@@ -1,13 +1,14 @@
 """Keeping LiteRT's chatter off the user's terminal, and its last words for an error message.
 
-LiteRT writes to file descriptor 2 and offers Python no switch. While a block runs, the descriptor
-points to a temporary file. Other threads that write to stderr in the meantime are captured too, so
-keep the blocks short: loading, not running.
+LiteRT writes to file descriptor 2, and to 1 where a GPU is looked for, and offers Python no switch.
+While a block runs, both descriptors point to a temporary file. Other threads that write there in the
+meantime are captured too, so keep the blocks short: loading, not running.
 """
 
 from __future__ import annotations
 
 import atexit
+import ctypes
 import logging
 import os
 import sys
@@ -19,11 +20,12 @@ from dataclasses import dataclass
 logger = logging.getLogger(__name__)
 
 LINES_SHOWN = 4
+CAPTURED = (1, 2)
 
 
 @dataclass
 class NativeLog:
-    """What was written to descriptor 2; filled when the block ends."""
+    """What was written to descriptors 1 and 2; filled when the block ends."""
 
     text: str = ""
 
@@ -35,21 +37,31 @@ class NativeLog:
 
 @contextmanager
 def captured_native_log() -> Iterator[NativeLog]:
-    """Capture descriptor 2; its text goes to the debug log as well."""
+    """Capture descriptors 1 and 2; their text goes to the debug log as well."""
     log = NativeLog()
     with tempfile.TemporaryFile() as file:
-        with suppress(OSError, ValueError):
-            sys.stderr.flush()
-        saved = os.dup(2)
+        _flush()
+        saved = [os.dup(descriptor) for descriptor in CAPTURED]
         try:
-            os.dup2(file.fileno(), 2)
+            for descriptor in CAPTURED:
+                os.dup2(file.fileno(), descriptor)
             yield log
         finally:
-            os.dup2(saved, 2)
-            os.close(saved)
+            _flush()
+            for descriptor, copy in zip(CAPTURED, saved, strict=True):
+                os.dup2(copy, descriptor)
+                os.close(copy)
             file.seek(0)
             log.text = file.read().decode(errors="replace")
             logger.debug("%s", log.text)
+
+
+def _flush() -> None:
+    """Write out what Python and the C library hold back, so that it goes where it belongs."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    ctypes.CDLL(None).fflush(None)
 
 
 def silence_native_exit() -> None:

@@ -32,6 +32,7 @@ def test_generate(gpu_bundles: dict[str, Path], runtime: str) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "identical text" in done.stderr
+    assert "INFO" not in done.stdout + done.stderr
 
 
 def test_verify(gpu_bundles: dict[str, Path], tmp_path: Path) -> None:
