@@ -27,6 +27,7 @@ CPU = Contract(
     vocab_size=16,
     sliding_window=4,
     cache_length=32,
+    placeholder=None,
     prefill_lengths=(16,),
     draft_length=3,
     kv_caches=(KvCache(0, 1, 4, sliding=True), KvCache(1, 1, 8, sliding=False)),
