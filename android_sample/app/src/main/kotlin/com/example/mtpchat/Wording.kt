@@ -46,6 +46,7 @@ class Wording(
         is Failure.MissingFile -> text(R.string.fail_missing, failure.path.substringAfterLast('/'))
         is Failure.NoSpace -> text(R.string.fail_space, size(failure.neededBytes), size(failure.freeBytes))
         is Failure.ImportBroken -> text(R.string.fail_import, failure.detail)
+        is Failure.MadeFor -> text(R.string.fail_made_for, mode(RunMode(failure.accelerator, mtp = false)))
         is Failure.NoDrafter -> text(R.string.fail_no_drafter)
         is Failure.ModeRefused, is Failure.ModeCrashed, is Failure.ModeAvoided -> setback(failure)
         is Failure.NothingWorked ->

@@ -21,6 +21,11 @@ object EngineFixture {
 
     /** The tiny pair; it tells stories of invented animals. */
     val withDrafter: ModelBundle get() = readBundle(File(folder, "tiny.litertlm"))
+
+    /** The same without a manifest, as another tool might have made it: nobody knows what it is for. */
+    val foreign: ModelBundle get() = readBundle(File(folder, "foreign.litertlm"))
+
+    /** Without a drafter, and without a manifest. */
     val withoutDrafter: ModelBundle get() = readBundle(File(folder, "plain.litertlm"))
 
     const val BEAR = "Tell me a story about a bear and a kite in the swamp."

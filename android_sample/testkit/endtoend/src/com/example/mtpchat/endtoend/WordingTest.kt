@@ -67,6 +67,8 @@ class WordingTest {
             Failure.ContextFull(4096) to "The conversation is full (4096 tokens). Start a new chat.",
             Failure.ContextFull(null) to "The conversation is full. Start a new chat.",
             Failure.ReplyBroken("INTERNAL") to "The reply broke off: INTERNAL",
+            Failure.MadeFor(Accelerator.GPU) to
+                "This bundle runs on the GPU only. Change the settings, or import one made for the other.",
             Failure.NoDrafter to "This bundle has no drafter; MTP needs one.",
             Failure.NothingWorked(listOf(Failure.ModeRefused(gpu, "x"), Failure.ModeCrashed(gpu))) to
                 "This bundle does not run on this device. GPU with MTP did not start on this device. " +

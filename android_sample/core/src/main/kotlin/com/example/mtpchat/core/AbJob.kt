@@ -35,6 +35,9 @@ class AbJob(private val runtime: LlmRuntime, private val library: BundleLibrary)
         val file = library.find(name) ?: throw FailureException(Failure.MissingFile(name))
         val bundle = readBundle(file).also(::checkGraphs)
         if (!bundle.hasDrafter) throw FailureException(Failure.NoDrafter)
+        if (accelerator !in bundle.accelerators) {
+            throw FailureException(Failure.MadeFor(bundle.accelerators.first()))
+        }
         val model = runtime.load(bundle, RunMode(accelerator, mtp = true))
         try {
             val finished = compareMtp(model, plan).last() as AbEvent.Finished

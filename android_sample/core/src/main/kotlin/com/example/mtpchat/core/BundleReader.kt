@@ -124,6 +124,8 @@ private fun parsedManifest(json: JsonObject): BundleManifest {
         target = sources.getAsJsonObject("target")["source"].asString,
         drafter = sources["drafter"].ifPresent { it.asJsonObject["source"].asString },
         recipe = json.getAsJsonObject("recipe")["name"].asString,
+        accelerator = contract["accelerator"].ifPresent { Accelerator.valueOf(it.asString.uppercase()) }
+            ?: Accelerator.CPU,
         cacheLength = contract["cache_length"].asInt,
         draftLength = contract["draft_length"].ifPresent { it.asInt },
     )

@@ -25,6 +25,9 @@ sealed interface Failure {
     /** Reading the source or writing the copy failed half-way. */
     data class ImportBroken(val detail: String) : Failure
 
+    /** The bundle's graphs are for this accelerator, and another one was asked for. */
+    data class MadeFor(val accelerator: Accelerator) : Failure
+
     /** Speculative decoding was asked of a bundle that has no drafter. */
     data object NoDrafter : Failure
 

@@ -26,10 +26,10 @@ interface ModeMemory {
  * What failed before is left out, unless nothing else is left: then the user has narrowed the choice
  * down to it on purpose.
  */
-fun modesToTry(settings: ChatSettings, hasDrafter: Boolean, record: ModeRecord): List<RunMode> {
-    val allowed = settings.accelerator.allowed.flatMap { accelerator ->
+fun modesToTry(settings: ChatSettings, bundle: ModelBundle, record: ModeRecord): List<RunMode> {
+    val allowed = settings.accelerator.allowed.filter { it in bundle.accelerators }.flatMap { accelerator ->
         listOf(true, false)
-            .filter { mtp -> !mtp || (settings.mtp && hasDrafter) }
+            .filter { mtp -> !mtp || (settings.mtp && bundle.hasDrafter) }
             .map { mtp -> RunMode(accelerator, mtp) }
     }
     return allowed.filter { it !in record.failed }.ifEmpty { allowed }

@@ -15,6 +15,10 @@ data class ModelBundle(
     /** Whether speculative decoding is possible. */
     val hasDrafter: Boolean get() = sections.any { it.modelType == DRAFTER }
 
+    /** Where its graphs run. `mtp-export` makes bundles for one or the other; other tools do not tell. */
+    val accelerators: Set<Accelerator>
+        get() = manifest?.let { setOf(it.accelerator) } ?: Accelerator.entries.toSet()
+
     /** The same file, as far as can be told without reading all of it. */
     val identity: String get() = "$name:$bytes:${file.lastModified()}"
 
@@ -44,6 +48,7 @@ data class BundleManifest(
     val target: String,
     val drafter: String?,
     val recipe: String,
+    val accelerator: Accelerator,
     val cacheLength: Int,
     val draftLength: Int?,
 )

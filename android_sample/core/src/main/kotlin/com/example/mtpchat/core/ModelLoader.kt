@@ -36,7 +36,8 @@ class ModelLoader(
         val bundle = withContext(dispatcher) { readBundle(file).also(::checkGraphs) }
         emit(LoadEvent.Checked(bundle))
         val setbacks = knownSetbacks(bundle, settings).toMutableList()
-        val modes = modesToTry(settings, bundle.hasDrafter, memory.recall(bundle.identity))
+        val modes = modesToTry(settings, bundle, memory.recall(bundle.identity))
+        if (modes.isEmpty()) throw FailureException(Failure.MadeFor(bundle.accelerators.first()))
         for ((index, mode) in modes.withIndex()) {
             emit(LoadEvent.Trying(mode, index + 1, modes.size))
             try {
@@ -55,8 +56,8 @@ class ModelLoader(
         val found = memory.recall(bundle.identity)
         val record = found.copy(failed = found.failed + setOfNotNull(found.attempting), attempting = null)
         if (record != found) memory.remember(bundle.identity, record)
-        val avoided = modesToTry(settings, bundle.hasDrafter, ModeRecord()) -
-            modesToTry(settings, bundle.hasDrafter, record).toSet()
+        val avoided = modesToTry(settings, bundle, ModeRecord()) -
+            modesToTry(settings, bundle, record).toSet()
         return listOfNotNull(Failure.NoDrafter.takeIf { settings.mtp && !bundle.hasDrafter }) +
             listOfNotNull(found.attempting?.let(Failure::ModeCrashed)) +
             (avoided - setOfNotNull(found.attempting)).map(Failure::ModeAvoided)

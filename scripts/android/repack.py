@@ -1,6 +1,6 @@
-"""Repacks a bundle without its drafter and manifest, as another tool might have made it.
+"""Repacks a bundle without its manifest and checksums, as another tool might have made it.
 
-Usage: without_drafter.py BUNDLE OUTPUT
+Usage: repack.py BUNDLE OUTPUT [--without-drafter]
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from exporter.contract import Section
 
 def main() -> None:
     """Copy what stays, section by section."""
-    source, output = map(Path, sys.argv[1:])
+    source, output = map(Path, sys.argv[1:3])
+    dropped = {Section.MTP_DRAFTER.value} if "--without-drafter" in sys.argv else set()
     bundle = open_bundle(source)
     with tempfile.TemporaryDirectory() as scratch, output.open("wb") as stream:
-        _packed(bundle, Path(scratch)).build(stream, validate_metadata=True)
+        _packed(bundle, dropped, Path(scratch)).build(stream, validate_metadata=True)
 
 
-def _packed(bundle: Bundle, scratch: Path) -> LitertLmFileBuilder:
+def _packed(bundle: Bundle, dropped: set[str], scratch: Path) -> LitertLmFileBuilder:
     builder = LitertLmFileBuilder()
     tokenizer = scratch / "tokenizer.json"
     tokenizer.write_bytes(bundle.tokenizer_json())
@@ -33,7 +34,7 @@ def _packed(bundle: Bundle, scratch: Path) -> LitertLmFileBuilder:
         path.write_bytes(bundle.read(section))
         if section.data_type == LLM_METADATA:
             builder.add_llm_metadata(str(path))
-        elif section.data_type == TFLITE_MODEL and section.model_type != Section.MTP_DRAFTER.value:
+        elif section.data_type == TFLITE_MODEL and section.model_type not in dropped:
             builder.add_tflite_model(str(path), TfLiteModelType(section.model_type))
     return builder
 
