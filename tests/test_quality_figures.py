@@ -58,6 +58,17 @@ class TestEstimates:
         assert found.by_position == (15 / 20, 6 / 14, 3 / 10)
         assert found.share.value == pytest.approx(24 / 44)
 
+    def test_a_loss_has_the_error_of_the_difference(self) -> None:
+        """Passages that differ much, and a bundle that loses one draft in each of them: no error."""
+        reference = DraftFigures.of([Acceptance((10,), (hits,)) for hits in (1, 5, 9)])
+        worse = DraftFigures.of([Acceptance((10,), (hits,)) for hits in (0, 4, 8)])
+        assert reference is not None
+        assert worse is not None
+        found = worse.lost(reference)
+        assert found.value == pytest.approx(0.1)
+        assert found.error == pytest.approx(0.0, abs=1e-12)
+        assert reference.share.error > 0.1
+
 
 class TestPassages:
     """On the tiny pair's tokenizer."""

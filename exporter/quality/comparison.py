@@ -18,7 +18,7 @@ from exporter.parameters import parameter_specs
 from exporter.parity.stored_weights import UnreadableWeightError
 from exporter.pipeline import export
 from exporter.progress import Reporter
-from exporter.quality.figures import Quality, TensorFigures, TextFigures
+from exporter.quality.figures import Estimate, Quality, TensorFigures, TextFigures
 from exporter.quality.measure import (
     Reference,
     check_room,
@@ -107,11 +107,20 @@ class Comparison:
     tools: Mapping[str, str]
     qualities: tuple[Quality, ...]
 
+    def lost(self, quality: Quality) -> Estimate | None:
+        """The share of paired drafts that a bundle has accepted less than the reference."""
+        reference = self.qualities[0].paired
+        if reference is None or quality.paired is None:
+            return None
+        return quality.paired.lost(reference)
+
     def to_json(self) -> dict[str, Any]:
         """As one JSON object; what is not a finite number becomes text."""
         block: dict[str, Any] = _plain(asdict(self))
         for entry, quality in zip(block["qualities"], self.qualities, strict=True):
             entry["perplexity_ratio"] = quality.text.perplexity_ratio
+            lost = self.lost(quality)
+            entry["lost"] = _plain(asdict(lost)) if lost else None
             for tensor, figures in zip(entry["tensors"], quality.tensors, strict=True):
                 tensor["bits"] = figures.bits
         return {"version": VERSION, **block}

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from exporter.quality.comparison import Comparison
-from exporter.quality.figures import DraftFigures, Quality, TensorFigures
+from exporter.quality.figures import DraftFigures, Estimate, Quality, TensorFigures
 
 MEGA = 1e6
 WORST = 3
@@ -22,6 +22,7 @@ HEADER = (
     "accepted",
     "by position",
     "paired",
+    "lost, points",
     "tokens/s",
     "plain",
 )
@@ -30,7 +31,7 @@ LEGEND = (
     "accepted: share of drafts while continuing the text, with its standard error; by position: of draft 1, "
     "2, ...",
     "paired: the same, drafted from every position of the reference's own continuations, equal for all "
-    "recipes",
+    "recipes; lost: how much less than the reference, with the error of the difference",
     "tokens/s: reference runtime with drafts, and without (plain), taken in turns within a recipe; "
     "compare recipes only from a quiet machine",
 )
@@ -38,10 +39,10 @@ LEGEND = (
 
 def rows(found: Comparison) -> list[tuple[str, ...]]:
     """One row of text for each bundle, under :data:`HEADER`."""
-    return [_row(quality) for quality in found.qualities]
+    return [_row(quality, found.lost(quality)) for quality in found.qualities]
 
 
-def _row(quality: Quality) -> tuple[str, ...]:
+def _row(quality: Quality, lost: Estimate | None) -> tuple[str, ...]:
     text, speed = quality.text, quality.speed
     divergence = text.divergence
     return (
@@ -54,6 +55,7 @@ def _row(quality: Quality) -> tuple[str, ...]:
         share(quality.drafts),
         " ".join(f"{value:.0%}" for value in quality.drafts.by_position) if quality.drafts else "",
         share(quality.paired),
+        f"{lost.value * 100:+.1f} ± {lost.error * 100:.1f}" if lost else "",
         f"{speed.speculative:.0f}" if speed.speculative else "",
         f"{speed.plain:.0f}",
     )

@@ -18,13 +18,19 @@ HEIGHT, TOP = 400, 16
 LABEL_HEIGHT, CHARACTER = 13, 6.4
 """Room that a label takes, in pixels."""
 
+STEPS, MOST_LINES = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2), 8
+"""Distances between grid lines, of which the smallest is used that needs no more lines."""
+
 LABEL = "bundle size, MB (logarithmic)"
 TITLE = "Bundle size against drafts accepted"
 
 
 @dataclass(frozen=True)
 class Dot:
-    """One recipe: its size in MB, its share of drafts accepted and the standard error of that."""
+    """One recipe: its size in MB, its share of drafts accepted, and the error of its difference.
+
+    That is the standard error of how much it differs from the reference on the same drafts.
+    """
 
     name: str
     size: float
@@ -44,22 +50,23 @@ class Label:
 def dots(found: Comparison) -> list[Dot]:
     """The bundles that draft."""
     return [
-        Dot(one.recipe, one.nbytes / 1e6, one.paired.share.value, one.paired.share.error)
+        Dot(one.recipe, one.nbytes / 1e6, one.paired.share.value, lost.error)
         for one in found.qualities
-        if one.paired is not None
+        if one.paired is not None and (lost := found.lost(one)) is not None
     ]
 
 
 def size_plot(points: Sequence[Dot]) -> str:
-    """The picture; shares are of paired drafts, whiskers are two standard errors long."""
+    """The picture; shares are of paired drafts, whiskers are two standard errors to each side."""
     low = min((dot.share - 2 * dot.error for dot in points), default=0.0)
     high = max((dot.share + 2 * dot.error for dot in points), default=1.0)
-    low, high = math.floor(low * 20) / 20, math.ceil(high * 20 + 0.1) / 20
+    step = next((s for s in STEPS if (high - low) / s <= MOST_LINES), STEPS[-1])
+    low, high = math.floor(low / step) * step, math.ceil(high / step + 0.1) * step
     y = Axis(low, high, HEIGHT - BOTTOM, TOP)
     smallest = min((dot.size for dot in points), default=1.0) / 1.15
     largest = max((dot.size for dot in points), default=2.0) * 1.3
     x = Axis(smallest, largest, LEFT, WIDTH - RIGHT, logarithmic=True)
-    parts = [*_share_grid(y, low, high), *_size_ticks(x)]
+    parts = [*_share_grid(y, low, high, step), *_size_ticks(x)]
     for dot, label in zip(points, place_labels(points, x, y), strict=True):
         parts.append(_dot(dot, label, x, y))
     parts.append(f'<text x="{(LEFT + WIDTH) / 2}" y="{HEIGHT - 6}">{LABEL}</text>')
@@ -119,13 +126,12 @@ def _dot(dot: Dot, label: Label, x: Axis, y: Axis) -> str:
     )
 
 
-def _share_grid(y: Axis, low: float, high: float) -> list[str]:
-    step = 0.05 if high - low <= 0.4 else 0.1
+def _share_grid(y: Axis, low: float, high: float, step: float) -> list[str]:
     count = round((high - low) / step)
     return [
         f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y.at(value):.1f}" '
         f'y2="{y.at(value):.1f}"/><text class="end" x="{LEFT - 8}" y="{y.at(value) + 4:.1f}">'
-        f"{value:.0%}</text>"
+        f"{value * 100:.3g}%</text>"
         for value in (low + step * index for index in range(count + 1))
     ]
 
