@@ -47,10 +47,10 @@ def assert_close(ours: Tensor, reference: Tensor, tolerance: float = TOLERANCE) 
     assert float((ours - reference).abs().max()) <= tolerance * float(reference.abs().max())
 
 
-def caches(kv_heads: int) -> Tensors:
+def caches(kv_heads: int, head_dim: int = HEAD_DIM) -> Tensors:
     torch.manual_seed(kv_heads)
-    keys = torch.randn(1, kv_heads, SLOTS, HEAD_DIM)
-    return {KEYS: keys, VALUES: torch.randn(1, kv_heads, HEAD_DIM, SLOTS)}
+    keys = torch.randn(1, kv_heads, SLOTS, head_dim)
+    return {KEYS: keys, VALUES: torch.randn(1, kv_heads, head_dim, SLOTS)}
 
 
 def params(start: int, end: int) -> Tensor:
@@ -63,11 +63,11 @@ def test_the_layout_of_caches_is_undone(of_keys: bool) -> None:
     assert np.array_equal(from_device(to_device(values, of_keys=of_keys), of_keys=of_keys), values)
 
 
-@pytest.mark.parametrize("kv_heads", [1, 2])
-def test_products_over_the_cache(kv_heads: int) -> None:
+@pytest.mark.parametrize(("kv_heads", "head_dim"), [(1, 32), (2, 32), (1, 256), (2, 512)])
+def test_products_over_the_cache(kv_heads: int, head_dim: int) -> None:
     """As many slots as are in use; the columns of the others may hold anything."""
-    used, stored = 21, caches(kv_heads)
-    rows = torch.randn(1, kv_heads, 8, HEAD_DIM)
+    used, stored = 21, caches(kv_heads, head_dim)
+    rows = torch.randn(1, kv_heads, 8, head_dim)
     weights = torch.rand(1, kv_heads, 8, SLOTS) * (torch.arange(SLOTS) < used)
 
     def products(rows: Tensor, weights: Tensor, **given: Tensor) -> Tensors:
