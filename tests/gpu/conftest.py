@@ -11,7 +11,8 @@ import pytest
 from exporter.contract import Accelerator
 from exporter.errors import EngineError
 from quantize.builtin_recipes import RECIPES
-from runtime_py.native_log import captured_native_log
+from runtime_py.gpu_device import MISSING, is_missing
+from runtime_py.native_log import NativeLog, captured_native_log
 from tests.bundles import SHORT_CACHE, export_tiny
 
 SOFTWARE_DEVICE = Path("/usr/lib/chromium/vk_swiftshader_icd.json")
@@ -39,11 +40,14 @@ def _missing_device() -> str | None:
     from tests.gpu.operations import compiled, lowered
 
     content = lowered(lambda x: {"y": x + 1}, {"x": torch.zeros(1, 4)})
+    log = NativeLog()
     try:
         with captured_native_log() as log, compiled(content):
             return None
-    except EngineError as error:
-        return f"{error}{log.last_errors()}"
+    except EngineError:
+        if is_missing(log.text):
+            return MISSING
+        raise
 
 
 @pytest.fixture(scope="session")
