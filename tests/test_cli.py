@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from exporter.contract import VERSION
 from tests.bundles import held_out_prompts
 
 COMMAND = [sys.executable, "-m", "exporter.cli.main"]
@@ -136,7 +138,9 @@ def test_inspect_as_json(tiny_bundles: dict[str, Path], plain_bundle: Path) -> N
     assert shown["drafter"] is True
     assert shown["contract_kept"] is True
     decode = shown["models"]["tf_lite_prefill_decode"]["signatures"]["decode"]
-    assert decode["inputs"]["mask"] == {"dtype": "bool", "shape": [1, 1, 1, 2048]}
+    assert decode["inputs"]["mask"] == {"dtype": "bool", "shape": [1, 1, 1, 2053]}, (
+        "the placeholder"
+    )
     assert json.loads(run("inspect", plain_bundle, "--json").stdout)["drafter"] is False
 
 
@@ -154,7 +158,7 @@ def test_inspect_of_a_broken_contract_exits_with_1(
     content = tiny_bundles["int8"].read_bytes()
     for old, new in (
         (b'"draft_length": 3', b'"draft_length": 4'),
-        (b'"version": 1', b'"version": 9'),
+        (f'"version": {VERSION}'.encode(), b'"version": 9'),
     ):
         assert old in content
         path = tmp_path / "broken.litertlm"
@@ -165,6 +169,22 @@ def test_inspect_of_a_broken_contract_exits_with_1(
     done = run("generate", path, "-p", "x")
     assert done.returncode == 1
     assert "contract version 9" in done.stderr
+
+
+def test_an_interrupt_within_exec_exits_with_130(tmp_path: Path) -> None:
+    """An import that makes a dataclass is one; CPython would end on SIGINT if run with -m."""
+    code = (
+        "from unittest.mock import patch\n"
+        "from exporter.cli import main as module\n"
+        "def interrupted(**_): exec('raise KeyboardInterrupt')\n"
+        "with patch.object(module.cli, 'main', interrupted): module.main()"
+    )
+    (tmp_path / "interrupted_main.py").write_text(code)
+    command = [sys.executable, "-m", "interrupted_main"]
+    where = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    done = subprocess.run(command, env=where, capture_output=True, text=True, check=False)
+    assert done.returncode == 130
+    assert done.stderr == "mtp-export: interrupted; nothing was left half-written\n"
 
 
 def test_texts_that_differ_exit_with_3() -> None:

@@ -45,7 +45,7 @@ def test_the_shipped_graphs_are_what_lowering_gives() -> None:
     target, drafter = (parse(open_checkpoint(folder).config, "tiny") for parse, folder in PAIR)
     assert isinstance(target, TargetConfig)
     assert isinstance(drafter, DrafterConfig)
-    contract = make_contract(target, drafter, ExportOptions(RECIPES["int8"]))
+    contract = make_contract(target, drafter, ExportOptions(RECIPES["int8"])).as_lowered()
     request = LoweringRequest(target, drafter, HeadKind.CENTROID, contract)
     shipped = read(SHIPPED / f"{graph_key(request)}.zip", graph_key(request))
     assert shipped is not None, "stale: run scripts/ship_graphs.py"

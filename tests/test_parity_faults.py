@@ -71,7 +71,8 @@ def outside(report: Report, key: str) -> set[str]:
 def test_a_sound_bundle_passes_every_rung(climbing: Climb) -> None:
     report = climbing(Fault.NONE)
     require_parity(report)
-    assert all(rung.verdict is Verdict.PASS for rung in report.rungs)
+    passed = {rung.key for rung in report.rungs if rung.verdict is Verdict.PASS}
+    assert passed == {rung.key for rung in report.rungs} - {"onnx"}, "no --onnx was given"
     assert report.notes == ()
 
 

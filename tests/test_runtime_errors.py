@@ -121,8 +121,13 @@ def test_drafting_without_a_drafter(plain_bundle: Path) -> None:
 
 
 def test_a_context_that_is_full(bundle: Path) -> None:
-    done = generate(bundle, "-p", "x " * 200, "--max-num-tokens", "64")
-    assert_one_sentence(done, "the context holds 64")
+    done = generate(bundle, "-p", "x " * 1200, "--max-num-tokens", "1100")
+    assert_one_sentence(done, "the context holds 1100")
+
+
+def test_a_context_no_graph_can_have(bundle: Path) -> None:
+    done = generate(bundle, "-p", "x", "--max-num-tokens", "64")
+    assert_one_sentence(done, "asked for a cache of 64 slots; this bundle allows 1088 to 2052")
 
 
 @pytest.mark.parametrize("index", range(7))

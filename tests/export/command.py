@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -22,6 +23,20 @@ def run(
     """Run the command to its end."""
     command = [*COMMAND, str(target), str(drafter), *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def start(
+    output: Path, *arguments: str, target: Path = TINY_TARGET, drafter: Path = TINY_DRAFTER
+) -> subprocess.Popen[str]:
+    """Run it in the background, open to SIGINT even where the tests were told to ignore it (``nohup``)."""
+    command = [*COMMAND, str(target), str(drafter), "-o", str(output), *arguments]
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
 
 
 def refused(done: subprocess.CompletedProcess[str], *said: str) -> None:

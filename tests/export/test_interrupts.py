@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 import time
 from pathlib import Path
 
@@ -11,8 +10,7 @@ import numpy as np
 import pytest
 
 from exporter.inspection import inspect_bundle
-from tests.bundles import TINY_DRAFTER, TINY_TARGET
-from tests.export.command import COMMAND, grow, run
+from tests.export.command import grow, run, start
 
 STOPS = 50
 """SIGINT and SIGKILL in turn."""
@@ -25,8 +23,7 @@ def test_an_interrupt_leaves_nothing(stop: signal.Signals, fresh: bool, folder: 
     options = ["--fresh-graphs"] if fresh else []
     for delay in (0.2, 0.5, 0.8, 1.1, 1.6) if not fresh else (1.0, 6.0):
         output = folder / f"{delay}.litertlm"
-        command = [*COMMAND, str(TINY_TARGET), str(TINY_DRAFTER), "-o", str(output), *options]
-        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        process = start(output, *options)
         time.sleep(delay)
         process.send_signal(stop)
         _, said = process.communicate(timeout=60)
@@ -42,8 +39,7 @@ def test_an_interrupt_does_not_wait_for_checksums(copies: tuple[Path, Path], fol
     """The sources are hashed in a thread; of a large checkpoint that takes longer than anyone waits."""
     target, drafter = copies
     grow(target / "model.safetensors", 24 * 1024**3)
-    command = [*COMMAND, str(target), str(drafter), "-o", str(folder / "x.litertlm")]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    process = start(folder / "x.litertlm", target=target, drafter=drafter)
     time.sleep(2.5)
     assert process.poll() is None, "hashing was too fast to be interrupted: grow the file"
     started = time.monotonic()
@@ -57,17 +53,17 @@ def test_an_interrupt_does_not_wait_for_checksums(copies: tuple[Path, Path], fol
 def test_stopped_at_random_moments_again_and_again(folder: Path) -> None:
     """SIGINT and SIGKILL, into the same folder: no file looks finished that is not, no run trips."""
     output = folder / "x.litertlm"
-    command = [*COMMAND, str(TINY_TARGET), str(TINY_DRAFTER), "-o", str(output)]
     started = time.monotonic()
     assert run("-o", output).returncode == 0
     whole, moments = time.monotonic() - started, np.random.default_rng(0)
     left, stopped = 0, 0
     for index in range(STOPS):
         output.unlink(missing_ok=True)
-        process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        process = start(output)
         time.sleep(moments.uniform(0.3, 1.0) * whole)
         process.send_signal(signal.SIGKILL if index % 2 else signal.SIGINT)
-        stopped += process.wait(timeout=60) != 0
+        process.communicate(timeout=60)
+        stopped += process.returncode != 0
         left += bool(list(folder.glob(".x.litertlm.partial-*")))
         if output.exists():
             assert inspect_bundle(output).problems == ()
