@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from exporter.config import AttentionKind, DrafterConfig, TargetConfig
+from exporter.checkpoints.config import AttentionKind, DrafterConfig, TargetConfig
 from exporter.contract import Accelerator, Contract, KvCache, is_prime
 from exporter.errors import ConfigError
 from exporter.options import ExportOptions

@@ -10,14 +10,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from exporter.assets import Assets
-from exporter.bind import StoredWeight
+from exporter.binding.bind import StoredWeight
+from exporter.binding.weights import Weight
+from exporter.checkpoints.assets import Assets
 from exporter.contract import Contract, Section, TensorSpec
-from exporter.lower import LoweringRequest
+from exporter.lowering.lower import LoweringRequest
 from exporter.onnx.needs import require_onnx
 from exporter.output_format import OutputFormat
 from exporter.progress import Reporter
-from exporter.weights import Weight
 from quantize.recipe import Recipe
 
 Weights = Mapping[Section, Mapping[str, Weight]]
@@ -94,6 +94,6 @@ def format_of(kind: OutputFormat) -> Format:
         from exporter.onnx.format import OnnxFormat
 
         return OnnxFormat()
-    from exporter.litertlm_format import LitertLmFormat
+    from exporter.bundles.litertlm import LitertLmFormat
 
     return LitertLmFormat()

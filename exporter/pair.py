@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from exporter.checkpoint import Checkpoint
-from exporter.config import DrafterConfig, TargetConfig, check_pair, parse_drafter, parse_target
+from exporter.checkpoints.checkpoint import Checkpoint
+from exporter.checkpoints.config import (
+    DrafterConfig,
+    TargetConfig,
+    check_pair,
+    parse_drafter,
+    parse_target,
+)
 from exporter.contract import Accelerator
 from exporter.errors import ConfigError
 from exporter.heads import HeadKind

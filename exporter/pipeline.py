@@ -11,23 +11,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from exporter.agreement import make_contract
-from exporter.assets import read_assets
+from exporter.binding.parameters import parameter_specs
+from exporter.binding.trained_codes import Kept, keep_trained_codes
+from exporter.binding.weights import Weight, find_weights, unused_tensors
+from exporter.bundles.manifest import build_manifest, group_names, source_block
+from exporter.bundles.output import check_free_space, scratch_folder, size_of
 from exporter.calibrate.text import CalibrationText, read_text
-from exporter.checkpoint import Checkpoint, hash_files
+from exporter.checkpoints.assets import read_assets
+from exporter.checkpoints.checkpoint import Checkpoint, hash_files
+from exporter.checkpoints.tensor_reader import TensorReader
 from exporter.contract import Contract, Section, TensorSpec
 from exporter.errors import LoweringError, RecipeError
 from exporter.formats import format_of
-from exporter.lower import LoweringRequest
-from exporter.manifest import build_manifest, group_names, source_block
+from exporter.lowering.lower import LoweringRequest
 from exporter.options import ExportOptions
-from exporter.output import check_free_space, scratch_folder, size_of
 from exporter.pair import Pair, drafter_head
-from exporter.parameters import parameter_specs
 from exporter.progress import Reporter, SilentReporter
 from exporter.recipe_check import check_recipe
-from exporter.tensor_reader import TensorReader
-from exporter.trained_codes import Kept, keep_trained_codes
-from exporter.weights import Weight, find_weights, unused_tensors
 
 
 @dataclass(frozen=True)

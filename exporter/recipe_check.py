@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from exporter.bind import misfit
+from exporter.binding.bind import misfit
+from exporter.binding.weights import Weight
 from exporter.contract import Section
 from exporter.errors import RecipeError, listed
-from exporter.weights import Weight
 from quantize.recipe import Algorithm, Recipe
 
 TABLES = (Section.EMBEDDER, Section.PER_LAYER_EMBEDDER)

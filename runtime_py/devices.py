@@ -6,11 +6,11 @@ from typing import Any
 
 from ai_edge_litert.environment import Environment as CpuEnvironment
 
-from exporter.bundle_reader import Bundle
+from exporter.bundles.reader import Bundle
 from exporter.contract import Accelerator, Contract, Section
 from exporter.errors import BundleError
-from runtime_py.gpu_graph import GpuGraph, GpuSignature
-from runtime_py.litert_c import Environment as GpuEnvironment
+from runtime_py.gpu.graph import GpuGraph, GpuSignature
+from runtime_py.gpu.litert_c import Environment as GpuEnvironment
 from runtime_py.litert_graph import Graph, Hardware, Signature
 from runtime_py.resized_graph import Resizing
 

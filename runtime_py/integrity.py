@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 
-from exporter.bundle_format import GRAPH_BYTES_KEY, GRAPH_SHA256_KEY, SHA256_KEY
-from exporter.bundle_reader import Bundle, BundleSection
+from exporter.bundles.layout import GRAPH_BYTES_KEY, GRAPH_SHA256_KEY, SHA256_KEY
+from exporter.bundles.reader import Bundle, BundleSection
 from exporter.errors import BundleError, listed
 
 CHUNK = 1 << 22  # bytes

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from exporter import contract as names
-from exporter.bundle_reader import Bundle
+from exporter.bundles.reader import Bundle
 from exporter.contract import Contract, Section
 from runtime_py.devices import AnyGraph, AnySignature, Devices, require_accelerator
 from runtime_py.executor import Floats

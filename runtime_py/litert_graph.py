@@ -2,7 +2,7 @@
 
 Inputs are LiteRT's own buffers, written before a run. Outputs are numpy arrays that LiteRT writes to
 directly. KV caches are neither: they belong to a sequence and are passed to each run. For the GPU
-see ``gpu_graph``.
+see ``gpu.graph``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ai_edge_litert.options import CpuOptions, Options
 from ai_edge_litert.tensor_buffer import TensorBuffer
 from numpy.typing import NDArray
 
-from exporter.bundle_reader import Bundle
+from exporter.bundles.reader import Bundle
 from exporter.contract import Accelerator, Dtype, Section, SignatureSpec, TensorSpec
 from exporter.errors import BundleError, EngineError
 from runtime_py.mapped_section import MappedSection

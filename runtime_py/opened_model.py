@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from exporter.bundle_reader import Bundle, open_bundle
+from exporter.bundles.reader import Bundle, open_bundle
 from exporter.contract import Contract
 from exporter.errors import BundleError
 from runtime_py.adaptive import Adaptive

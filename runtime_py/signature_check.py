@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from exporter import contract as names
-from exporter.bundle_reader import Bundle
+from exporter.bundles.reader import Bundle
 from exporter.contract import Contract, Section, SignatureSpec
 from exporter.errors import BundleError, listed
-from exporter.graph_reader import GraphReader, SignatureInfo
+from exporter.lowering.graph_reader import GraphReader, SignatureInfo
 
 
 @dataclass(frozen=True)

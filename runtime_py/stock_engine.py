@@ -20,7 +20,7 @@ from typing import IO, Any
 from exporter.contract import Accelerator
 from exporter.errors import EngineError
 from runtime_py.chat import Conversation
-from runtime_py.gpu_device import MISSING, is_missing
+from runtime_py.gpu.device import MISSING, is_missing
 
 SUCCESS_RATE = re.compile(r"MTP Drafter - Success rate: ([0-9.]+)")
 LOG_LINES_SHOWN = 8

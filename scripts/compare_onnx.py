@@ -22,8 +22,8 @@ from typing import Any
 import click
 
 from exporter.parity.texts import read_prompts
-from runtime_py.bench_costs import Work, measure_costs
-from runtime_py.bench_memory import children_watched
+from runtime_py.bench.costs import Work, measure_costs
+from runtime_py.bench.memory import children_watched
 from runtime_py.chat import Conversation
 from runtime_py.litert_graph import Hardware
 from runtime_py.native_log import silence_native_exit
@@ -98,7 +98,7 @@ def work(side: str, path: str, prompts: list[str], new: int, threads: int) -> No
     if side == LITERT:
         opening: Any = open_model(Path(path), Hardware(threads=threads))
     else:
-        from runtime_py.onnx_model import open_onnx_model
+        from runtime_py.onnx.model import open_onnx_model
 
         opening = open_onnx_model(Path(path), threads)
     with opening as model:

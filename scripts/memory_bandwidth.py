@@ -19,7 +19,7 @@ import torch
 from speed.clocks import alternate, load
 from speed.litert import LitertFile
 
-from exporter.bundle_reader import Bundle, open_bundle
+from exporter.bundles.reader import Bundle, open_bundle
 from exporter.contract import DECODE, Contract, Section
 from runtime_py.litert_graph import Hardware
 

@@ -15,7 +15,7 @@ import click
 from speed.clocks import load
 from speed.op_profiler import Operation, OpProfiler
 
-from exporter.bundle_reader import MAGIC, open_bundle
+from exporter.bundles.reader import MAGIC, open_bundle
 from exporter.contract import DRAFT, Section
 
 MATRICES = "Fully Connected"

@@ -12,12 +12,12 @@ import math
 import click
 from planted_pair.sizes import SIZES
 
+from exporter.binding.parameters import parameter_specs
+from exporter.checkpoints.config import parse_drafter, parse_target
+from exporter.checkpoints.tensor_names import recipe_name
 from exporter.cli.recipe_option import RECIPE
-from exporter.config import parse_drafter, parse_target
 from exporter.contract import Dtype, Section, TensorSpec
 from exporter.heads import HeadKind
-from exporter.parameters import parameter_specs
-from exporter.tensor_names import recipe_name
 from quantize.builtin_recipes import PLAIN_NAMES, RECIPES
 from quantize.recipe import Recipe
 

@@ -1,11 +1,11 @@
 """Lower the graphs that are part of the package: E2B, E4B and the tiny pair, with default options.
 
-    python scripts/ship_graphs.py            # lower them and replace exporter/graphs/
+    python scripts/ship_graphs.py            # lower them and replace exporter/lowering/graphs/
     python scripts/ship_graphs.py --check    # lower them and compare, byte by byte
 
 With a shipped graph an export needs neither torch nor litert-torch and no minute of lowering. Run it
-after every change to a file listed in `exporter.graph_cache.GRAPH_SOURCES`: the key of a graph covers
-them, so a stale archive is never used, only useless.
+after every change to a file listed in `exporter.lowering.graph_cache.GRAPH_SOURCES`: the key of a graph
+covers them, so a stale archive is never used, only useless.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ import click
 from planted_pair.sizes import SIZES
 
 from exporter.agreement import make_contract
-from exporter.config import parse_drafter, parse_target
-from exporter.graph_cache import SHIPPED, Graphs, graph_key, read, write
-from exporter.lower import LoweringRequest, lower
+from exporter.checkpoints.config import parse_drafter, parse_target
+from exporter.lowering.graph_cache import SHIPPED, Graphs, graph_key, read, write
+from exporter.lowering.lower import LoweringRequest, lower
 from exporter.options import ExportOptions
 from exporter.pair import drafter_head
 from exporter.version import graph_tool_versions

@@ -24,7 +24,7 @@ from speed.litert import LitertFile
 from exporter.contract import DECODE, DRAFT
 from quantize.builtin_recipes import RECIPES
 from quantize.recipe import Recipe
-from runtime_py.bench_curve import Known, speed_up
+from runtime_py.bench.curve import Known, speed_up
 
 CHANCES = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 """Of a draft to be accepted if those before it were."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from exporter.checkpoint import open_checkpoint
+from exporter.checkpoints.checkpoint import open_checkpoint
 from exporter.contract import Accelerator
 from exporter.options import ExportOptions
 from exporter.output_format import OutputFormat

@@ -1,7 +1,7 @@
 """Our torch modules with a checkpoint's weights in them, run eagerly in float32.
 
-Weights come through ``exporter.checkpoint`` and ``exporter.weights``, the way ``bind`` gets them:
-names, shapes and layouts are under test too.
+Weights come through ``exporter.checkpoints`` and ``exporter.binding.weights``, the way ``bind`` gets
+them: names, shapes and layouts are under test too.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from exporter.checkpoint import Checkpoint, open_checkpoint
-from exporter.config import AttentionKind, check_pair, parse_drafter, parse_target
+from exporter.binding.weights import Weight, find_weights
+from exporter.checkpoints.checkpoint import Checkpoint, open_checkpoint
+from exporter.checkpoints.config import AttentionKind, check_pair, parse_drafter, parse_target
+from exporter.checkpoints.tensor_reader import TensorReader
 from exporter.contract import Dtype, Section
 from exporter.heads import HeadKind
+from exporter.lowering.signatures import parameter_specs
 from exporter.model.drafter import Draft, Drafter
 from exporter.model.kv import Kv
 from exporter.model.target import Caches, PerLayerEmbedder, Step, Target, TokenEmbedder
-from exporter.signatures import parameter_specs
-from exporter.tensor_reader import TensorReader
-from exporter.weights import Weight, find_weights
 
 CACHE_LENGTH = 256
 

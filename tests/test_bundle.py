@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from exporter.bundle_format import MANIFEST_KEY
-from exporter.bundle_reader import open_bundle
+from exporter.bundles.inspection import broken_promises, infer_contract, inspect_bundle
+from exporter.bundles.layout import MANIFEST_KEY
+from exporter.bundles.reader import open_bundle
 from exporter.contract import VERSION, Contract, Section
 from exporter.errors import BundleError
-from exporter.inspection import broken_promises, infer_contract, inspect_bundle
 from tests.bundles import CACHE_LENGTH, TINY_TARGET
 
 ALIGNMENT = 16 * 1024

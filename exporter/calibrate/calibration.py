@@ -7,14 +7,14 @@ from pathlib import Path
 
 import torch
 
-from exporter.bind import Progress
+from exporter.binding.bind import Progress
+from exporter.binding.weights import Weight
 from exporter.calibrate.choice import Choices
 from exporter.calibrate.drafter_pass import DrafterPass
 from exporter.calibrate.target_pass import TargetPass
 from exporter.calibrate.text import CalibrationText
-from exporter.config import DrafterConfig, TargetConfig
+from exporter.checkpoints.config import DrafterConfig, TargetConfig
 from exporter.contract import Section
-from exporter.weights import Weight
 from quantize.recipe import Recipe
 
 SectionWeights = dict[Section, dict[str, Weight]]

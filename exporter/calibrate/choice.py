@@ -12,10 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from exporter.bind import Progress, choose_rule
+from exporter.binding.bind import Progress, choose_rule
+from exporter.binding.weights import Weight
 from exporter.calibrate.inputs import InputSums
 from exporter.calibrate.spool import spool
-from exporter.weights import Weight
 from quantize.arrays import (
     StoredRows,
     dequantize_rows,

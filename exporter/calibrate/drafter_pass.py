@@ -10,15 +10,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from exporter.binding.weights import Weight
 from exporter.calibrate.choice import Choices, load, under
 from exporter.calibrate.inputs import InputSums
 from exporter.calibrate.target_pass import HEAD, Reading
-from exporter.config import AttentionKind, DrafterConfig, TargetConfig
+from exporter.checkpoints.config import AttentionKind, DrafterConfig, TargetConfig
 from exporter.heads import HeadKind
 from exporter.model.drafter import Drafter
 from exporter.model.kv import Kv, View
 from exporter.model.layers import Rotation
-from exporter.weights import Weight
 
 CENTROIDS = "masked_embedding.centroids.weight"
 

@@ -16,14 +16,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from exporter.binding.weights import Weight
 from exporter.calibrate.choice import Choices, float_blocks, load, under
 from exporter.calibrate.inputs import InputSums
-from exporter.config import AttentionKind, Layer, TargetConfig
+from exporter.checkpoints.config import AttentionKind, Layer, TargetConfig
 from exporter.contract import Section
 from exporter.model.decoder import DecoderLayer
 from exporter.model.kv import Kv, View
 from exporter.model.layers import RmsNorm, Rotation
-from exporter.weights import Weight
 
 HEAD = "lm_head.weight"
 

@@ -75,11 +75,11 @@ def command(
 
     The stock engine and the reference runtime take turns, MTP off and on, greedily.
     """
+    from exporter.bundles.inspection import inspect_bundle
     from exporter.cli.bench_plot import speed_up_plot
     from exporter.cli.bench_text import render
-    from exporter.inspection import inspect_bundle
     from exporter.parity.texts import read_prompts
-    from runtime_py.bench import Plan, default_threads, measure
+    from runtime_py.bench.run import Plan, default_threads, measure
 
     prompts = read_prompts(prompt_file)
     agreed = inspect_bundle(bundle).contract

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from exporter.parity.plots import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Axis
-from runtime_py.bench import Bench
+from runtime_py.bench.run import Bench
 
 STYLE = """
 :root { --page: #ffffff; --ink: #1b1b1a; --soft: #62625e; --rule: #dededa; --a: #2a6fd6; --b: #c2571a; }

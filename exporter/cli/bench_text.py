@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from runtime_py.bench import Bench
-from runtime_py.bench_costs import Costs, Timing
+from runtime_py.bench.costs import Costs, Timing
+from runtime_py.bench.run import Bench
 
 MIB = 1 << 20
 

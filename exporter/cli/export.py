@@ -154,10 +154,10 @@ def command(
         )
     if batch > 1 and output_format != OutputFormat.LITERTLM.value:
         raise click.UsageError("--batch needs --format litertlm")
-    from exporter.checkpoint import resolve
+    from exporter.checkpoints.checkpoint import resolve
+    from exporter.checkpoints.hub import download
     from exporter.cli.progress import TerminalReporter
     from exporter.formats import format_of
-    from exporter.hub import download
     from exporter.options import ExportOptions
     from exporter.pipeline import export
 

@@ -196,7 +196,7 @@ def _contract(bundle: Path, runtime: str, *, drafting: bool) -> Contract:
         from exporter.onnx.folder import open_folder
 
         return open_folder(bundle).contract()
-    from exporter.inspection import inspect_bundle, require_contract, require_drafter
+    from exporter.bundles.inspection import inspect_bundle, require_contract, require_drafter
 
     inspection = inspect_bundle(bundle)
     if drafting:

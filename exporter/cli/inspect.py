@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from exporter.bundles.inspection import Inspection, ModelSection, WeightGroup
     from exporter.contract import Contract
-    from exporter.graph_reader import SignatureInfo
-    from exporter.inspection import Inspection, ModelSection, WeightGroup
+    from exporter.lowering.graph_reader import SignatureInfo
 
 
 @click.command()
@@ -23,7 +23,7 @@ def command(bundle: Path, as_json: bool) -> None:
 
     Exit code 1 if it does not.
     """
-    from exporter.inspection import inspect_bundle
+    from exporter.bundles.inspection import inspect_bundle
 
     if bundle.is_dir():
         from exporter.cli.inspect_onnx import show

@@ -104,8 +104,8 @@ def parse_request(
         click.UsageError: The sources are neither bundles nor a target and its drafter.
         MtpExportError: One of them, or the text, cannot be read.
     """
-    from exporter.checkpoint import resolve
-    from exporter.hub import download
+    from exporter.checkpoints.checkpoint import resolve
+    from exporter.checkpoints.hub import download
     from exporter.options import ExportOptions
     from exporter.quality.comparison import Request, Sources, subjects_of
     from exporter.quality.passages import read_text_file

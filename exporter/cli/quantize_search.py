@@ -145,11 +145,11 @@ def command(
         raise click.UsageError("give --max-size, or losses, but not both")
     if len(ways) < 2:
         raise click.UsageError("give --store twice at least: where to start, and what to try")
-    from exporter.checkpoint import resolve
+    from exporter.bundles.output import check_destination
+    from exporter.checkpoints.checkpoint import resolve
+    from exporter.checkpoints.hub import download
     from exporter.cli.progress import TerminalReporter
-    from exporter.hub import download
     from exporter.options import ExportOptions
-    from exporter.output import check_destination
     from exporter.quality.comparison import Sources
     from exporter.quality.groups import group_tensors
     from exporter.quality.passages import read_text_file

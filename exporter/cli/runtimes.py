@@ -116,7 +116,7 @@ def with_onnx(request: Request) -> Iterator[tuple[str, EngineRun]]:
     from exporter.onnx.needs import require_onnx
 
     require_onnx()
-    from runtime_py.onnx_model import open_onnx_model
+    from runtime_py.onnx.model import open_onnx_model
 
     drafting = "on" in request.modes
     with open_onnx_model(
@@ -132,7 +132,7 @@ def with_onnx(request: Request) -> Iterator[tuple[str, EngineRun]]:
 def _each_mode(
     request: Request, model: Opened[Any], together: int
 ) -> Iterator[tuple[str, EngineRun]]:
-    from runtime_py.batch_run import run_batch
+    from runtime_py.batch.run import run_batch
     from runtime_py.reference_run import RunSettings, run_reference
     from runtime_py.sampling import SamplingSettings
 

@@ -94,9 +94,9 @@ def command(
         raise click.UsageError("--drafter needs --target")
     if (lora and not target) or (drafter_lora and not drafter):
         raise click.UsageError("--lora needs --target, and --drafter-lora needs --drafter")
-    from exporter.checkpoint import resolve
+    from exporter.checkpoints.checkpoint import resolve
+    from exporter.checkpoints.hub import download
     from exporter.cli.progress import TerminalReporter
-    from exporter.hub import download
     from exporter.parity.ladder import Request, climb
     from exporter.parity.report import require_parity
     from exporter.parity.report_markdown import render_text

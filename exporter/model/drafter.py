@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from exporter.config import AttentionKind, CentroidHead, DrafterConfig
+from exporter.checkpoints.config import AttentionKind, CentroidHead, DrafterConfig
 from exporter.heads import HeadKind
 from exporter.model.decoder import DecoderLayer
 from exporter.model.kv import Kv, KvT, Sight, View

@@ -21,7 +21,7 @@ from typing import Any
 from google.protobuf import json_format
 from litert_lm_builder.runtime.proto import llm_metadata_pb2
 
-from exporter.bundle_format import MANIFEST_BLOCKS
+from exporter.bundles.layout import MANIFEST_BLOCKS
 from exporter.contract import Contract
 from exporter.errors import BundleError, listed
 

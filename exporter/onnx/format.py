@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from exporter.assets import Assets
-from exporter.bundle import llm_metadata
+from exporter.bundles.output import check_folder_destination, publish_folder
+from exporter.bundles.writer import llm_metadata
+from exporter.checkpoints.assets import Assets
 from exporter.contract import Contract
-from exporter.lower import LoweringRequest
+from exporter.lowering.lower import LoweringRequest
 from exporter.onnx.folder import MANIFEST, write_description
 from exporter.onnx.graphs import FOLDER, OnnxGraphs, find_graphs
-from exporter.output import check_folder_destination, publish_folder
 from exporter.progress import Reporter
 
 

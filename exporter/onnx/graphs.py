@@ -14,12 +14,12 @@ from typing import Any
 
 import onnx
 
-from exporter.bind import StoredWeight
+from exporter.binding.bind import StoredWeight
 from exporter.contract import Contract, Section, TensorSpec
 from exporter.errors import LoweringError
 from exporter.formats import Progress, Weights
-from exporter.graph_cache import default_folder, graph_key, read_archive, write_archive
-from exporter.lower import LoweringRequest, units_by_section
+from exporter.lowering.graph_cache import default_folder, graph_key, read_archive, write_archive
+from exporter.lowering.lower import LoweringRequest, units_by_section
 from exporter.onnx.bind import bind, weight_specs
 from exporter.onnx.folder import MODEL_SUFFIX
 from exporter.onnx.graph_builder import OPSET
@@ -31,7 +31,7 @@ from quantize.recipe import Recipe
 
 SOURCES = (
     "contract.py",
-    "signatures.py",
+    "lowering/signatures.py",
     "model",
     "onnx/graph_builder.py",
     "onnx/names.py",
@@ -50,7 +50,7 @@ class OnnxGraphs:
 
     contract: Contract
     files: Mapping[str, bytes]
-    """Serialised models by :attr:`exporter.lower.Unit.file_name`."""
+    """Serialised models by :attr:`exporter.lowering.lower.Unit.file_name`."""
     key: str
     tools: Mapping[str, str]
 

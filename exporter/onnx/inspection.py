@@ -15,14 +15,14 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx import TensorProto
 
+from exporter.bundles.inspection import WeightGroup, broken_promises, group_weights
+from exporter.bundles.output import size_of
 from exporter.contract import Contract
 from exporter.errors import BundleError
-from exporter.graph_reader import ConstantInfo, SignatureInfo, TensorInfo
-from exporter.inspection import WeightGroup, broken_promises, group_weights
+from exporter.lowering.graph_reader import ConstantInfo, SignatureInfo, TensorInfo
 from exporter.onnx.bind import SCALES
 from exporter.onnx.folder import OnnxFolder, open_folder
 from exporter.onnx.names import contract_name
-from exporter.output import size_of
 
 DTYPES: dict[int, str] = {
     TensorProto.FLOAT: "float32",

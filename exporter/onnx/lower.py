@@ -1,7 +1,7 @@
 """Torch functions to weightless ONNX models, in a child process.
 
-As for LiteRT (``exporter.lower``): torch never shares memory with the weights that are streamed later,
-and what it prints stays out of the user's terminal.
+As for LiteRT (``exporter.lowering.lower``): torch never shares memory with the weights that are
+streamed later, and what it prints stays out of the user's terminal.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 from exporter.errors import LoweringError
-from exporter.lower import LOG_LINES_SHOWN, LoweringRequest, units_by_section
+from exporter.lowering.lower import LOG_LINES_SHOWN, LoweringRequest, units_by_section
 
 WORKER = "exporter.onnx.trace_worker"
 
@@ -26,7 +26,7 @@ def lower(request: LoweringRequest) -> dict[str, bytes]:
     """Trace every signature.
 
     Returns:
-        A serialised model for each, by :attr:`exporter.lower.Unit.file_name`.
+        A serialised model for each, by :attr:`exporter.lowering.lower.Unit.file_name`.
 
     Raises:
         LoweringError: Something is not installed, or a signature cannot be written in ONNX.

@@ -11,15 +11,15 @@ import pickle
 import sys
 from pathlib import Path
 
-from exporter.lower import LoweringRequest, Unit
+from exporter.lowering.lower import LoweringRequest, Unit
 
 
 def main(asked: Path) -> None:
     """Trace what ``asked`` asks for."""
     import torch
 
+    from exporter.lowering.signatures import bundle_signatures
     from exporter.onnx.translate import translate
-    from exporter.signatures import bundle_signatures
 
     request: LoweringRequest = pickle.loads(asked.read_bytes())
     signatures = bundle_signatures(request.target, request.drafter, request.head, request.contract)

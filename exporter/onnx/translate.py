@@ -17,10 +17,10 @@ from torch.export.graph_signature import InputKind
 from torch.utils import _pytree as pytree
 
 from exporter.errors import LoweringError, listed
+from exporter.lowering.signatures import Signature
 from exporter.onnx.graph_builder import GraphBuilder, Value
 from exporter.onnx.names import WEIGHT_PREFIX, output_name
 from exporter.onnx.operators import OPERATORS, Call
-from exporter.signatures import Signature
 
 WEIGHTS = "weights"
 """The argument of a traced function that holds its weights."""

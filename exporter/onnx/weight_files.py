@@ -13,12 +13,12 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from exporter.bind import StoredWeight, choose_rule, stored_blocks
+from exporter.binding.bind import StoredWeight, choose_rule, stored_blocks
+from exporter.binding.weights import Weight
+from exporter.checkpoints.stored_tensor import StoredTensor
 from exporter.contract import Section
 from exporter.formats import Progress, Weights
 from exporter.onnx.encodings import Encoding, encoding_of
-from exporter.stored_tensor import StoredTensor
-from exporter.weights import Weight
 from quantize.recipe import Recipe, Rule
 
 ALIGNMENT = 64

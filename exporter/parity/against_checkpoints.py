@@ -11,11 +11,13 @@ from dataclasses import dataclass
 
 import torch
 
-from exporter.bundle_reader import Bundle
+from exporter.binding.parameters import parameter_specs
+from exporter.binding.weights import Weight, find_weights
+from exporter.bundles.reader import Bundle
+from exporter.checkpoints.tensor_reader import TensorReader
 from exporter.contract import Section
 from exporter.heads import HeadKind
 from exporter.pair import Pair
-from exporter.parameters import parameter_specs
 from exporter.parity import drafter_rung, graph_rung, model_rung, quantisation_rung, weights_rung
 from exporter.parity.golden import Ask, Golden, Question, missing
 from exporter.parity.graph_run import GraphRun
@@ -27,8 +29,6 @@ from exporter.parity.titles import DRAFTER, GRAPHS, MODEL, WEIGHTS
 from exporter.parity.tolerances import GraphTolerance
 from exporter.parity.torch_pair import Pass, Source, TorchPair, from_bundle, from_checkpoints
 from exporter.progress import Reporter
-from exporter.tensor_reader import TensorReader
-from exporter.weights import Weight, find_weights
 from quantize.recipe import Recipe
 from runtime_py.litert_executor import LitertExecutor
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import fields
 
 from exporter.agreement import make_contract
+from exporter.bundles.inspection import Inspection
 from exporter.contract import Contract
-from exporter.inspection import Inspection
 from exporter.options import ExportOptions
 from exporter.pair import Pair
 from exporter.parity.rung import Rung

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from exporter.config import AttentionKind
+from exporter.checkpoints.config import AttentionKind
 from exporter.model.drafter import FLOOR_LOGIT
 from exporter.model.kv import Kv
 from exporter.model.target import Caches

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from exporter.checkpoint import Checkpoint
+from exporter.checkpoints.checkpoint import Checkpoint
 from exporter.errors import MtpExportError
 
 FLOAT_BYTES = 4

@@ -8,12 +8,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from exporter.checkpoint import Checkpoint
+from exporter.bundles.inspection import Inspection, inspect_bundle
+from exporter.bundles.manifest import stored_recipe
+from exporter.checkpoints.checkpoint import Checkpoint
 from exporter.contract import Accelerator, Contract, Section
 from exporter.errors import EngineError
 from exporter.heads import HeadKind
-from exporter.inspection import Inspection, inspect_bundle
-from exporter.manifest import stored_recipe
 from exporter.pair import Pair
 from exporter.parity import (
     acceptance_rung,

@@ -60,7 +60,7 @@ def onnx_rung(
     Raises:
         BundleError: The folder is damaged.
     """
-    from runtime_py.onnx_model import open_onnx_model
+    from runtime_py.onnx.model import open_onnx_model
 
     if problems := _other_export(open_folder(path), manifest):
         return TITLE.judged((), tolerance.reason, problems=problems)

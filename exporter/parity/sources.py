@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from exporter.checkpoint import Checkpoint, hash_files
+from exporter.checkpoints.checkpoint import Checkpoint, hash_files
 from exporter.progress import Reporter
 
 

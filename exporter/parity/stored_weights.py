@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from exporter.bind import SCALES_SUFFIX
-from exporter.bundle_reader import Bundle
+from exporter.binding.bind import SCALES_SUFFIX
+from exporter.bundles.reader import Bundle
 from exporter.contract import Section
 from exporter.errors import BundleError
-from exporter.graph_reader import TYPE_NAMES, GraphReader, block_quantization
+from exporter.lowering.graph_reader import TYPE_NAMES, GraphReader, block_quantization
 from quantize.arrays import QuantisedRows, dequantize_rows
 from quantize.packing import unpack
 

@@ -17,16 +17,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from exporter import contract
-from exporter.config import AttentionKind, DrafterConfig, TargetConfig
+from exporter.binding.weights import Weight
+from exporter.checkpoints.config import AttentionKind, DrafterConfig, TargetConfig
+from exporter.checkpoints.tensor_names import recipe_name
 from exporter.contract import Contract, Dtype, Section
 from exporter.heads import HeadKind
+from exporter.lowering.signatures import parameter_specs
 from exporter.model.drafter import Drafter
 from exporter.model.kv import Kv
 from exporter.model.target import Caches, Step, Target
 from exporter.parity.stored_weights import Constants, StoredConstant
-from exporter.signatures import parameter_specs
-from exporter.tensor_names import recipe_name
-from exporter.weights import Weight
 
 ModelT = TypeVar("ModelT", bound=nn.Module)
 

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from exporter.binding.weights import Weight
 from exporter.contract import Dtype, Section
 from exporter.parity.rung import Figure, Rung
 from exporter.parity.stored_weights import StoredConstant
 from exporter.parity.titles import WEIGHTS as TITLE
 from exporter.parity.tolerances import GAIN_OFF, STEPS_OFF, STEPS_OFF_CALIBRATED
-from exporter.weights import Weight
 from quantize.recipe import Algorithm, Recipe
 
 REASON = (

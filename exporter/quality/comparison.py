@@ -9,12 +9,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from exporter.checkpoint import Checkpoint
+from exporter.binding.parameters import parameter_specs
+from exporter.binding.weights import find_weights
+from exporter.bundles.inspection import inspect_bundle
+from exporter.checkpoints.checkpoint import Checkpoint
+from exporter.checkpoints.tensor_reader import TensorReader
 from exporter.contract import Section
-from exporter.inspection import inspect_bundle
 from exporter.options import ExportOptions
 from exporter.pair import Pair, drafter_head
-from exporter.parameters import parameter_specs
 from exporter.parity.stored_weights import UnreadableWeightError
 from exporter.pipeline import export
 from exporter.progress import Reporter
@@ -29,9 +31,7 @@ from exporter.quality.measure import (
 )
 from exporter.quality.passages import Sampling, cut
 from exporter.quality.tensors import Weights, tensor_figures
-from exporter.tensor_reader import TensorReader
 from exporter.version import runtime_versions
-from exporter.weights import find_weights
 from quantize.recipe import Recipe
 from runtime_py.litert_graph import Hardware
 from runtime_py.opened_model import OpenedModel, open_model

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from exporter.bundle_reader import Bundle
+from exporter.binding.weights import Weight
+from exporter.bundles.reader import Bundle
 from exporter.contract import Section
 from exporter.parity.stored_weights import StoredConstant, stored_constants
 from exporter.quality.figures import TensorFigures
-from exporter.weights import Weight
 
 ROW_SCALE_BYTES, BLOCK_SCALE_BYTES = 4, 2
 """A row's scale is float32, inside the flatbuffer; those of blocks are float16, behind it."""

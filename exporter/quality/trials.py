@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from exporter.inspection import inspect_bundle
+from exporter.bundles.inspection import inspect_bundle
 from exporter.progress import Reporter, SilentReporter
 from exporter.quality.allocation import Measured, Option
 from exporter.quality.comparison import Baseline, Sources, Subject, make_baseline, probe

@@ -18,18 +18,18 @@ import flatbuffers
 from ai_edge_litert import schema_py_generated as schema
 
 from exporter.agreement import make_contract
-from exporter.bind import bind
-from exporter.checkpoint import open_checkpoint
+from exporter.binding.bind import bind
+from exporter.binding.parameters import parameter_specs
+from exporter.binding.weights import find_weights
+from exporter.checkpoints.checkpoint import open_checkpoint
+from exporter.checkpoints.tensor_reader import TensorReader
 from exporter.contract import DECODE, DRAFT, VERIFY, Section
-from exporter.graph_cache import graph_key
 from exporter.heads import HeadKind
-from exporter.lower import LoweringRequest, Unit
-from exporter.merge import FILE_IDENTIFIER, merge
+from exporter.lowering.graph_cache import graph_key
+from exporter.lowering.lower import LoweringRequest, Unit
+from exporter.lowering.merge import FILE_IDENTIFIER, merge
 from exporter.options import ExportOptions
 from exporter.pair import Pair, drafter_head
-from exporter.parameters import parameter_specs
-from exporter.tensor_reader import TensorReader
-from exporter.weights import find_weights
 from quantize.recipe import Recipe
 
 WORKERS = 2
@@ -117,7 +117,7 @@ class _Lowering:
         self.made = self.folder / wanted.unit.file_name
         asked = self.folder / "request"
         asked.write_bytes(pickle.dumps((wanted.request, [wanted.unit])))
-        command = [sys.executable, "-W", "ignore", "-m", "exporter.lower_worker", str(asked)]
+        command = [sys.executable, "-W", "ignore", "-m", "exporter.lowering.worker", str(asked)]
         with (self.folder / "log").open("wb") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
 

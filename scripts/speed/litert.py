@@ -13,7 +13,7 @@ import numpy as np
 from ai_edge_litert.compiled_model import CompiledModel
 from ai_edge_litert.environment import Environment
 
-from exporter.bundle_reader import Bundle
+from exporter.bundles.reader import Bundle
 from exporter.contract import Section
 from runtime_py.litert_graph import Hardware
 from runtime_py.mapped_section import MappedSection

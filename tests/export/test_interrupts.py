@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from exporter.inspection import inspect_bundle
+from exporter.bundles.inspection import inspect_bundle
 from tests.export.command import grow, run, start
 
 STOPS = 50

@@ -6,8 +6,8 @@ import json
 import os
 from pathlib import Path
 
-from exporter.bundle_format import VOLATILE_FIELDS
-from exporter.bundle_reader import open_bundle
+from exporter.bundles.layout import VOLATILE_FIELDS
+from exporter.bundles.reader import open_bundle
 from tests.bundles import CACHE_LENGTH, TINY_TARGET
 from tests.export.command import run
 

@@ -11,7 +11,7 @@ import pytest
 from exporter.contract import Accelerator
 from exporter.errors import EngineError
 from quantize.builtin_recipes import RECIPES
-from runtime_py.gpu_device import MISSING, is_missing
+from runtime_py.gpu.device import MISSING, is_missing
 from runtime_py.native_log import NativeLog, captured_native_log
 from tests.bundles import SHORT_CACHE, export_tiny
 

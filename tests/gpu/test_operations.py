@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from exporter.config import Rope
+from exporter.checkpoints.config import Rope
 from exporter.contract import PARAM_TENSOR, key_cache, value_cache
 from exporter.errors import EngineError
 from exporter.model.kv import Kv
@@ -17,7 +17,7 @@ from exporter.model.kv_gpu import GpuKv, SelectingView
 from exporter.model.layers import MASKED_SCORE, Rotation
 from exporter.model.rope_tables import looked_up
 from exporter.model.slots import stretch
-from runtime_py.gpu_cache import from_device, to_device
+from runtime_py.gpu.cache import from_device, to_device
 from tests.gpu.operations import Function, compiled, lowered, run
 
 TOLERANCE = 1e-5

@@ -13,7 +13,7 @@ from exporter.errors import BundleError
 from exporter.parity.compare import Floats, margin
 from exporter.parity.text_fit import log_softmax
 from runtime_py.chat import Conversation
-from runtime_py.gpu_graph import GpuGraph
+from runtime_py.gpu.graph import GpuGraph
 from runtime_py.litert_executor import LitertCache, LitertExecutor
 from runtime_py.litert_graph import Hardware
 from runtime_py.opened_model import OpenedModel, open_model

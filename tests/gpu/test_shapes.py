@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from exporter import contract
+from exporter.checkpoints.tensor_reader import TensorReader
 from exporter.contract import Accelerator, Section
 from exporter.heads import HeadKind
-from exporter.tensor_reader import TensorReader
-from runtime_py.gpu_cache import CacheBuffer
-from runtime_py.gpu_graph import FLOAT32, OPTIONS
-from runtime_py.litert_c import Buffer, CompiledModel, Environment, Region
+from runtime_py.gpu.cache import CacheBuffer
+from runtime_py.gpu.graph import FLOAT32, OPTIONS
+from runtime_py.gpu.litert_c import Buffer, CompiledModel, Environment, Region
 from tests import pairs as pair_files
 from tests.eager import CACHE_LENGTH, Eager
 from tests.litert.graphs import DRAFTS, Bound, Tensors, assert_close, bind_pair, named_caches

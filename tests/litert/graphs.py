@@ -15,20 +15,20 @@ from torch import Tensor, nn
 
 from exporter import contract
 from exporter.agreement import make_contract
-from exporter.bind import StoredWeight, bind
-from exporter.checkpoint import open_checkpoint
+from exporter.binding.bind import StoredWeight, bind
+from exporter.binding.parameters import parameter_specs
+from exporter.binding.weights import Weight, find_weights
+from exporter.bundles.litertlm import find_graphs
+from exporter.checkpoints.checkpoint import open_checkpoint
+from exporter.checkpoints.tensor_reader import TensorReader
 from exporter.contract import Accelerator, Contract, Dtype, Section, SignatureSpec
 from exporter.heads import HeadKind
-from exporter.litertlm_format import find_graphs
-from exporter.lower import LoweringRequest
+from exporter.lowering.lower import LoweringRequest
 from exporter.model.kv import Kv
 from exporter.model.target import Caches, Step
 from exporter.options import ExportOptions
 from exporter.pair import Pair
-from exporter.parameters import parameter_specs
 from exporter.progress import SilentReporter
-from exporter.tensor_reader import TensorReader
-from exporter.weights import Weight, find_weights
 from quantize.builtin_recipes import PLAIN_NAMES, RECIPES
 from tests import pairs as pair_files
 from tests.eager import CACHE_LENGTH, Eager

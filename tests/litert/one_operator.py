@@ -12,8 +12,8 @@ from ai_edge_litert.compiled_model import CompiledModel
 from ai_edge_litert.hardware_accelerator import HardwareAccelerator
 from numpy.typing import NDArray
 
-from exporter.bind import TENSOR_TYPES
-from exporter.merge import FILE_IDENTIFIER
+from exporter.binding.bind import TENSOR_TYPES
+from exporter.lowering.merge import FILE_IDENTIFIER
 from quantize.arrays import QuantisedRows, packed_rows
 from quantize.storage import Storage
 

@@ -12,15 +12,15 @@ import torch
 from torch import Tensor
 
 from exporter import contract
-from exporter.bind import SCALES_SUFFIX, choose_rule
-from exporter.config import AttentionKind
+from exporter.binding.bind import SCALES_SUFFIX, choose_rule
+from exporter.binding.weights import Weight
+from exporter.bundles.inspection import broken_promises
+from exporter.checkpoints.config import AttentionKind
 from exporter.contract import Section
-from exporter.graph_reader import CONSTANT_THRESHOLD, GraphReader
-from exporter.inspection import broken_promises
+from exporter.lowering.graph_reader import CONSTANT_THRESHOLD, GraphReader
 from exporter.model.drafter import FLOOR_LOGIT
 from exporter.model.kv import Kv
 from exporter.model.target import Caches, Step
-from exporter.weights import Weight
 from quantize.builtin_recipes import RECIPES
 from quantize.recipe import Recipe
 from tests import pairs as pair_files

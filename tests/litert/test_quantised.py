@@ -11,11 +11,11 @@ import torch
 from torch import nn
 
 from exporter import contract
-from exporter.bind import choose_rule
+from exporter.binding.bind import choose_rule
+from exporter.binding.weights import Weight
 from exporter.contract import Section
 from exporter.model.decoder import DecoderLayer
 from exporter.model.drafter import FLOOR_LOGIT
-from exporter.weights import Weight
 from quantize.arrays import dequantize_rows, quantize_rows
 from quantize.builtin_recipes import RECIPES
 from quantize.recipe import Recipe

@@ -25,7 +25,7 @@ IMPORT_EVERYTHING = """
 import sys
 import exporter.cli.bench, exporter.cli.export, exporter.cli.generate, exporter.cli.inspect
 import exporter.cli.runtimes, exporter.cli.verify, exporter.parity.ladder, exporter.pipeline
-import exporter.litertlm_format, runtime_py.opened_model, runtime_py.reference_run
+import exporter.bundles.litertlm, runtime_py.opened_model, runtime_py.reference_run
 print([name for name in sys.modules if name.split(".")[0] in ("onnx", "onnxruntime", "torch")])
 """
 

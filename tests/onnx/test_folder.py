@@ -19,7 +19,7 @@ from exporter.errors import BundleError
 from exporter.onnx.folder import FILES, MANIFEST, open_folder
 from exporter.onnx.names import SLOTS, as_onnx
 from tests.bundles import TINY_DRAFTER, TINY_TARGET
-from tests.export.command import COMMAND, Tensors, edit_tensors, refused, run
+from tests.export.command import Tensors, edit_tensors, refused, run, start
 from tests.onnx.conftest import RECIPES
 from tests.onnx.reading import models
 
@@ -132,11 +132,8 @@ def test_an_interrupt_leaves_the_folder_that_was_there_or_the_new_one(tmp_path: 
     started = time.monotonic()
     assert export(output).returncode == 0
     whole, moments = time.monotonic() - started, np.random.default_rng(0)
-    command = [*COMMAND, str(TINY_TARGET), str(TINY_DRAFTER), "-o", str(output), "--force"]
     for index in range(STOPS):
-        process = subprocess.Popen(
-            [*command, "--format", "onnx"], stderr=subprocess.PIPE, text=True
-        )
+        process = start(output, "--force", "--format", "onnx")
         time.sleep(moments.uniform(0.4, 1.0) * whole)
         process.send_signal(signal.SIGINT if index % 2 else signal.SIGTERM)
         _, said = process.communicate(timeout=60)

@@ -18,8 +18,8 @@ from exporter.output_format import OutputFormat
 from exporter.parity.answers import Answer, answer_all
 from runtime_py.chat import Conversation
 from runtime_py.litert_graph import Hardware
-from runtime_py.onnx_executor import OnnxExecutor
-from runtime_py.onnx_model import open_onnx_model
+from runtime_py.onnx.executor import OnnxExecutor
+from runtime_py.onnx.model import open_onnx_model
 from runtime_py.opened_model import Opened, open_model
 from runtime_py.reference_run import RunSettings, run_reference
 from tests.bundles import PROMPT_FILE, export_tiny, held_out_prompts

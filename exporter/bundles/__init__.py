@@ -1,0 +1,1 @@
+"""``.litertlm`` bundles: written, read and inspected, and the manifest inside."""

@@ -1,0 +1,286 @@
+"""What a bundle holds, and whether it keeps the engine's contract.
+
+The check compares the signatures in the file with those the contract prescribes. The contract comes
+from the manifest; for a bundle of another tool it is inferred from the ``decode`` signature, so that
+any ``.litertlm`` file can be inspected.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from exporter import contract
+from exporter.bundles.reader import TFLITE_MODEL, Bundle, open_bundle
+from exporter.contract import Contract, KvCache, Section, SignatureSpec, TensorSpec, is_prime
+from exporter.errors import BundleError
+from exporter.lowering.graph_reader import (
+    BITS,
+    ConstantInfo,
+    GraphReader,
+    SignatureInfo,
+    TensorInfo,
+)
+
+OPTIONAL_INPUTS = ("param_tensor",)
+"""Inputs the engine fills if a graph has them."""
+
+GRAPH_CONSTANTS = "(constants of the graph)"
+
+KEY_CACHE = re.compile(r"kv_cache_k_(\d+)")
+
+
+@dataclass(frozen=True)
+class WeightGroup:
+    """Weights of one kind in one section (all layers' ``mlp.gate_proj``, say)."""
+
+    name: str
+    dtype: str
+    block: int | None
+    """Elements that share a scale; None where a row does, or nothing."""
+    count: int
+    elements: int
+    nbytes: int
+
+    @property
+    def bits(self) -> int:
+        """Bits per element, scales not counted."""
+        return BITS.get(self.dtype, 0)
+
+
+@dataclass(frozen=True)
+class ModelSection:
+    """One graph of the bundle."""
+
+    model_type: str
+    nbytes: int
+    signatures: dict[str, SignatureInfo]
+    weights: tuple[WeightGroup, ...]
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """Everything ``inspect`` shows."""
+
+    bundle: Bundle
+    models: dict[str, ModelSection]
+    manifest: dict[str, Any] | None
+    contract: Contract | None
+    problems: tuple[str, ...]
+    """How the bundle breaks the contract; empty if it keeps it."""
+
+    @property
+    def has_drafter(self) -> bool:
+        """Whether the engine can decode speculatively with this bundle."""
+        return Section.MTP_DRAFTER.value in self.models
+
+
+def inspect_bundle(path: Path) -> Inspection:
+    """Read a bundle's structure; weights are not touched.
+
+    Raises:
+        BundleError: Not a bundle, or damaged.
+    """
+    bundle = open_bundle(path)
+    models = {}
+    with bundle.mapped() as view:
+        for section in bundle.sections:
+            if section.model_type is not None and section.data_type == TFLITE_MODEL:
+                with view[section.begin : section.end] as content:
+                    models[section.model_type] = _model(content, f"{path}: {section.model_type}")
+    manifest = bundle.manifest()
+    try:
+        if manifest:
+            agreed = Contract.from_json(manifest["contract"])
+        else:
+            agreed = infer_contract(models, bundle.llm_metadata().max_num_tokens)
+    except (KeyError, ValueError) as error:
+        return Inspection(bundle, models, manifest, None, (f"no contract: {error}",))
+    signatures = {name: model.signatures for name, model in models.items()}
+    problems = tuple(broken_promises(agreed, signatures))
+    return Inspection(bundle, models, manifest, agreed, problems)
+
+
+def _model(content: memoryview, where: str) -> ModelSection:
+    graph = GraphReader(content, where)
+    groups = group_weights(graph.constants())
+    model_type = where.rsplit(": ", 1)[1]
+    found = ModelSection(model_type, len(content), graph.signatures(), groups)
+    graph.release()
+    return found
+
+
+def group_weights(constants: list[ConstantInfo]) -> tuple[WeightGroup, ...]:
+    """Gather constants whose names differ only in the layer index.
+
+    Where weights lie behind the flatbuffer, what is inside it is not a weight but part of the graph.
+    """
+    groups: dict[tuple[str, str, int | None], list[ConstantInfo]] = {}
+    weights_behind = not all(constant.inside for constant in constants)
+    for constant in constants:
+        name = re.sub(r"\.\d+\.", ".*.", constant.name)
+        if weights_behind and constant.inside:
+            name = GRAPH_CONSTANTS
+        groups.setdefault((name, constant.dtype, constant.block), []).append(constant)
+    return tuple(
+        WeightGroup(
+            name,
+            dtype,
+            block,
+            len(members),
+            sum(member.elements for member in members),
+            sum(member.nbytes for member in members),
+        )
+        for (name, dtype, block), members in groups.items()
+    )
+
+
+def broken_promises(
+    agreed: Contract, models: Mapping[str, Mapping[str, SignatureInfo]]
+) -> list[str]:
+    """Differences between what the contract prescribes and what the graphs have."""
+    problems = []
+    for section, wanted in agreed.as_lowered().section_signatures().items():
+        found = models.get(section.value)
+        if found is None:
+            problems.append(f"section {section.value} is missing")
+            continue
+        by_name = dict(zip(wanted, found.values(), strict=False)) if len(wanted) == 1 else found
+        for name, spec in wanted.items():
+            if name not in by_name:
+                problems.append(f"{section.value}: signature {name} is missing")
+            else:
+                where = f"{section.value}: {name}"
+                problems += _compare(where, spec, by_name[name])
+    problems += _mixed_caches(models)
+    return problems
+
+
+def _compare(where: str, spec: SignatureSpec, found: SignatureInfo) -> list[str]:
+    problems = []
+    for side, wanted, have in (
+        ("input", spec.inputs, found.inputs),
+        ("output", spec.outputs, found.outputs),
+    ):
+        problems += [f"{where}: {side} {name} is missing" for name in wanted if name not in have]
+        problems += [
+            f"{where}: {side} {name} is not part of the contract"
+            for name in have
+            if name not in wanted and name not in OPTIONAL_INPUTS
+        ]
+        problems += [
+            f"{where}: {side} {name} is {_show(have[name])}, expected {_show_spec(tensor)}"
+            for name, tensor in wanted.items()
+            if name in have and not _fits(name, tensor, have[name])
+        ]
+    return problems
+
+
+def _fits(name: str, wanted: TensorSpec, have: TensorInfo) -> bool:
+    """Whether a tensor is as prescribed; caches may be of any type, symbolic sizes fit anything."""
+    if len(wanted.shape) != len(have.shape):
+        return False
+    sizes = all(n in (-1, w) for w, n in zip(wanted.shape, have.shape, strict=True))
+    return sizes and (have.dtype == wanted.dtype.value or name.startswith("kv_cache_"))
+
+
+def _mixed_caches(models: Mapping[str, Mapping[str, SignatureInfo]]) -> list[str]:
+    types: dict[str, set[str]] = {}
+    for signatures in models.values():
+        for signature in signatures.values():
+            for name, tensor in (*signature.inputs.items(), *signature.outputs.items()):
+                if name.startswith("kv_cache_"):
+                    types.setdefault(name, set()).add(tensor.dtype)
+    return [
+        f"{name} is {' here and '.join(sorted(kinds))} there: signatures cannot share it"
+        for name, kinds in types.items()
+        if len(kinds) > 1
+    ]
+
+
+def _show(tensor: TensorInfo) -> str:
+    return f"{tensor.dtype} {list(tensor.shape)}"
+
+
+def _show_spec(spec: TensorSpec) -> str:
+    return f"{spec.dtype.value} {list(spec.shape)}"
+
+
+def infer_contract(models: Mapping[str, ModelSection], max_num_tokens: int) -> Contract:
+    """The contract that a bundle without our manifest seems to follow.
+
+    Args:
+        models: Its sections.
+        max_num_tokens: What its metadata say, for a bundle whose graphs leave that open.
+
+    Raises:
+        ValueError: It has no ``decode`` signature of the expected kind.
+    """
+    target = models.get(Section.PREFILL_DECODE.value)
+    if target is None or contract.DECODE not in target.signatures:
+        raise ValueError("there is no decode signature to infer it from")
+    decode = target.signatures[contract.DECODE]
+    verify = target.signatures.get(contract.VERIFY)
+    drafter = models.get(Section.MTP_DRAFTER.value)
+    drafting = next(iter(drafter.signatures.values())) if drafter else None
+    try:
+        layers, width = decode.inputs[contract.PER_LAYER_EMBEDDINGS].shape[2:]
+        caches, slots = _caches(decode), decode.inputs[contract.MASK].shape[-1]
+        chosen_at_load = is_prime(slots)
+        return Contract(
+            hidden_size=decode.inputs[contract.EMBEDDINGS].shape[-1],
+            layer_count=layers,
+            per_layer_width=width,
+            vocab_size=decode.outputs[contract.LOGITS].shape[-1],
+            sliding_window=0,
+            cache_length=max_num_tokens if chosen_at_load else slots,
+            placeholder=slots if chosen_at_load else None,
+            prefill_lengths=tuple(
+                int(name.removeprefix(contract.PREFILL_PREFIX))
+                for name in target.signatures
+                if name.startswith(contract.PREFILL_PREFIX)
+            ),
+            draft_length=verify.inputs[contract.INPUT_POS].shape[0] - 1 if verify else 0,
+            kv_caches=caches,
+            drafter_donors=_cache_layers(drafting) if drafting else (),
+        )
+    except (KeyError, IndexError, ValueError) as error:
+        raise ValueError(f"decode lacks or mis-shapes {error}") from error
+
+
+def _cache_layers(signature: SignatureInfo) -> tuple[int, ...]:
+    return tuple(sorted(int(m[1]) for name in signature.inputs if (m := KEY_CACHE.fullmatch(name))))
+
+
+def _caches(decode: SignatureInfo) -> tuple[KvCache, ...]:
+    shapes = {
+        layer: decode.inputs[contract.key_cache(layer)].shape for layer in _cache_layers(decode)
+    }
+    return tuple(KvCache(layer, shape[1], shape[3], False) for layer, shape in shapes.items())
+
+
+def require_drafter(inspection: Inspection) -> None:
+    """Refuse to draft with a bundle that cannot.
+
+    Raises:
+        BundleError: The bundle has no drafter.
+    """
+    if not inspection.has_drafter:
+        raise BundleError(
+            f"{inspection.bundle.path}: this bundle has no drafter, so there is nothing to draft with; "
+            "use --mtp off, or export again with a drafter"
+        )
+
+
+def require_contract(inspection: Inspection) -> Contract:
+    """Refuse a bundle whose shapes cannot be known.
+
+    Raises:
+        BundleError: Its contract is of another version, or none can be inferred.
+    """
+    if inspection.contract is None:
+        raise BundleError(f"{inspection.bundle.path}: {inspection.problems[0]}")
+    return inspection.contract

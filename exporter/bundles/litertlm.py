@@ -1,0 +1,88 @@
+"""The export's own part of a ``.litertlm`` file: one flatbuffer per section, packed into one bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from exporter.binding.bind import LoweredGraph, StoredWeight, bind, stored_size
+from exporter.bundles.output import check_destination, publish
+from exporter.bundles.writer import write_bundle
+from exporter.checkpoints.assets import Assets
+from exporter.contract import Contract, Section, TensorSpec
+from exporter.formats import Progress, Weights
+from exporter.lowering.graph_cache import Graphs, default_folder, find, lower_and_keep
+from exporter.lowering.lower import LoweringRequest
+from exporter.progress import Reporter
+from quantize.recipe import Recipe
+
+BUNDLE = "bundle"
+
+
+@dataclass(frozen=True)
+class LitertGraphs:
+    """Flatbuffers by section."""
+
+    found: Graphs
+
+    def weight_specs(self) -> dict[Section, dict[str, TensorSpec]]:
+        return {
+            section: LoweredGraph(graph).weight_specs()
+            for section, graph in self.found.sections.items()
+        }
+
+    def describe(self) -> dict[str, Any]:
+        return self.found.describe()
+
+    def bytes_needed(self, weights: Weights, recipe: Recipe) -> int:
+        """Twice the sections: they are written first and copied into the bundle then."""
+        sections = self.found.sections.items()
+        return 2 * sum(stored_size(graph, weights[section], recipe) for section, graph in sections)
+
+    def bind(
+        self, weights: Weights, recipe: Recipe, scratch: Path, progress: Progress
+    ) -> dict[Section, list[StoredWeight]]:
+        stored = {}
+        for section, graph in self.found.sections.items():
+            with (scratch / section.value).open("wb") as stream:
+                stored[section] = bind(graph, weights[section], recipe, stream, progress)
+        return stored
+
+
+class LitertLmFormat:
+    """A :class:`~exporter.formats.Format`."""
+
+    def check_destination(self, output: Path, *, force: bool) -> None:
+        check_destination(output, force=force)
+
+    def find_graphs(
+        self, request: LoweringRequest, reporter: Reporter, *, fresh: bool
+    ) -> LitertGraphs:
+        return LitertGraphs(find_graphs(request, reporter, fresh=fresh))
+
+    def pack(
+        self, scratch: Path, assets: Assets, contract: Contract, manifest: Mapping[str, Any]
+    ) -> Path:
+        paths = {section: scratch / section.value for section in contract.section_signatures()}
+        with (scratch / BUNDLE).open("wb") as stream:
+            write_bundle(stream, paths, assets, contract.cache_length, manifest, scratch)
+        return scratch / BUNDLE
+
+    def publish(self, finished: Path, output: Path, *, force: bool) -> None:
+        publish(finished, output, force=force)
+
+
+def find_graphs(request: LoweringRequest, reporter: Reporter, *, fresh: bool) -> Graphs:
+    """Graphs from the package or the user's cache, else lowered now and kept.
+
+    Raises:
+        LoweringError: The converter refused a graph, or is not installed.
+    """
+    folder = default_folder()
+    if not fresh and (known := find(request, folder)) is not None:
+        reporter.note(f"using known graphs {known.key[:8]}")
+        return known
+    with reporter.stage("Lowering the graphs", None):
+        return lower_and_keep(request, folder)

@@ -1,0 +1,1 @@
+"""Reading Hugging Face checkpoints: configurations, tensors row by row, tokenizer and template."""

@@ -1,0 +1,143 @@
+"""Torch functions to LiteRT flatbuffers, without weights.
+
+Lowering runs in child processes: signatures are lowered side by side, torch and the converter never
+share memory with the weights that are streamed later, and what the converter prints stays out of the
+user's terminal. A lowered graph is about a megabyte; its weights are graph inputs named
+``weights_<parameter>``.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import pickle
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from exporter.checkpoints.config import DrafterConfig, TargetConfig
+from exporter.contract import BATCH_DECODE, BATCH_VERIFY, DECODE, VERIFY, Contract, Section
+from exporter.errors import LoweringError
+from exporter.heads import HeadKind
+from exporter.lowering.merge import merge
+
+WEIGHT_PREFIX = "weights_"
+"""Prefix of the graph inputs that are weights; the parameter's name follows."""
+
+WORKERS = 2
+"""Processes that lower at the same time. Each takes up to a gigabyte and one core."""
+
+LOG_LINES_SHOWN = 15
+
+
+@dataclass(frozen=True)
+class LoweringRequest:
+    """What a graph depends on; equal requests give the same graph (for the same tool versions)."""
+
+    target: TargetConfig
+    drafter: DrafterConfig | None
+    head: HeadKind
+    contract: Contract
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One signature to lower."""
+
+    section: Section
+    signature: str
+
+    @property
+    def file_name(self) -> str:
+        return f"{self.section.value}.{self.signature}"
+
+
+def lower(request: LoweringRequest) -> dict[Section, bytes]:
+    """Lower every model section of a bundle, in child processes.
+
+    Returns:
+        A flatbuffer for each section, its weights still graph inputs.
+
+    Raises:
+        LoweringError: The converter is not installed, or refused a graph; the message then ends with
+            what it printed last.
+    """
+    if importlib.util.find_spec("litert_torch") is None:
+        raise LoweringError(
+            "the graphs of this architecture are not known yet and lowering them needs litert-torch: "
+            "pip install 'mtp-export[export]'"
+        )
+    with tempfile.TemporaryDirectory(prefix="mtp-export-lower-") as name:
+        folder = Path(name)
+        workers = [
+            _Worker(request, units, folder, number)
+            for number, units in enumerate(share_out(request.contract))
+        ]
+        try:
+            for worker in workers:
+                worker.wait()
+        finally:
+            for worker in workers:
+                worker.stop()
+        return {
+            section: merge([(folder / unit.file_name).read_bytes() for unit in units])
+            for section, units in units_by_section(request.contract).items()
+        }
+
+
+def units_by_section(contract: Contract) -> dict[Section, list[Unit]]:
+    """Every signature of the bundle, in the order its section has them."""
+    return {
+        section: [Unit(section, name) for name in signatures]
+        for section, signatures in contract.section_signatures().items()
+    }
+
+
+def share_out(contract: Contract) -> list[list[Unit]]:
+    """Divide the signatures among the workers, the costliest first to whoever has least to do."""
+    units = [unit for units in units_by_section(contract).values() for unit in units]
+    shares: list[list[Unit]] = [[] for _ in range(WORKERS)]
+    for unit in sorted(units, key=_cost, reverse=True):
+        min(shares, key=lambda share: sum(map(_cost, share))).append(unit)
+    return shares
+
+
+def _cost(unit: Unit) -> int:
+    """Roughly how long a signature takes: the whole stack, half of it, a few layers, a lookup."""
+    if unit.signature in (DECODE, VERIFY):
+        return 20
+    if unit.signature in (BATCH_DECODE, BATCH_VERIFY):
+        return 30
+    return {Section.PREFILL_DECODE: 12, Section.MTP_DRAFTER: 5}.get(unit.section, 1)
+
+
+class _Worker:
+    """One child process that lowers some signatures and leaves their graphs in a folder."""
+
+    def __init__(
+        self, request: LoweringRequest, units: list[Unit], folder: Path, number: int
+    ) -> None:
+        self.units = units
+        self.log = folder / f"log.{number}"
+        asked = folder / f"request.{number}"
+        asked.write_bytes(pickle.dumps((request, units)))
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "exporter.lowering.worker", str(asked)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    def wait(self) -> None:
+        if self.process.wait():
+            last = self.log.read_text(errors="replace").splitlines()[-LOG_LINES_SHOWN:]
+            raise LoweringError(
+                f"lowering {', '.join(unit.signature for unit in self.units)} failed (exit status "
+                f"{self.process.returncode}); the converter's last lines were:\n" + "\n".join(last)
+            )
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.wait()

@@ -1,0 +1,257 @@
+"""What is traced: one torch function per signature of the contract, with its weights as inputs.
+
+A lowered graph depends on the architecture, not on the weights. So every weight enters the function
+as an argument, given as a zero-stride tensor that has a shape and no memory; after lowering it is an
+input of the graph, and ``bind`` turns it into a constant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from exporter import contract
+from exporter.checkpoints.config import AttentionKind, DrafterConfig, TargetConfig
+from exporter.contract import Contract, Dtype, Section, SignatureSpec, TensorSpec
+from exporter.heads import HeadKind
+from exporter.model.drafter import Drafter
+from exporter.model.kv import Kv
+from exporter.model.kv_gpu import GpuKv
+from exporter.model.rows import KvRows
+from exporter.model.target import Caches, PerLayerEmbedder, Target, TokenEmbedder
+
+Tensors = dict[str, Tensor]
+Body = Callable[[nn.Module, Tensors], Tensors]
+"""Runs a model, whose parameters are in place, on a signature's inputs; returns its outputs."""
+
+TORCH_DTYPES = {
+    Dtype.FLOAT32: torch.float32,
+    Dtype.INT32: torch.int32,
+    Dtype.BOOL: torch.bool,
+}
+
+
+class SignatureModule(nn.Module):
+    """A signature as the converter wants it: keyword tensors in, named tensors out.
+
+    The model is kept out of the module's own state, so that its (empty) parameters are not part of
+    the graph; the ones to use arrive as ``weights``.
+    """
+
+    def __init__(self, model: nn.Module, body: Body) -> None:
+        super().__init__()
+        self._hidden = (_Bound(model, body),)  # in a tuple, torch does not see a submodule
+
+    def forward(self, weights: Tensors, **inputs: Tensor) -> Tensors:
+        parameters = {f"model.{name}": tensor for name, tensor in weights.items()}
+        outputs: Tensors = functional_call(self._hidden[0], parameters, (inputs,))
+        return outputs
+
+
+class _Bound(nn.Module):
+    """``body`` applied to ``model``, as one module for ``functional_call``."""
+
+    def __init__(self, model: nn.Module, body: Body) -> None:
+        super().__init__()
+        self.model = model
+        self.body = body
+
+    def forward(self, inputs: Tensors) -> Tensors:
+        return self.body(self.model, inputs)
+
+
+@dataclass(frozen=True)
+class Signature:
+    """One signature to lower."""
+
+    name: str
+    spec: SignatureSpec
+    module: SignatureModule
+    weights: Mapping[str, TensorSpec]
+
+    def example(self) -> dict[str, object]:
+        """Arguments to trace with: real shapes and types, no memory behind them."""
+        inputs: dict[str, object] = {
+            name: weightless(spec) for name, spec in self.spec.inputs.items()
+        }
+        return {
+            "weights": {name: weightless(spec) for name, spec in self.weights.items()},
+            **inputs,
+        }
+
+
+def weightless(spec: TensorSpec) -> Tensor:
+    """A zero tensor of any shape that occupies one element."""
+    return torch.zeros((), dtype=TORCH_DTYPES[spec.dtype]).expand(spec.shape)
+
+
+def target_signatures(config: TargetConfig, wanted: Contract) -> list[Signature]:
+    """``prefill_<T>``, ``decode`` and ``verify`` of one target, and those for several sequences."""
+    with torch.device("meta"):
+        model = Target(config)
+    weights = parameter_specs(model)
+    used_by_prefill = {
+        name: spec for name, spec in weights.items() if not model.prefill_unused(name)
+    }
+
+    def step(model: nn.Module, inputs: Tensors) -> Tensors:
+        assert isinstance(model, Target)
+        result = model(*_target_inputs(wanted, inputs))
+        return {
+            **_named_caches(result.caches),
+            contract.LOGITS: result.logits,
+            contract.ACTIVATIONS: result.hidden,
+        }
+
+    def prefill(model: nn.Module, inputs: Tensors) -> Tensors:
+        assert isinstance(model, Target)
+        return _named_caches(model.prefill(*_target_inputs(wanted, inputs)))
+
+    def step_rows(model: nn.Module, inputs: Tensors) -> Tensors:
+        assert isinstance(model, Target)
+        caches = {kv.layer: _kv_rows(wanted, inputs, kv.layer) for kv in wanted.kv_caches}
+        result = model.forward_rows(*_token_inputs(inputs), caches)
+        return {
+            **_named_row_caches(result.caches),
+            contract.LOGITS: result.logits,
+            contract.ACTIVATIONS: result.hidden,
+        }
+
+    signatures = []
+    for name, spec in wanted.target_signatures().items():
+        fills_only = name.startswith(contract.PREFILL_PREFIX)
+        module = SignatureModule(model, prefill if fills_only else step)
+        signatures.append(Signature(name, spec, module, used_by_prefill if fills_only else weights))
+    for name, spec in wanted.batch_target_signatures().items():
+        signatures.append(Signature(name, spec, SignatureModule(model, step_rows), weights))
+    return signatures
+
+
+def drafter_signatures(config: DrafterConfig, wanted: Contract, head: HeadKind) -> list[Signature]:
+    """One draft step over the donors' caches, and the same of several sequences."""
+    with torch.device("meta"):
+        model = Drafter(config, head)
+    sliding = {kv.layer: kv.sliding for kv in wanted.kv_caches}
+    kinds = {
+        AttentionKind.SLIDING if sliding[layer] else AttentionKind.FULL: layer
+        for layer in wanted.drafter_donors
+    }
+
+    def draft(model: nn.Module, inputs: Tensors) -> Tensors:
+        donors = {kind: _kv(inputs, layer) for kind, layer in kinds.items()}
+        activations, position = inputs[contract.ACTIVATIONS], inputs[contract.INPUT_POS]
+        result = model(activations, position, inputs[contract.MASK], donors)
+        return {contract.LOGITS: result.logits, contract.PROJECTED_ACTIVATIONS: result.projected}
+
+    def draft_rows(model: nn.Module, inputs: Tensors) -> Tensors:
+        assert isinstance(model, Drafter)
+        donors = {kind: _kv_rows(wanted, inputs, layer) for kind, layer in kinds.items()}
+        activations, positions = inputs[contract.ACTIVATIONS], inputs[contract.INPUT_POS]
+        result = model.forward_rows(activations, positions, inputs[contract.MASK], donors)
+        return {contract.LOGITS: result.logits, contract.PROJECTED_ACTIVATIONS: result.projected}
+
+    bodies = {contract.DRAFT: draft, contract.BATCH_DRAFT: draft_rows}
+    specs = {contract.DRAFT: wanted.drafter_signature(), **wanted.batch_drafter_signatures()}
+    return [
+        Signature(name, spec, SignatureModule(model, bodies[name]), parameter_specs(model))
+        for name, spec in specs.items()
+    ]
+
+
+def embedder_signature(config: TargetConfig, wanted: Contract) -> Signature:
+    """Token id to embedding."""
+    with torch.device("meta"):
+        model = TokenEmbedder(config)
+    spec = wanted.embedder_signature()
+    return _lookup_signature(contract.EMBED, spec, model, contract.EMBEDDINGS)
+
+
+def per_layer_embedder_signature(config: TargetConfig, wanted: Contract) -> Signature:
+    """Token id to per-layer embeddings."""
+    with torch.device("meta"):
+        model = PerLayerEmbedder(config)
+    spec = wanted.per_layer_embedder_signature()
+    return _lookup_signature(contract.EMBED_PER_LAYER, spec, model, contract.PER_LAYER_EMBEDDINGS)
+
+
+def bundle_signatures(
+    target: TargetConfig, drafter: DrafterConfig | None, head: HeadKind, wanted: Contract
+) -> dict[Section, list[Signature]]:
+    """Everything a bundle needs, by section."""
+    sections = {
+        Section.EMBEDDER: [embedder_signature(target, wanted)],
+        Section.PER_LAYER_EMBEDDER: [per_layer_embedder_signature(target, wanted)],
+        Section.PREFILL_DECODE: target_signatures(target, wanted),
+    }
+    if drafter is not None:
+        sections[Section.MTP_DRAFTER] = drafter_signatures(drafter, wanted, head)
+    return sections
+
+
+def parameter_specs(model: nn.Module) -> dict[str, TensorSpec]:
+    """Shapes and types of a model's parameters, in the order the modules are written."""
+    types = {torch_dtype: dtype for dtype, torch_dtype in TORCH_DTYPES.items()}
+    return {
+        name: TensorSpec(tuple(parameter.shape), types[parameter.dtype])
+        for name, parameter in model.named_parameters()
+    }
+
+
+def _lookup_signature(name: str, spec: SignatureSpec, model: nn.Module, output: str) -> Signature:
+    def look_up(model: nn.Module, inputs: Tensors) -> Tensors:
+        return {output: model(inputs[contract.TOKEN_IDS])}
+
+    return Signature(name, spec, SignatureModule(model, look_up), parameter_specs(model))
+
+
+def _kv(inputs: Tensors, layer: int) -> Kv:
+    keys, values = inputs[contract.key_cache(layer)], inputs[contract.value_cache(layer)]
+    if contract.PARAM_TENSOR in inputs:
+        return GpuKv(keys, values, inputs[contract.PARAM_TENSOR])
+    return Kv(keys, values)
+
+
+def _kv_rows(wanted: Contract, inputs: Tensors, layer: int) -> KvRows:
+    return KvRows(
+        tuple(
+            Kv(inputs[contract.key_cache(layer, row)], inputs[contract.value_cache(layer, row)])
+            for row in range(wanted.batch)
+        )
+    )
+
+
+def _target_inputs(
+    wanted: Contract, inputs: Tensors
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Caches]:
+    caches = {kv.layer: _kv(inputs, kv.layer) for kv in wanted.kv_caches}
+    return (*_token_inputs(inputs), caches)
+
+
+def _token_inputs(inputs: Tensors) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    return (
+        inputs[contract.EMBEDDINGS],
+        inputs[contract.PER_LAYER_EMBEDDINGS],
+        inputs[contract.INPUT_POS],
+        inputs[contract.MASK],
+    )
+
+
+def _named_caches(caches: Caches) -> Tensors:
+    named = {}
+    for layer, kv in sorted(caches.items()):
+        named[contract.key_cache(layer)] = kv.keys
+        named[contract.value_cache(layer)] = kv.values
+    return named
+
+
+def _named_row_caches(caches: Mapping[int, KvRows]) -> Tensors:
+    named = {}
+    for layer, rows in sorted(caches.items()):
+        for row, kv in enumerate(rows.rows):
+            named[contract.key_cache(layer, row)] = kv.keys
+            named[contract.value_cache(layer, row)] = kv.values
+    return named

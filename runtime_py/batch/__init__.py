@@ -1,0 +1,1 @@
+"""Several sequences at once, each with its own accepted length."""

@@ -1,0 +1,1 @@
+"""Bundles on LiteRT's GPU delegate."""

@@ -1,0 +1,1 @@
+"""Exported ONNX models on ONNX Runtime, behind the same executor."""

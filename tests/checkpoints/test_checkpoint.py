@@ -1,0 +1,390 @@
+"""Reading checkpoints: right values from good files, and one clear error from each bad one."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from exporter.binding.weights import (
+    BLOCK_ELEMENTS,
+    Weight,
+    find_weights,
+    unused_tensors,
+)
+from exporter.checkpoints.checkpoint import (
+    INDEX,
+    SINGLE,
+    Checkpoint,
+    hash_files,
+    open_checkpoint,
+    require,
+    resolve,
+)
+from exporter.checkpoints.stored_tensor import StoredTensor, read_directory
+from exporter.checkpoints.tensor_names import TOKEN_ORDERING, target_prefix
+from exporter.checkpoints.tensor_reader import TensorReader
+from exporter.contract import Dtype, Section, TensorSpec
+from exporter.errors import CheckpointError
+from tests.pairs import Pair
+
+TENSORS = {
+    "a.weight": torch.arange(12, dtype=torch.float32).reshape(3, 4),
+    "b.weight": torch.arange(6, dtype=torch.float32),
+}
+
+
+def write(folder: Path, tensors: dict[str, Tensor] = TENSORS) -> Path:
+    """A checkpoint in a single file."""
+    folder.mkdir(exist_ok=True)
+    (folder / "config.json").write_text('{"model_type": "gemma4"}')
+    save_file(tensors, folder / SINGLE)
+    return folder
+
+
+def write_sharded(folder: Path) -> Path:
+    """The same tensors, each in a shard of its own, with the index that names them."""
+    write(folder)
+    (folder / SINGLE).unlink()
+    weight_map = {}
+    for number, (name, tensor) in enumerate(TENSORS.items(), 1):
+        shard = f"model-{number:05}-of-00002.safetensors"
+        save_file({name: tensor}, folder / shard)
+        weight_map[name] = shard
+    (folder / INDEX).write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
+    return folder
+
+
+def floats(checkpoint: Checkpoint, name: str) -> NDArray[np.float32]:
+    tensor = checkpoint.tensors[name]
+    with TensorReader() as reader:
+        return reader.floats(tensor, 0, int(np.prod(tensor.shape))).reshape(tensor.shape)
+
+
+def set_header(file: Path, header: bytes) -> None:
+    """Replace a safetensors file's header and keep its data."""
+    data = file.read_bytes()
+    body = data[8 + int.from_bytes(data[:8], "little") :]
+    file.write_bytes(len(header).to_bytes(8, "little") + header + body)
+
+
+@pytest.mark.parametrize("layout", [write, write_sharded])
+def test_values_of_both_layouts(layout: Callable[[Path], Path], tmp_path: Path) -> None:
+    checkpoint = open_checkpoint(layout(tmp_path))
+    assert checkpoint.config == {"model_type": "gemma4"}
+    assert checkpoint.tensors.keys() == TENSORS.keys()
+    for name, tensor in TENSORS.items():
+        assert np.array_equal(floats(checkpoint, name), tensor.numpy())
+    assert len(checkpoint.weight_files) == (1 if layout is write else 2)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_float_types_are_torchs(dtype: torch.dtype, tmp_path: Path) -> None:
+    """Bit for bit, subnormals and negative zero included, from any element on."""
+    bits = torch.arange(-(2**15), 2**15).to(torch.int16)
+    if dtype == torch.float32:
+        values = bits.to(torch.float32) * 1.2345e-40
+    else:
+        values = bits.view(dtype)
+        values = values[values.isfinite()]
+    checkpoint = open_checkpoint(write(tmp_path, {"x": values}))
+    tensor = checkpoint.tensors["x"]
+    with TensorReader() as reader:
+        read = reader.floats(tensor, 1000, len(values) - 1000)
+    expected = values[1000:].float().numpy()
+    assert np.array_equal(read.view(np.uint32), expected.view(np.uint32))
+
+
+def test_every_tensor_of_a_transformers_checkpoint(pair: Pair) -> None:
+    """The independent reader of the format agrees on the whole file."""
+    for folder in (pair.target, pair.drafter):
+        checkpoint = open_checkpoint(folder)
+        expected = load_file(folder / SINGLE)
+        assert checkpoint.tensors.keys() == expected.keys()
+        for name, tensor in expected.items():
+            if tensor.is_floating_point():
+                assert np.array_equal(floats(checkpoint, name), tensor.float().numpy())
+            else:
+                with TensorReader() as reader:
+                    integers = reader.integers(checkpoint.tensors[name])
+                assert np.array_equal(integers, tensor.numpy())
+
+
+@pytest.mark.parametrize("kept", [0, 5, 8, 60, -1])
+def test_truncated_file(kept: int, tmp_path: Path) -> None:
+    """Cut anywhere: in the length, in the header, in the last tensor."""
+    file = write(tmp_path) / SINGLE
+    file.write_bytes(file.read_bytes()[:kept])
+    with pytest.raises(CheckpointError, match=r"model\.safetensors.*download it again"):
+        open_checkpoint(tmp_path)
+
+
+def entry(**change: object) -> bytes:
+    whole: dict[str, object] = {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}
+    whole |= change
+    return json.dumps({"b": whole}).encode()
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"{",
+        b"[1, 2]",
+        b"\xff\xfe{}",
+        b'{"b": 3}',
+        b'{"b": {"dtype": "F32"}}',
+        entry(dtype="F128"),
+        entry(shape=[3, 3]),
+        entry(shape=[-2, -3]),
+        entry(shape=[float("inf")]),
+        entry(data_offsets=[-24, 0]),
+        entry(data_offsets=[0]),
+        entry(data_offsets=[0, None]),
+        b'{"b":' + b"[" * 100_000,
+    ],
+)
+def test_damaged_header(header: bytes, tmp_path: Path) -> None:
+    file = write(tmp_path) / SINGLE
+    set_header(file, header)
+    with pytest.raises(CheckpointError, match="header is damaged"):
+        open_checkpoint(tmp_path)
+
+
+@given(at=st.integers(0, 200), value=st.integers(0, 255))
+def test_any_damaged_byte_is_our_error_or_harmless(
+    at: int, value: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Never a traceback, and never a tensor that would be read from outside the file."""
+    file = write(tmp_path_factory.mktemp("damaged")) / SINGLE
+    data = bytearray(file.read_bytes())
+    data[at] = value
+    file.write_bytes(data)
+    try:
+        tensors = read_directory(file)
+    except CheckpointError:
+        return
+    assert all(8 <= t.offset <= t.offset + t.nbytes <= len(data) for t in tensors.values())
+
+
+def test_pickles_are_refused(tmp_path: Path) -> None:
+    write(tmp_path)
+    (tmp_path / SINGLE).unlink()
+    torch.save(TENSORS, tmp_path / "pytorch_model.bin")
+    with pytest.raises(CheckpointError, match=r"only pickled ones \(pytorch_model\.bin\)"):
+        open_checkpoint(tmp_path)
+
+
+def test_missing_shard(tmp_path: Path) -> None:
+    write_sharded(tmp_path)
+    (tmp_path / "model-00002-of-00002.safetensors").unlink()
+    with pytest.raises(CheckpointError, match="missing: model-00002-of-00002"):
+        open_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize("index", ["{}", '{"weight_map": {}}', '{"weight_map": {"a": 3}}', "nil"])
+def test_damaged_index(index: str, tmp_path: Path) -> None:
+    (write_sharded(tmp_path) / INDEX).write_text(index)
+    with pytest.raises(CheckpointError, match=re.escape(INDEX)):
+        open_checkpoint(tmp_path)
+
+
+def test_a_shard_without_its_tensor(tmp_path: Path) -> None:
+    """An index that promises more than the shards hold comes from a half-written download."""
+    write_sharded(tmp_path)
+    index = json.loads((tmp_path / INDEX).read_text())
+    index["weight_map"]["c.weight"] = index["weight_map"]["a.weight"]
+    (tmp_path / INDEX).write_text(json.dumps(index))
+    with pytest.raises(CheckpointError, match=r"c\.weight"):
+        require(open_checkpoint(tmp_path), {"c.weight": (1,)})
+
+
+@pytest.mark.parametrize(
+    ("missing", "said"),
+    [("config.json", "expected a config.json"), (SINGLE, "found neither"), ("", "found none")],
+)
+def test_missing_files(missing: str, said: str, tmp_path: Path) -> None:
+    folder = write(tmp_path / "model")
+    if missing:
+        (folder / missing).unlink()
+    else:
+        shutil.rmtree(folder)
+    with pytest.raises(CheckpointError, match=said):
+        open_checkpoint(folder)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "\udcff"])
+def test_config_that_is_not_an_object(text: str, tmp_path: Path) -> None:
+    file = write(tmp_path) / "config.json"
+    file.write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.raises(CheckpointError, match=r"config\.json: expected"):
+        open_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
+def test_non_finite_values_are_named(bad: float, dtype: torch.dtype, tmp_path: Path) -> None:
+    """By tensor and by element of the whole tensor, though a block further in was read."""
+    values = torch.ones(4, 8, dtype=dtype)
+    values[2, 3] = values[3, 1] = bad
+    checkpoint = open_checkpoint(write(tmp_path, {"x.weight": values}))
+    with (
+        TensorReader() as reader,
+        pytest.raises(CheckpointError, match=r"x\.weight .*first is element 19\)"),
+    ):
+        reader.floats(checkpoint.tensors["x.weight"], 8, 24)
+
+
+def test_wrong_element_types(tmp_path: Path) -> None:
+    tensors = {"codes": torch.zeros(4, dtype=torch.int8), "rows": torch.zeros(4)}
+    checkpoint = open_checkpoint(write(tmp_path, tensors))
+    with TensorReader() as reader:
+        with pytest.raises(CheckpointError, match="codes is I8, expected one of F32, F16, BF16"):
+            reader.floats(checkpoint.tensors["codes"], 0, 4)
+        with pytest.raises(CheckpointError, match="rows is F32, expected I64 or I32"):
+            reader.integers(checkpoint.tensors["rows"])
+
+
+def test_a_file_that_shrinks_while_reading(tmp_path: Path) -> None:
+    checkpoint = open_checkpoint(write(tmp_path))
+    file = tmp_path / SINGLE
+    file.write_bytes(file.read_bytes()[:-4])
+    last = max(checkpoint.tensors.values(), key=lambda tensor: tensor.offset)
+    with TensorReader() as reader, pytest.raises(CheckpointError, match=f"reading {last.name}"):
+        reader.floats(last, 0, int(np.prod(last.shape)))
+
+
+def test_missing_and_mis_shaped_tensors_are_all_listed(tmp_path: Path) -> None:
+    checkpoint = open_checkpoint(write(tmp_path))
+    require(checkpoint, {"a.weight": (3, 4), "b.weight": (6,)})
+    wanted = {"a.weight": (4, 3), "b.weight": (6,), "c.weight": (1,), "d.weight": (2, 2)}
+    with pytest.raises(CheckpointError) as raised:
+        require(checkpoint, wanted)
+    assert str(raised.value).splitlines() == [
+        f"{tmp_path}: 3 problems:",
+        "  - a.weight has shape [3, 4], expected [4, 3]",
+        "  - c.weight is missing, expected shape [1]",
+        "  - d.weight is missing, expected shape [2, 2]",
+    ]
+
+
+def ordering_weight(tensor: StoredTensor, reader: TensorReader) -> Weight:
+    spec = TensorSpec((4, 2), Dtype.INT32)
+    return Weight(f"drafter.{TOKEN_ORDERING}", spec, tensor, reader)
+
+
+def test_token_ordering(tmp_path: Path) -> None:
+    """Row c of the table holds the tokens of cluster c."""
+    order = torch.tensor([3, 1, 7, 0, 2, 6, 5, 4])
+    checkpoint = open_checkpoint(write(tmp_path, {TOKEN_ORDERING: order}))
+    with TensorReader() as reader:
+        table = ordering_weight(checkpoint.tensors[TOKEN_ORDERING], reader).ordering()
+    assert table.dtype == np.int32
+    assert table.tolist() == [[3, 1], [7, 0], [2, 6], [5, 4]]
+
+
+@pytest.mark.parametrize("order", [[0] * 8, [8, 1, 2, 3, 4, 5, 6, 7], [-1, 1, 2, 3, 4, 5, 6, 7]])
+def test_bad_token_ordering(order: list[int], tmp_path: Path) -> None:
+    """All zeros is what transformers saves for a head that was never fitted."""
+    checkpoint = open_checkpoint(write(tmp_path, {TOKEN_ORDERING: torch.tensor(order)}))
+    with (
+        TensorReader() as reader,
+        pytest.raises(CheckpointError, match="must list every token once"),
+    ):
+        ordering_weight(checkpoint.tensors[TOKEN_ORDERING], reader).ordering()
+
+
+def test_blocks_cover_a_weight(tmp_path: Path) -> None:
+    """In order and without gaps, though the last block is short."""
+    width, rows_a_block = 1500, BLOCK_ELEMENTS // 1500
+    values = torch.arange((rows_a_block + 3) * width, dtype=torch.float32).reshape(-1, width)
+    tensor = open_checkpoint(write(tmp_path, {"x": values})).tensors["x"]
+    with TensorReader() as reader:
+        weight = Weight("target.x", TensorSpec(tensor.shape), tensor, reader)
+        blocks = list(weight.blocks())
+    assert [len(block) for block in blocks] == [rows_a_block, 3]
+    assert np.array_equal(np.concatenate(blocks), values.numpy())
+
+
+def test_unused_tensors_are_known(pairs: dict[str, Pair]) -> None:
+    """The vision tower and the k/v of sharing layers 4 and 7: read by nothing, reported."""
+    target = open_checkpoint(pairs["e2b"].target)
+    prefix = target_prefix(target)
+    assert prefix == "model.language_model."
+    extra = {f"{prefix}layers.{layer}.self_attn.{part}.weight"
+             for layer in (4, 7) for part in ("k_proj", "v_proj", "k_norm", "v_norm")}  # fmt: skip
+    used = {
+        name.removeprefix(prefix): TensorSpec(tensor.shape)
+        for name, tensor in target.tensors.items()
+        if name.startswith(prefix) and name not in extra
+    }
+    with TensorReader() as reader:
+        found = find_weights({Section.PREFILL_DECODE: used}, target, None, reader)
+    unused = unused_tensors(target, found)
+    towers = [name for name in unused if "vision" in name]
+    assert towers
+    assert set(unused) - set(towers) == extra
+
+
+def test_a_target_without_text_model(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"found neither .*embed_tokens\.weight"):
+        target_prefix(open_checkpoint(write(tmp_path)))
+
+
+def test_local_folder_is_not_downloaded(tmp_path: Path) -> None:
+    folder = write(tmp_path / "mine")
+
+    def refuse(name: str, revision: str | None) -> tuple[Path, str]:
+        raise AssertionError("a local folder needs no hub")
+
+    checkpoint = resolve(str(folder), None, refuse)
+    assert (checkpoint.source, checkpoint.revision) == ("mine", None)
+    with pytest.raises(CheckpointError, match="revision applies to hub ids only"):
+        resolve(str(folder), "main", refuse)
+    for name in (str(tmp_path / "typo"), "./typo", "typo", "a/b/c"):
+        with pytest.raises(CheckpointError, match="expected a checkpoint folder or a hub id"):
+            resolve(name, None, refuse)
+
+
+def test_hub_id(tmp_path: Path) -> None:
+    """What was asked for and the commit that came are both kept."""
+    asked = []
+
+    def download(name: str, revision: str | None) -> tuple[Path, str]:
+        asked.append((name, revision))
+        return write(tmp_path / "snapshot"), "0123abcd"
+
+    checkpoint = resolve("google/gemma-4-E2B-it", "main", download)
+    assert asked == [("google/gemma-4-E2B-it", "main")]
+    assert (checkpoint.source, checkpoint.revision) == ("google/gemma-4-E2B-it", "0123abcd")
+    assert checkpoint.tensors.keys() == TENSORS.keys()
+
+
+def test_hash_files(tmp_path: Path) -> None:
+    """Known digests, and every byte is reported as progress."""
+    (tmp_path / "empty").write_bytes(b"")
+    (tmp_path / "abc").write_bytes(b"abc")
+    told: list[int] = []
+    digests = hash_files([tmp_path / "empty", tmp_path / "abc"], told.append)
+    assert digests["empty"].startswith("e3b0c44298fc1c14")
+    assert digests["abc"].startswith("ba7816bf8f01cfea")
+    assert sum(told) == 3
+
+
+def test_small_files(tmp_path: Path) -> None:
+    checkpoint = open_checkpoint(write(tmp_path))
+    (tmp_path / "generation_config.json").write_text('{"eos_token_id": [1, 106]}')
+    assert checkpoint.json_file("generation_config.json") == {"eos_token_id": [1, 106]}
+    assert checkpoint.text_file("config.json") == '{"model_type": "gemma4"}'
+    assert checkpoint.json_file("tokenizer.json") is None
+    assert checkpoint.text_file("chat_template.jinja") is None

@@ -1,0 +1,81 @@
+"""Fine-tuned and quantised checkpoints: our modules against transformers in a process of its own.
+
+There an adapter is applied by PEFT beside the weights, and codes by transformers' quantised layers.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from exporter.agreement import make_contract
+from exporter.binding.parameters import parameter_specs
+from exporter.binding.weights import find_weights
+from exporter.checkpoints.checkpoint import Checkpoint, open_checkpoint
+from exporter.checkpoints.tensor_reader import TensorReader
+from exporter.heads import HeadKind
+from exporter.options import ExportOptions
+from exporter.pair import Pair
+from exporter.parity.golden import Golden, Question, ask
+from exporter.parity.model_rung import model_rung
+from exporter.parity.rung import Verdict
+from exporter.parity.torch_pair import TorchPair, from_checkpoints
+from quantize.builtin_recipes import RECIPES
+from tests.adapters import TEXT, make_adapter
+from tests.bundles import TINY_TARGET
+from tests.packed_target import E2B_BITS, write_packed
+from tests.weight_values import adapted
+
+TOKENS = tuple(7 * n % 1990 + 70 for n in range(80))
+"""Any text longer than the window of 64."""
+
+QUESTION = Question(TOKENS, tuple(range(80)), (), 0)
+
+
+LEAST_CHANGE = 0.1
+"""Of the largest logit error: a thousand times what the two sides may differ by."""
+
+
+@pytest.fixture(scope="module")
+def plain() -> Golden:
+    """The target as it is."""
+    return ask(open_checkpoint(TINY_TARGET), None, QUESTION, 2)
+
+
+def assert_unlike(plain: Golden, golden: Golden) -> None:
+    """Else nothing was tested."""
+    assert abs(golden.arrays["logits"] - plain.arrays["logits"]).max() > LEAST_CHANGE
+
+
+def compared(target: Checkpoint) -> Golden:
+    """Both sides on :data:`TOKENS`, which must agree."""
+    pair = Pair.of(target, None)
+    contract = make_contract(pair.target_config, None, ExportOptions(RECIPES["float32"]))
+    specs = parameter_specs(pair.target_config, None, HeadKind.FULL)
+    with TensorReader() as reader, torch.no_grad():
+        source = from_checkpoints(find_weights(specs, target, None, reader))
+        ours = TorchPair(pair.target_config, None, contract, source).read(TOKENS, QUESTION.probes)
+    golden = ask(target, None, QUESTION, 2)
+    rung, _ = model_rung(ours, golden)
+    assert rung.verdict is Verdict.PASS, rung
+    return golden
+
+
+def test_adapter_of_projections_and_embedding(plain: Golden, tmp_path: Path) -> None:
+    """The embedding's change acts on the input only, though the head is tied to it."""
+    modules = TEXT + "(q_proj|k_proj|o_proj|up_proj|embed_tokens|embed_tokens_per_layer)"
+    make_adapter(TINY_TARGET, tmp_path, target_modules=modules, use_rslora=True, lora_alpha=1)
+    assert_unlike(plain, compared(adapted(TINY_TARGET, tmp_path)))
+
+
+def test_dora_adapter(plain: Golden, tmp_path: Path) -> None:
+    modules = TEXT + "(q_proj|v_proj|gate_proj|down_proj|per_layer_model_projection)"
+    make_adapter(TINY_TARGET, tmp_path, target_modules=modules, use_dora=True)
+    assert_unlike(plain, compared(adapted(TINY_TARGET, tmp_path)))
+
+
+def test_packed_checkpoint(plain: Golden, tmp_path: Path) -> None:
+    packed = write_packed(TINY_TARGET, tmp_path / "target", E2B_BITS)
+    assert_unlike(plain, compared(open_checkpoint(packed.folder)))

@@ -1,0 +1,1 @@
+"""LoRA adapters, against PEFT's own merge."""

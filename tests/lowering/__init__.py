@@ -1,0 +1,1 @@
+"""Lowered graphs: kept, shipped, rewritten."""

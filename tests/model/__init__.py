@@ -1,0 +1,1 @@
+"""Our torch modules, against unmodified transformers."""

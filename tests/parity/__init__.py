@@ -1,0 +1,1 @@
+"""``mtp-export verify``, and the bundles it must fail."""

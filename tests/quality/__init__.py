@@ -1,0 +1,1 @@
+"""``quantize-report`` and ``quantize-search``, and the arithmetic they rest on."""

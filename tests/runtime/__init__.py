@@ -1,0 +1,1 @@
+"""The reference runtime: its loop for any drafter, then real bundles."""

@@ -1,0 +1,211 @@
+"""Bundles the reference runtime cannot run: one sentence each, exit code 1; and its command line."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from exporter.bundles.layout import SHA256_KEY
+from exporter.bundles.reader import BundleSection, open_bundle
+from exporter.contract import Section
+from exporter.errors import BundleError
+from runtime_py.integrity import check_sections
+from runtime_py.native_log import captured_native_log
+from runtime_py.opened_model import open_model
+from tests.bundles import DRAFT_LENGTH, held_out_prompts
+
+COMMAND = [sys.executable, "-m", "exporter.cli.main", "generate"]
+
+
+def generate(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [*COMMAND, *map(str, arguments), "--runtime", "reference", "--max-new-tokens", "12"]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def bundle(tiny_bundles: dict[str, Path]) -> Path:
+    return tiny_bundles["int8"]
+
+
+def damaged(bundle: Path, folder: Path, position: int, patch: bytes | None = None) -> Path:
+    """A copy with a byte flipped, or with ``patch`` written, at ``position``."""
+    content = bytearray(bundle.read_bytes())
+    patch = patch if patch is not None else bytes([content[position] ^ 0xFF])
+    content[position : position + len(patch)] = patch
+    path = folder / "damaged.litertlm"
+    path.write_bytes(content)
+    return path
+
+
+def rewritten(bundle: Path, folder: Path, section: BundleSection, patch: bytes) -> Path:
+    """A copy whose ``section`` begins with ``patch`` and has the checksum that goes with it."""
+    path = damaged(bundle, folder, section.begin, patch)
+    digest = hashlib.sha256(open_bundle(path).read(section)).hexdigest()
+    content = path.read_bytes()
+    path.write_bytes(content.replace(section.metadata[SHA256_KEY].encode(), digest.encode(), 1))
+    return path
+
+
+def entry(bundle: Path, data_type: str) -> BundleSection:
+    return next(s for s in open_bundle(bundle).sections if s.data_type == data_type)
+
+
+def assert_one_sentence(done: subprocess.CompletedProcess[str], *words: str) -> None:
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    for word in words:
+        assert word in done.stderr
+
+
+def test_not_a_bundle(tmp_path: Path) -> None:
+    path = tmp_path / "x.litertlm"
+    path.write_text("hello")
+    assert_one_sentence(generate(path, "-p", "x"), "expected a .litertlm bundle")
+    assert_one_sentence(generate(tmp_path / "none", "-p", "x"), "no such file")
+
+
+@pytest.mark.parametrize("part", [0.001, 0.3, 0.9, 0.999])
+def test_a_truncated_bundle(part: float, bundle: Path, tmp_path: Path) -> None:
+    content = bundle.read_bytes()
+    path = tmp_path / "short.litertlm"
+    path.write_bytes(content[: int(len(content) * part)])
+    assert_one_sentence(generate(path, "-p", "x"), str(path))
+
+
+def test_a_flipped_byte_in_the_tokenizer(bundle: Path, tmp_path: Path) -> None:
+    section = entry(bundle, "HF_Tokenizer_Zlib")
+    path = damaged(bundle, tmp_path, section.begin + section.nbytes // 2)
+    assert_one_sentence(generate(path, "-p", "x"), "damaged")
+
+
+def test_a_damaged_manifest(bundle: Path, tmp_path: Path) -> None:
+    section = entry(bundle, "GenericBinaryData")
+    path = damaged(bundle, tmp_path, section.begin, b"[")
+    assert_one_sentence(generate(path, "-p", "x"), "damaged")
+
+
+def test_a_contract_the_graphs_do_not_keep(bundle: Path, tmp_path: Path) -> None:
+    section = entry(bundle, "GenericBinaryData")
+    content = open_bundle(bundle).read(section)
+    changed = content.replace(b'"hidden_size": 1', b'"hidden_size": 2', 1)
+    assert changed != content
+    path = rewritten(bundle, tmp_path, section, changed)
+    with pytest.raises(BundleError, match="do not keep the contract"), open_model(path):
+        pass
+
+
+def test_another_family(bundle: Path, tmp_path: Path) -> None:
+    """The model type is a union of messages; gemma3's is empty, so the rest becomes unknown fields."""
+    opened = open_bundle(bundle)
+    message = opened.llm_metadata()
+    before = message.SerializeToString(deterministic=True)
+    message.llm_model_type.qwen3.SetInParent()
+    after = message.SerializeToString(deterministic=True)
+    assert len(after) <= len(before)
+    section = entry(bundle, "LlmMetadataProto")
+    filler = bytes(len(before) - len(after))
+    assert not filler, "the metadata would have to be padded"
+    path = rewritten(bundle, tmp_path, section, after)
+    assert_one_sentence(generate(path, "-p", "x"), "expected a gemma4 bundle, found qwen3")
+
+
+def test_drafting_without_a_drafter(plain_bundle: Path) -> None:
+    assert_one_sentence(generate(plain_bundle, "-p", "x", "--mtp", "on"), "no drafter")
+    assert generate(plain_bundle, "-p", "x", "--mtp", "off").returncode == 0
+
+
+def test_a_context_that_is_full(bundle: Path) -> None:
+    done = generate(bundle, "-p", "x " * 1200, "--max-num-tokens", "1100")
+    assert_one_sentence(done, "the context holds 1100")
+
+
+def test_a_context_no_graph_can_have(bundle: Path) -> None:
+    done = generate(bundle, "-p", "x", "--max-num-tokens", "64")
+    assert_one_sentence(done, "asked for a cache of 64 slots; this bundle allows 1088 to 2052")
+
+
+@pytest.mark.parametrize("index", range(7))
+def test_a_flipped_byte_in_any_section(index: int, bundle: Path, tmp_path: Path) -> None:
+    """At its very end: in a model section, the last weight's last byte or what follows it."""
+    section = open_bundle(bundle).sections[index]
+    check_sections(open_bundle(bundle), weights=True)
+    path = damaged(bundle, tmp_path, section.end - 1)
+    assert_one_sentence(generate(path, "-p", "x"), "damaged", str(path))
+
+
+def test_weights_are_looked_at_on_demand_and_graphs_always(bundle: Path, tmp_path: Path) -> None:
+    section = open_bundle(bundle).model(Section.PREFILL_DECODE)
+    assert section is not None
+    behind = open_bundle(damaged(bundle, tmp_path, section.end - 1))
+    check_sections(behind, weights=False)
+    front = open_bundle(damaged(bundle, tmp_path, section.begin + 20))
+    with pytest.raises(BundleError, match="tf_lite_prefill_decode"):
+        check_sections(front, weights=False)
+
+
+def test_a_graph_that_litert_refuses(bundle: Path, tmp_path: Path) -> None:
+    section = open_bundle(bundle).model(Section.EMBEDDER)
+    assert section is not None
+    path = damaged(bundle, tmp_path, section.begin + 4, b"NOPE")
+    assert_one_sentence(generate(path, "-p", "x"), "tf_lite_embedder")
+
+
+def test_native_words_are_captured() -> None:
+    with captured_native_log() as log:
+        subprocess.run(["sh", "-c", "echo ERROR: it broke >&2; echo chatter >&2"], check=True)  # noqa: S607
+    assert log.last_errors() == "\n  | ERROR: it broke"
+
+
+def answers(done: subprocess.CompletedProcess[str]) -> Sequence[str]:
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_generate_with_the_reference_runtime(bundle: Path) -> None:
+    prompt = held_out_prompts(1)[0]
+    done = generate(bundle, "-p", prompt)
+    off, on = answers(done)
+    assert off == on
+    assert "identical text" in done.stderr
+    assert "INFO:" not in done.stderr, "LiteRT's chatter reaches the terminal"
+    engine = [*COMMAND, str(bundle), "-p", prompt, "--mtp", "off", "--max-new-tokens", "12"]
+    assert answers(subprocess.run(engine, capture_output=True, text=True, check=False)) == [off]
+
+
+def test_generate_as_json(bundle: Path) -> None:
+    arguments = ("-p", held_out_prompts(1)[0], "--mtp", "on", "--draft-length", "2", "--json")
+    shown = json.loads(generate(bundle, *arguments).stdout)["on"]
+    assert len(shown["acceptance"]["drafted"]) == 2
+    assert shown["replies"][0][0]["decode_tokens"] == 12
+
+
+def test_sampling_under_mtp(bundle: Path) -> None:
+    sampled = ("-p", "x", "--temperature", "3", "--seed", "7")
+    texts = [
+        answers(generate(bundle, *sampled, "--mtp", "on", "--draft-length", str(drafts)))
+        for drafts in (DRAFT_LENGTH, DRAFT_LENGTH)
+    ]
+    assert texts[0] == texts[1]
+    done = generate(bundle, *sampled)
+    assert done.returncode == 2
+    assert "cannot be compared" in done.stderr
+
+
+@pytest.mark.parametrize("length", ["0", "-1", "some"])
+def test_a_draft_length_that_is_none(length: str, bundle: Path) -> None:
+    done = generate(bundle, "-p", "x", "--draft-length", length)
+    assert done.returncode == 2
+    assert "`auto` or a number" in done.stderr
+
+
+def test_the_engine_has_no_draft_length(bundle: Path) -> None:
+    command = [*COMMAND, str(bundle), "-p", "x", "--draft-length", "2"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "--runtime reference" in done.stderr

@@ -1,0 +1,197 @@
+"""What is sampled under speculative decoding is distributed as direct sampling would be.
+
+The test: Markov chains of order 1 over 8 tokens emit 16000 tokens; their transitions are compared with
+the target's own probabilities by Pearson's chi-square over the 8 rows (cells with an expected count
+below 5 are joined; at most 56 degrees of freedom), at significance 0.001. Its power: with n = 16000 a
+deviation of w = 0.07 (root mean square of the relative error in the probabilities) has noncentrality
+n w^2 = 78 and is found with a probability of 0.99. An acceptance rule that is wrong in a plausible way
+fails the same test below.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from runtime_py.executor import Floats
+from runtime_py.rounds import Acceptance, Cursor, Limits, Round
+from runtime_py.sampling import Distribution, Sampler, SamplingSettings, chooser, distribution
+from runtime_py.speculative import Chooser, Fixed, Greedy, Proposal, Speaker, generate
+from tests.runtime.toys import DRAFTERS, DraftLogits, ToyExecutor
+
+VOCAB = 8
+CHAINS, CHAIN_LENGTH = 64, 250
+SIGNIFICANCE = 1e-3
+FLOOR = -1.0e4  # of the exported centroid heads
+
+
+def chi_square_chance(statistic: float, freedom: int) -> float:
+    """Probability of a larger chi-square value (Wilson and Hilferty's approximation)."""
+    spread = 2 / (9 * freedom)
+    normal = ((statistic / freedom) ** (1 / 3) - (1 - spread)) / math.sqrt(spread)
+    return math.erfc(normal / math.sqrt(2)) / 2
+
+
+def test_the_chi_square_approximation() -> None:
+    """Against tabulated upper quantiles."""
+    for freedom, quantile, chance in ((10, 29.588, 1e-3), (50, 86.661, 1e-3), (56, 74.468, 0.05)):
+        assert chi_square_chance(quantile, freedom) == pytest.approx(chance, rel=0.08)
+
+
+def speak(
+    toy: ToyExecutor, choosing: Chooser, drafts: int, tokens: int = CHAIN_LENGTH
+) -> tuple[list[int], list[Round]]:
+    """One chain, from token 0 on."""
+    cache = toy.new_cache()
+    toy.prefill(cache, [0], 0)
+    limits = Limits(tokens, frozenset(), toy.cache_length)
+    speaker = Speaker(toy, cache, choosing)
+    rounds = list(generate(speaker, Cursor(1, 0), limits, Fixed(drafts)))
+    return [token for done in rounds for token in done.tokens], rounds
+
+
+def agreement(
+    toy: ToyExecutor, choosing: Chooser, settings: SamplingSettings, *, drafts: int = 2
+) -> float:
+    """Significance of the difference between transitions and the target's probabilities."""
+    statistic, freedom = 0.0, 0
+    chains = [speak(toy, choosing, drafts)[0] for _ in range(CHAINS)]
+    pairs = np.hstack([np.array([[0, *chain[:-1]], chain]) for chain in chains])
+    for state in range(VOCAB):
+        following = pairs[1][pairs[0] == state]
+        observed = np.bincount(following, minlength=VOCAB).astype(float)
+        target = distribution(toy.target_logits([state]), settings)
+        expected = target.of(np.arange(VOCAB)) * len(following)
+        assert not observed[expected == 0].any(), "a token was emitted that cannot be sampled"
+        observed, expected = joined(observed, expected)
+        if len(expected) > 1:
+            statistic += float(((observed - expected) ** 2 / expected).sum())
+            freedom += len(expected) - 1
+    return chi_square_chance(statistic, freedom)
+
+
+def joined(
+    observed: NDArray[np.float64], expected: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Cells with an expected count below 5 become one."""
+    small = expected < 5
+    if expected[small].sum() < 5:
+        return observed[~small], expected[~small]
+    return (
+        np.append(observed[~small], observed[small].sum()),
+        np.append(expected[~small], expected[small].sum()),
+    )
+
+
+def few_candidates(toy: ToyExecutor) -> DraftLogits:
+    """Scores three tokens only, the others are at the floor; not always the three likeliest."""
+
+    def logits(tokens: Sequence[int]) -> Floats:
+        scored = toy.target_logits(tokens)
+        kept = [(tokens[-1] + step) % VOCAB for step in (0, 2, 3)]
+        result = np.full(VOCAB, FLOOR, dtype=np.float32)
+        result[kept] = scored[kept]
+        return result
+
+    return logits
+
+
+SETTINGS = {
+    "plain": SamplingSettings(),
+    "hot": SamplingSettings(temperature=1.7, seed=1),
+    "top-k": SamplingSettings(temperature=0.8, top_k=4, seed=2),
+    "top-p": SamplingSettings(top_p=0.8, seed=3),
+}
+
+
+def build(drafter: Callable[[ToyExecutor], DraftLogits]) -> ToyExecutor:
+    toy = ToyExecutor(vocab=VOCAB, memory=1, cache_length=CHAIN_LENGTH + 10)
+    toy.drafter = drafter(toy)
+    return toy
+
+
+CASES = [
+    ("perfect", "plain"),
+    ("adversarial", "plain"),
+    ("unrelated", "top-k"),
+    ("few candidates", "top-p"),
+    ("few candidates", "hot"),
+]
+
+
+@pytest.mark.parametrize(("drafter", "name"), CASES)
+def test_speculative_sampling_is_sampling(drafter: str, name: str) -> None:
+    toy = build(few_candidates if drafter == "few candidates" else DRAFTERS[drafter])
+    assert agreement(toy, chooser(SETTINGS[name]), SETTINGS[name]) > SIGNIFICANCE
+
+
+def test_direct_sampling_passes_the_same_test() -> None:
+    toy = build(DRAFTERS["perfect"])
+    plain = SETTINGS["plain"]
+    assert agreement(toy, chooser(plain), plain, drafts=0) > SIGNIFICANCE
+
+
+class WrongSampler(Sampler):
+    """Replaces a rejected draft by a draw from p instead of from max(p - q, 0)."""
+
+    def judge(self, proposals: Sequence[Proposal], logits: Floats) -> tuple[int, int]:
+        for index, proposal in enumerate(proposals):
+            target = distribution(logits[index], self._settings)
+            drafter = proposal.chances
+            assert isinstance(drafter, Distribution)
+            token = np.array([proposal.token])
+            if self._random.random() >= float(target.of(token)[0] / drafter.of(token)[0]):
+                return index, target.draw(self._random)
+        return len(proposals), self.choose(logits[len(proposals)])
+
+
+def test_a_wrong_rule_fails_the_same_test() -> None:
+    toy = build(DRAFTERS["unrelated"])
+    wrong = WrongSampler(SETTINGS["plain"])
+    assert agreement(toy, wrong, SETTINGS["plain"]) < SIGNIFICANCE / 1000
+
+
+def test_a_perfect_drafter_is_always_accepted() -> None:
+    _, rounds = speak(build(DRAFTERS["perfect"]), chooser(SETTINGS["top-p"]), drafts=3, tokens=200)
+    assert Acceptance.of(rounds).rate == 1.0
+
+
+def test_the_seed_decides() -> None:
+    def run(seed: int) -> list[int]:
+        toy = build(DRAFTERS["unrelated"])
+        return speak(toy, chooser(SamplingSettings(seed=seed)), drafts=2, tokens=60)[0]
+
+    assert run(5) == run(5)
+    assert run(5) != run(6)
+
+
+def test_greedy_settings() -> None:
+    assert isinstance(chooser(SamplingSettings(temperature=0)), Greedy)
+    assert isinstance(chooser(SamplingSettings(top_k=1)), Greedy)
+    assert isinstance(chooser(SamplingSettings()), Sampler)
+
+
+def test_a_distribution_by_hand() -> None:
+    logits = np.log(np.array([0.5, 0.25, 0.15, 0.1], dtype=np.float32))
+    top_p = distribution(logits, SamplingSettings(top_p=0.7))
+    assert top_p.tokens.tolist() == [0, 1]
+    assert top_p.chances == pytest.approx([2 / 3, 1 / 3])
+    top_k = distribution(logits, SamplingSettings(top_k=3, temperature=0.5))
+    assert top_k.tokens.tolist() == [0, 1, 2]
+    assert top_k.chances == pytest.approx(np.array([0.25, 0.0625, 0.0225]) / 0.335)
+    floored = np.array([FLOOR, 1.0, FLOOR, 1.0], dtype=np.float32)
+    hot = distribution(floored, SamplingSettings(temperature=1e5))
+    assert hot.tokens.tolist() == [1, 3]
+
+
+def test_what_is_left_of_a_distribution() -> None:
+    p = Distribution(np.array([0, 1, 4]), np.array([0.5, 0.3, 0.2]))
+    q = Distribution(np.array([1, 2]), np.array([0.1, 0.9]))
+    rest = p.without(q)
+    assert rest.tokens.tolist() == [0, 1, 4]
+    assert rest.chances == pytest.approx(np.array([0.5, 0.2, 0.2]) / 0.9)
+    assert p.without(p).chances == pytest.approx(p.chances)
