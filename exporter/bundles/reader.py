@@ -20,7 +20,13 @@ from litert_lm_builder import litertlm_core
 from litert_lm_builder import litertlm_header_schema_py_generated as schema
 from litert_lm_builder.runtime.proto import llm_metadata_pb2
 
-from exporter.bundles.layout import GRAPH_BYTES_KEY, MANIFEST_BLOCKS, MANIFEST_KEY, MANIFEST_VALUE
+from exporter.bundles.layout import (
+    DRAFT_ROUND_VALUE,
+    GRAPH_BYTES_KEY,
+    MANIFEST_BLOCKS,
+    MANIFEST_KEY,
+    MANIFEST_VALUE,
+)
 from exporter.contract import Section
 from exporter.errors import BundleError
 
@@ -70,6 +76,12 @@ class Bundle:
     def model(self, section: Section) -> BundleSection | None:
         """The model section of this kind, if the bundle has one."""
         return next((s for s in self.sections if s.model_type == section.value), None)
+
+    @property
+    def draft_round(self) -> BundleSection | None:
+        """The graph of a draft round, which has its weights in other sections; older bundles have none."""
+        marked = (s for s in self.sections if s.metadata.get(MANIFEST_KEY) == DRAFT_ROUND_VALUE)
+        return next(marked, None)
 
     @contextmanager
     def mapped(self) -> Iterator[memoryview]:
