@@ -1,9 +1,10 @@
 """Drafting only while it pays, from what the session itself has measured.
 
-Four times (a decode, a verify, a draft step, all steps of a full draft) and one chance per draft position (accepted, given that
-those before it were) say how many tokens a second each draft length would give; the policy takes the
-best, which may be 0. What is not done is not measured, so now and then it tries the other thing: the
-time lost on such trials is counted, and bounded by a fraction of all time.
+Four times (a decode, a verify, a draft step, all steps of a full draft) and one chance per draft position
+(accepted, given that those before it were) say how many tokens a second each draft length would give; the
+policy takes the best, which may be 0. A full draft has a time of its own because it may be one call, which
+costs less than so many steps. What is not done is not measured, so now and then it tries the other thing:
+the time lost on such trials is counted, and bounded by a fraction of all time.
 
 To learn anything costs two rounds, a decode where drafting is best and a draft where decoding is. So
 the promise, at most 5 % slower than the better of always and never drafting, is for 128 tokens or more

@@ -59,6 +59,11 @@ class BundleSection:
         return self.metadata.get("model_type")
 
     @property
+    def label(self) -> str | None:
+        """What is in a section of generic binary data that this project wrote."""
+        return self.metadata.get(MANIFEST_KEY)
+
+    @property
     def graph_bytes(self) -> int:
         """Where the weights of a model section begin, or its length if that is not noted."""
         return int(self.metadata.get(GRAPH_BYTES_KEY, self.nbytes))
@@ -80,7 +85,7 @@ class Bundle:
     @property
     def draft_round(self) -> BundleSection | None:
         """The graph of a draft round, which has its weights in other sections; older bundles have none."""
-        marked = (s for s in self.sections if s.metadata.get(MANIFEST_KEY) == DRAFT_ROUND_VALUE)
+        marked = (s for s in self.sections if s.label == DRAFT_ROUND_VALUE)
         return next(marked, None)
 
     @contextmanager
@@ -106,7 +111,7 @@ class Bundle:
             BundleError: The manifest's section is damaged.
         """
         for section in self.sections:
-            if section.metadata.get(MANIFEST_KEY) == MANIFEST_VALUE:
+            if section.label == MANIFEST_VALUE:
                 try:
                     manifest = json.loads(self.read(section))
                 except ValueError as error:

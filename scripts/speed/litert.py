@@ -16,7 +16,7 @@ from ai_edge_litert.environment import Environment
 from exporter.bundles.reader import Bundle
 from exporter.contract import Section
 from runtime_py.litert_graph import Hardware
-from runtime_py.mapped_section import MappedSection
+from runtime_py.mapped_section import FileRegion, MappedSection
 from runtime_py.native_log import captured_native_log
 
 SEED = 0
@@ -29,7 +29,7 @@ class LitertFile:
         self, path: Path, options: Any, *, begin: int = 0, nbytes: int | None = None
     ) -> None:
         size = path.stat().st_size if nbytes is None else nbytes
-        self._section = MappedSection(path, begin, size)
+        self._section = MappedSection(path, FileRegion(begin, size))
         environment = Environment.create()
         with captured_native_log():
             self.model: Any = self._section.use(
