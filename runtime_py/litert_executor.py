@@ -65,7 +65,7 @@ class LitertExecutor(GraphExecutor[LitertCache]):
 
     def _load(self, bundle: Bundle, found: Sequence[FoundSignature]) -> None:
         agreed, caches = self.contract, frozenset(self.contract.kv_specs())
-        resizing = Resizing(agreed.placeholder, agreed.cache_length) if agreed.placeholder else None
+        resizing = Resizing.of(agreed)
         for signature in found:
             if signature.section not in self.graphs:
                 graph = self._devices.graph(bundle, signature.section, resizing)
