@@ -26,6 +26,8 @@ DECODE = "decode"
 VERIFY = "verify"
 DRAFT = "mtp_drafter"
 """The drafter's signature. The engine takes the first one whatever its name."""
+DRAFT_ROUND = "draft"
+"""All G draft steps of a round in one call; in no section that the engine reads."""
 BATCH_DECODE = "batch_decode"
 BATCH_VERIFY = "batch_verify"
 BATCH_DRAFT = "batch_mtp_drafter"
@@ -34,6 +36,7 @@ EMBED = "embedder"
 EMBED_PER_LAYER = "per_layer_embedder"
 
 TOKEN_IDS = "token_ids"
+TOKENS = "tokens"
 EMBEDDINGS = "embeddings"
 PER_LAYER_EMBEDDINGS = "per_layer_embeddings"
 INPUT_POS = "input_pos"
@@ -265,6 +268,25 @@ class Contract:
                 LOGITS: TensorSpec((1, 1, self.vocab_size)),
                 PROJECTED_ACTIVATIONS: TensorSpec((1, 1, self.hidden_size)),
             },
+        )
+
+    def draft_round_signature(self) -> SignatureSpec | None:
+        """G draft steps, each token the likeliest one; None without a drafter and for a GPU.
+
+        ``token_ids`` is the pending token, ``activations`` the hidden state before it; ``tokens`` are
+        the drafts.
+        """
+        if not self.has_drafter or self.accelerator is Accelerator.GPU:
+            return None
+        return SignatureSpec(
+            inputs={
+                TOKEN_IDS: TensorSpec((1, 1), Dtype.INT32),
+                ACTIVATIONS: TensorSpec((1, 1, self.hidden_size)),
+                INPUT_POS: TensorSpec((1,), Dtype.INT32),
+                MASK: TensorSpec((1, 1, 1, self.cache_length), Dtype.BOOL),
+                **self.kv_specs(self.drafter_donors),
+            },
+            outputs={TOKENS: TensorSpec((self.draft_length,), Dtype.INT32)},
         )
 
     def batch_target_signatures(self) -> dict[str, SignatureSpec]:

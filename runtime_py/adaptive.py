@@ -1,9 +1,10 @@
 """Drafting only while it pays, from what the session itself has measured.
 
-Three times (a decode, a verify, a draft step) and one chance per draft position (accepted, given that
-those before it were) say how many tokens a second each draft length would give; the policy takes the
-best, which may be 0. What is not done is not measured, so now and then it tries the other thing: the
-time lost on such trials is counted, and bounded by a fraction of all time.
+Four times (a decode, a verify, a draft step, all steps of a full draft) and one chance per draft position
+(accepted, given that those before it were) say how many tokens a second each draft length would give; the
+policy takes the best, which may be 0. A full draft has a time of its own because it may be one call, which
+costs less than so many steps. What is not done is not measured, so now and then it tries the other thing:
+the time lost on such trials is counted, and bounded by a fraction of all time.
 
 To learn anything costs two rounds, a decode where drafting is best and a draft where decoding is. So
 the promise, at most 5 % slower than the better of always and never drafting, is for 128 tokens or more
@@ -114,7 +115,8 @@ class Adaptive:
 
     def __init__(self, longest: int) -> None:
         self._longest = longest
-        self._decode, self._verify, self._draft = Times(), Times(), Times()
+        self._decode, self._verify = Times(), Times()
+        self._step, self._full = Times(), Times()  # of drafts short of a full one; of a full one
         self._chances = [Chance() for _ in range(longest)]
         self._spent = 0.0  # seconds in all rounds
         self._lost = 0.0  # seconds that trials cost over decoding
@@ -156,7 +158,14 @@ class Adaptive:
         for chance in self._chances[:drafts]:
             alive *= chance.value
             tokens += alive
-        return tokens / (self._verify.typical + drafts * self._draft.typical)
+        return tokens / (self._verify.typical + self._drafting(drafts))
+
+    def _drafting(self, drafts: int) -> float:
+        """Seconds that so many drafts take: a full one may be a single call, others are steps."""
+        full = drafts == self._longest
+        if self._full.calls if full else not self._step.calls:
+            return self._full.typical * drafts / self._longest
+        return self._step.typical * drafts
 
     def observe(self, done: Round) -> None:
         """Learn from a round."""
@@ -167,7 +176,10 @@ class Adaptive:
             self._since_trial += 1
             return
         self._verify.add(done.target_seconds)
-        self._draft.add(done.draft_seconds / done.drafted)
+        if done.drafted == self._longest:
+            self._full.add(done.draft_seconds)
+        else:
+            self._step.add(done.draft_seconds / done.drafted)
         self._since_decode += 1
         for index, chance in enumerate(self._chances[: done.drafted]):
             if index > done.accepted:
@@ -199,7 +211,7 @@ class Adaptive:
         measuring again, and seldom.
         """
         decode = self._decode.typical
-        cost = self._verify.typical + self._draft.typical - decode
+        cost = self._verify.typical + self._drafting(1) - decode
         allowed = TRIAL_ALLOWANCE * decode + TRIAL_BUDGET * self._spent
         affordable = self._lost + cost <= allowed
         spacing = TRIAL_SPACING if self._can_pay() else HOPELESS_SPACING
@@ -213,5 +225,5 @@ class Adaptive:
         if not self._verify.warm:
             return True
         drafts = self._longest
-        seconds = self._verify.best + drafts * self._draft.best
-        return (drafts + 1) * self._decode.typical > seconds
+        drafting = self._full.best if self._full.calls else drafts * self._step.best
+        return (drafts + 1) * self._decode.typical > self._verify.best + drafting

@@ -11,6 +11,7 @@ from exporter.contract import Accelerator, Contract, Section
 from exporter.errors import BundleError
 from runtime_py.gpu.graph import GpuGraph, GpuSignature
 from runtime_py.gpu.litert_c import Environment as GpuEnvironment
+from runtime_py.graph_parts import draft_round_parts, section_parts
 from runtime_py.litert_graph import Graph, Hardware, Signature
 from runtime_py.resized_graph import Resizing
 
@@ -32,6 +33,9 @@ class Devices:
     def graph(self, bundle: Bundle, section: Section, resizing: Resizing | None) -> AnyGraph:
         """A section, compiled for the device it runs on; ``resizing`` is for graphs on the CPU.
 
+        In the drafter's place there comes the graph of a draft round, which does single steps, too, if
+        the bundle has it.
+
         Raises:
             BundleError: LiteRT refuses it.
             EngineError: There is no such device.
@@ -39,7 +43,9 @@ class Devices:
         if self.hardware.on_cpu or section not in ACCELERATED:
             if self._cpu is None:
                 self._cpu = CpuEnvironment.create()
-            return Graph(bundle, section, self._cpu, self.hardware, resizing)
+            parts = draft_round_parts(bundle) if section is Section.MTP_DRAFTER else None
+            parts = parts or section_parts(bundle, section)
+            return Graph(bundle, parts, self._cpu, self.hardware, resizing)
         if self._gpu is None:
             self._gpu = GpuEnvironment()
         return GpuGraph(bundle, section, self._gpu, float16=self.hardware.float16)

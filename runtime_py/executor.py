@@ -52,6 +52,10 @@ class Executor(Protocol[CacheT]):
     def draft_length(self) -> int:
         """G, the most drafts one :meth:`verify` can judge; 0 without a drafter."""
 
+    @property
+    def drafts_at_once(self) -> int:
+        """G if there is a :meth:`draft_round`, else 0."""
+
     def new_cache(self) -> CacheT:
         """An empty cache."""
 
@@ -76,3 +80,8 @@ class Executor(Protocol[CacheT]):
             hidden: ``[H]``, the target's at slot ``position``, or the previous draft's ``projected``.
             position: The last committed slot, the same for all steps of a draft.
         """
+
+    def draft_round(
+        self, cache: CacheT, token: int, hidden: Floats, position: int
+    ) -> Sequence[int]:
+        """The G tokens that greedy drafts come to, in one call; arguments as for the first of them."""

@@ -64,7 +64,7 @@ class GraphExecutor(ABC, Generic[CacheT]):
         self.contract = agreed
         self._drafting = drafting and agreed.has_drafter
         self._slots: NDArray[np.int32] = np.arange(agreed.cache_length, dtype=np.int32)
-        self._draft_position = -1
+        self._draft_positions: dict[str, int] = {}
 
     @property
     @abstractmethod
@@ -105,6 +105,10 @@ class GraphExecutor(ABC, Generic[CacheT]):
     @property
     def draft_length(self) -> int:
         return self.contract.draft_length if self._drafting else 0
+
+    @property
+    def drafts_at_once(self) -> int:
+        return self.draft_length if names.DRAFT_ROUND in self.signatures else 0
 
     def embed(self, token: int) -> Floats:
         """The scaled embedding ``[H]`` of a token; valid until the next call."""
@@ -147,15 +151,30 @@ class GraphExecutor(ABC, Generic[CacheT]):
         """One token through the drafter, over the target's caches."""
         drafter = self.signatures[names.DRAFT]
         drafter.write(names.ACTIVATIONS, np.concatenate([self.embed(token), hidden]))
-        if position != self._draft_position:  # the same for all steps of a draft
-            drafter.write(names.INPUT_POS, np.array([position], dtype=np.int32))
-            drafter.write(names.MASK, self._slots <= position)
+        if position != self._draft_positions.get(names.DRAFT):  # the same for all steps of a draft
+            self._place_draft(names.DRAFT, position)
             self._write_params(drafter, position, 1)
-            self._draft_position = position
         self.run(names.DRAFT, cache)
         return Draft(
             drafter.output(names.LOGITS)[0, 0], drafter.output(names.PROJECTED_ACTIVATIONS)[0, 0]
         )
+
+    def draft_round(
+        self, cache: CacheT, token: int, hidden: Floats, position: int
+    ) -> tuple[int, ...]:
+        """G drafts in one call, over the target's caches."""
+        drafter = self.signatures[names.DRAFT_ROUND]
+        drafter.write(names.TOKEN_IDS, np.array([[token]], dtype=np.int32))
+        drafter.write(names.ACTIVATIONS, hidden)
+        self._place_draft(names.DRAFT_ROUND, position)
+        self.run(names.DRAFT_ROUND, cache)
+        return tuple(map(int, drafter.output(names.TOKENS)))
+
+    def _place_draft(self, name: str, position: int) -> None:
+        """Say where a drafting signature stands."""
+        self.signatures[name].write(names.INPUT_POS, np.array([position], dtype=np.int32))
+        self.signatures[name].write(names.MASK, self._slots <= position)
+        self._draft_positions[name] = position
 
     def _step(
         self, name: str, cache: CacheT, tokens: Sequence[int], position: int, length: int

@@ -26,7 +26,7 @@ def check_sections(bundle: Bundle, *, weights: bool) -> None:
         BundleError: Some section differs; all of them are named.
     """
     damaged = [
-        f"the {section.model_type or section.data_type} section"
+        f"the {section.model_type or section.label or section.data_type} section"
         for section in bundle.sections
         if not _intact(bundle, section, weights=weights)
     ]

@@ -20,7 +20,12 @@ from runtime_py.graph_executor import GraphExecutor
 from runtime_py.litert_graph import Buffers, Hardware
 from runtime_py.native_log import captured_native_log
 from runtime_py.resized_graph import Resizing
-from runtime_py.signature_check import FoundSignature, find_signatures, wanted_sections
+from runtime_py.signature_check import (
+    FoundSignature,
+    find_draft_round,
+    find_signatures,
+    wanted_sections,
+)
 
 
 class LitertCache:
@@ -54,6 +59,11 @@ class LitertExecutor(GraphExecutor[LitertCache]):
         self._devices = Devices(hardware)
         wanted = wanted_sections(agreed.as_lowered(), drafting=self._drafting)
         found = find_signatures(bundle, wanted)
+        if self._drafting and hardware.on_cpu:
+            draft_round = find_draft_round(bundle, agreed.as_lowered())
+            if draft_round is not None:
+                name = names.DRAFT_ROUND
+                found.append(FoundSignature(Section.MTP_DRAFTER, name, name, draft_round))
         self.graphs: dict[Section, AnyGraph] = {}
         self._signatures: dict[str, AnySignature] = {}
         try:

@@ -1,4 +1,4 @@
-"""One model section of a bundle, compiled by LiteRT for the CPU, with its buffers allocated once.
+"""One graph of a bundle, compiled by LiteRT for the CPU, with its buffers allocated once.
 
 Inputs are LiteRT's own buffers, written before a run. Outputs are numpy arrays that LiteRT writes to
 directly. KV caches are neither: they belong to a sequence and are passed to each run. For the GPU
@@ -20,8 +20,9 @@ from ai_edge_litert.tensor_buffer import TensorBuffer
 from numpy.typing import NDArray
 
 from exporter.bundles.reader import Bundle
-from exporter.contract import Accelerator, Dtype, Section, SignatureSpec, TensorSpec
+from exporter.contract import Accelerator, Dtype, SignatureSpec, TensorSpec
 from exporter.errors import BundleError, EngineError
+from runtime_py.graph_parts import GraphParts
 from runtime_py.mapped_section import MappedSection
 from runtime_py.native_log import NativeLog, captured_native_log
 from runtime_py.resized_graph import Resizing
@@ -83,27 +84,25 @@ class Hardware:
 
 
 class Graph:
-    """A compiled section, its caches resized if so wanted; close it when no signature is in use.
+    """A compiled graph, its caches resized if so wanted; close it when no signature is in use.
 
     Raises:
-        BundleError: LiteRT refuses the section; the message ends with LiteRT's own words.
+        BundleError: LiteRT refuses the graph; the message ends with LiteRT's own words.
     """
 
     def __init__(
         self,
         bundle: Bundle,
-        section: Section,
+        parts: GraphParts,
         environment: Any,
         hardware: Hardware,
         resizing: Resizing | None = None,
     ) -> None:
-        entry = bundle.model(section)
-        assert entry is not None
-        self.where = f"{bundle.path}: {section.value}"
-        self._section = MappedSection(bundle.path, entry.begin, entry.nbytes)
+        self.where = f"{bundle.path}: {parts.name}"
+        self._section = MappedSection(bundle.path, *parts.regions)
         if resizing is not None:
-            self._section.edit(entry.graph_bytes, resizing.apply)
-        options = hardware.options(f"{bundle.path.stem}.{section.value}")
+            self._section.edit(parts.graph_bytes, resizing.apply)
+        options = hardware.options(f"{bundle.path.stem}.{parts.name}")
         log = NativeLog()
         try:
             with captured_native_log() as log:

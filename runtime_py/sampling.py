@@ -99,6 +99,8 @@ def _nucleus(chances: NDArray[np.float64], top_p: float) -> NDArray[np.int64]:
 class Sampler:
     """Chooses by sampling; the same seed and calls give the same tokens."""
 
+    greedy = False
+
     def __init__(self, settings: SamplingSettings) -> None:
         self._settings = settings
         self._random = np.random.default_rng(settings.seed)

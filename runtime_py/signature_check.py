@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from exporter import contract as names
@@ -48,6 +48,33 @@ def wanted_batch_sections(
     return wanted
 
 
+def find_draft_round(bundle: Bundle, agreed: Contract) -> SignatureSpec | None:
+    """The signature of all drafts of a round, checked against the contract; None if there is none.
+
+    Args:
+        bundle: Its header.
+        agreed: The contract as lowered.
+
+    Raises:
+        BundleError: The graph is not what the contract says, or damaged.
+    """
+    spec, entry = agreed.draft_round_signature(), bundle.draft_round
+    if spec is None or entry is None:
+        return None
+    reader = GraphReader(bundle.read(entry), f"{bundle.path}: {names.DRAFT_ROUND}")
+    wanted = {names.DRAFT_ROUND: spec, **agreed.section_signatures()[Section.MTP_DRAFTER]}
+    have = reader.signatures()
+    _require(
+        bundle,
+        [
+            problem
+            for name in wanted
+            for problem in _differences(name, wanted[name], have.get(name))
+        ],
+    )
+    return spec
+
+
 def find_signatures(
     bundle: Bundle, wanted: dict[Section, dict[str, SignatureSpec]]
 ) -> list[FoundSignature]:
@@ -75,11 +102,15 @@ def find_signatures(
                 in_file = by_name.get(name, name)
                 problems += _differences(f"{section.value}: {name}", spec, have.get(in_file))
                 found.append(FoundSignature(section, in_file, name, spec))
+    _require(bundle, problems)
+    return found
+
+
+def _require(bundle: Bundle, problems: Sequence[str]) -> None:
     if problems:
         raise BundleError(
             f"{bundle.path}: the graphs do not keep the contract: {listed(problems)}; export it again"
         )
-    return found
 
 
 def _named_otherwise(

@@ -31,6 +31,10 @@ class Proposal:
 class Chooser(Protocol):
     """How tokens are chosen from logits: greedily, or by sampling."""
 
+    @property
+    def greedy(self) -> bool:
+        """Whether what is proposed is always the likeliest token."""
+
     def choose(self, logits: Floats) -> int:
         """The next token, from the target's logits ``[V]``."""
 
@@ -46,6 +50,8 @@ class Chooser(Protocol):
 
 class Greedy:
     """Always the likeliest token; of equals, the one with the smallest id."""
+
+    greedy = True
 
     def choose(self, logits: Floats) -> int:
         return int(logits.argmax())
@@ -191,6 +197,9 @@ class Speaker(Generic[CacheT]):
     def _draft(self, cursor: Cursor, drafts: int) -> list[Proposal]:
         assert cursor.hidden is not None
         token, hidden = cursor.pending, cursor.hidden
+        if self.chooser.greedy and drafts == self.executor.drafts_at_once:
+            found = self.executor.draft_round(self.cache, token, hidden, cursor.position - 1)
+            return [Proposal(drafted) for drafted in found]
         proposals: list[Proposal] = []
         while len(proposals) < drafts:
             draft = self.executor.draft(self.cache, token, hidden, cursor.position - 1)

@@ -189,6 +189,10 @@ class Placed:
         stream.write(b"\0" * padding)
         return position + written + padding
 
+    def refer_to(self, other: Placed, start: int) -> None:
+        """Mean the bytes of ``other``, whose graph begins at byte ``start`` seen from this one."""
+        self.buffer.offset, self.buffer.size = start + other.buffer.offset, other.buffer.size
+
 
 class Constant:
     """A weight while it is being written: its tensors in the graph, its buffers, its scales."""
@@ -253,6 +257,20 @@ class Constant:
             position = self.block_scales.write(stream, position, (s.tobytes() for s in scales))
         return position
 
+    def refer_to(self, other: Constant, start: int) -> None:
+        """Mean the bytes and scales of the same weight, written with a graph that begins at ``start``."""
+        pairs = (
+            (self.data, other.data),
+            (self.block_scales, other.block_scales),
+            (self.scale_table, other.scale_table),
+        )
+        for own, written in pairs:
+            if own is not None:
+                assert written is not None
+                own.refer_to(written, start)
+        if self.row_scales is not None:
+            self.row_scales.scale = other.row_scales.scale
+
     def _packed(
         self, rule: Rule, scales: list[NDArray[Any]], progress: Progress
     ) -> Iterator[bytes]:
@@ -291,6 +309,18 @@ def bind(
         CheckpointError: A weight has NaN or infinite values, or cannot be read.
         LoweringError: The packed graph changed its length, which would shift every weight.
     """
+    constants = bind_constants(graph, weights, recipe, stream, progress)
+    return [constant.stored for constant in constants.values()]
+
+
+def bind_constants(
+    graph: bytes,
+    weights: Mapping[str, Weight],
+    recipe: Recipe,
+    stream: BinaryIO,
+    progress: Progress = lambda _: None,
+) -> dict[str, Constant]:
+    """The same; returns where every weight now is, by parameter name."""
     lowered = LoweredGraph(graph)
     constants = lowered.make_constants(weights, recipe)
     head = len(lowered.pack())
@@ -304,7 +334,7 @@ def bind(
     stream.seek(0)
     stream.write(packed)
     stream.seek(position)
-    return [constant.stored for constant in constants.values()]
+    return constants
 
 
 def stored_size(graph: bytes, weights: Mapping[str, Weight], recipe: Recipe) -> int:

@@ -69,6 +69,8 @@ class Inspection:
     models: dict[str, ModelSection]
     manifest: dict[str, Any] | None
     contract: Contract | None
+    draft_round: dict[str, SignatureInfo] | None
+    """Signatures of the graph that drafts a round in one call; None if there is none."""
     problems: tuple[str, ...]
     """How the bundle breaks the contract; empty if it keeps it."""
 
@@ -91,17 +93,27 @@ def inspect_bundle(path: Path) -> Inspection:
             if section.model_type is not None and section.data_type == TFLITE_MODEL:
                 with view[section.begin : section.end] as content:
                     models[section.model_type] = _model(content, f"{path}: {section.model_type}")
-    manifest = bundle.manifest()
+    manifest, draft_round = bundle.manifest(), _draft_round(bundle)
     try:
         if manifest:
             agreed = Contract.from_json(manifest["contract"])
         else:
             agreed = infer_contract(models, bundle.llm_metadata().max_num_tokens)
     except (KeyError, ValueError) as error:
-        return Inspection(bundle, models, manifest, None, (f"no contract: {error}",))
+        problems = [f"no contract: {error}"]
+        return Inspection(bundle, models, manifest, None, draft_round, tuple(problems))
     signatures = {name: model.signatures for name, model in models.items()}
-    problems = tuple(broken_promises(agreed, signatures))
-    return Inspection(bundle, models, manifest, agreed, problems)
+    problems = broken_promises(agreed, signatures)
+    if draft_round is not None:
+        problems += broken_draft_round(agreed, draft_round)
+    return Inspection(bundle, models, manifest, agreed, draft_round, tuple(problems))
+
+
+def _draft_round(bundle: Bundle) -> dict[str, SignatureInfo] | None:
+    entry = bundle.draft_round
+    if entry is None:
+        return None
+    return GraphReader(bundle.read(entry), f"{bundle.path}: {contract.DRAFT_ROUND}").signatures()
 
 
 def _model(content: memoryview, where: str) -> ModelSection:
@@ -157,6 +169,22 @@ def broken_promises(
                 problems += _compare(where, spec, by_name[name])
     problems += _mixed_caches(models)
     return problems
+
+
+def broken_draft_round(agreed: Contract, found: Mapping[str, SignatureInfo]) -> list[str]:
+    """The same for the graph of a draft round, which has the drafter's signatures, too."""
+    lowered = agreed.as_lowered()
+    wanted = dict(lowered.section_signatures().get(Section.MTP_DRAFTER, {}))
+    if (spec := lowered.draft_round_signature()) is not None:
+        wanted[contract.DRAFT_ROUND] = spec
+    graph = f"the graph of {contract.DRAFT_ROUND}"
+    missing = [f"{graph}: signature {name} is missing" for name in wanted if name not in found]
+    return missing + [
+        problem
+        for name, spec in wanted.items()
+        if name in found
+        for problem in _compare(f"{graph}: {name}", spec, found[name])
+    ]
 
 
 def _compare(where: str, spec: SignatureSpec, found: SignatureInfo) -> list[str]:

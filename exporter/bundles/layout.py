@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import accumulate
+
+from exporter.contract import Section
+
 MANIFEST_KEY = "content"
 MANIFEST_VALUE = "mtp_export_manifest"
 """Metadata by which the manifest's section is found among generic binary ones."""
@@ -19,5 +24,27 @@ GRAPH_BYTES_KEY = "graph_bytes"
 """Keys, on a model section, of the checksum of its first bytes alone: the graph, which lies before the
 weights. Damage there may crash a runtime, and it is small enough to be looked at every time."""
 
+DRAFT_ROUND_VALUE = "mtp_export_draft_round"
+"""The same for the graph of a draft round: generic binary data, so that no engine compiles it."""
+
+DRAFT_ROUND_SECTIONS = (Section.EMBEDDER, Section.MTP_DRAFTER)
+"""Where that graph's weights are. Its offsets hold once these sections stand behind it in this order, each
+on the next multiple of :data:`BLOCK`."""
+
+READS_KEY = "reads_sha256"
+"""Key of those sections' checksums, a space between them, on the draft round's section."""
+
+BLOCK = 1 << 14
+"""Bytes; sections of a bundle begin on a multiple of it, so they can be mapped side by side."""
+
 VOLATILE_FIELDS = ("uuid", "creation_timestamp")
 """Header fields that differ between two exports of the same input."""
+
+
+def side_by_side(graph: int, lengths: Sequence[int]) -> list[int]:
+    """Where regions of ``lengths`` begin behind a graph of so many bytes, each on its own blocks."""
+    return list(accumulate((_blocks(length) for length in lengths[:-1]), initial=_blocks(graph)))
+
+
+def _blocks(nbytes: int) -> int:
+    return -(-nbytes // BLOCK) * BLOCK

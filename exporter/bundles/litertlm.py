@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from exporter.binding.bind import LoweredGraph, StoredWeight, bind, stored_size
+from exporter.binding.bind import Constant, LoweredGraph, StoredWeight, bind_constants, stored_size
+from exporter.binding.draft_round import bind_draft_round, draft_round_size
 from exporter.bundles.output import check_destination, publish
 from exporter.bundles.writer import write_bundle
 from exporter.checkpoints.assets import Assets
-from exporter.contract import Contract, Section, TensorSpec
+from exporter.contract import DRAFT_ROUND, Contract, Section, TensorSpec
 from exporter.formats import Progress, Weights
 from exporter.lowering.graph_cache import Graphs, default_folder, find, lower_and_keep
 from exporter.lowering.lower import LoweringRequest
@@ -30,7 +31,7 @@ class LitertGraphs:
     def weight_specs(self) -> dict[Section, dict[str, TensorSpec]]:
         return {
             section: LoweredGraph(graph).weight_specs()
-            for section, graph in self.found.sections.items()
+            for section, graph in self.found.lowered.sections.items()
         }
 
     def describe(self) -> dict[str, Any]:
@@ -38,17 +39,28 @@ class LitertGraphs:
 
     def bytes_needed(self, weights: Weights, recipe: Recipe) -> int:
         """Twice the sections: they are written first and copied into the bundle then."""
-        sections = self.found.sections.items()
-        return 2 * sum(stored_size(graph, weights[section], recipe) for section, graph in sections)
+        lowered = self.found.lowered
+        sections = lowered.sections.items()
+        bound = sum(stored_size(graph, weights[section], recipe) for section, graph in sections)
+        return 2 * (bound + draft_round_size(lowered, weights))
 
     def bind(
         self, weights: Weights, recipe: Recipe, scratch: Path, progress: Progress
     ) -> dict[Section, list[StoredWeight]]:
-        stored = {}
-        for section, graph in self.found.sections.items():
+        lowered = self.found.lowered
+        written: dict[Section, dict[str, Constant]] = {}
+        lengths: dict[Section, int] = {}
+        for section, graph in lowered.sections.items():
             with (scratch / section.value).open("wb") as stream:
-                stored[section] = bind(graph, weights[section], recipe, stream, progress)
-        return stored
+                constants = bind_constants(graph, weights[section], recipe, stream, progress)
+                written[section], lengths[section] = constants, stream.tell()
+        if lowered.draft_round is not None:
+            draft_round = bind_draft_round(lowered, weights, recipe, written, lengths)
+            (scratch / DRAFT_ROUND).write_bytes(draft_round)
+        return {
+            section: [constant.stored for constant in constants.values()]
+            for section, constants in written.items()
+        }
 
 
 class LitertLmFormat:
@@ -67,11 +79,25 @@ class LitertLmFormat:
     ) -> Path:
         paths = {section: scratch / section.value for section in contract.section_signatures()}
         with (scratch / BUNDLE).open("wb") as stream:
-            write_bundle(stream, paths, assets, contract.cache_length, manifest, scratch)
+            write_bundle(
+                stream,
+                paths,
+                assets,
+                contract.cache_length,
+                manifest,
+                scratch,
+                _draft_round(scratch),
+            )
         return scratch / BUNDLE
 
     def publish(self, finished: Path, output: Path, *, force: bool) -> None:
         publish(finished, output, force=force)
+
+
+def _draft_round(scratch: Path) -> Path | None:
+    """The bound graph of a draft round, where the contract has one."""
+    path = scratch / DRAFT_ROUND
+    return path if path.exists() else None
 
 
 def find_graphs(request: LoweringRequest, reporter: Reporter, *, fresh: bool) -> Graphs:

@@ -20,7 +20,13 @@ from litert_lm_builder import litertlm_core
 from litert_lm_builder import litertlm_header_schema_py_generated as schema
 from litert_lm_builder.runtime.proto import llm_metadata_pb2
 
-from exporter.bundles.layout import GRAPH_BYTES_KEY, MANIFEST_BLOCKS, MANIFEST_KEY, MANIFEST_VALUE
+from exporter.bundles.layout import (
+    DRAFT_ROUND_VALUE,
+    GRAPH_BYTES_KEY,
+    MANIFEST_BLOCKS,
+    MANIFEST_KEY,
+    MANIFEST_VALUE,
+)
 from exporter.contract import Section
 from exporter.errors import BundleError
 
@@ -53,6 +59,11 @@ class BundleSection:
         return self.metadata.get("model_type")
 
     @property
+    def label(self) -> str | None:
+        """What is in a section of generic binary data that this project wrote."""
+        return self.metadata.get(MANIFEST_KEY)
+
+    @property
     def graph_bytes(self) -> int:
         """Where the weights of a model section begin, or its length if that is not noted."""
         return int(self.metadata.get(GRAPH_BYTES_KEY, self.nbytes))
@@ -70,6 +81,12 @@ class Bundle:
     def model(self, section: Section) -> BundleSection | None:
         """The model section of this kind, if the bundle has one."""
         return next((s for s in self.sections if s.model_type == section.value), None)
+
+    @property
+    def draft_round(self) -> BundleSection | None:
+        """The graph of a draft round, which has its weights in other sections; older bundles have none."""
+        marked = (s for s in self.sections if s.label == DRAFT_ROUND_VALUE)
+        return next(marked, None)
 
     @contextmanager
     def mapped(self) -> Iterator[memoryview]:
@@ -94,7 +111,7 @@ class Bundle:
             BundleError: The manifest's section is damaged.
         """
         for section in self.sections:
-            if section.metadata.get(MANIFEST_KEY) == MANIFEST_VALUE:
+            if section.label == MANIFEST_VALUE:
                 try:
                     manifest = json.loads(self.read(section))
                 except ValueError as error:

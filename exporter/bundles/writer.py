@@ -18,10 +18,13 @@ from litert_lm_builder.litertlm_builder import DType, LitertLmFileBuilder, Metad
 from litert_lm_builder.runtime.proto import llm_metadata_pb2, sampler_params_pb2
 
 from exporter.bundles.layout import (
+    DRAFT_ROUND_SECTIONS,
+    DRAFT_ROUND_VALUE,
     GRAPH_BYTES_KEY,
     GRAPH_SHA256_KEY,
     MANIFEST_KEY,
     MANIFEST_VALUE,
+    READS_KEY,
     SHA256_KEY,
 )
 from exporter.checkpoints.assets import Assets
@@ -72,10 +75,15 @@ def _fill_model_type(message: Any, tokens: Mapping[str, str]) -> None:
         thought.end = tokens["eoc_token"]
 
 
+def sha256(path: Path) -> str:
+    """Of a file, hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
 def checksums(path: Path) -> list[Metadata]:
     """SHA-256 of a section that is written as it is. The tokenizer's zlib stream has its own."""
-    with path.open("rb") as stream:
-        return [_text(SHA256_KEY, hashlib.file_digest(stream, "sha256").hexdigest())]
+    return [_text(SHA256_KEY, sha256(path))]
 
 
 def graph_checksums(path: Path) -> list[Metadata]:
@@ -101,6 +109,7 @@ def write_bundle(
     max_num_tokens: int,
     manifest: Mapping[str, Any],
     scratch: Path,
+    draft_round: Path | None = None,
 ) -> None:
     """Pack everything into ``stream``.
 
@@ -111,21 +120,27 @@ def write_bundle(
         max_num_tokens: Length of the KV caches.
         manifest: JSON object that says how the bundle was made.
         scratch: Existing folder for small intermediate files.
+        draft_round: The graph of a draft round.
     """
     metadata = scratch / "llm_metadata.pb"
     metadata.write_bytes(llm_metadata(assets, max_num_tokens).SerializeToString(deterministic=True))
-    described = scratch / "manifest.json"
-    described.write_text(json.dumps(manifest, indent=1, sort_keys=True), encoding="utf-8")
+    made = scratch / "manifest.json"
+    made.write_text(json.dumps(manifest, indent=1, sort_keys=True), encoding="utf-8")
     builder = LitertLmFileBuilder()
     builder.add_system_metadata(Metadata("Authors", "mtp-export", DType.STRING))
     builder.add_llm_metadata(str(metadata), checksums(metadata))
     builder.add_hf_tokenizer(str(assets.tokenizer_json))
     marker = Metadata(MANIFEST_KEY, MANIFEST_VALUE, DType.STRING)
-    builder.add_generic_binary_data(str(described), [marker, *checksums(described)])
+    builder.add_generic_binary_data(str(made), [marker, *checksums(made)])
+    sums = {section: sha256(path) for section, path in sections.items()}
     for section, path in sections.items():
         builder.add_tflite_model(
             str(path),
             TfLiteModelType(section.value),
-            additional_metadata=[*checksums(path), *graph_checksums(path)],
+            additional_metadata=[_text(SHA256_KEY, sums[section]), *graph_checksums(path)],
         )
+    if draft_round is not None:
+        reads = " ".join(sums[section] for section in DRAFT_ROUND_SECTIONS)
+        described = [_text(MANIFEST_KEY, DRAFT_ROUND_VALUE), _text(READS_KEY, reads)]
+        builder.add_generic_binary_data(str(draft_round), [*described, *checksums(draft_round)])
     builder.build(stream, validate_metadata=True)

@@ -62,6 +62,12 @@ def _costs(found: Bench) -> Iterator[str]:
         share = timing.median / found.costs.decode.median
         yield f"{name:24}{timing.median * 1e3:9.2f}{quartiles:>18}{share:13.3f}"
 
+    if found.costs.draft_round_share is not None:
+        yield (
+            f"{found.draft_length} drafts in one call by {found.draft_length} draft steps, in the same "
+            f"round: {found.costs.draft_round_share:.2f}"
+        )
+
 
 def _rows(costs: Costs, drafts: int) -> Iterator[tuple[str, Timing]]:
     for length, timing in costs.prefill.items():
@@ -71,6 +77,8 @@ def _rows(costs: Costs, drafts: int) -> Iterator[tuple[str, Timing]]:
         yield f"verify of {drafts + 1}", costs.verify
     if costs.draft:
         yield "draft step", costs.draft
+    if costs.draft_round:
+        yield f"draft of {drafts} in one call", costs.draft_round
     if costs.lookup:
         yield "  embedding lookups", costs.lookup
     yield "  choosing a token", costs.choose

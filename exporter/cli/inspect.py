@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +54,7 @@ def to_json(inspection: Inspection) -> dict[str, Any]:
         ],
         "models": {name: _model_json(model) for name, model in inspection.models.items()},
         "drafter": inspection.has_drafter,
+        "draft_round": _signatures_json(inspection.draft_round or {}),
         "contract_kept": not inspection.problems,
         "problems": list(inspection.problems),
         "manifest": inspection.manifest,
@@ -63,11 +64,13 @@ def to_json(inspection: Inspection) -> dict[str, Any]:
 def _model_json(model: ModelSection) -> dict[str, Any]:
     return {
         "bytes": model.nbytes,
-        "signatures": {
-            name: signature_json(signature) for name, signature in model.signatures.items()
-        },
+        "signatures": _signatures_json(model.signatures),
         "weights": weights_json(model.weights),
     }
+
+
+def _signatures_json(signatures: Mapping[str, SignatureInfo]) -> dict[str, Any]:
+    return {name: signature_json(signature) for name, signature in signatures.items()}
 
 
 def signature_json(signature: SignatureInfo) -> dict[str, Any]:
@@ -99,6 +102,8 @@ def weights_json(weights: Sequence[WeightGroup]) -> list[dict[str, Any]]:
 
 def render(inspection: Inspection) -> str:
     """The inspection as text for a person."""
+    from exporter.bundles.layout import DRAFT_ROUND_VALUE
+
     bundle = inspection.bundle
     size = bundle.path.stat().st_size
     lines = [f"{bundle.path}: LiteRT-LM bundle {bundle.version}, {size:,} bytes"]
@@ -106,7 +111,7 @@ def render(inspection: Inspection) -> str:
     lines += contract_lines(inspection.contract, inspection.problems)
     lines += ["", "sections:"]
     lines += [
-        f"  {section.model_type or section.data_type:28} {section.nbytes:>15,} bytes"
+        f"  {section.model_type or section.label or section.data_type:28} {section.nbytes:>15,} bytes"
         for section in bundle.sections
     ]
     for model in inspection.models.values():
@@ -114,6 +119,11 @@ def render(inspection: Inspection) -> str:
         for name, signature in model.signatures.items():
             lines += signature_lines(name, signature)
         lines += weight_lines(model.weights)
+    if inspection.draft_round is not None:
+        lines += ["", f"{DRAFT_ROUND_VALUE}:"]
+        for name, signature in inspection.draft_round.items():
+            lines += signature_lines(name, signature)
+        lines += ["  weights: the embedder's and the drafter's, where these have them"]
     return "\n".join(lines + manifest_lines(inspection.manifest))
 
 

@@ -20,8 +20,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from exporter.contract import Section
-from exporter.lowering.lower import LoweringRequest, lower
+from exporter.contract import DRAFT_ROUND, Section
+from exporter.lowering.lower import Lowered, LoweringRequest, lower
 from exporter.version import graph_tool_versions
 
 PACKAGE = Path(__file__).parent.parent
@@ -52,16 +52,15 @@ EPOCH = (1980, 1, 1, 0, 0, 0)
 class Graphs:
     """The graphs of one bundle and where they come from."""
 
-    sections: dict[Section, bytes]
+    lowered: Lowered
     key: str
     tools: dict[str, str]
     """Versions of the packages that lowered them."""
 
     def describe(self) -> dict[str, Any]:
         """For the manifest; the same whether the graphs were lowered now or taken from a cache."""
-        hashes = {
-            name.value: hashlib.sha256(graph).hexdigest() for name, graph in self.sections.items()
-        }
+        entries = _entries(self.lowered).items()
+        hashes = {name: hashlib.sha256(graph).hexdigest() for name, graph in entries}
         return {"key": self.key, "sha256": hashes, "lowered_with": self.tools}
 
 
@@ -115,8 +114,15 @@ def lower_and_keep(request: LoweringRequest, folder: Path) -> Graphs:
 
 def write(graphs: Graphs, path: Path) -> None:
     """Store graphs as one archive, in one step."""
-    entries = {section.value: graph for section, graph in graphs.sections.items()}
-    write_archive(path, graphs.tools, entries)
+    write_archive(path, graphs.tools, _entries(graphs.lowered))
+
+
+def _entries(lowered: Lowered) -> dict[str, bytes]:
+    """Graphs by the names they have in an archive and in a manifest."""
+    entries = {section.value: graph for section, graph in lowered.sections.items()}
+    if lowered.draft_round is not None:
+        entries[DRAFT_ROUND] = lowered.draft_round
+    return entries
 
 
 def write_archive(path: Path, tools: Mapping[str, str], entries: Mapping[str, bytes]) -> None:
@@ -143,7 +149,9 @@ def read(path: Path, key: str) -> Graphs | None:
         if (found := read_archive(path)) is None:
             return None
         tools, entries = found
-        return Graphs({Section(name): graph for name, graph in entries.items()}, key, tools)
+        draft_round = entries.pop(DRAFT_ROUND, None)
+        sections = {Section(name): graph for name, graph in entries.items()}
+        return Graphs(Lowered(sections, draft_round), key, tools)
     except ValueError:
         return None
 

@@ -17,7 +17,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from exporter.checkpoints.config import DrafterConfig, TargetConfig
-from exporter.contract import BATCH_DECODE, BATCH_VERIFY, DECODE, VERIFY, Contract, Section
+from exporter.contract import (
+    BATCH_DECODE,
+    BATCH_VERIFY,
+    DECODE,
+    DRAFT_ROUND,
+    VERIFY,
+    Contract,
+    Section,
+)
 from exporter.errors import LoweringError
 from exporter.heads import HeadKind
 from exporter.lowering.merge import merge
@@ -42,6 +50,18 @@ class LoweringRequest:
 
 
 @dataclass(frozen=True)
+class Lowered:
+    """The graphs of one bundle, their weights still inputs.
+
+    ``draft_round`` has one signature, whose weights are those of two sections; None where the contract
+    has no such signature.
+    """
+
+    sections: dict[Section, bytes]
+    draft_round: bytes | None = None
+
+
+@dataclass(frozen=True)
 class Unit:
     """One signature to lower."""
 
@@ -53,11 +73,12 @@ class Unit:
         return f"{self.section.value}.{self.signature}"
 
 
-def lower(request: LoweringRequest) -> dict[Section, bytes]:
-    """Lower every model section of a bundle, in child processes.
+DRAFT_ROUND_UNIT = Unit(Section.MTP_DRAFTER, DRAFT_ROUND)
+"""Lowered beside the drafter's signatures, and kept apart from them."""
 
-    Returns:
-        A flatbuffer for each section, its weights still graph inputs.
+
+def lower(request: LoweringRequest) -> Lowered:
+    """Lower every model section of a bundle, and the graph of a draft round, in child processes.
 
     Raises:
         LoweringError: The converter is not installed, or refused a graph; the message then ends with
@@ -80,10 +101,13 @@ def lower(request: LoweringRequest) -> dict[Section, bytes]:
         finally:
             for worker in workers:
                 worker.stop()
-        return {
+        sections = {
             section: merge([(folder / unit.file_name).read_bytes() for unit in units])
             for section, units in units_by_section(request.contract).items()
         }
+        if request.contract.draft_round_signature() is None:
+            return Lowered(sections)
+        return Lowered(sections, (folder / DRAFT_ROUND_UNIT.file_name).read_bytes())
 
 
 def units_by_section(contract: Contract) -> dict[Section, list[Unit]]:
@@ -97,6 +121,8 @@ def units_by_section(contract: Contract) -> dict[Section, list[Unit]]:
 def share_out(contract: Contract) -> list[list[Unit]]:
     """Divide the signatures among the workers, the costliest first to whoever has least to do."""
     units = [unit for units in units_by_section(contract).values() for unit in units]
+    if contract.draft_round_signature() is not None:
+        units.append(DRAFT_ROUND_UNIT)
     shares: list[list[Unit]] = [[] for _ in range(WORKERS)]
     for unit in sorted(units, key=_cost, reverse=True):
         min(shares, key=lambda share: sum(map(_cost, share))).append(unit)
@@ -109,6 +135,8 @@ def _cost(unit: Unit) -> int:
         return 20
     if unit.signature in (BATCH_DECODE, BATCH_VERIFY):
         return 30
+    if unit == DRAFT_ROUND_UNIT:
+        return 12
     return {Section.PREFILL_DECODE: 12, Section.MTP_DRAFTER: 5}.get(unit.section, 1)
 
 

@@ -18,6 +18,7 @@ from exporter import contract
 from exporter.checkpoints.config import AttentionKind, DrafterConfig, TargetConfig
 from exporter.contract import Contract, Dtype, Section, SignatureSpec, TensorSpec
 from exporter.heads import HeadKind
+from exporter.model.draft_round import DraftRound
 from exporter.model.drafter import Drafter
 from exporter.model.kv import Kv
 from exporter.model.kv_gpu import GpuKv
@@ -135,11 +136,7 @@ def drafter_signatures(config: DrafterConfig, wanted: Contract, head: HeadKind) 
     """One draft step over the donors' caches, and the same of several sequences."""
     with torch.device("meta"):
         model = Drafter(config, head)
-    sliding = {kv.layer: kv.sliding for kv in wanted.kv_caches}
-    kinds = {
-        AttentionKind.SLIDING if sliding[layer] else AttentionKind.FULL: layer
-        for layer in wanted.drafter_donors
-    }
+    kinds = _donor_kinds(wanted)
 
     def draft(model: nn.Module, inputs: Tensors) -> Tensors:
         donors = {kind: _kv(inputs, layer) for kind, layer in kinds.items()}
@@ -160,6 +157,31 @@ def drafter_signatures(config: DrafterConfig, wanted: Contract, head: HeadKind) 
         Signature(name, spec, SignatureModule(model, bodies[name]), parameter_specs(model))
         for name, spec in specs.items()
     ]
+
+
+def draft_round_signature(
+    target: TargetConfig, config: DrafterConfig, head: HeadKind, wanted: Contract
+) -> Signature:
+    """All draft steps of a round; weights are named as the drafter's, the table ``embedder.weight``."""
+    with torch.device("meta"):
+        model = DraftRound(target, config, head)
+    kinds, spec = _donor_kinds(wanted), wanted.draft_round_signature()
+    assert spec is not None
+
+    def draft(model: nn.Module, inputs: Tensors) -> Tensors:
+        assert isinstance(model, DraftRound)
+        tokens = model.draft(
+            inputs[contract.TOKEN_IDS],
+            inputs[contract.ACTIVATIONS],
+            inputs[contract.INPUT_POS],
+            inputs[contract.MASK],
+            {kind: _kv(inputs, layer) for kind, layer in kinds.items()},
+            wanted.draft_length,
+        )
+        return {contract.TOKENS: tokens}
+
+    module = SignatureModule(model, draft)
+    return Signature(contract.DRAFT_ROUND, spec, module, parameter_specs(model))
 
 
 def embedder_signature(config: TargetConfig, wanted: Contract) -> Signature:
@@ -206,6 +228,15 @@ def _lookup_signature(name: str, spec: SignatureSpec, model: nn.Module, output: 
         return {output: model(inputs[contract.TOKEN_IDS])}
 
     return Signature(name, spec, SignatureModule(model, look_up), parameter_specs(model))
+
+
+def _donor_kinds(wanted: Contract) -> dict[AttentionKind, int]:
+    """The layer whose caches the drafter's layers of each kind read."""
+    sliding = {kv.layer: kv.sliding for kv in wanted.kv_caches}
+    return {
+        AttentionKind.SLIDING if sliding[layer] else AttentionKind.FULL: layer
+        for layer in wanted.drafter_donors
+    }
 
 
 def _kv(inputs: Tensors, layer: int) -> Kv:

@@ -11,7 +11,7 @@ import pickle
 import sys
 from pathlib import Path
 
-from exporter.lowering.lower import LoweringRequest, Unit
+from exporter.lowering.lower import DRAFT_ROUND_UNIT, LoweringRequest, Unit
 
 
 def main(asked: Path) -> None:
@@ -19,14 +19,19 @@ def main(asked: Path) -> None:
     os.environ["LITERT_TORCH_SHOW_PROGRESS"] = "n"
     import litert_torch
 
-    from exporter.lowering.signatures import bundle_signatures
+    from exporter.lowering.signatures import bundle_signatures, draft_round_signature
 
     request: LoweringRequest
     units: list[Unit]
     request, units = pickle.loads(asked.read_bytes())
     signatures = bundle_signatures(request.target, request.drafter, request.head, request.contract)
     for unit in units:
-        (signature,) = (s for s in signatures[unit.section] if s.name == unit.signature)
+        if unit == DRAFT_ROUND_UNIT:
+            assert request.drafter is not None
+            pair = (request.target, request.drafter, request.head)
+            signature = draft_round_signature(*pair, request.contract)
+        else:
+            (signature,) = (s for s in signatures[unit.section] if s.name == unit.signature)
         converter = litert_torch.signature(
             signature.name, signature.module.eval(), sample_kwargs=signature.example()
         )

@@ -47,13 +47,26 @@ class OrderedEmbeddingHead(nn.Module):
 
     def forward(self, hidden: Tensor, rows: Tensor) -> Tensor:
         """Logits ``[1, 1, V]`` of ``hidden`` ``[1, 1, H]`` against the embedding ``rows`` ``[V, H]``."""
+        tokens, scores = self._candidates(hidden, rows)
+        floor = torch.full((self.vocab_size,), FLOOR_LOGIT)
+        return floor.scatter(0, tokens.long(), scores).reshape(1, 1, -1)
+
+    def likeliest(self, hidden: Tensor, rows: Tensor) -> Tensor:
+        """The token of the largest logit, of equals the smallest; int32 ``[1, 1]``.
+
+        Without the logits of all others: a candidate's is above the floor.
+        """
+        tokens, scores = self._candidates(hidden, rows)
+        best = torch.where(scores == scores.amax(), tokens, self.vocab_size)
+        return best.amin().reshape(1, 1)
+
+    def _candidates(self, hidden: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """The tokens that are scored, int32, and their scores."""
         _, clusters = torch.topk(self.centroids(hidden).reshape(-1), self.top_k)
         tokens = self.token_ordering.index_select(0, clusters).reshape(-1)
         candidates = nn.functional.embedding(tokens, rows)  # [candidates, H]
         # With one column a matrix product is mostly preparation: a sum of products is a quarter of it.
-        scores = (candidates * hidden.reshape(1, -1)).sum(-1)
-        floor = torch.full((self.vocab_size,), FLOOR_LOGIT)
-        return floor.scatter(0, tokens.long(), scores).reshape(1, 1, -1)
+        return tokens, (candidates * hidden.reshape(1, -1)).sum(-1)
 
 
 class Drafter(nn.Module):
@@ -89,9 +102,8 @@ class Drafter(nn.Module):
             mask: bool ``[1, 1, 1, S]``, true where a slot is committed.
             donors: The target's caches that layers of each kind read.
         """
-        x = self.pre_projection(activations)
-        views = {kind: self._view(kind, input_pos, mask, kv) for kind, kv in donors.items()}
-        return self._run(x, views, donors)
+        views = self._views(input_pos, mask, donors)
+        return self._step(activations, views, seen_by(views, donors))
 
     def forward_rows(
         self,
@@ -108,7 +120,6 @@ class Drafter(nn.Module):
             mask: bool ``[B, 1, 1, S]``.
             donors: The target's caches of each sequence.
         """
-        x = self.pre_projection(activations)
         pairs = list(zip(input_pos.unbind(0), mask.chunk(len(mask)), strict=True))
         views = {
             kind: ViewRows.of_all(
@@ -119,20 +130,28 @@ class Drafter(nn.Module):
             )
             for kind, rows in donors.items()
         }
-        return self._run(x, views, donors)
+        return self._step(activations, views, seen_by(views, donors))
 
-    def _run(
+    def _step(
         self,
-        x: Tensor,
+        activations: Tensor,
         views: Mapping[AttentionKind, Sight[KvT]],
-        donors: Mapping[AttentionKind, KvT],
+        seen: Mapping[AttentionKind, KvT],
     ) -> Draft:
-        seen = {kind: view.of(donors[kind]) for kind, view in views.items()}
+        hidden = self._hidden(activations, views, seen)
+        return Draft(self._logits(hidden), self.post_projection(hidden))
+
+    def _hidden(
+        self,
+        activations: Tensor,
+        views: Mapping[AttentionKind, Sight[KvT]],
+        seen: Mapping[AttentionKind, KvT],
+    ) -> Tensor:
+        """After the final norm, ``[B, 1, H]``."""
+        x = self.pre_projection(activations)
         for layer, module in zip(self.config.text.layers, self.layers, strict=True):
             x = module(x, views[layer.kind], seen[layer.kind])
-        hidden = self.norm(x)
-        projected = self.post_projection(hidden)
-        return Draft(self._logits(hidden), projected)
+        return self.norm(x)  # type: ignore[no-any-return]
 
     def _logits(self, hidden: Tensor) -> Tensor:
         if self.masked_embedding is None:
@@ -141,9 +160,21 @@ class Drafter(nn.Module):
         scored = [self.masked_embedding(row, self.lm_head.weight) for row in rows]
         return scored[0] if len(scored) == 1 else torch.cat(scored)
 
+    def _views(
+        self, input_pos: Tensor, mask: Tensor, donors: Mapping[AttentionKind, Kv]
+    ) -> dict[AttentionKind, View]:
+        return {kind: self._view(kind, input_pos, mask, kv) for kind, kv in donors.items()}
+
     def _view(self, kind: AttentionKind, input_pos: Tensor, mask: Tensor, kv: Kv) -> View:
         text = self.config.text
         rotation = kv.rotation(input_pos + 1, text.rope[kind])
         if kind is AttentionKind.FULL:
             return kv.view_all(rotation, mask)
         return kv.view_latest(rotation, mask, input_pos, text.sliding_window + 1)
+
+
+def seen_by(
+    views: Mapping[AttentionKind, Sight[KvT]], donors: Mapping[AttentionKind, KvT]
+) -> dict[AttentionKind, KvT]:
+    """What the views show of the donors' caches."""
+    return {kind: view.of(donors[kind]) for kind, view in views.items()}

@@ -46,21 +46,24 @@ class Answer:
 class Witness:
     """Chooses greedily and remembers the margins and the proposals."""
 
-    greedy: Greedy = field(default_factory=Greedy)
+    chooser: Greedy = field(default_factory=Greedy)
     margins: list[float] = field(default_factory=list)
     proposals: list[int] = field(default_factory=list)
 
+    @property
+    def greedy(self) -> bool:
+        return self.chooser.greedy
+
     def choose(self, logits: Floats) -> int:
         self.margins.append(margin(logits))
-        return self.greedy.choose(logits)
+        return self.chooser.choose(logits)
 
     def propose(self, logits: Floats) -> Proposal:
-        proposal = self.greedy.propose(logits)
-        self.proposals.append(proposal.token)
-        return proposal
+        return self.chooser.propose(logits)
 
     def judge(self, proposals: Sequence[Proposal], logits: Floats) -> tuple[int, int]:
-        accepted, following = self.greedy.judge(proposals, logits)
+        self.proposals += [proposal.token for proposal in proposals]
+        accepted, following = self.chooser.judge(proposals, logits)
         self.margins += [margin(row) for row in logits[: accepted + 1]]
         return accepted, following
 

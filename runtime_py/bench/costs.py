@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from statistics import quantiles
+from statistics import median, quantiles
 from typing import Any
 
 from runtime_py.executor import CacheT, Executor
@@ -56,17 +56,21 @@ class Costs:
     """Both embedding lookups of one token; part of the others."""
     choose: Timing
     """Finding the largest of V logits; part of the others."""
+    draft_round: Timing | None = None
+    """All G drafts in one call."""
+    draft_round_share: float | None = None
+    """Its time by that of G draft steps just before it: the median over the rounds."""
 
     @staticmethod
     def from_json(value: dict[str, Any]) -> Costs:
         """Read back what ``asdict`` and JSON made of one."""
         prefill = {int(length): Timing(**found) for length, found in value["prefill"].items()}
-        others = {
-            name: Timing(**found) if found else None
+        others: dict[str, Any] = {
+            name: Timing(**found) if isinstance(found, dict) else found
             for name, found in value.items()
             if name != "prefill"
         }
-        return Costs(prefill, **others)  # type: ignore[arg-type]
+        return Costs(prefill, **others)
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,8 @@ class Samples:
     verify: list[float] = field(default_factory=list)
     draft: list[float] = field(default_factory=list)
     choose: list[float] = field(default_factory=list)
+    draft_round: list[float] = field(default_factory=list)
+    draft_round_share: list[float] = field(default_factory=list)
 
 
 def measure_costs(
@@ -121,6 +127,8 @@ def measure_costs(
         Timing.of(samples.draft),
         Timing.of(lookups),
         choose,
+        Timing.of(samples.draft_round),
+        median(samples.draft_round_share) if samples.draft_round_share else None,
     )
 
 
@@ -139,7 +147,10 @@ def _prefill(executor: Executor[CacheT], work: Work, length: int, clock: Clock) 
 
 
 def measure_rounds(executor: Executor[CacheT], work: Work, clock: Clock) -> Samples:
-    """Rounds of a decode, G drafts and a verify; back to the prompt where the cache is full."""
+    """Rounds of a decode, G drafts (step by step, then in one call) and a verify.
+
+    Back to the prompt where the cache is full.
+    """
     samples, cache = Samples(), executor.new_cache()
     slots = executor.draft_length + 1
     cursor = _start(executor, cache, work.tokens)
@@ -186,10 +197,16 @@ def _draft(
     assert cursor.hidden is not None
     token, hidden = cursor.pending, cursor.hidden
     proposals: list[Proposal] = []
+    started = clock()
     for _ in range(executor.draft_length):
         begun = clock()
         draft = executor.draft(cache, token, hidden, cursor.position - 1)
         proposals.append(GREEDY.propose(draft.logits))
         samples.draft.append(clock() - begun)
         token, hidden = proposals[-1].token, draft.projected
+    if executor.drafts_at_once:
+        stepped = clock()
+        executor.draft_round(cache, cursor.pending, cursor.hidden, cursor.position - 1)
+        samples.draft_round.append(clock() - stepped)
+        samples.draft_round_share.append(samples.draft_round[-1] / (stepped - started))
     return proposals

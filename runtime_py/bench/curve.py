@@ -4,14 +4,15 @@ With c_i the chance that draft i is accepted given that those before it were, a 
 
     E(g) = 1 + c_1 + c_1 c_2 + ... + c_1 ... c_g        tokens
 
-(the verify's own token, and each draft that survives) and takes g draft steps and one verify of g + 1
+(the verify's own token, and each draft that survives) and takes g drafts and one verify of g + 1
 tokens; decoding the same tokens would take E(g) decodes. So
 
     speed-up(g) = E(g) * decode / (g * draft + verify(g + 1))
 
-Measured: decode = verify(1), draft, verify(G + 1), and c_1 ... c_G, for the bundle's draft length G.
-Not measured: c_i beyond G, taken to be c_G again; and verify(T) for other T, which a kernel's row tile
-decides. It is given two ways, and the truth of another bundle lies mostly between them:
+where g drafts of the bundle's draft length or more are one call, if the bundle has it. Measured:
+decode = verify(1), draft, verify(G + 1), and c_1 ... c_G, for the bundle's draft length G. Not measured:
+c_i beyond G, taken to be c_G again; and verify(T) for other T, which a kernel's row tile decides. It is
+given two ways, and the truth of another bundle lies mostly between them:
 
 - *line*: through verify(1) and verify(G + 1), as if every row cost the same;
 - *steps*: verify(G + 1) for each G + 1 rows begun. Up to G drafts this is no estimate: the bundle's
@@ -42,6 +43,14 @@ class Known:
     verify: float
     chances: tuple[float, ...]
     """For each draft position, of being accepted given that those before it were."""
+    draft_round: float | None = None
+    """Seconds of ``drafts`` drafts in one call, where the bundle has one."""
+
+    def drafting(self, drafts: int) -> float:
+        """Seconds of so many drafts; another bundle's single call is taken to cost as much a draft."""
+        if self.draft_round is None or drafts < self.drafts:
+            return drafts * self.draft
+        return drafts * self.draft_round / self.drafts
 
 
 @dataclass(frozen=True)
@@ -96,7 +105,7 @@ def verify_in_steps(known: Known, rows: int) -> float:
 def speed_up(known: Known, drafts: int, verify: float) -> float:
     """Over plain decoding; the formula above."""
     tokens = expected_tokens(known.chances, drafts)
-    return tokens * known.decode / (drafts * known.draft + verify)
+    return tokens * known.decode / (known.drafting(drafts) + verify)
 
 
 def curve(known: Known, longest: int = LONGEST) -> tuple[Point, ...]:

@@ -319,7 +319,8 @@ def _curve(agreed: Contract, costs: Costs, acceptance: Acceptance | None) -> tup
     if not acceptance or not acceptance.drafted or not costs.verify or not costs.draft:
         return ()
     seconds = (costs.decode.median, costs.draft.median, costs.verify.median)
-    return curve(Known(agreed.draft_length, *seconds, chances(acceptance)))
+    at_once = costs.draft_round.median if costs.draft_round else None
+    return curve(Known(agreed.draft_length, *seconds, chances(acceptance), at_once))
 
 
 def notes(samples: dict[Side, list[Sample]], *, engine: bool, drafter: bool) -> tuple[str, ...]:

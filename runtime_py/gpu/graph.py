@@ -18,7 +18,7 @@ from exporter.errors import BundleError, EngineError
 from runtime_py.gpu.cache import CacheBuffer
 from runtime_py.gpu.device import MISSING, is_missing
 from runtime_py.gpu.litert_c import Buffer, CompiledModel, Environment, Region
-from runtime_py.mapped_section import MappedSection
+from runtime_py.mapped_section import FileRegion, MappedSection
 from runtime_py.native_log import NativeLog, captured_native_log
 
 Array = NDArray[Any]
@@ -52,7 +52,7 @@ class GpuGraph:
         entry = bundle.model(section)
         assert entry is not None
         self.where = f"{bundle.path}: {section.value}"
-        self._section = MappedSection(bundle.path, entry.begin, entry.nbytes)
+        self._section = MappedSection(bundle.path, FileRegion(entry.begin, entry.nbytes))
         options = OPTIONS.format(precision=FLOAT16 if float16 else FLOAT32)
         log = NativeLog()
         try:

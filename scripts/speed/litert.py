@@ -17,7 +17,7 @@ from ai_edge_litert.environment import Environment
 from exporter.bundles.reader import Bundle, BundleSection
 from exporter.contract import Contract, Section
 from runtime_py.litert_graph import Hardware
-from runtime_py.mapped_section import MappedSection
+from runtime_py.mapped_section import FileRegion, MappedSection
 from runtime_py.native_log import captured_native_log
 from runtime_py.resized_graph import Resizing
 
@@ -48,7 +48,7 @@ class LitertFile:
         edit: Edit | None = None,
     ) -> None:
         size = path.stat().st_size if nbytes is None else nbytes
-        self._section = MappedSection(path, begin, size)
+        self._section = MappedSection(path, FileRegion(begin, size))
         if edit is not None:
             self._section.edit(*edit)
         environment = Environment.create()

@@ -247,7 +247,7 @@ def bind_pair(
     )
     agreed = make_contract(parsed.target_config, parsed.drafter_config, options)
     request = LoweringRequest(parsed.target_config, parsed.drafter_config, head, agreed)
-    graphs = find_graphs(request, SilentReporter(), fresh=False).sections
+    graphs = find_graphs(request, SilentReporter(), fresh=False).lowered.sections
     specs = parameter_specs(parsed.target_config, parsed.drafter_config, head)
     weights = find_weights(specs, target, drafter, reader)
     bound = Bound(agreed, weights, folder, {})

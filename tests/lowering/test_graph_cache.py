@@ -18,7 +18,7 @@ from exporter.checkpoints.checkpoint import open_checkpoint
 from exporter.checkpoints.config import DrafterConfig, TargetConfig, parse_drafter, parse_target
 from exporter.heads import HeadKind
 from exporter.lowering.graph_cache import SHIPPED, Graphs, find, graph_key, read, write
-from exporter.lowering.lower import LoweringRequest, lower
+from exporter.lowering.lower import Lowered, LoweringRequest, lower
 from exporter.options import ExportOptions
 from exporter.pipeline import check_graphs
 from quantize.builtin_recipes import RECIPES
@@ -49,7 +49,7 @@ def test_the_shipped_graphs_are_what_lowering_gives() -> None:
     request = LoweringRequest(target, drafter, HeadKind.CENTROID, contract)
     shipped = read(SHIPPED / f"{graph_key(request)}.zip", graph_key(request))
     assert shipped is not None, "stale: run scripts/ship_graphs.py"
-    assert lower(request) == shipped.sections
+    assert lower(request) == shipped.lowered
     found = LitertGraphs(shipped).weight_specs()
     check_graphs(found, parameter_specs(target, drafter, HeadKind.CENTROID))
 
@@ -71,7 +71,7 @@ def test_what_changes_a_graph_changes_its_key(request_: LoweringRequest) -> None
 
 
 def test_a_damaged_archive_is_lowered_again(request_: LoweringRequest, tmp_path: Path) -> None:
-    graphs = Graphs({}, graph_key(request_), {"torch": "0"})
+    graphs = Graphs(Lowered({}), graph_key(request_), {"torch": "0"})
     assert find(request_, tmp_path) is None
     from exporter.lowering.graph_cache import _kept
 

@@ -143,6 +143,16 @@ def taught(accepted: int, cost: tuple[float, float, float], rounds: int = 40) ->
     return policy
 
 
+def test_a_full_draft_in_one_call_has_a_cost_of_its_own() -> None:
+    """Steps that cost 10 ms each, or all three in one call of 12 ms."""
+    policy = taught(3, (0.04, 0.1, 0.004), rounds=400)
+    for _ in range(5):
+        policy.observe(Round((0, 0), (0, 0), 1, 1, 0.010, 0.1))
+    assert policy.rate(3) == pytest.approx(4 / 0.112, rel=0.03)
+    assert policy.rate(1) == pytest.approx(2 / 0.11, rel=0.03)
+    assert policy.rate(2) == pytest.approx(3 / 0.12, rel=0.03)
+
+
 def first_lengths(policy: Adaptive, accepted: int, verify: float, rounds: int) -> list[int]:
     """What it chooses where a decode takes 10 ms, a draft step 1 ms and the first of a kind ten times that.
 

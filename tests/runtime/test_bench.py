@@ -59,9 +59,17 @@ class TestCosts:
         found = (costs.prefill[8], costs.decode, costs.draft, costs.verify, costs.choose)
         assert [timing.median for timing in found] == [7.0, 1.0, 10.0, 100.0, 0.0]
 
+    def test_drafts_in_one_call_are_compared_with_steps_of_the_same_round(self) -> None:
+        toy = Slow(cache_length=64, drafts_at_once=3)
+        toy.drafter = perfect(toy)
+        costs = measure_costs(toy, Work((1, 2), (8,), 6, 2), clock=lambda: toy.now)
+        assert costs.draft_round == Timing(15.0, 15.0, 15.0, 6)
+        assert costs.draft_round_share == 0.5
+        assert costs.draft == Timing(10.0, 10.0, 10.0, 18)
+
     def test_they_survive_json(self) -> None:
         one = Timing(1.0, 0.5, 1.5, 9)
-        costs = Costs({128: one}, one, one, None, None, one)
+        costs = Costs({128: one}, one, one, None, None, one, one, 0.75)
         from dataclasses import asdict
 
         assert Costs.from_json(json.loads(json.dumps(asdict(costs)))) == costs
@@ -92,6 +100,12 @@ class Slow(ToyExecutor):
         self.now += 10.0
         return super().draft(cache, token, hidden, position)
 
+    def draft_round(self, cache: list[int], token: int, hidden: Floats, position: int) -> list[int]:
+        before = self.now
+        tokens = super().draft_round(cache, token, hidden, position)
+        self.now = before + 15.0
+        return tokens
+
 
 class TestCurve:
     """Against worked examples and a simulation."""
@@ -115,6 +129,12 @@ class TestCurve:
         points = curve(known)
         assert [point.drafts for point in points] == list(range(1, 9))
         assert points[2].line == points[2].steps == pytest.approx(4 * 10.0 / (3 + 17.0))
+
+    def test_the_bundle_s_own_length_is_one_call_if_there_is_one(self) -> None:
+        """So is a longer one; shorter ones are steps."""
+        known = Known(3, 10.0, 1.0, 17.0, (1.0, 1.0, 1.0), draft_round=1.5)
+        assert [known.drafting(drafts) for drafts in (1, 2, 3, 6)] == [1.0, 2.0, 1.5, 3.0]
+        assert curve(known)[2].steps == pytest.approx(4 * 10.0 / (1.5 + 17.0))
 
     def test_other_lengths_are_computed_both_ways(self) -> None:
         known = Known(3, decode=10.0, draft=1.0, verify=16.0, chances=(1.0, 1.0, 0.5))

@@ -65,6 +65,7 @@ def toy_with(drafter: str, **options: int) -> ToyExecutor:
     max_new_tokens=st.integers(1, 60),
     cache_length=st.integers(3, 40),
     stop=st.integers(0, 12),
+    at_once=st.booleans(),
 )
 def test_any_drafter_gives_the_greedy_text(
     drafter: str,
@@ -75,10 +76,12 @@ def test_any_drafter_gives_the_greedy_text(
     max_new_tokens: int,
     cache_length: int,
     stop: int,
+    at_once: bool,
 ) -> None:
     options = {"seed": seed, "vocab": vocab, "draft_length": length, "cache_length": cache_length}
     stops = frozenset({stop})
     plain = run(toy_with(drafter, **options), 0, max_new_tokens=max_new_tokens, stops=stops)
+    options["drafts_at_once"] = length if at_once else 0
     quick = run(toy_with(drafter, **options), drafts, max_new_tokens=max_new_tokens, stops=stops)
     assert quick.tokens == plain.tokens
     assert quick.finish == plain.finish
@@ -108,6 +111,17 @@ def test_a_perfect_drafter_needs_few_rounds() -> None:
     assert toy.calls == {"prefill": 1, "decode": 1, "draft": 15, "verify": 5}
     assert Acceptance.of(outcome.rounds) == Acceptance((5, 5, 5), (5, 5, 5))
     assert Acceptance.of(outcome.rounds).rate == 1.0
+
+
+def test_full_drafts_are_one_call_where_there_is_one() -> None:
+    """Shorter ones, as before the end, are steps."""
+    toy = toy_with("perfect", drafts_at_once=3)
+    run(toy, 3, max_new_tokens=20)
+    assert toy.calls["draft_round"] == 4
+    assert toy.calls["draft"] == 4 * 3 + 2
+    shorter = toy_with("perfect", drafts_at_once=3)
+    run(shorter, 2, max_new_tokens=20)
+    assert "draft_round" not in shorter.calls
 
 
 def test_an_adversarial_drafter_is_never_accepted() -> None:

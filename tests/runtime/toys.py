@@ -43,6 +43,7 @@ class ToyExecutor:
     draft_length: int = 3
     seed: int = 0
     memory: int = 2
+    drafts_at_once: int = 0
     drafter: DraftLogits | None = field(default=None, init=False)
     calls: dict[str, int] = field(default_factory=dict, init=False)
     _drafted: list[int] = field(default_factory=list, init=False)
@@ -80,6 +81,15 @@ class ToyExecutor:
         assert self.drafter is not None
         logits = self.drafter([*committed, *self._drafted])
         return Draft(logits, np.array([slot, last, done + 1], dtype=np.float32))
+
+    def draft_round(self, cache: list[int], token: int, hidden: Floats, position: int) -> list[int]:
+        self._count("draft_round")
+        tokens = []
+        for _ in range(self.drafts_at_once):
+            drafted = self.draft(cache, token, hidden, position)
+            token, hidden = int(drafted.logits.argmax()), drafted.projected
+            tokens.append(token)
+        return tokens
 
     def _step(self, cache: list[int], tokens: Sequence[int], position: int) -> Step:
         self._write(cache, tokens, position)

@@ -1,0 +1,295 @@
+"""All drafts of a round in one call: the same tokens as single steps, whatever the weights and lengths."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ai_edge_litert import schema_py_generated as schema
+
+from exporter.bundles.inspection import inspect_bundle
+from exporter.bundles.layout import DRAFT_ROUND_VALUE, SHA256_KEY
+from exporter.bundles.reader import open_bundle
+from exporter.checkpoints.checkpoint import open_checkpoint
+from exporter.contract import DRAFT, DRAFT_ROUND, TOKENS, Section
+from exporter.errors import BundleError
+from exporter.heads import HeadKind
+from exporter.options import ExportOptions
+from exporter.pipeline import export
+from quantize.builtin_recipes import RECIPES
+from runtime_py.executor import Floats
+from runtime_py.litert_executor import LitertCache, LitertExecutor
+from runtime_py.litert_graph import Hardware
+from runtime_py.mapped_section import FileRegion, MappedSection, can_map
+from runtime_py.opened_model import OpenedModel, open_model
+from runtime_py.sampling import GREEDY, SamplingSettings
+from tests.bundles import (
+    DRAFT_LENGTH,
+    SHORT_CACHE,
+    TINY_DRAFTER,
+    TINY_TARGET,
+    held_out_prompts,
+)
+
+HARDWARE = Hardware(threads=2)
+POSITIONS = 60
+LAST_POSITIONS = 5
+LARGEST_CONSTANT = 16 * 1024
+"""Bytes: slot numbers. The smallest matrix of the tiny pair is larger."""
+TEXT = "\n".join(held_out_prompts(6))
+
+
+@pytest.fixture(scope="module")
+def bundle(tiny_bundles: dict[str, Path]) -> Path:
+    return tiny_bundles["int8"]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where something can be drafted."""
+
+    cache: LitertCache
+    token: int
+    hidden: Floats
+    position: int
+
+
+def places(executor: LitertExecutor, tokens: list[int], count: int) -> Iterator[Place]:
+    """After a prompt, and after each token that the target goes on with."""
+    cache, token = executor.new_cache(), tokens[-1]
+    executor.prefill(cache, tokens[:-1], 0)
+    for position in range(len(tokens) - 1, len(tokens) - 1 + count):
+        step = executor.decode(cache, token, position)
+        token = int(step.logits[0].argmax())
+        yield Place(cache, token, step.hidden[0].copy(), position)
+
+
+def one_by_one(executor: LitertExecutor, place: Place) -> tuple[int, ...]:
+    """The drafts of single steps."""
+    token, hidden, drafted = place.token, place.hidden, []
+    for _ in range(executor.draft_length):
+        draft = executor.draft(place.cache, token, hidden, place.position)
+        token, hidden = int(draft.logits.argmax()), draft.projected
+        drafted.append(token)
+    return tuple(drafted)
+
+
+def at_once(executor: LitertExecutor, place: Place) -> tuple[int, ...]:
+    return executor.draft_round(place.cache, place.token, place.hidden, place.position)
+
+
+def assert_same_drafts(executor: LitertExecutor, prompt: list[int], count: int) -> None:
+    """Single steps before and after the round, so that neither leaves anything behind."""
+    rounds = []
+    for place in places(executor, prompt, count):
+        expected = one_by_one(executor, place)
+        rounds.append(at_once(executor, place))
+        assert rounds[-1] == expected, place.position
+        assert one_by_one(executor, place) == expected
+    assert len(set(rounds)) > count // 3, "the drafts hardly differ"
+
+
+@pytest.mark.parametrize("recipe", ["float32", "int8", "int4", "int4-block32"])
+def test_the_drafts_are_those_of_single_steps(recipe: str, tiny_bundles: dict[str, Path]) -> None:
+    with open_model(tiny_bundles[recipe], HARDWARE) as model:
+        assert model.executor.drafts_at_once == DRAFT_LENGTH
+        assert_same_drafts(model.executor, model.tokenizer.encode_prompt(TEXT), POSITIONS)
+
+
+@pytest.mark.parametrize("cache_length", [1200, 1999])
+def test_with_a_cache_length_chosen_at_load(
+    cache_length: int, tiny_bundles: dict[str, Path]
+) -> None:
+    """Up to the last slot."""
+    with open_model(tiny_bundles["int8"], HARDWARE, cache_length=cache_length) as model:
+        text = model.tokenizer.encode_prompt(TEXT)
+        filled = (text * cache_length)[: cache_length - LAST_POSITIONS]
+        for place in places(model.executor, filled, LAST_POSITIONS):
+            assert at_once(model.executor, place) == one_by_one(model.executor, place)
+        assert place.position == cache_length - 2
+
+
+def test_with_a_fixed_cache(short_bundle: Path) -> None:
+    with open_model(short_bundle, HARDWARE) as model:
+        assert model.executor.cache_length == SHORT_CACHE
+        assert_same_drafts(model.executor, model.tokenizer.encode_prompt(TEXT)[:40], POSITIONS)
+
+
+def export_other(folder: Path, drafter: Path, head: HeadKind, drafts: int, recipe: str) -> Path:
+    """A bundle with another draft length or head; short signatures, to lower quickly."""
+    options = ExportOptions(
+        RECIPES[recipe], 256, (16,), draft_length=drafts, drafter_head=head, fixed_cache_length=True
+    )
+    output = folder / "bundle.litertlm"
+    return export(open_checkpoint(TINY_TARGET), open_checkpoint(drafter), output, options).output
+
+
+@pytest.fixture(scope="module")
+def random_drafter(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny drafter with matrices of noise: it knows nothing."""
+    from safetensors.torch import load_file, save_file
+    from torch import Generator, randn
+
+    folder, source = tmp_path_factory.mktemp("random") / "drafter", Generator().manual_seed(7)
+    shutil.copytree(TINY_DRAFTER, folder)
+    tensors = load_file(folder / "model.safetensors")
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and tensor.dim() == 2:
+            noise = tensor.float().std() * randn(tensor.shape, generator=source)
+            tensors[name] = noise.to(tensor.dtype)
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("head", "drafts", "recipe", "trained"),
+    [
+        (HeadKind.FULL, 4, "int8", True),
+        (HeadKind.CENTROID, 1, "float32", True),
+        (HeadKind.FULL, 2, "int4", False),
+        (HeadKind.CENTROID, 2, "float32", False),
+    ],
+)
+def test_other_lengths_heads_and_drafters(
+    head: HeadKind,
+    drafts: int,
+    recipe: str,
+    trained: bool,
+    random_drafter: Path,
+    tmp_path: Path,
+) -> None:
+    drafter = TINY_DRAFTER if trained else random_drafter
+    bundle = export_other(tmp_path, drafter, head, drafts, recipe)
+    with open_model(bundle, HARDWARE) as model:
+        assert model.executor.drafts_at_once == drafts
+        assert_same_drafts(model.executor, model.tokenizer.encode_prompt(TEXT)[:40], POSITIONS)
+
+
+def test_without_mapping(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where regions cannot be mapped they are read; the graph is edited there as well."""
+    monkeypatch.setattr("runtime_py.mapped_section.can_map", lambda: False)
+    with open_model(bundle, HARDWARE, cache_length=1300) as model:
+        assert not model.executor.mapped
+        assert_same_drafts(model.executor, model.tokenizer.encode_prompt(TEXT), 9)
+
+
+def test_regions_stand_side_by_side(tmp_path: Path) -> None:
+    """Mapped or read, zeros between them."""
+    content = np.random.default_rng(0).integers(0, 256, 40_000, np.uint8).tobytes()
+    file, page = tmp_path / "file", 1 << 14
+    file.write_bytes(content)
+    for begin in (page, 8):
+        section = MappedSection(
+            file,
+            FileRegion(2 * page, 100),
+            FileRegion(begin, 5000, page),
+            FileRegion(0, 7, 2 * page),
+        )
+        assert section.mapped == (can_map() and begin == page)
+        found = section.use(lambda contents: contents[: 2 * page + 7])
+        section.close()
+        parts = (content[2 * page :][:100], content[begin:][:5000], content[:7])
+        assert found[:100] == parts[0]
+        assert found[page:][:5000] == parts[1]
+        assert found[2 * page :] == parts[2]
+
+
+def test_it_has_no_weights_of_its_own(bundle: Path) -> None:
+    opened = open_bundle(bundle)
+    entry = opened.draft_round
+    assert entry is not None
+    graph = schema.Model.GetRootAs(opened.read(entry), 0)
+    buffers = [graph.Buffers(i) for i in range(graph.BuffersLength())]
+    behind = [buffer.Offset() for buffer in buffers if buffer.Offset() > 1]
+    assert len(behind) > 40
+    assert min(behind) >= entry.nbytes
+    assert max(buffer.DataLength() for buffer in buffers) <= LARGEST_CONSTANT
+
+
+def test_inspect_shows_it(bundle: Path, plain_bundle: Path) -> None:
+    found = inspect_bundle(bundle).draft_round
+    assert found is not None
+    assert list(found) == [DRAFT, DRAFT_ROUND]
+    assert found[DRAFT_ROUND].outputs[TOKENS].shape == (DRAFT_LENGTH,)
+    assert inspect_bundle(plain_bundle).draft_round is None
+
+
+def replaced(bundle: Path, folder: Path, old: bytes, new: bytes, count: int = 1) -> Path:
+    """The bundle with some bytes of its header replaced by as many others."""
+    assert len(old) == len(new)
+    content = bundle.read_bytes()
+    assert content.count(old) >= count
+    changed = folder / "changed.litertlm"
+    changed.write_bytes(content.replace(old, new, count))
+    return changed
+
+
+def test_a_bundle_without_it_drafts_step_by_step(bundle: Path, tmp_path: Path) -> None:
+    """As older bundles are."""
+    name = DRAFT_ROUND_VALUE.encode()
+    older = replaced(bundle, tmp_path, name, name[::-1])
+    texts = []
+    for path in (bundle, older):
+        with open_model(path, HARDWARE) as model:
+            texts.append(answers(model))
+            assert model.executor.drafts_at_once == (DRAFT_LENGTH if path == bundle else 0)
+    assert texts[0] == texts[1]
+
+
+def answers(model: OpenedModel) -> list[tuple[str, tuple[int, ...]]]:
+    """Texts, and how many drafts were accepted at each position."""
+    found = []
+    for prompt in held_out_prompts(4):
+        answer = model.session(policy=model.policy(DRAFT_LENGTH)).answer(prompt, 40)
+        found.append((answer.text, answer.acceptance.accepted))
+    return found
+
+
+def test_sampling_drafts_step_by_step(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It needs the drafter's whole distribution."""
+    with open_model(bundle, HARDWARE) as model:
+        calls = counted(monkeypatch)
+        for settings, rounds in ((SamplingSettings(0.8, seed=1), False), (GREEDY, True)):
+            calls.clear()
+            session = model.session(policy=model.policy(DRAFT_LENGTH), sampling=settings)
+            session.answer(held_out_prompts(1)[0], 24)
+            assert ("draft_round" in calls) == rounds
+
+
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The drafting calls that executors are about to get."""
+    calls: list[str] = []
+    real = LitertExecutor.draft_round
+
+    def draft_round(*arguments: Any) -> tuple[int, ...]:
+        calls.append("draft_round")
+        return real(*arguments)
+
+    monkeypatch.setattr(LitertExecutor, "draft_round", draft_round)
+    return calls
+
+
+def test_a_damaged_graph_is_refused(bundle: Path, tmp_path: Path) -> None:
+    entry = open_bundle(bundle).draft_round
+    assert entry is not None
+    damaged = tmp_path / "damaged.litertlm"
+    content = bytearray(bundle.read_bytes())
+    content[entry.begin + entry.nbytes // 2] ^= 1
+    damaged.write_bytes(content)
+    with pytest.raises(BundleError, match=DRAFT_ROUND_VALUE), open_model(damaged):
+        pass
+
+
+def test_a_graph_made_for_other_sections_is_refused(bundle: Path, tmp_path: Path) -> None:
+    """A drafter that was exchanged by another tool: its weights lie elsewhere."""
+    drafter = open_bundle(bundle).model(Section.MTP_DRAFTER)
+    assert drafter is not None
+    digest = drafter.metadata[SHA256_KEY].encode()
+    exchanged = replaced(bundle, tmp_path, digest, digest[::-1])
+    with pytest.raises(BundleError, match="another token table or drafter"), open_model(exchanged):
+        pass
