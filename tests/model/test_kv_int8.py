@@ -33,9 +33,8 @@ def scales(source: torch.Generator) -> KvScales:
     """Channels of different width, such that entries of a standard deviation of 1 rarely clip."""
     made = KvScales(WIDTH)
     for parameter in made.parameters():
-        nn.init.uniform_(parameter, 0.03, 0.08, generator=source).requires_grad_(
-            requires_grad=False
-        )
+        nn.init.uniform_(parameter, 0.03, 0.08, generator=source)
+        parameter.requires_grad = False
     return made
 
 
