@@ -9,18 +9,19 @@ from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 from exporter.agreement import make_contract
-from exporter.binding.parameters import parameter_specs
+from exporter.binding.parameters import parameter_specs, scale_specs
 from exporter.binding.trained_codes import Kept, keep_trained_codes
 from exporter.binding.weights import Weight, find_weights, unused_tensors
 from exporter.bundles.manifest import build_manifest, group_names, source_block
 from exporter.bundles.output import check_free_space, scratch_folder, size_of
-from exporter.calibrate.text import CalibrationText, read_text
+from exporter.calibrate.text import DEFAULT_TEXT, CalibrationText, read_text
 from exporter.checkpoints.assets import read_assets
 from exporter.checkpoints.checkpoint import Checkpoint, hash_files
 from exporter.checkpoints.tensor_reader import TensorReader
-from exporter.contract import Contract, Section, TensorSpec
+from exporter.contract import Contract, Dtype, Section, TensorSpec
 from exporter.errors import LoweringError, RecipeError
 from exporter.formats import format_of
 from exporter.lowering.lower import LoweringRequest
@@ -28,6 +29,11 @@ from exporter.options import ExportOptions
 from exporter.pair import Pair, drafter_head
 from exporter.progress import Reporter, SilentReporter
 from exporter.recipe_check import check_recipe
+
+if TYPE_CHECKING:
+    from exporter.calibrate.calibration import Models
+
+ValueT = TypeVar("ValueT")
 
 
 @dataclass(frozen=True)
@@ -63,8 +69,15 @@ def export(
     expected = parameter_specs(pair.target_config, pair.drafter_config, head)
     with TensorReader() as reader, _hashing(target, drafter) as hashes:
         weights = find_weights(expected, target, drafter, reader)
-        check_recipe(options.recipe, weights, calibrating=options.calibration is not None)
-        text = read_text(options.calibration, assets) if options.calibration else None
+        int8_caches = options.kv_dtype is Dtype.INT8
+        check_recipe(
+            options.recipe,
+            weights,
+            calibrating=options.calibration is not None,
+            int8_caches=int8_caches,
+        )
+        needs_text = options.recipe.calibrated or int8_caches
+        text = read_text(options.calibration or DEFAULT_TEXT, assets) if needs_text else None
         kept = Kept(weights, {})
         if not options.requantize:
             kept = keep_trained_codes(weights, reporter)
@@ -75,12 +88,16 @@ def export(
             pair.target_config, pair.drafter_config, head, contract.as_lowered()
         )
         graphs = form.find_graphs(request, reporter, fresh=options.fresh_graphs)
-        check_graphs(graphs.weight_specs(), expected)
+        scales = scale_specs(pair.target_config, pair.drafter_config) if int8_caches else {}
+        check_graphs(graphs.weight_specs(), _joined(expected, scales))
         needed = graphs.bytes_needed(weights, options.recipe)
-        check_free_space(output, needed * 3 // 2 if text else needed)
+        check_free_space(output, needed * 3 // 2 if options.recipe.calibrated else needed)
         with scratch_folder(output) as scratch:
-            if text is not None:
-                weights = _calibrated(weights, text, pair, options, scratch, reporter)
+            run = _Calibration(pair, options, text, scratch, reporter) if text else None
+            if run and options.recipe.calibrated:
+                weights = run.codes(weights)
+            if run and int8_caches:
+                weights = _joined(weights, run.cache_scales(weights, reader))
             total = sum(w.tensor.nbytes for section in weights.values() for w in section.values())
             with reporter.stage(f"Storing weights as {options.recipe.name}", total) as advance:
                 stored = graphs.bind(weights, options.recipe, scratch, advance)
@@ -96,9 +113,16 @@ def export(
                 recipe={
                     "name": options.recipe.name,
                     "rules": options.recipe.to_json(),
-                    **({"calibration": text.describe()} if text else {}),
+                    **(
+                        {"calibration": text.describe()}
+                        if text and options.recipe.calibrated
+                        else {}
+                    ),
                 },
-                options={"drafter_head": head.value if drafter else None},
+                options={
+                    "drafter_head": head.value if drafter else None,
+                    **({"kv_cache_text": text.describe()} if text and int8_caches else {}),
+                },
                 contract=contract,
                 graphs=graphs.describe(),
                 stored=stored,
@@ -131,31 +155,80 @@ def check_graphs(found: Specs, expected: Specs) -> None:
             )
 
 
-def _calibrated(
-    weights: dict[Section, dict[str, Weight]],
-    text: CalibrationText,
-    pair: Pair,
-    options: ExportOptions,
-    scratch: Path,
-    reporter: Reporter,
-) -> dict[Section, dict[str, Weight]]:
-    """The weights with the codes that a calibration text gives them.
+def _joined(
+    weights: Mapping[Section, Mapping[str, ValueT]], scales: Mapping[Section, Mapping[str, ValueT]]
+) -> dict[Section, dict[str, ValueT]]:
+    """Both by section; ``scales`` has nothing for some of them."""
+    return {section: {**found, **scales.get(section, {})} for section, found in weights.items()}
 
-    Raises:
-        RecipeError: What runs the models is not installed.
-    """
+
+Weights = dict[Section, dict[str, Weight]]
+
+
+@dataclass(frozen=True)
+class _Calibration:
+    """What is decided by running the models over a text; needs torch."""
+
+    pair: Pair
+    options: ExportOptions
+    text: CalibrationText
+    scratch: Path
+    reporter: Reporter
+
+    def codes(self, weights: Weights) -> Weights:
+        """The weights with the codes that the text gives them.
+
+        Raises:
+            RecipeError: What runs the models is not installed.
+        """
+        _require_torch("gptq runs the models", "use clip instead")
+        from exporter.calibrate.calibration import calibrate, work
+
+        stage = "Choosing codes with the calibration text"
+        with self.reporter.stage(stage, work(weights)) as advance:
+            return calibrate(
+                weights,
+                self.options.recipe,
+                self._models(),
+                self.text,
+                self._folder("codes"),
+                advance,
+            )
+
+    def cache_scales(self, weights: Weights, reader: TensorReader) -> Weights:
+        """The scales of int8 caches, by the sections that read them.
+
+        Raises:
+            RecipeError: What runs the target is not installed.
+        """
+        _require_torch("--kv-cache int8 runs the target", "leave it out")
+        from exporter.calibrate.cache_scales import measure_ranges, scale_weights, work
+
+        models, folder = self._models(), self._folder("scales")
+        total = work(weights, models.target)
+        with self.reporter.stage("Measuring keys and values", total) as advance:
+            ranges = measure_ranges(
+                weights, self.options.recipe, models, self.text, folder, advance
+            )
+        return scale_weights(ranges, models, folder, reader)
+
+    def _models(self) -> Models:
+        from exporter.calibrate.calibration import Models
+
+        pair = self.pair
+        return Models(pair.target_config, pair.drafter_config, self.options.draft_length)
+
+    def _folder(self, name: str) -> Path:
+        folder = self.scratch / name
+        folder.mkdir()
+        return folder
+
+
+def _require_torch(what: str, instead: str) -> None:
     if importlib.util.find_spec("litert_torch") is None:
         raise RecipeError(
-            "gptq runs the models with torch, which is not installed: pip install 'mtp-export[export]', "
-            "or use clip instead"
+            f"{what} with torch, which is not installed: pip install 'mtp-export[export]', or {instead}"
         )
-    from exporter.calibrate.calibration import Models, calibrate, work
-
-    folder = scratch / "calibrated"
-    folder.mkdir()
-    models = Models(pair.target_config, pair.drafter_config, options.draft_length)
-    with reporter.stage("Choosing codes with the calibration text", work(weights)) as advance:
-        return calibrate(weights, options.recipe, models, text, folder, advance)
 
 
 Hashes = dict[str, dict[str, str]]
