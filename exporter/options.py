@@ -37,3 +37,8 @@ class ExportOptions:
     fixed_cache_length: bool = False
     requantize: bool = False
     """Whether the recipe decides about weights, too, that have codes from their training."""
+
+    @property
+    def int8_caches(self) -> bool:
+        """Whether the KV caches hold int8 codes, whose scales a text decides."""
+        return self.kv_dtype is Dtype.INT8

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import Any
 
 from exporter.agreement import make_contract
 from exporter.binding.parameters import parameter_specs, scale_specs
@@ -17,23 +16,20 @@ from exporter.binding.trained_codes import Kept, keep_trained_codes
 from exporter.binding.weights import Weight, find_weights, unused_tensors
 from exporter.bundles.manifest import build_manifest, group_names, source_block
 from exporter.bundles.output import check_free_space, scratch_folder, size_of
-from exporter.calibrate.text import DEFAULT_TEXT, CalibrationText, read_text
+from exporter.calibrate.stage import Calibration, calibration_text
+from exporter.calibrate.text import CalibrationText
 from exporter.checkpoints.assets import read_assets
 from exporter.checkpoints.checkpoint import Checkpoint, hash_files
 from exporter.checkpoints.tensor_reader import TensorReader
-from exporter.contract import Contract, Dtype, Section, TensorSpec
-from exporter.errors import LoweringError, RecipeError
+from exporter.contract import Contract, Section, TensorSpec
+from exporter.errors import LoweringError
 from exporter.formats import format_of
+from exporter.heads import HeadKind
 from exporter.lowering.lower import LoweringRequest
 from exporter.options import ExportOptions
 from exporter.pair import Pair, drafter_head
 from exporter.progress import Reporter, SilentReporter
 from exporter.recipe_check import check_recipe
-
-if TYPE_CHECKING:
-    from exporter.calibrate.calibration import Models
-
-ValueT = TypeVar("ValueT")
 
 
 @dataclass(frozen=True)
@@ -69,35 +65,26 @@ def export(
     expected = parameter_specs(pair.target_config, pair.drafter_config, head)
     with TensorReader() as reader, _hashing(target, drafter) as hashes:
         weights = find_weights(expected, target, drafter, reader)
-        int8_caches = options.kv_dtype is Dtype.INT8
         check_recipe(
             options.recipe,
             weights,
             calibrating=options.calibration is not None,
-            int8_caches=int8_caches,
+            int8_caches=options.int8_caches,
         )
-        needs_text = options.recipe.calibrated or int8_caches
-        text = read_text(options.calibration or DEFAULT_TEXT, assets) if needs_text else None
-        kept = Kept(weights, {})
-        if not options.requantize:
-            kept = keep_trained_codes(weights, reporter)
-        weights = kept.weights
+        text = calibration_text(options, assets)
+        kept = Kept(weights, {}) if options.requantize else keep_trained_codes(weights, reporter)
         for note in kept.notes():
             reporter.note(note)
-        request = LoweringRequest(
-            pair.target_config, pair.drafter_config, head, contract.as_lowered()
-        )
+        weights = kept.weights
+        lowered = contract.as_lowered()
+        request = LoweringRequest(pair.target_config, pair.drafter_config, head, lowered)
         graphs = form.find_graphs(request, reporter, fresh=options.fresh_graphs)
-        scales = scale_specs(pair.target_config, pair.drafter_config) if int8_caches else {}
-        check_graphs(graphs.weight_specs(), _joined(expected, scales))
+        check_graphs(graphs.weight_specs(), _with_scales(expected, pair, options))
         needed = graphs.bytes_needed(weights, options.recipe)
         check_free_space(output, needed * 3 // 2 if options.recipe.calibrated else needed)
         with scratch_folder(output) as scratch:
-            run = _Calibration(pair, options, text, scratch, reporter) if text else None
-            if run and options.recipe.calibrated:
-                weights = run.codes(weights)
-            if run and int8_caches:
-                weights = _joined(weights, run.cache_scales(weights, reader))
+            if text is not None:
+                weights = Calibration(pair, options, text, scratch, reporter).run(weights, reader)
             total = sum(w.tensor.nbytes for section in weights.values() for w in section.values())
             with reporter.stage(f"Storing weights as {options.recipe.name}", total) as advance:
                 stored = graphs.bind(weights, options.recipe, scratch, advance)
@@ -110,19 +97,8 @@ def export(
                     for role, checkpoint in (("target", target), ("drafter", drafter))
                     if checkpoint is not None
                 },
-                recipe={
-                    "name": options.recipe.name,
-                    "rules": options.recipe.to_json(),
-                    **(
-                        {"calibration": text.describe()}
-                        if text and options.recipe.calibrated
-                        else {}
-                    ),
-                },
-                options={
-                    "drafter_head": head.value if drafter else None,
-                    **({"kv_cache_text": text.describe()} if text and int8_caches else {}),
-                },
+                recipe=_recipe_block(options, text),
+                options=_options_block(options, head if drafter else None, text),
                 contract=contract,
                 graphs=graphs.describe(),
                 stored=stored,
@@ -155,80 +131,30 @@ def check_graphs(found: Specs, expected: Specs) -> None:
             )
 
 
-def _joined(
-    weights: Mapping[Section, Mapping[str, ValueT]], scales: Mapping[Section, Mapping[str, ValueT]]
-) -> dict[Section, dict[str, ValueT]]:
-    """Both by section; ``scales`` has nothing for some of them."""
-    return {section: {**found, **scales.get(section, {})} for section, found in weights.items()}
+def _with_scales(expected: Specs, pair: Pair, options: ExportOptions) -> Specs:
+    """What the graphs take: the models' weights and, of int8 caches, scales."""
+    if not options.int8_caches:
+        return expected
+    scales = scale_specs(pair.target_config, pair.drafter_config)
+    return {section: {**specs, **scales.get(section, {})} for section, specs in expected.items()}
 
 
-Weights = dict[Section, dict[str, Weight]]
+def _recipe_block(options: ExportOptions, text: CalibrationText | None) -> dict[str, Any]:
+    """What the manifest says of the recipe."""
+    block: dict[str, Any] = {"name": options.recipe.name, "rules": options.recipe.to_json()}
+    if text is not None and options.recipe.calibrated:
+        block["calibration"] = text.describe()
+    return block
 
 
-@dataclass(frozen=True)
-class _Calibration:
-    """What is decided by running the models over a text; needs torch."""
-
-    pair: Pair
-    options: ExportOptions
-    text: CalibrationText
-    scratch: Path
-    reporter: Reporter
-
-    def codes(self, weights: Weights) -> Weights:
-        """The weights with the codes that the text gives them.
-
-        Raises:
-            RecipeError: What runs the models is not installed.
-        """
-        _require_torch("gptq runs the models", "use clip instead")
-        from exporter.calibrate.calibration import calibrate, work
-
-        stage = "Choosing codes with the calibration text"
-        with self.reporter.stage(stage, work(weights)) as advance:
-            return calibrate(
-                weights,
-                self.options.recipe,
-                self._models(),
-                self.text,
-                self._folder("codes"),
-                advance,
-            )
-
-    def cache_scales(self, weights: Weights, reader: TensorReader) -> Weights:
-        """The scales of int8 caches, by the sections that read them.
-
-        Raises:
-            RecipeError: What runs the target is not installed.
-        """
-        _require_torch("--kv-cache int8 runs the target", "leave it out")
-        from exporter.calibrate.cache_scales import measure_ranges, scale_weights, work
-
-        models, folder = self._models(), self._folder("scales")
-        total = work(weights, models.target)
-        with self.reporter.stage("Measuring keys and values", total) as advance:
-            ranges = measure_ranges(
-                weights, self.options.recipe, models, self.text, folder, advance
-            )
-        return scale_weights(ranges, models, folder, reader)
-
-    def _models(self) -> Models:
-        from exporter.calibrate.calibration import Models
-
-        pair = self.pair
-        return Models(pair.target_config, pair.drafter_config, self.options.draft_length)
-
-    def _folder(self, name: str) -> Path:
-        folder = self.scratch / name
-        folder.mkdir()
-        return folder
-
-
-def _require_torch(what: str, instead: str) -> None:
-    if importlib.util.find_spec("litert_torch") is None:
-        raise RecipeError(
-            f"{what} with torch, which is not installed: pip install 'mtp-export[export]', or {instead}"
-        )
+def _options_block(
+    options: ExportOptions, head: HeadKind | None, text: CalibrationText | None
+) -> dict[str, Any]:
+    """What the manifest says of other options."""
+    block: dict[str, Any] = {"drafter_head": head.value if head else None}
+    if text is not None and options.int8_caches:
+        block["kv_cache_text"] = text.describe()
+    return block
 
 
 Hashes = dict[str, dict[str, str]]
