@@ -17,7 +17,7 @@ from statistics import median, quantiles
 WARM_UP = 3
 """Calls of each side that are not counted: LiteRT allocates in the first ones."""
 
-Call = Callable[[], None]
+Call = Callable[[], object]
 
 
 @dataclass(frozen=True)

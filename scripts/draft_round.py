@@ -1,0 +1,101 @@
+"""What a draft of G tokens costs in one call, beside G draft steps and beside G bare runs of their graph.
+
+    python scripts/draft_round.py OUT.litertlm
+
+Three ways take turns: *steps* look the token up, run the drafter and take the likeliest token, G times;
+*bare* runs the drafter's graph G times and nothing else, so it is what steps cost without their round trips
+(and without lookup and choice, which the one call does); *one call* is the `draft` signature. The tokens of
+steps and of the one call are compared at some positions, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+from speed.clocks import alternate, load
+
+from exporter.contract import DRAFT
+from runtime_py.executor import Floats
+from runtime_py.litert_executor import LitertCache, LitertExecutor
+from runtime_py.litert_graph import Hardware
+from runtime_py.native_log import silence_native_exit
+from runtime_py.opened_model import open_model
+
+TEXT = "say t494 and then say what follows from it"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where something can be drafted."""
+
+    cache: LitertCache
+    token: int
+    hidden: Floats
+    position: int
+
+
+def places(executor: LitertExecutor, tokens: list[int], count: int) -> Iterator[Place]:
+    """After a text, and after each token that the target goes on with."""
+    cache, token = executor.new_cache(), tokens[-1]
+    executor.prefill(cache, tokens[:-1], 0)
+    for position in range(len(tokens) - 1, len(tokens) - 1 + count):
+        step = executor.decode(cache, token, position)
+        token = int(step.logits[0].argmax())
+        yield Place(cache, token, step.hidden[0].copy(), position)
+
+
+def steps(executor: LitertExecutor, place: Place) -> tuple[int, ...]:
+    """G drafts, one after the other."""
+    token, hidden, drafted = place.token, place.hidden, []
+    for _ in range(executor.draft_length):
+        draft = executor.draft(place.cache, token, hidden, place.position)
+        token, hidden = int(draft.logits.argmax()), draft.projected
+        drafted.append(token)
+    return tuple(drafted)
+
+
+def bare(executor: LitertExecutor, place: Place) -> None:
+    """The graph of a draft step, G times."""
+    for _ in range(executor.draft_length):
+        executor.run(DRAFT, place.cache)
+
+
+def one_call(executor: LitertExecutor, place: Place) -> tuple[int, ...]:
+    """All of them at once."""
+    return executor.draft_round(place.cache, place.token, place.hidden, place.position)
+
+
+@click.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--calls", type=click.IntRange(min=2), default=100, show_default=True)
+@click.option("--positions", type=click.IntRange(min=1), default=50, show_default=True)
+@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
+def main(bundle: Path, calls: int, positions: int, threads: int) -> None:
+    """Compare the ways to draft with BUNDLE, at the last of some positions."""
+    silence_native_exit()
+    with open_model(bundle, Hardware(threads=threads)) as model:
+        executor = model.executor
+        if not executor.drafts_at_once:
+            raise click.ClickException(f"{bundle}: this bundle cannot draft in one call")
+        equal, found = 0, places(executor, model.tokenizer.encode_prompt(TEXT), positions)
+        for place in found:
+            equal += steps(executor, place) == one_call(executor, place)
+        ways = {
+            "steps": lambda: steps(executor, place),
+            "bare": lambda: bare(executor, place),
+            "one call": lambda: one_call(executor, place),
+        }
+        costs, drafts = alternate(ways, calls), executor.draft_length
+    click.echo(f"{threads} threads, {load()}; CPU time, medians of {calls} calls")
+    for name, cost in costs.items():
+        click.echo(f"{drafts} drafts, {name:9} {cost.cpu * 1e3:8.2f} ms")
+    for name in ("steps", "bare"):
+        click.echo(f"one call / {name}: {costs['one call'].cpu / costs[name].cpu:.2f}")
+    click.echo(f"equal tokens: {equal} of {positions}")
+
+
+if __name__ == "__main__":
+    main()
