@@ -149,16 +149,21 @@ def _prefill(reply: Reply) -> str:
 
 
 def table(found: Rounds) -> str:
-    """Medians of the sides and of ours / theirs with its range, as Markdown."""
-    sides = list(found)
-    lines = [f"| | {' | '.join(sides)} | ratio | range |", "|---" * (len(sides) + 3) + "|"]
+    """Medians of the sides and, of two, of ours / theirs with its range, as Markdown."""
+    compared = ["ratio", "range"] if len(found) > 1 else []
+    lines = [_row("", [*found, *compared]), _row("---", ["---"] * (len(found) + len(compared)))]
     for name in found[OURS][0]:
-        values = [[figures[name] for figures in found[side]] for side in sides]
-        ratios = [one / other for one, other in zip(values[0], values[-1], strict=True)]
-        medians = " | ".join(f"{median(of_side):.4g}" for of_side in values)
-        spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
-        lines.append(f"| {name} | {medians} | {median(ratios):.2f} | {spread} |")
+        values = [[figures[name] for figures in rounds] for rounds in found.values()]
+        cells = [f"{median(of_side):.4g}" for of_side in values]
+        if compared:
+            ratios = [ours / theirs for ours, theirs in zip(*values, strict=True)]
+            cells += [f"{median(ratios):.2f}", f"{min(ratios):.2f} to {max(ratios):.2f}"]
+        lines.append(_row(name, cells))
     return "\n".join(lines)
+
+
+def _row(name: str, cells: Sequence[str]) -> str:
+    return f"| {' | '.join([name, *cells])} |"
 
 
 @main.command()
