@@ -28,9 +28,13 @@ Edit = tuple[int, Callable[[memoryview], object]]
 
 
 def resizing_edit(bundle: Bundle, entry: BundleSection) -> Edit | None:
-    """What gives a section's graph the cache length that the bundle says; None if it has it."""
+    """What gives a section's graph the cache length that the bundle says; None if it has it.
+
+    A bundle of another tool has no manifest; its graphs are taken as they are.
+    """
     manifest = bundle.manifest()
-    assert manifest is not None, f"{bundle.path} has no manifest"
+    if manifest is None:
+        return None
     resizing = Resizing.of(Contract.from_json(manifest["contract"]))
     return None if resizing is None else (entry.graph_bytes, resizing.apply)
 
