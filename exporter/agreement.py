@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from exporter.checkpoints.config import AttentionKind, DrafterConfig, TargetConfig
-from exporter.contract import Accelerator, Contract, KvCache, is_prime
+from exporter.contract import Accelerator, Contract, Dtype, KvCache, is_prime
 from exporter.errors import ConfigError
 from exporter.options import ExportOptions
 
@@ -46,6 +46,7 @@ def make_contract(
         drafter_donors=tuple(donors) if drafter is not None else (),
         batch=options.batch,
         accelerator=options.accelerator,
+        kv_dtype=options.kv_dtype,
     )
     if options.prefill_lengths is None:
         agreed = _with_fitting_prefill(agreed)
@@ -86,6 +87,11 @@ def check_lengths(agreed: Contract, target: TargetConfig) -> None:
     cache_length = agreed.cache_length
     if agreed.batch > 1 and agreed.accelerator is Accelerator.GPU:
         raise ConfigError("several sequences at once run on the CPU only; leave out --batch")
+    if agreed.kv_dtype is Dtype.INT8 and agreed.accelerator is Accelerator.GPU:
+        raise ConfigError(
+            "the operations that read and write caches on a GPU are exported for float caches only; "
+            "leave out --kv-cache int8"
+        )
     if cache_length > target.max_position:
         raise ConfigError(
             f"a cache of {cache_length} slots is more than the {target.max_position} positions this "

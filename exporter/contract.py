@@ -78,6 +78,7 @@ class Dtype(enum.StrEnum):
 
     FLOAT32 = "float32"
     INT32 = "int32"
+    INT8 = "int8"
     BOOL = "bool"
 
 
@@ -103,6 +104,8 @@ class SignatureSpec:
 @dataclass(frozen=True)
 class KvCache:
     """One KV cache: keys ``[1, K, S, D]`` and, transposed, values ``[1, K, D, S]``.
+
+    Their element type is the same for all caches of a bundle: :attr:`Contract.kv_dtype`.
 
     ``layer`` is the decoder layer that owns it; the contract numbers caches by owner order, which
     for Gemma 4 is the layer index itself (owners come first in the stack).
@@ -149,7 +152,8 @@ class Contract:
     length; without one (None) it is what the graphs were made for.
     ``drafter_donors`` lists the layers whose caches the drafter reads (sliding, then full); it is
     empty in a bundle without a drafter, and ``draft_length`` is then 0. ``batch`` is how many sequences
-    the batch signatures take at once; with 1 there are none.
+    the batch signatures take at once; with 1 there are none. ``kv_dtype`` is the element type of the
+    caches: float32, or int8 codes whose scales are constants of the graphs.
     """
 
     hidden_size: int
@@ -165,6 +169,7 @@ class Contract:
     drafter_donors: tuple[int, ...]
     batch: int = 1
     accelerator: Accelerator = Accelerator.CPU
+    kv_dtype: Dtype = Dtype.FLOAT32
 
     @property
     def has_drafter(self) -> bool:
@@ -208,10 +213,10 @@ class Contract:
         for kv in self.kv_caches:
             if layers is None or kv.layer in layers:
                 specs[key_cache(kv.layer, row)] = TensorSpec(
-                    (1, kv.kv_heads, self.cache_length, kv.head_dim)
+                    (1, kv.kv_heads, self.cache_length, kv.head_dim), self.kv_dtype
                 )
                 specs[value_cache(kv.layer, row)] = TensorSpec(
-                    (1, kv.kv_heads, kv.head_dim, self.cache_length)
+                    (1, kv.kv_heads, kv.head_dim, self.cache_length), self.kv_dtype
                 )
         return specs
 
@@ -399,11 +404,14 @@ class Contract:
             "drafter_donors": list(self.drafter_donors),
             "batch": self.batch,
             "accelerator": self.accelerator.value,
+            "kv_dtype": self.kv_dtype.value,
         }
 
     @staticmethod
     def from_json(block: Mapping[str, Any]) -> Contract:
-        """Read back what :meth:`to_json` wrote; a block without ``batch`` is older and means 1.
+        """Read back what :meth:`to_json` wrote.
+
+        A block without ``batch``, ``accelerator`` or ``kv_dtype`` is older and means their defaults.
 
         Raises:
             ValueError: The block is of another version or lacks a field.
@@ -425,6 +433,7 @@ class Contract:
                 drafter_donors=tuple(int(layer) for layer in block["drafter_donors"]),
                 batch=int(block.get("batch", 1)),
                 accelerator=Accelerator(block.get("accelerator", Accelerator.CPU)),
+                kv_dtype=Dtype(block.get("kv_dtype", Dtype.FLOAT32)),
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"the contract block is incomplete: {error}") from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from exporter.contract import Accelerator
+from exporter.contract import Accelerator, Dtype
 from exporter.heads import HeadKind
 from exporter.output_format import OutputFormat
 from quantize.recipe import Recipe
@@ -19,7 +19,7 @@ class ExportOptions:
 
     ``cache_length`` and ``prefill_lengths`` of None are chosen to suit the model. With
     ``fixed_cache_length`` whoever loads the bundle cannot choose another. ``calibration`` is a text
-    file, for recipes that need one.
+    file, for recipes and caches that need one. ``kv_dtype`` is float32 or int8.
     """
 
     recipe: Recipe
@@ -31,8 +31,14 @@ class ExportOptions:
     format: OutputFormat = OutputFormat.LITERTLM
     calibration: Path | None = None
     accelerator: Accelerator = Accelerator.CPU
+    kv_dtype: Dtype = Dtype.FLOAT32
     force: bool = False
     fresh_graphs: bool = False
     fixed_cache_length: bool = False
     requantize: bool = False
     """Whether the recipe decides about weights, too, that have codes from their training."""
+
+    @property
+    def int8_caches(self) -> bool:
+        """Whether the KV caches hold int8 codes, whose scales a text decides."""
+        return self.kv_dtype is Dtype.INT8

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-import importlib.util
 import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from exporter.agreement import make_contract
-from exporter.binding.parameters import parameter_specs
+from exporter.binding.parameters import parameter_specs, scale_specs
 from exporter.binding.trained_codes import Kept, keep_trained_codes
 from exporter.binding.weights import Weight, find_weights, unused_tensors
 from exporter.bundles.manifest import build_manifest, group_names, source_block
 from exporter.bundles.output import check_free_space, scratch_folder, size_of
-from exporter.calibrate.text import CalibrationText, read_text
+from exporter.calibrate.stage import Calibration, calibration_text
+from exporter.calibrate.text import CalibrationText
 from exporter.checkpoints.assets import read_assets
 from exporter.checkpoints.checkpoint import Checkpoint, hash_files
 from exporter.checkpoints.tensor_reader import TensorReader
 from exporter.contract import Contract, Section, TensorSpec
-from exporter.errors import LoweringError, RecipeError
+from exporter.errors import LoweringError
 from exporter.formats import format_of
+from exporter.heads import HeadKind
 from exporter.lowering.lower import LoweringRequest
 from exporter.options import ExportOptions
 from exporter.pair import Pair, drafter_head
@@ -63,24 +65,26 @@ def export(
     expected = parameter_specs(pair.target_config, pair.drafter_config, head)
     with TensorReader() as reader, _hashing(target, drafter) as hashes:
         weights = find_weights(expected, target, drafter, reader)
-        check_recipe(options.recipe, weights, calibrating=options.calibration is not None)
-        text = read_text(options.calibration, assets) if options.calibration else None
-        kept = Kept(weights, {})
-        if not options.requantize:
-            kept = keep_trained_codes(weights, reporter)
-        weights = kept.weights
+        check_recipe(
+            options.recipe,
+            weights,
+            calibrating=options.calibration is not None,
+            int8_caches=options.int8_caches,
+        )
+        text = calibration_text(options, assets)
+        kept = Kept(weights, {}) if options.requantize else keep_trained_codes(weights, reporter)
         for note in kept.notes():
             reporter.note(note)
-        request = LoweringRequest(
-            pair.target_config, pair.drafter_config, head, contract.as_lowered()
-        )
+        weights = kept.weights
+        lowered = contract.as_lowered()
+        request = LoweringRequest(pair.target_config, pair.drafter_config, head, lowered)
         graphs = form.find_graphs(request, reporter, fresh=options.fresh_graphs)
-        check_graphs(graphs.weight_specs(), expected)
+        check_graphs(graphs.weight_specs(), _with_scales(expected, pair, options))
         needed = graphs.bytes_needed(weights, options.recipe)
-        check_free_space(output, needed * 3 // 2 if text else needed)
+        check_free_space(output, needed * 3 // 2 if options.recipe.calibrated else needed)
         with scratch_folder(output) as scratch:
             if text is not None:
-                weights = _calibrated(weights, text, pair, options, scratch, reporter)
+                weights = Calibration(pair, options, text, scratch, reporter).run(weights, reader)
             total = sum(w.tensor.nbytes for section in weights.values() for w in section.values())
             with reporter.stage(f"Storing weights as {options.recipe.name}", total) as advance:
                 stored = graphs.bind(weights, options.recipe, scratch, advance)
@@ -93,12 +97,8 @@ def export(
                     for role, checkpoint in (("target", target), ("drafter", drafter))
                     if checkpoint is not None
                 },
-                recipe={
-                    "name": options.recipe.name,
-                    "rules": options.recipe.to_json(),
-                    **({"calibration": text.describe()} if text else {}),
-                },
-                options={"drafter_head": head.value if drafter else None},
+                recipe=_recipe_block(options, text),
+                options=_options_block(options, head if drafter else None, text),
                 contract=contract,
                 graphs=graphs.describe(),
                 stored=stored,
@@ -131,31 +131,30 @@ def check_graphs(found: Specs, expected: Specs) -> None:
             )
 
 
-def _calibrated(
-    weights: dict[Section, dict[str, Weight]],
-    text: CalibrationText,
-    pair: Pair,
-    options: ExportOptions,
-    scratch: Path,
-    reporter: Reporter,
-) -> dict[Section, dict[str, Weight]]:
-    """The weights with the codes that a calibration text gives them.
+def _with_scales(expected: Specs, pair: Pair, options: ExportOptions) -> Specs:
+    """What the graphs take: the models' weights and, of int8 caches, scales."""
+    if not options.int8_caches:
+        return expected
+    scales = scale_specs(pair.target_config, pair.drafter_config)
+    return {section: {**specs, **scales.get(section, {})} for section, specs in expected.items()}
 
-    Raises:
-        RecipeError: What runs the models is not installed.
-    """
-    if importlib.util.find_spec("litert_torch") is None:
-        raise RecipeError(
-            "gptq runs the models with torch, which is not installed: pip install 'mtp-export[export]', "
-            "or use clip instead"
-        )
-    from exporter.calibrate.calibration import Models, calibrate, work
 
-    folder = scratch / "calibrated"
-    folder.mkdir()
-    models = Models(pair.target_config, pair.drafter_config, options.draft_length)
-    with reporter.stage("Choosing codes with the calibration text", work(weights)) as advance:
-        return calibrate(weights, options.recipe, models, text, folder, advance)
+def _recipe_block(options: ExportOptions, text: CalibrationText | None) -> dict[str, Any]:
+    """What the manifest says of the recipe."""
+    block: dict[str, Any] = {"name": options.recipe.name, "rules": options.recipe.to_json()}
+    if text is not None and options.recipe.calibrated:
+        block["calibration"] = text.describe()
+    return block
+
+
+def _options_block(
+    options: ExportOptions, head: HeadKind | None, text: CalibrationText | None
+) -> dict[str, Any]:
+    """What the manifest says of other options."""
+    block: dict[str, Any] = {"drafter_head": head.value if head else None}
+    if text is not None and options.int8_caches:
+        block["kv_cache_text"] = text.describe()
+    return block
 
 
 Hashes = dict[str, dict[str, str]]

@@ -17,13 +17,16 @@ TABLES = (Section.EMBEDDER, Section.PER_LAYER_EMBEDDER)
 Weights = Mapping[Section, Mapping[str, Weight]]
 
 
-def check_recipe(recipe: Recipe, weights: Weights, *, calibrating: bool = False) -> None:
+def check_recipe(
+    recipe: Recipe, weights: Weights, *, calibrating: bool = False, int8_caches: bool = False
+) -> None:
     """Check that every rule has something to say and can be carried out.
 
     Args:
         recipe: How weights are to be stored.
         weights: Of the bundle's sections.
         calibrating: Whether there is a calibration text.
+        int8_caches: Whether that text is of use for the caches.
 
     Raises:
         RecipeError: Naming rules that match no matrix or table, tensors whose rows do not fit their
@@ -32,7 +35,7 @@ def check_recipe(recipe: Recipe, weights: Weights, *, calibrating: bool = False)
     problems = [*_idle(recipe, weights), *_misfits(recipe, weights), *_looked_up(recipe, weights)]
     if recipe.calibrated and not calibrating:
         problems.append("gptq needs a text: give --calibration FILE.txt, or use clip instead")
-    if calibrating and not recipe.calibrated:
+    if calibrating and not recipe.calibrated and not int8_caches:
         problems.append("no rule is gptq, so a calibration text is of no use: leave it out")
     if problems:
         raise RecipeError(f"recipe {recipe.name}: {listed(problems)}")

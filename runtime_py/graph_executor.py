@@ -80,7 +80,7 @@ class GraphExecutor(ABC, Generic[CacheT]):
         """A zeroed cache."""
 
     @abstractmethod
-    def read_cache(self, cache: CacheT) -> dict[str, Floats]:
+    def read_cache(self, cache: CacheT) -> dict[str, NDArray[Any]]:
         """A copy of a cache's tensors, by the contract's names and in its shapes."""
 
     @abstractmethod

@@ -15,9 +15,8 @@ from exporter import contract as names
 from exporter.bundles.reader import Bundle
 from exporter.contract import Contract, Section
 from runtime_py.devices import AnyGraph, AnySignature, Devices, require_accelerator
-from runtime_py.executor import Floats
 from runtime_py.graph_executor import GraphExecutor
-from runtime_py.litert_graph import Buffers, Hardware
+from runtime_py.litert_graph import NUMPY_TYPES, Array, Buffers, Hardware
 from runtime_py.native_log import captured_native_log
 from runtime_py.resized_graph import Resizing
 from runtime_py.signature_check import (
@@ -75,7 +74,7 @@ class LitertExecutor(GraphExecutor[LitertCache]):
 
     def _load(self, bundle: Bundle, found: Sequence[FoundSignature]) -> None:
         agreed, caches = self.contract, frozenset(self.contract.kv_specs())
-        resizing = Resizing(agreed.placeholder, agreed.cache_length) if agreed.placeholder else None
+        resizing = Resizing.of(agreed)
         for signature in found:
             if signature.section not in self.graphs:
                 graph = self._devices.graph(bundle, signature.section, resizing)
@@ -120,10 +119,11 @@ class LitertExecutor(GraphExecutor[LitertCache]):
                 {name: graph.cache_buffer(names.DECODE, name, spec) for name, spec in specs}
             )
 
-    def read_cache(self, cache: LitertCache) -> dict[str, Floats]:
-        """A copy of what will be read next."""
+    def read_cache(self, cache: LitertCache) -> dict[str, Array]:
+        """A copy of what will be read next: floats or int8 codes, as the contract says."""
         found = {}
         for name, spec in self.contract.kv_specs().items():
-            values = cache.bank[name].read(int(np.prod(spec.shape)), np.float32)
-            found[name] = np.array(values, np.float32).reshape(spec.shape)
+            kind = NUMPY_TYPES[spec.dtype]
+            values = cache.bank[name].read(int(np.prod(spec.shape)), kind)
+            found[name] = np.array(values, kind).reshape(spec.shape)
         return found

@@ -44,6 +44,7 @@ than what the Python wrapper leaves in place. Source: LiteRT-LM's ``CreateCompil
 NUMPY_TYPES: dict[Dtype, Any] = {
     Dtype.FLOAT32: np.float32,
     Dtype.INT32: np.int32,
+    Dtype.INT8: np.int8,
     Dtype.BOOL: np.bool_,
 }
 

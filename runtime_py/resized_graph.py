@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
@@ -34,6 +34,11 @@ class Resizing:
 
     placeholder: int
     length: int
+
+    @classmethod
+    def of(cls, agreed: Contract) -> Self | None:
+        """What graphs need to have the contract's cache length; None if they have it already."""
+        return cls(agreed.placeholder, agreed.cache_length) if agreed.placeholder else None
 
     def apply(self, graph: memoryview) -> int:
         """Edit a flatbuffer in place; returns how many numbers changed.

@@ -5,8 +5,8 @@
 A decode must read every stored byte of the target's layers and head once, and the caches it attends to.
 The limit is measured in the same process, with a read of 1 GiB between two decodes: the largest of an
 int64 array, by torch with the same number of threads (the fastest of the reads tried; a sum of floats
-is slower). CPU time; with one
-thread it holds on a busy machine as far as other jobs leave the memory alone, and they slow both sides.
+is slower). With one thread by CPU time, which holds on a busy machine as far as other jobs leave the
+memory alone (they slow both sides); with more by the wall clock, which wants an idle machine.
 """
 
 from __future__ import annotations
@@ -60,20 +60,22 @@ def main(path: Path, threads: int, calls: int) -> None:
     weights, caches = weight_bytes(bundle), cache_bytes(agreed)
     stream = torch.ones(STREAM_BYTES // 8, dtype=torch.int64)
 
-    def read() -> None:
+    def read_stream() -> None:
         stream.max()
 
     options = Hardware(threads=threads).options(path.stem)
     with closing(LitertFile.section(bundle, Section.PREFILL_DECODE, options)) as target:
-        costs = alternate({"decode": target.call(DECODE), "read": read}, calls)
-    bandwidth = STREAM_BYTES / costs["read"].cpu
-    limit = (weights + caches) / bandwidth
-    click.echo(f"{threads} threads, {load()}; CPU time, medians of {calls} calls")
-    click.echo(
-        f"read: {bandwidth / 1e9:.1f} GB/s a thread; weights {weights:,}, caches {caches:,} bytes"
+        costs = alternate({"decode": target.call(DECODE), "read": read_stream}, calls)
+    decode, read = (
+        cost.cpu if threads == 1 else cost.wall for cost in (costs["decode"], costs["read"])
     )
-    click.echo(f"decode: {costs['decode'].cpu * 1e3:.1f} ms, limit {limit * 1e3:.1f} ms")
-    click.echo(f"limit / decode: {limit / costs['decode'].cpu:.2f}")
+    bandwidth = STREAM_BYTES / read
+    limit = (weights + caches) / bandwidth
+    clock = "CPU time" if threads == 1 else "wall clock"
+    click.echo(f"{threads} threads, {load()}; {clock}, medians of {calls} calls")
+    click.echo(f"read: {bandwidth / 1e9:.1f} GB/s; weights {weights:,}, caches {caches:,} bytes")
+    click.echo(f"decode: {decode * 1e3:.1f} ms, limit {limit * 1e3:.1f} ms")
+    click.echo(f"limit / decode: {limit / decode:.2f}")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import click
 from speed.clocks import load
+from speed.litert import resizing_edit
 from speed.op_profiler import Operation, OpProfiler
 
 from exporter.bundles.reader import MAGIC, open_bundle
@@ -31,8 +32,7 @@ SHOWN = 0.002
 @click.option("--runs", default=20, show_default=True)
 def main(file: Path, signature: str, runs: int) -> None:
     """Profile SIGNATURE of FILE, a bundle or a LiteRT model."""
-    begin, nbytes = _region(file, signature)
-    operations = OpProfiler(file, begin, nbytes).profile(signature, runs)
+    operations = _profiler(file, signature).profile(signature, runs)
     total = sum(operation.milliseconds for operation in operations)
     click.echo(
         f"{signature}: {total:.1f} ms in operations, each at its fastest of {runs} runs, {load()}"
@@ -48,16 +48,17 @@ def main(file: Path, signature: str, runs: int) -> None:
         click.echo(f"{name}: {share:.3f} in {sum(o.count for o in chosen)} operations")
 
 
-def _region(file: Path, signature: str) -> tuple[int, int]:
-    """Where the model is: the whole file, or the section of a bundle that has the signature."""
+def _profiler(file: Path, signature: str) -> OpProfiler:
+    """Of a model file, or of the section of a bundle that has the signature."""
     with file.open("rb") as stream:
         if stream.read(len(MAGIC)) != MAGIC:
-            return 0, file.stat().st_size
+            return OpProfiler(file, 0, file.stat().st_size)
     section = Section.MTP_DRAFTER if signature == DRAFT else Section.PREFILL_DECODE
-    entry = open_bundle(file).model(section)
+    bundle = open_bundle(file)
+    entry = bundle.model(section)
     if entry is None:
         raise click.ClickException(f"{file} has no section {section.value}")
-    return entry.begin, entry.nbytes
+    return OpProfiler(file, entry.begin, entry.nbytes, resizing_edit(bundle, entry))
 
 
 def _line(operation: Operation, total: float) -> str:

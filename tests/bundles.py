@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from exporter.checkpoints.checkpoint import open_checkpoint
-from exporter.contract import Accelerator
+from exporter.contract import Accelerator, Dtype
 from exporter.options import ExportOptions
 from exporter.output_format import OutputFormat
 from exporter.pipeline import export
@@ -53,6 +53,7 @@ def export_tiny(
     drafter_folder: Path = TINY_DRAFTER,
     output_format: OutputFormat = OutputFormat.LITERTLM,
     accelerator: Accelerator = Accelerator.CPU,
+    kv_dtype: Dtype = Dtype.FLOAT32,
 ) -> Path:
     """Export the tiny pair; graphs are lowered once per machine and then known."""
     options = ExportOptions(
@@ -64,6 +65,7 @@ def export_tiny(
         fixed_cache_length=fixed_cache_length,
         batch=batch,
         accelerator=accelerator,
+        kv_dtype=kv_dtype,
     )
     assistant = open_checkpoint(drafter_folder) if drafter else None
     return export(open_checkpoint(TINY_TARGET), assistant, output, options).output

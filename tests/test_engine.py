@@ -76,6 +76,32 @@ def test_some_answers_pass_the_sliding_window(runs: dict[bool, EngineRun]) -> No
     assert max(reply.decode_tokens for reply in chain(*runs[True].replies)) > window
 
 
+ASKS_FOR_NO_SAMPLER = """\
+import sys, litert_lm
+with litert_lm.Engine(sys.argv[1], enable_speculative_decoding=sys.argv[2] == "True") as engine:
+    with engine.create_conversation() as chat:
+        sys.stdout.write(str(chat.send_message(sys.argv[3])))
+"""
+
+
+@pytest.mark.parametrize("mtp", [False, True])
+def test_an_app_need_not_choose_a_sampler(mtp: bool, tiny_bundles: dict[str, Path]) -> None:
+    """The bundle's own settings are then used; the tiny pair's are greedy."""
+    (prompt,) = held_out_prompts(1)
+    command = [
+        sys.executable,
+        "-c",
+        ASKS_FOR_NO_SAMPLER,
+        str(tiny_bundles["int8"]),
+        str(mtp),
+        prompt,
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    asked = run_engine(settings(tiny_bundles["int8"], mtp=False), [Conversation.asking(prompt)])
+    assert done.stdout == asked.replies[0][0].text
+
+
 def test_answers_are_those_of_transformers(tiny_bundles: dict[str, Path]) -> None:
     """Tokenizer, template, start token, stop tokens and greedy decoding, all at once."""
     prompts = held_out_prompts(REFERENCE_PROMPTS)

@@ -15,6 +15,9 @@ from exporter.heads import HeadKind
 
 Specs = dict[str, TensorSpec]
 
+SCALED = ("keys", "values")
+"""What of a cache has scales of its own."""
+
 
 def parameter_specs(
     target: TargetConfig, drafter: DrafterConfig | None, head: HeadKind
@@ -31,6 +34,32 @@ def parameter_specs(
     if drafter is not None:
         sections[Section.MTP_DRAFTER] = dict(_drafter(drafter, head))
     return sections
+
+
+def scale_specs(target: TargetConfig, drafter: DrafterConfig | None) -> dict[Section, Specs]:
+    """The scales of int8 caches: parameters of the graphs that no checkpoint has."""
+    sections = {Section.PREFILL_DECODE: {str(kv.index): kv.head_dim for kv in target.kv_owners}}
+    if drafter is not None:
+        kinds = {layer.kind.value: layer.head_dim for layer in drafter.text.layers}
+        sections[Section.MTP_DRAFTER] = kinds
+    return {
+        section: {
+            scale_name(cache, part): _vector(head_dim, rank=4)
+            for cache, head_dim in caches.items()
+            for part in SCALED
+        }
+        for section, caches in sections.items()
+    }
+
+
+def scale_name(cache: str, part: str) -> str:
+    """Parameter name of some scales.
+
+    Args:
+        cache: What the section calls the layer: the target its index, the drafter its kind.
+        part: One of :data:`SCALED`.
+    """
+    return f"kv_scales.{cache}.{part}"
 
 
 def _vector(width: int, rank: int = 3) -> TensorSpec:

@@ -15,7 +15,7 @@ from typing import Any
 
 from exporter import contract
 from exporter.bundles.reader import TFLITE_MODEL, Bundle, open_bundle
-from exporter.contract import Contract, KvCache, Section, SignatureSpec, TensorSpec, is_prime
+from exporter.contract import Contract, Dtype, KvCache, Section, SignatureSpec, TensorSpec, is_prime
 from exporter.errors import BundleError
 from exporter.lowering.graph_reader import (
     BITS,
@@ -274,6 +274,7 @@ def infer_contract(models: Mapping[str, ModelSection], max_num_tokens: int) -> C
             draft_length=verify.inputs[contract.INPUT_POS].shape[0] - 1 if verify else 0,
             kv_caches=caches,
             drafter_donors=_cache_layers(drafting) if drafting else (),
+            kv_dtype=_cache_dtype(decode),
         )
     except (KeyError, IndexError, ValueError) as error:
         raise ValueError(f"decode lacks or mis-shapes {error}") from error
@@ -281,6 +282,12 @@ def infer_contract(models: Mapping[str, ModelSection], max_num_tokens: int) -> C
 
 def _cache_layers(signature: SignatureInfo) -> tuple[int, ...]:
     return tuple(sorted(int(m[1]) for name in signature.inputs if (m := KEY_CACHE.fullmatch(name))))
+
+
+def _cache_dtype(decode: SignatureInfo) -> Dtype:
+    """int8 if all caches are; what else they may be is none of the contract's types."""
+    found = {tensor.dtype for name, tensor in decode.inputs.items() if KEY_CACHE.fullmatch(name)}
+    return Dtype.INT8 if found == {Dtype.INT8.value} else Dtype.FLOAT32
 
 
 def _caches(decode: SignatureInfo) -> tuple[KvCache, ...]:

@@ -48,9 +48,8 @@ def llm_metadata(assets: Assets, max_num_tokens: int) -> Any:
 
 
 def _fill_sampler(sampler: Any, assets: Assets) -> None:
-    greedy = assets.sampler.top_k == 1
-    types = sampler_params_pb2.SamplerParameters
-    sampler.type = types.GREEDY if greedy else types.TOP_P
+    """Greedy is TOP_P among one token: the engine's CPU sampler knows no GREEDY (0.18.1)."""
+    sampler.type = sampler_params_pb2.SamplerParameters.TOP_P
     sampler.k = assets.sampler.top_k
     sampler.p = assets.sampler.top_p
     sampler.temperature = assets.sampler.temperature

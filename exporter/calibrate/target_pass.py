@@ -9,6 +9,7 @@ all that is in memory.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -26,6 +27,9 @@ from exporter.model.kv import Kv, View
 from exporter.model.layers import RmsNorm, Rotation
 
 HEAD = "lm_head.weight"
+
+SeeKv = Callable[[Layer, Tensor, Tensor], None]
+"""Shown every sequence's keys, rotated, and values ``[1, T, K, D]`` of a layer that owns KV."""
 
 
 @dataclass
@@ -45,12 +49,17 @@ class TargetPass:
         config: Of the target.
         weights: Of the target's sections.
         choices: What is decided on the way goes there.
+        see: Told of keys and values as later layers see them.
     """
 
     def __init__(
-        self, config: TargetConfig, weights: dict[Section, dict[str, Weight]], choices: Choices
+        self,
+        config: TargetConfig,
+        weights: dict[Section, dict[str, Weight]],
+        choices: Choices,
+        see: SeeKv = lambda layer, keys, values: None,
     ) -> None:
-        self.config, self.choices = config, choices
+        self.config, self.choices, self._see = config, choices, see
         self._tables = {
             section: weights[section]["weight"]
             for section in (Section.EMBEDDER, Section.PER_LAYER_EMBEDDER)
@@ -60,11 +69,22 @@ class TargetPass:
 
     def run(self, sequences: tuple[tuple[int, ...], ...]) -> list[Reading]:
         """Every sequence from its tokens to the hidden states after the final norm."""
+        readings = self._read(sequences, self.config.text.layers)
+        self._finish(readings)
+        return readings
+
+    def fill_caches(self, sequences: tuple[tuple[int, ...], ...]) -> None:
+        """The same as far as keys and values are made."""
+        last = self.config.kv_owners[-1].index
+        self._read(sequences, self.config.text.layers[: last + 1])
+
+    def _read(
+        self, sequences: tuple[tuple[int, ...], ...], layers: Sequence[Layer]
+    ) -> list[Reading]:
         readings = [self._begin(tokens) for tokens in sequences]
         mixer = self._mixer(readings)
-        for layer in self.config.text.layers:
+        for layer in layers:
             self._layer(layer, readings, mixer)
-        self._finish(readings)
         return readings
 
     def _begin(self, tokens: tuple[int, ...]) -> Reading:
@@ -111,14 +131,21 @@ class TargetPass:
                     self._through(module, layer, reading, per_layer)
         self.choices.settle(module, weights, sums)
         for reading, per_layer in zip(readings, inputs, strict=True):
-            reading.x = self._through(module, layer, reading, per_layer)
+            reading.x = self._through(module, layer, reading, per_layer, self._see)
 
     def _through(
-        self, module: DecoderLayer, layer: Layer, reading: Reading, per_layer: Tensor
+        self,
+        module: DecoderLayer,
+        layer: Layer,
+        reading: Reading,
+        per_layer: Tensor,
+        see: SeeKv | None = None,
     ) -> Tensor:
         view = self._view(layer, len(reading.tokens))
         if layer.owns_kv:
             keys, values = module.keys_values(reading.x, view.rotation)
+            if see is not None:
+                see(layer, keys, values)
             kv = Kv(keys.permute(0, 2, 1, 3), values.permute(0, 2, 3, 1))
             if layer.index in self._kept:
                 reading.caches[layer.index] = kv

@@ -16,6 +16,10 @@ SEQUENCE = 512
 MOST_SEQUENCES = 16
 """Read of a file; the rest is ignored. 8192 tokens are several times the width of most inputs."""
 
+DEFAULT_TEXT = Path(__file__).parent / "default_text.txt"
+"""A little of everything: chat, prose, code, tables, several languages. Enough for the ranges of keys and
+values, which hardly depend on what is read; too little for choosing codes."""
+
 LEAST_TOKENS = 64
 """Fewer say nothing about inputs."""
 

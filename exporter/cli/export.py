@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from exporter.cli.recipe_option import RECIPE
-from exporter.contract import Accelerator
+from exporter.contract import Accelerator, Dtype
 from exporter.heads import HeadKind
 from exporter.output_format import OutputFormat
 from quantize.recipe import Recipe
@@ -47,7 +47,7 @@ def parse_lengths(
     "--calibration",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="FILE.txt",
-    help="Text like what the model will read and write, for gptq recipes; 8192 tokens are used.",
+    help="Text like what the model will read and write, for gptq recipes and int8 caches; 8192 tokens count.",
 )
 @click.option("--no-drafter", is_flag=True, help="Make a bundle without speculative decoding.")
 @click.option(
@@ -76,6 +76,14 @@ def parse_lengths(
     "--drafter-head",
     type=click.Choice([kind.value for kind in HeadKind]),
     help="How the drafter scores the vocabulary.  [default: as the checkpoint was trained]",
+)
+@click.option(
+    "--kv-cache",
+    type=click.Choice([Dtype.FLOAT32.value, Dtype.INT8.value]),
+    default=Dtype.FLOAT32.value,
+    show_default=True,
+    help="How keys and values are kept; int8 takes a quarter of the memory. Its scales are measured on the "
+    "text of --calibration, or on a short one that comes with the tool.",
 )
 @click.option(
     "--batch",
@@ -127,6 +135,7 @@ def command(
     prefill_lengths: tuple[int, ...] | None,
     draft_length: int,
     drafter_head: str | None,
+    kv_cache: str,
     batch: int,
     lora: str | None,
     drafter_lora: str | None,
@@ -154,6 +163,8 @@ def command(
         )
     if batch > 1 and output_format != OutputFormat.LITERTLM.value:
         raise click.UsageError("--batch needs --format litertlm")
+    if kv_cache == Dtype.INT8.value and output_format != OutputFormat.LITERTLM.value:
+        raise click.UsageError("--kv-cache int8 needs --format litertlm")
     from exporter.checkpoints.checkpoint import resolve
     from exporter.checkpoints.hub import download
     from exporter.cli.progress import TerminalReporter
@@ -173,6 +184,7 @@ def command(
         format=OutputFormat(output_format),
         calibration=calibration,
         accelerator=Accelerator(accelerator),
+        kv_dtype=Dtype(kv_cache),
         force=force,
         fresh_graphs=fresh_graphs,
         requantize=requantize,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -151,6 +152,7 @@ def contract_lines(agreed: Contract | None, problems: Sequence[str]) -> list[str
     lines = [
         "contract: kept",
         f"cache: {agreed.cache_length} slots{_choice(agreed)} in {len(agreed.kv_caches)} layers, "
+        f"{agreed.kv_dtype.value}, {_cache_bytes(agreed):,} bytes, "
         f"sliding window {agreed.sliding_window or 'unknown'}",
     ]
     if agreed.has_drafter:
@@ -159,6 +161,13 @@ def contract_lines(agreed: Contract | None, problems: Sequence[str]) -> list[str
     if agreed.batch > 1:
         lines.append(f"sequences at once: {agreed.batch} (reference runtime), 1 (stock engine)")
     return lines
+
+
+def _cache_bytes(agreed: Contract) -> int:
+    from exporter.lowering.graph_reader import BITS
+
+    elements = sum(math.prod(spec.shape) for spec in agreed.kv_specs().values())
+    return elements * BITS[agreed.kv_dtype.value] // 8
 
 
 def _choice(agreed: Contract) -> str:

@@ -16,23 +16,14 @@ from exporter.cli.measuring import (
     work_folder,
 )
 from exporter.cli.recipe_option import RECIPE
+from exporter.cli.report_option import report_option
 from quantize.builtin_recipes import FLOAT32, PLANS, RECIPES, built_in
 from quantize.recipe import Algorithm, Recipe
 
 if TYPE_CHECKING:
     from exporter.quality.comparison import Comparison, Request
 
-FORMATS = (".json", ".html", ".md", ".svg")
 BUNDLE = ".litertlm"
-
-
-def parse_report(ctx: click.Context, parameter: click.Parameter, value: Path | None) -> Path | None:
-    """A file whose ending says the format."""
-    if value is not None and value.suffix not in FORMATS:
-        raise click.BadParameter(f"expected a file ending in {', '.join(FORMATS)}, found {value}")
-    if value is not None and not value.absolute().parent.is_dir():
-        raise click.BadParameter(f"{value}: the folder {value.parent} does not exist")
-    return value
 
 
 @click.command()
@@ -52,12 +43,7 @@ def parse_report(ctx: click.Context, parameter: click.Parameter, value: Path | N
     type=click.Path(path_type=Path, file_okay=False),
     help="Keep the bundles made here in this folder.",
 )
-@click.option(
-    "--report",
-    type=click.Path(path_type=Path),
-    callback=parse_report,
-    help="Also write a report; its ending (.json, .html, .md, .svg) says which.",
-)
+@report_option(".json", ".html", ".md", ".svg")
 @click.option("--json", "as_json", is_flag=True, help="Every figure, machine-readable.")
 def command(
     sources: tuple[str, ...],

@@ -8,22 +8,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from exporter.cli.report_option import report_option
 from exporter.contract import Accelerator
 
 if TYPE_CHECKING:
     from exporter.parity.report import Report
 
 DEFAULT_NEW_TOKENS = 64
-FORMATS = (".json", ".html", ".md")
-
-
-def parse_report(ctx: click.Context, parameter: click.Parameter, value: Path | None) -> Path | None:
-    """A file whose ending says the format."""
-    if value is not None and value.suffix not in FORMATS:
-        raise click.BadParameter(f"expected a file ending in {', '.join(FORMATS)}, found {value}")
-    if value is not None and not value.absolute().parent.is_dir():
-        raise click.BadParameter(f"{value}: the folder {value.parent} does not exist")
-    return value
 
 
 @click.command()
@@ -56,12 +47,7 @@ def parse_report(ctx: click.Context, parameter: click.Parameter, value: Path | N
     help="Where the graphs run, in float32; see docs/gpu.md.",
 )
 @click.option("--threads", type=click.IntRange(min=1), default=2, show_default=True)
-@click.option(
-    "--report",
-    type=click.Path(path_type=Path),
-    callback=parse_report,
-    help="Also write a report; its ending (.json, .html, .md) says which.",
-)
+@report_option(".json", ".html", ".md")
 @click.option("--lora", metavar="ADAPTER", help="The LoRA adapter that was merged into the target.")
 @click.option(
     "--drafter-lora", metavar="ADAPTER", help="The LoRA adapter that was merged into the drafter."

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +33,7 @@ Body = Callable[[nn.Module, Tensors], Tensors]
 TORCH_DTYPES = {
     Dtype.FLOAT32: torch.float32,
     Dtype.INT32: torch.int32,
+    Dtype.INT8: torch.int8,
     Dtype.BOOL: torch.bool,
 }
 
@@ -93,7 +95,7 @@ def weightless(spec: TensorSpec) -> Tensor:
 def target_signatures(config: TargetConfig, wanted: Contract) -> list[Signature]:
     """``prefill_<T>``, ``decode`` and ``verify`` of one target, and those for several sequences."""
     with torch.device("meta"):
-        model = Target(config)
+        model = Target(config, wanted.kv_dtype)
     weights = parameter_specs(model)
     used_by_prefill = {
         name: spec for name, spec in weights.items() if not model.prefill_unused(name)
@@ -101,7 +103,7 @@ def target_signatures(config: TargetConfig, wanted: Contract) -> list[Signature]
 
     def step(model: nn.Module, inputs: Tensors) -> Tensors:
         assert isinstance(model, Target)
-        result = model(*_target_inputs(wanted, inputs))
+        result = model(*_token_inputs(inputs), _caches(model, wanted, inputs))
         return {
             **_named_caches(result.caches),
             contract.LOGITS: result.logits,
@@ -110,11 +112,13 @@ def target_signatures(config: TargetConfig, wanted: Contract) -> list[Signature]
 
     def prefill(model: nn.Module, inputs: Tensors) -> Tensors:
         assert isinstance(model, Target)
-        return _named_caches(model.prefill(*_target_inputs(wanted, inputs)))
+        caches = _caches(model, wanted, inputs)
+        return _named_caches(model.prefill(*_token_inputs(inputs), caches))
 
     def step_rows(model: nn.Module, inputs: Tensors) -> Tensors:
         assert isinstance(model, Target)
-        caches = {kv.layer: _kv_rows(wanted, inputs, kv.layer) for kv in wanted.kv_caches}
+        layers = [kv.layer for kv in wanted.kv_caches]
+        caches = {i: _kv_rows(wanted, inputs, i, partial(model.cache, i)) for i in layers}
         result = model.forward_rows(*_token_inputs(inputs), caches)
         return {
             **_named_row_caches(result.caches),
@@ -135,18 +139,22 @@ def target_signatures(config: TargetConfig, wanted: Contract) -> list[Signature]
 def drafter_signatures(config: DrafterConfig, wanted: Contract, head: HeadKind) -> list[Signature]:
     """One draft step over the donors' caches, and the same of several sequences."""
     with torch.device("meta"):
-        model = Drafter(config, head)
+        model = Drafter(config, head, wanted.kv_dtype)
     kinds = _donor_kinds(wanted)
 
     def draft(model: nn.Module, inputs: Tensors) -> Tensors:
-        donors = {kind: _kv(inputs, layer) for kind, layer in kinds.items()}
+        assert isinstance(model, Drafter)
+        donors = _donors(model, kinds, inputs)
         activations, position = inputs[contract.ACTIVATIONS], inputs[contract.INPUT_POS]
         result = model(activations, position, inputs[contract.MASK], donors)
         return {contract.LOGITS: result.logits, contract.PROJECTED_ACTIVATIONS: result.projected}
 
     def draft_rows(model: nn.Module, inputs: Tensors) -> Tensors:
         assert isinstance(model, Drafter)
-        donors = {kind: _kv_rows(wanted, inputs, layer) for kind, layer in kinds.items()}
+        donors = {
+            kind: _kv_rows(wanted, inputs, layer, partial(model.donor, kind))
+            for kind, layer in kinds.items()
+        }
         activations, positions = inputs[contract.ACTIVATIONS], inputs[contract.INPUT_POS]
         result = model.forward_rows(activations, positions, inputs[contract.MASK], donors)
         return {contract.LOGITS: result.logits, contract.PROJECTED_ACTIVATIONS: result.projected}
@@ -164,7 +172,7 @@ def draft_round_signature(
 ) -> Signature:
     """All draft steps of a round; weights are named as the drafter's, the table ``embedder.weight``."""
     with torch.device("meta"):
-        model = DraftRound(target, config, head)
+        model = DraftRound(target, config, head, wanted.kv_dtype)
     kinds, spec = _donor_kinds(wanted), wanted.draft_round_signature()
     assert spec is not None
 
@@ -175,7 +183,7 @@ def draft_round_signature(
             inputs[contract.ACTIVATIONS],
             inputs[contract.INPUT_POS],
             inputs[contract.MASK],
-            {kind: _kv(inputs, layer) for kind, layer in kinds.items()},
+            _donors(model, kinds, inputs),
             wanted.draft_length,
         )
         return {contract.TOKENS: tokens}
@@ -239,27 +247,30 @@ def _donor_kinds(wanted: Contract) -> dict[AttentionKind, int]:
     }
 
 
-def _kv(inputs: Tensors, layer: int) -> Kv:
-    keys, values = inputs[contract.key_cache(layer)], inputs[contract.value_cache(layer)]
+MakeKv = Callable[[Tensor, Tensor], Kv]
+"""A model's own caches of keys and values."""
+
+
+def _kv(inputs: Tensors, layer: int, make: MakeKv, row: int | None = None) -> Kv:
+    keys, values = inputs[contract.key_cache(layer, row)], inputs[contract.value_cache(layer, row)]
     if contract.PARAM_TENSOR in inputs:
         return GpuKv(keys, values, inputs[contract.PARAM_TENSOR])
-    return Kv(keys, values)
+    return make(keys, values)
 
 
-def _kv_rows(wanted: Contract, inputs: Tensors, layer: int) -> KvRows:
-    return KvRows(
-        tuple(
-            Kv(inputs[contract.key_cache(layer, row)], inputs[contract.value_cache(layer, row)])
-            for row in range(wanted.batch)
-        )
-    )
+def _donors(
+    model: Drafter, kinds: Mapping[AttentionKind, int], inputs: Tensors
+) -> dict[AttentionKind, Kv]:
+    return {kind: _kv(inputs, layer, partial(model.donor, kind)) for kind, layer in kinds.items()}
 
 
-def _target_inputs(
-    wanted: Contract, inputs: Tensors
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Caches]:
-    caches = {kv.layer: _kv(inputs, kv.layer) for kv in wanted.kv_caches}
-    return (*_token_inputs(inputs), caches)
+def _kv_rows(wanted: Contract, inputs: Tensors, layer: int, make: MakeKv) -> KvRows:
+    return KvRows(tuple(_kv(inputs, layer, make, row) for row in range(wanted.batch)))
+
+
+def _caches(model: Target, wanted: Contract, inputs: Tensors) -> Caches:
+    layers = [kv.layer for kv in wanted.kv_caches]
+    return {layer: _kv(inputs, layer, partial(model.cache, layer)) for layer in layers}
 
 
 def _token_inputs(inputs: Tensors) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from exporter.checkpoints.config import AttentionKind, DrafterConfig, TargetConfig
+from exporter.contract import Dtype
 from exporter.heads import HeadKind
 from exporter.model.drafter import Drafter, seen_by
 from exporter.model.kv import Kv
@@ -20,8 +21,14 @@ from exporter.model.target import TokenEmbedder
 class DraftRound(Drafter):
     """A drafter that looks embeddings up itself; its weights are the drafter's and the embedder's."""
 
-    def __init__(self, target: TargetConfig, config: DrafterConfig, head: HeadKind) -> None:
-        super().__init__(config, head)
+    def __init__(
+        self,
+        target: TargetConfig,
+        config: DrafterConfig,
+        head: HeadKind,
+        kv_dtype: Dtype = Dtype.FLOAT32,
+    ) -> None:
+        super().__init__(config, head, kv_dtype)
         self.embedder = TokenEmbedder(target)
 
     def draft(

@@ -12,14 +12,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from exporter.checkpoints.config import AttentionKind, CentroidHead, DrafterConfig
+from exporter.contract import Dtype
 from exporter.heads import HeadKind
 from exporter.model.decoder import DecoderLayer
 from exporter.model.kv import Kv, KvT, Sight, View
+from exporter.model.kv_int8 import Int8Kv, KvScales
 from exporter.model.layers import RmsNorm
 from exporter.model.rows import KvRows, ViewRows
 
@@ -70,9 +73,17 @@ class OrderedEmbeddingHead(nn.Module):
 
 
 class Drafter(nn.Module):
-    """The assistant's stack with its projections from and to the target's width."""
+    """The assistant's stack with its projections from and to the target's width.
 
-    def __init__(self, config: DrafterConfig, head: HeadKind) -> None:
+    Args:
+        config: Its dimensions.
+        head: How it scores the vocabulary.
+        kv_dtype: Element type of the target's caches.
+    """
+
+    def __init__(
+        self, config: DrafterConfig, head: HeadKind, kv_dtype: Dtype = Dtype.FLOAT32
+    ) -> None:
         super().__init__()
         self.config = config
         text, width = config.text, config.backbone_hidden_size
@@ -89,6 +100,16 @@ class Drafter(nn.Module):
             self.masked_embedding = OrderedEmbeddingHead(
                 config.centroid_head, text.hidden_size, text.vocab_size
             )
+        self.kv_scales = nn.ModuleDict()
+        if kv_dtype is Dtype.INT8:
+            for layer in text.layers:
+                self.kv_scales[layer.kind.value] = KvScales(layer.head_dim)
+
+    def donor(self, kind: AttentionKind, keys: Tensor, values: Tensor) -> Kv:
+        """The target's caches that layers of ``kind`` read, of ``kv_dtype``."""
+        if not self.kv_scales:
+            return Kv(keys, values)
+        return Int8Kv(keys, values, cast("KvScales", self.kv_scales[kind.value]))
 
     def forward(
         self, activations: Tensor, input_pos: Tensor, mask: Tensor, donors: dict[AttentionKind, Kv]

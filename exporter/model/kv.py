@@ -7,7 +7,7 @@ the end of a cache is placed by how many slots the mask says are filled.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, Self, TypeVar
 
 import torch
@@ -75,9 +75,10 @@ class Kv:
     def _updated(self, keys: Tensor, values: Tensor, slot: Tensor) -> Kv:
         """Write ``keys`` ``[1, K, T, D]`` and ``values`` ``[1, K, D, T]`` at ``slot``."""
         zero = torch.zeros((), dtype=torch.int32)
-        return Kv(
-            dynamic_update_slice(self.keys, keys, [zero, zero, slot, zero]),
-            dynamic_update_slice(self.values, values, [zero, zero, zero, slot]),
+        return replace(
+            self,
+            keys=dynamic_update_slice(self.keys, keys, [zero, zero, slot, zero]),
+            values=dynamic_update_slice(self.values, values, [zero, zero, zero, slot]),
         )
 
     def written_padded(self, keys: Tensor, values: Tensor, slot: Tensor, filled: Tensor) -> Kv:
@@ -131,7 +132,15 @@ class Kv:
 
     def stretch(self, start: Tensor, length: int) -> Kv:
         """The ``length`` slots from ``start`` (int32 scalar tensor) on."""
-        return Kv(stretch(self.keys, start, 2, length), stretch(self.values, start, 3, length))
+        return replace(
+            self,
+            keys=stretch(self.keys, start, 2, length),
+            values=stretch(self.values, start, 3, length),
+        )
+
+    def readable(self) -> Kv:
+        """The same slots, ready to be multiplied by several layers."""
+        return self
 
 
 @dataclass(frozen=True)
@@ -181,8 +190,9 @@ class View:
         return scores + self.bias
 
     def of(self, kv: Kv) -> Kv:
-        """The slots of ``kv`` that :attr:`bias` is about."""
-        return kv if self.start is None else kv.stretch(self.start, self.length)
+        """The slots of ``kv`` that :attr:`bias` is about, ready to be multiplied."""
+        seen = kv if self.start is None else kv.stretch(self.start, self.length)
+        return seen.readable()
 
     def attend(self, queries: Tensor, kv: Kv) -> Tensor:
         """Attention of ``queries`` ``[1, T, N, D]`` over what :meth:`of` gave; ``[1, T, N * D]``."""

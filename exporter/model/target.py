@@ -15,8 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from exporter.checkpoints.config import AttentionKind, TargetConfig
+from exporter.contract import Dtype
 from exporter.model.decoder import DecoderLayer
 from exporter.model.kv import Kv, KvT, Sight, View, filled_slots
+from exporter.model.kv_int8 import Int8Kv, KvScales
 from exporter.model.layers import RmsNorm, softcapped
 from exporter.model.rows import KvRows, StepRows, ViewRows
 
@@ -34,9 +36,14 @@ class Step:
 
 
 class Target(nn.Module):
-    """Decoder stack, final norm and head of a Gemma 4 target."""
+    """Decoder stack, final norm and head of a Gemma 4 target.
 
-    def __init__(self, config: TargetConfig) -> None:
+    Args:
+        config: Its dimensions.
+        kv_dtype: Element type of its caches.
+    """
+
+    def __init__(self, config: TargetConfig, kv_dtype: Dtype = Dtype.FLOAT32) -> None:
         super().__init__()
         self.config = config
         text, layer_count = config.text, len(config.text.layers)
@@ -52,6 +59,16 @@ class Target(nn.Module):
         )
         self.norm = RmsNorm(text.hidden_size, text.rms_norm_eps, rank=3)
         self.lm_head = nn.Linear(text.hidden_size, text.vocab_size, bias=False)
+        self.kv_scales = nn.ModuleDict()
+        if kv_dtype is Dtype.INT8:
+            for layer in config.kv_owners:
+                self.kv_scales[str(layer.index)] = KvScales(layer.head_dim)
+
+    def cache(self, layer: int, keys: Tensor, values: Tensor) -> Kv:
+        """The caches that ``layer`` owns: ``[1, K, S, D]`` and ``[1, K, D, S]``, of ``kv_dtype``."""
+        if not self.kv_scales:
+            return Kv(keys, values)
+        return Int8Kv(keys, values, cast("KvScales", self.kv_scales[str(layer)]))
 
     def forward(
         self, embeddings: Tensor, per_layer: Tensor, positions: Tensor, mask: Tensor, caches: Caches

@@ -6,16 +6,16 @@ torch is not installed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 
-from exporter.binding.parameters import parameter_specs
+from exporter.binding.parameters import parameter_specs, scale_specs
 from exporter.binding.weights import Weight, find_weights
 from exporter.bundles.reader import Bundle
 from exporter.checkpoints.tensor_reader import TensorReader
-from exporter.contract import Section
+from exporter.contract import Contract, Dtype, Section
 from exporter.heads import HeadKind
 from exporter.pair import Pair
 from exporter.parity import drafter_rung, graph_rung, model_rung, quantisation_rung, weights_rung
@@ -62,6 +62,16 @@ class Against:
 
 
 @dataclass(frozen=True)
+class Stored:
+    """The rungs on what the bundle stores; ``pair`` is our model with it, None if it cannot be read."""
+
+    weights: Rung
+    graphs: Rung
+    pair: TorchPair | None = None
+    lines: tuple[Series, ...] = ()
+
+
+@dataclass(frozen=True)
 class Findings:
     """Rungs by their key, and lines for the plots."""
 
@@ -88,7 +98,8 @@ def compare(against: Against, reporter: Reporter) -> Findings:
 def _compare(against: Against, weights: Weights, reporter: Reporter) -> Findings:
     run = against.run
     with reporter.stage("Running the float model in torch", None):
-        model = _torch_pair(against, from_checkpoints(weights))
+        agreed = replace(against.executor.contract, kv_dtype=Dtype.FLOAT32)
+        model = _torch_pair(against, from_checkpoints(weights), agreed)
         whole = model.read(run.tokens, run.probes)
     golden, reason = _ask(against, reporter)
     positions, layers = [], []
@@ -98,19 +109,27 @@ def _compare(against: Against, weights: Weights, reporter: Reporter) -> Findings
         layers.append(_series("torch, transformers", range(len(errors.layers)), errors.layers))
     else:
         first = MODEL.skipped(reason)
-    stored, graphs, lines = _stored_rungs(against, weights, model, reporter)
+    stored = _stored_rungs(against, weights, model, reporter)
     quantisation = quantisation_rung.quantisation_rung(
         run, _float_model(whole, golden), against.fresh, against.target_bits, against.noise
     )
-    drafter = _drafter_rung(against, model, golden, reason)
-    rungs = (stored, first, graphs, quantisation, drafter)
-    return Findings(rungs, (*positions, *lines), tuple(layers))
+    drafter = _drafter_rung(against, model, stored, golden, reason)
+    rungs = (stored.weights, first, stored.graphs, quantisation, drafter)
+    return Findings(rungs, (*positions, *stored.lines), tuple(layers))
 
 
-def _torch_pair(against: Against, source: Source) -> TorchPair:
+def _torch_pair(against: Against, source: Source, agreed: Contract) -> TorchPair:
     config = against.pair.drafter_config
     drafter = None if config is None else (config, against.head)
-    return TorchPair(against.pair.target_config, drafter, against.executor.contract, source)
+    return TorchPair(against.pair.target_config, drafter, agreed, source)
+
+
+def _parameters(against: Against, weights: Weights) -> dict[Section, list[str]]:
+    """Names of what the bundle's graphs have as constants: weights, and scales of int8 caches."""
+    scales: Mapping[Section, Mapping[str, object]] = {}
+    if against.executor.contract.kv_dtype is Dtype.INT8:
+        scales = scale_specs(against.pair.target_config, against.pair.drafter_config)
+    return {section: [*found, *scales.get(section, ())] for section, found in weights.items()}
 
 
 def _ask(against: Against, reporter: Reporter) -> tuple[Golden | None, str]:
@@ -127,21 +146,25 @@ def _ask(against: Against, reporter: Reporter) -> tuple[Golden | None, str]:
 
 def _stored_rungs(
     against: Against, weights: Weights, model: TorchPair, reporter: Reporter
-) -> tuple[Rung, Rung, list[Series]]:
+) -> Stored:
     """The rungs on stored weights, and on the graphs that use them."""
     try:
         with reporter.stage("Comparing stored weights and graphs", None):
             constants = stored_constants(against.bundle)
             stored = weights_rung.weights_rung(weights, constants, against.recipe)
             same = against.stored_as_float and stored.verdict is Verdict.PASS
-            kept = model if same else _torch_pair(against, from_bundle(weights, constants))
+            kept = model
+            if not same:
+                source = from_bundle(_parameters(against, weights), constants)
+                kept = _torch_pair(against, source, against.executor.contract)
             graphs, errors = graph_rung.graph_rung(
                 against.executor, against.run, kept, against.tolerance
             )
     except UnreadableWeightError as error:
         reason = str(error)
-        return WEIGHTS.skipped(reason), GRAPHS.skipped(reason), []
-    return stored, graphs, [_series("LiteRT, torch", errors.positions, errors.logits)]
+        return Stored(WEIGHTS.skipped(reason), GRAPHS.skipped(reason))
+    line = _series("LiteRT, torch", errors.positions, errors.logits)
+    return Stored(stored, graphs, kept, (line,))
 
 
 def _float_model(whole: Pass, golden: Golden | None) -> FloatModel:
@@ -150,15 +173,24 @@ def _float_model(whole: Pass, golden: Golden | None) -> FloatModel:
     return FloatModel(whole.logits.numpy(), "our torch model, float32")
 
 
-def _drafter_rung(against: Against, model: TorchPair, golden: Golden | None, reason: str) -> Rung:
+def _drafter_rung(
+    against: Against, model: TorchPair, stored: Stored, golden: Golden | None, reason: str
+) -> Rung:
     if not against.executor.draft_length:
         return DRAFTER.skipped("the bundle has no drafter")
     if model.drafter is None:
         return DRAFTER.skipped("no --drafter given")
     if golden is None:
         return DRAFTER.skipped(reason)
+    if stored.pair is None and against.executor.contract.kv_dtype is Dtype.INT8:
+        return DRAFTER.skipped("the scales of the bundle's caches cannot be read back")
     return drafter_rung.drafter_rung(
-        model, against.executor, golden, against.tolerance, against.drafter_bits
+        model,
+        against.executor,
+        golden,
+        against.tolerance,
+        against.drafter_bits,
+        stored.pair or model,
     )
 
 

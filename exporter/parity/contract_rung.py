@@ -31,6 +31,9 @@ def _differences(agreed: Contract, pair: Pair) -> list[str]:
         agreed.cache_length,
         agreed.prefill_lengths,
         agreed.draft_length or 1,
+        batch=agreed.batch,
+        accelerator=agreed.accelerator,
+        kv_dtype=agreed.kv_dtype,
         fixed_cache_length=agreed.placeholder is None,
     )
     expected = make_contract(pair.target_config, pair.drafter_config, options)

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from exporter.checkpoints.config import AttentionKind
 from exporter.model.drafter import FLOOR_LOGIT
-from exporter.model.kv import Kv
 from exporter.model.target import Caches
 from exporter.parity.compare import Floats, bridged, margin, position_errors, worst
 from exporter.parity.golden import Golden
@@ -29,7 +28,8 @@ from runtime_py.litert_executor import LitertExecutor
 FULL_BITS = 32
 
 LEAST_SAME_DRAFTS = {FULL_BITS: 1.0, 8: 0.6, 4: 0.4, 2: 0.0}
-"""Share of drafts that must be the assistant's, by the fewest bits of the drafter's matrices. Drafters
+"""Share of drafts that must be the assistant's, by the fewest bits of the drafter's matrices and of the
+caches. Drafters
 are unsure by nature; float32 must draft the same token every time, but for near-ties; with fewer bits a
 different draft is a loss and not noise."""
 
@@ -40,12 +40,13 @@ def drafter_rung(
     golden: Golden,
     tolerance: GraphTolerance,
     bits: int,
+    coding: TorchPair,
 ) -> Rung:
-    """Torch and LiteRT against the golden chains."""
+    """Torch and LiteRT against the golden chains; ``coding`` makes caches as the bundle's are."""
     caches = golden_caches(pair, golden)
     torch_errors, errors, same, ties = [0.0], [0.0], [], []
     cache = executor.new_cache()
-    write_caches(cache, to_arrays(caches))
+    write_caches(cache, to_arrays(golden_caches(coding, golden)))
     for start in golden.starts:
         reference = _reference(golden, start)
         ours = _torch_chain(pair, golden, start, reference, caches)
@@ -83,12 +84,11 @@ def golden_caches(pair: TorchPair, golden: Golden) -> Caches:
     donors = {}
     for kind in AttentionKind:
         layer = pair.config.kv_donor(kind).index
-        keys = torch.from_numpy(golden.arrays[f"kv.{kind.value}.keys"])  # [K, T, D]
-        values = torch.from_numpy(golden.arrays[f"kv.{kind.value}.values"])
-        kv, count = caches[layer], keys.shape[1]
-        kv.keys[0, :, :count] = keys
-        kv.values[0, :, :, :count] = values.transpose(1, 2)
-        donors[layer] = Kv(kv.keys, kv.values)
+        keys, values = (
+            torch.from_numpy(golden.arrays[f"kv.{kind.value}.{part}"]).transpose(0, 1).unsqueeze(0)
+            for part in ("keys", "values")
+        )  # [1, T, K, D]
+        donors[layer] = caches[layer].written(keys, values, torch.tensor(0, dtype=torch.int32))
     return donors
 
 

@@ -21,8 +21,9 @@ from runtime_py.litert_executor import LitertCache
 
 Floats = NDArray[np.float32]
 
-Caches = Mapping[str, Floats]
-"""KV caches by the contract's tensor names: keys ``[1, K, S, D]``, values ``[1, K, D, S]``."""
+Caches = Mapping[str, NDArray[Any]]
+"""KV caches by the contract's tensor names: keys ``[1, K, S, D]``, values ``[1, K, D, S]``; floats, or
+codes."""
 
 DECODED = 12
 """Tokens at the end of the text that are decoded one by one."""
@@ -180,5 +181,5 @@ def slots(agreed: Contract, caches: Caches, count: int) -> Floats:
         keys, values = caches[contract.key_cache(layer)], caches[contract.value_cache(layer)]
         parts.append(keys[0].transpose(1, 0, 2)[:count].reshape(count, -1))
         parts.append(values[0].transpose(2, 0, 1)[:count].reshape(count, -1))
-    joined: Floats = np.concatenate(parts, axis=1)
+    joined: Floats = np.concatenate(parts, axis=1, dtype=np.float32)
     return joined

@@ -25,7 +25,7 @@ from exporter.parity.graph_run import Caches, Drafted, GraphRun, slots
 from exporter.parity.rung import Bound, Figure, Rung
 from exporter.parity.titles import GRAPHS as TITLE
 from exporter.parity.tolerances import GraphTolerance
-from exporter.parity.torch_pair import Pass, TorchPair, to_arrays, to_torch
+from exporter.parity.torch_pair import Pass, TorchPair, to_arrays
 from runtime_py.litert_executor import LitertExecutor
 
 LEAST_COMMON_CANDIDATES = 0.5
@@ -88,7 +88,7 @@ def _prefills(run: GraphRun, whole: Pass) -> dict[str, float]:
 
 
 def _decodes(run: GraphRun, pair: TorchPair) -> dict[str, float]:
-    logits, hidden, caches = [], [], to_torch(run.caches, pair.contract)
+    logits, hidden, caches = [], [], pair.caches(run.caches)
     for position in run.tail:
         step = pair.step(run.tokens[position : position + 1], position, caches)
         caches = step.caches
@@ -103,7 +103,7 @@ def _decodes(run: GraphRun, pair: TorchPair) -> dict[str, float]:
 def _replayed(run: GraphRun, pair: TorchPair, drafted: Drafted) -> tuple[Floats, Floats]:
     """Torch's logits and states for the same chain of tokens, over the same caches."""
     state = torch.from_numpy(run.hidden[drafted.committed - 1])
-    logits, projected, caches = [], [], to_torch(run.caches, pair.contract)
+    logits, projected, caches = [], [], pair.caches(run.caches)
     for token in drafted.tokens:
         step = pair.draft(token, state, drafted.committed, caches)
         state = step.projected

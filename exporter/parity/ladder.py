@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from exporter.bundles.inspection import Inspection, inspect_bundle
 from exporter.bundles.manifest import stored_recipe
 from exporter.checkpoints.checkpoint import Checkpoint
-from exporter.contract import Accelerator, Contract, Section
+from exporter.contract import Accelerator, Contract, Dtype, Section
 from exporter.errors import EngineError
 from exporter.heads import HeadKind
+from exporter.lowering.graph_reader import BITS
 from exporter.pair import Pair
 from exporter.parity import (
     acceptance_rung,
@@ -124,7 +125,11 @@ def _measure(
     probed = with_tail(probes(length, agreed.vocab_size), length)
     starts = draft_starts(length, agreed.sliding_window, agreed.draft_length)
     bits = min(fewest_bits(inspection, section) for section in Section)
-    tolerance = graph_tolerance(quantised=bits < 32, layers=agreed.layer_count)
+    tolerance = graph_tolerance(
+        quantised=bits < 32,
+        layers=agreed.layer_count,
+        int8_caches=agreed.kv_dtype is Dtype.INT8,
+    )
     with reporter.stage("Running every signature", None):
         run = run_graphs(executor, text.tokens, probed, starts)
     shapes, noise = shapes_rung.shapes_rung(run, tolerance)
@@ -146,6 +151,7 @@ def _against_checkpoints(
 ) -> Findings:
     from exporter.parity.against_checkpoints import Against, compare
 
+    cache_bits = BITS[model.executor.contract.kv_dtype.value]
     against = Against(
         inspection.bundle,
         pair,
@@ -156,8 +162,8 @@ def _against_checkpoints(
         measured.text.fresh,
         measured.starts,
         measured.tolerance,
-        fewest_bits(inspection, Section.PREFILL_DECODE),
-        fewest_bits(inspection, Section.MTP_DRAFTER),
+        min(cache_bits, fewest_bits(inspection, Section.PREFILL_DECODE)),
+        min(cache_bits, fewest_bits(inspection, Section.MTP_DRAFTER)),
         measured.noise,
         request.threads,
         asking,

@@ -35,7 +35,7 @@ def quantisation_rung(
         run: LiteRT's side.
         float_model: What it should have been.
         fresh: Length of the text before it repeats itself.
-        bits: The fewest of any matrix of the target.
+        bits: The fewest of any matrix of the target and of its caches.
         noise: What numeric error alone can bridge; agreements lost to it are shown apart.
     """
     limits = QUANTISATION[bits]
@@ -69,7 +69,7 @@ def quantisation_rung(
     reason = (
         "float32: numeric noise only"
         if bits == 32
-        else f"the target's matrices have {bits} bits or more; the limit tells a fault from the "
+        else f"the target's matrices and caches have {bits} bits or more; the limit tells a fault from the "
         "loss such weights are known for, it does not say that the loss is small"
     )
     note = f"the float model is {float_model.name}"

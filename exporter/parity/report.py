@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from exporter.errors import ParityError
 from exporter.parity.rung import Rung, Verdict
+from exporter.plain_json import plain
 
 VERSION = 1
 """Of the JSON report."""
@@ -92,7 +92,7 @@ class Report:
 
     def to_json(self) -> dict[str, Any]:
         """As one JSON object; what is not a finite number becomes text."""
-        block: dict[str, Any] = _plain(asdict(self))
+        block: dict[str, Any] = plain(asdict(self))
         verdict = "fail" if self.failed else "pass"
         return {
             "version": VERSION,
@@ -106,16 +106,6 @@ class Report:
 def near_ties(count: int) -> str:
     """As a person says it."""
     return "1 near-tie" if count == 1 else f"{count} near-ties"
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(entry) for entry in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return value
 
 
 def require_parity(report: Report) -> None:

@@ -32,6 +32,15 @@ rounds for itself (measured over the tiny pair's whole stack: up to 0.022)."""
 PRODUCTS_PER_LAYER = 4
 """Products in a row on the way through a layer: values, output, gate and up, down."""
 
+CACHED_PER_LAYER = 2
+"""Roundings on the way through a layer with int8 caches: keys, values."""
+
+CACHED_STEP = 0.02
+"""Distance between keys or values that were rounded to int8 independently. A channel's scale spans 127
+steps for 1.25 times its largest magnitude on a text, some 4.5 standard deviations: a step of 0.044 of
+one, a rounding error of that by root 12, and root 2 between two sides. Sides that compute the same write
+the same codes, until a difference in the last bit tips one over to the next step."""
+
 STEPS_OFF = 0.75
 """Of a stored row, as a root mean square in quantisation steps. Rounding to the nearest gives 0.29 and
 never more than 0.5; roundings that make up for each other's error stay below this; a wrong scale or a
@@ -86,13 +95,14 @@ class GraphTolerance:
     between_shapes_reason: str
 
 
-def graph_tolerance(*, quantised: bool, layers: int) -> GraphTolerance:
+def graph_tolerance(*, quantised: bool, layers: int, int8_caches: bool = False) -> GraphTolerance:
     """Of a stack of ``layers``.
 
     With quantised matrices LiteRT rounds activations to 8 bits before each product and torch does
-    not. Independent roundings add up like a random walk: with the root of their number.
+    not. Independent roundings add up like a random walk: with the root of their number. Int8 caches
+    are rounded on both sides, but not alike once the sides differ by anything at all.
     """
-    if not quantised:
+    if not quantised and not int8_caches:
         return GraphTolerance(
             GRAPH_FLOAT,
             SHAPES_FLOAT,
@@ -100,15 +110,31 @@ def graph_tolerance(*, quantised: bool, layers: int) -> GraphTolerance:
             "any wrong term is above 1e-3",
             "the same float32 graph with another number of tokens a call sums in another order",
         )
-    steps = math.sqrt(PRODUCTS_PER_LAYER * layers)
+    products = PRODUCTS_PER_LAYER * layers if quantised else 0
+    cached = CACHED_PER_LAYER * layers if int8_caches else 0
+    reasons, between = [], []
+    if quantised:
+        reasons.append(
+            f"LiteRT rounds activations to 8 bits before each product, about {ROUNDED_STEP:.0%} each "
+            f"time; {PRODUCTS_PER_LAYER} products in each of {layers} layers add up like a random walk"
+        )
+        between.append(
+            "activations are rounded row by row, so a row rounds the same in any company; but a last "
+            "bit may tip one over to the next of 255 steps, and from there on both sides walk, "
+            f"{TIPPED_STEP:.0%} apart each time"
+        )
+    if int8_caches:
+        tipped = (
+            f"keys and values are rounded to int8; where a last bit tips one over to the next code, "
+            f"both sides walk, {CACHED_STEP:.0%} apart each time, {CACHED_PER_LAYER} times a layer"
+        )
+        reasons.append(tipped)
+        between.append(tipped)
     return GraphTolerance(
-        ROUNDED_STEP * steps,
-        TIPPED_STEP * steps,
-        f"LiteRT rounds activations to 8 bits before each product, about {ROUNDED_STEP:.0%} each time; "
-        f"{PRODUCTS_PER_LAYER} products in each of {layers} layers add up like a random walk",
-        "activations are rounded row by row, so a row rounds the same in any company; but a last bit may "
-        f"tip one over to the next of 255 steps, and from there on both sides walk, {TIPPED_STEP:.0%} apart "
-        "each time",
+        math.hypot(ROUNDED_STEP * math.sqrt(products), CACHED_STEP * math.sqrt(cached)),
+        math.hypot(TIPPED_STEP * math.sqrt(products), CACHED_STEP * math.sqrt(cached)),
+        "; ".join(reasons),
+        "; ".join(between),
     )
 
 

@@ -7,9 +7,9 @@ rows are read as tokens need them.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -22,9 +22,8 @@ from exporter.checkpoints.config import AttentionKind, DrafterConfig, TargetConf
 from exporter.checkpoints.tensor_names import recipe_name
 from exporter.contract import Contract, Dtype, Section
 from exporter.heads import HeadKind
-from exporter.lowering.signatures import parameter_specs
+from exporter.lowering.signatures import TORCH_DTYPES, parameter_specs
 from exporter.model.drafter import Drafter
-from exporter.model.kv import Kv
 from exporter.model.target import Caches, Step, Target
 from exporter.parity.stored_weights import Constants, StoredConstant
 
@@ -79,12 +78,12 @@ def from_checkpoints(weights: dict[Section, dict[str, Weight]]) -> Source:
 
 
 def from_bundle(
-    weights: dict[Section, dict[str, Weight]], stored: dict[Section, dict[str, StoredConstant]]
+    names: Mapping[Section, Collection[str]], stored: dict[Section, dict[str, StoredConstant]]
 ) -> Source:
-    """The weights as the bundle stores them, for the parameters named by ``weights``."""
+    """The weights as the bundle stores them, for parameters of the given names."""
     return {
         section: {name: _stored(stored[section], section, name) for name in found}
-        for section, found in weights.items()
+        for section, found in names.items()
     }
 
 
@@ -92,19 +91,7 @@ def _stored(constants: Constants, section: Section, parameter: str) -> StoredCon
     return constants[recipe_name(section, parameter)]
 
 
-def to_torch(arrays: Mapping[str, NDArray[np.float32]], agreed: Contract) -> Caches:
-    """Caches by tensor name, as the modules want them; layers that are not there are left out."""
-    return {
-        kv.layer: Kv(
-            torch.from_numpy(arrays[contract.key_cache(kv.layer)]),
-            torch.from_numpy(arrays[contract.value_cache(kv.layer)]),
-        )
-        for kv in agreed.kv_caches
-        if contract.key_cache(kv.layer) in arrays
-    }
-
-
-def to_arrays(caches: Caches) -> dict[str, NDArray[np.float32]]:
+def to_arrays(caches: Caches) -> dict[str, NDArray[Any]]:
     """Caches of the modules by tensor name."""
     arrays = {}
     for layer, kv in caches.items():
@@ -132,7 +119,7 @@ class Pass:
 
 
 class TorchPair:
-    """A target and, if there is one, its drafter; slots as the contract has them."""
+    """A target and, if there is one, its drafter; slots and caches as the contract has them."""
 
     def __init__(
         self,
@@ -142,10 +129,11 @@ class TorchPair:
         source: Source,
     ) -> None:
         self.config, self.contract, self.slots = config, agreed, agreed.cache_length
-        self.target = _filled(Target, (config,), source[Section.PREFILL_DECODE])
+        kv_dtype = agreed.kv_dtype
+        self.target = _filled(Target, (config, kv_dtype), source[Section.PREFILL_DECODE])
         self.drafter: Drafter | None = None
         if drafter is not None:
-            self.drafter = _filled(Drafter, drafter, source[Section.MTP_DRAFTER])
+            self.drafter = _filled(Drafter, (*drafter, kv_dtype), source[Section.MTP_DRAFTER])
         self._table = source[Section.EMBEDDER]["weight"]
         self._per_layer_table = source[Section.PER_LAYER_EMBEDDER]["weight"]
 
@@ -163,9 +151,21 @@ class TorchPair:
         """Caches of zeros."""
         caches = {}
         for layer in self.config.kv_owners:
-            keys = torch.zeros(1, layer.kv_heads, self.slots, layer.head_dim)
-            caches[layer.index] = Kv(keys, keys.transpose(2, 3).clone())
+            shape = (1, layer.kv_heads, self.slots, layer.head_dim)
+            keys = torch.zeros(shape, dtype=TORCH_DTYPES[self.contract.kv_dtype])
+            caches[layer.index] = self.target.cache(layer.index, keys, keys.transpose(2, 3).clone())
         return caches
+
+    def caches(self, arrays: Mapping[str, NDArray[Any]]) -> Caches:
+        """Caches by tensor name, as the modules want them."""
+        return {
+            kv.layer: self.target.cache(
+                kv.layer,
+                torch.from_numpy(arrays[contract.key_cache(kv.layer)]),
+                torch.from_numpy(arrays[contract.value_cache(kv.layer)]),
+            )
+            for kv in self.contract.kv_caches
+        }
 
     def step(self, tokens: Sequence[int], start: int, caches: Caches) -> Step:
         """``decode`` or ``verify``: tokens to the slots from ``start`` on."""

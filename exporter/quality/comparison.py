@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
@@ -19,6 +18,7 @@ from exporter.options import ExportOptions
 from exporter.pair import Pair, drafter_head
 from exporter.parity.stored_weights import UnreadableWeightError
 from exporter.pipeline import export
+from exporter.plain_json import plain
 from exporter.progress import Reporter
 from exporter.quality.figures import Estimate, Quality, TensorFigures, TextFigures
 from exporter.quality.measure import (
@@ -116,24 +116,14 @@ class Comparison:
 
     def to_json(self) -> dict[str, Any]:
         """As one JSON object; what is not a finite number becomes text."""
-        block: dict[str, Any] = _plain(asdict(self))
+        block: dict[str, Any] = plain(asdict(self))
         for entry, quality in zip(block["qualities"], self.qualities, strict=True):
             entry["perplexity_ratio"] = quality.text.perplexity_ratio
             lost = self.lost(quality)
-            entry["lost"] = _plain(asdict(lost)) if lost else None
+            entry["lost"] = plain(asdict(lost)) if lost else None
             for tensor, figures in zip(entry["tensors"], quality.tensors, strict=True):
                 tensor["bits"] = figures.bits
         return {"version": VERSION, **block}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(entry) for entry in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return value
 
 
 @contextmanager

@@ -215,19 +215,25 @@ def _drafter(hidden: int, mlp: int, kv_heads: int, head_dim: int) -> Stack:
 
 
 def _gemma(
-    name: str, hidden: int, layers: tuple[str, ...], owners: int, mlps: tuple[int, int], kv: int
+    name: str,
+    hidden: int,
+    layers: tuple[str, ...],
+    owners: int,
+    mlps: tuple[int, int],
+    kv: int,
+    vocab: int = 262144,
 ) -> Size:
-    """A size with the real vocabulary; `mlps` are the MLP widths of owners and of the others."""
+    """A size with real widths; `mlps` are the MLP widths of owners and of the others."""
     widths = (mlps[0],) * owners + (mlps[1],) * (len(layers) - owners)
     return Size(
         name=name,
-        vocab=262144,
+        vocab=vocab,
         window=512,
         max_position=131072,
         target=Stack(hidden, layers, 8, kv, 256, 512, widths, owners, per_layer_width=256),
         double_wide=mlps[0] != mlps[1],
         drafter=_drafter(256, 2048, kv, 256),
-        centroids=2048,
+        centroids=vocab // 128,
         top_centroids=32,
     )
 
@@ -260,6 +266,8 @@ SIZES = {
             centroids=128,
             top_centroids=16,
         ),
+        # E2B's widths; what exporters that hold all weights as float32 can take on 24 GB, too.
+        _gemma("e2b-short", 1536, _every(5, 15), owners=10, mlps=(6144, 12288), kv=1, vocab=32768),
         _gemma("e2b", 1536, _every(5, 35), owners=15, mlps=(6144, 12288), kv=1),
         _gemma("e4b", 2560, _every(6, 42), owners=24, mlps=(10240, 10240), kv=2),
     )

@@ -6,6 +6,7 @@ buffers as input and output, as the engine and the reference runtime have it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,23 +14,47 @@ import numpy as np
 from ai_edge_litert.compiled_model import CompiledModel
 from ai_edge_litert.environment import Environment
 
-from exporter.bundles.reader import Bundle
-from exporter.contract import Section
+from exporter.bundles.reader import Bundle, BundleSection
+from exporter.contract import Contract, Section
 from runtime_py.litert_graph import Hardware
 from runtime_py.mapped_section import FileRegion, MappedSection
 from runtime_py.native_log import captured_native_log
+from runtime_py.resized_graph import Resizing
 
 SEED = 0
+
+Edit = tuple[int, Callable[[memoryview], object]]
+"""How many bytes of a file to change once they are mapped, and how."""
+
+
+def resizing_edit(bundle: Bundle, entry: BundleSection) -> Edit | None:
+    """What gives a section's graph the cache length that the bundle says; None if it has it.
+
+    A bundle of another tool has no manifest; its graphs are taken as they are.
+    """
+    manifest = bundle.manifest()
+    if manifest is None:
+        return None
+    resizing = Resizing.of(Contract.from_json(manifest["contract"]))
+    return None if resizing is None else (entry.graph_bytes, resizing.apply)
 
 
 class LitertFile:
     """A model in a file, or a section of a bundle; its bytes are mapped. Close it after use."""
 
     def __init__(
-        self, path: Path, options: Any, *, begin: int = 0, nbytes: int | None = None
+        self,
+        path: Path,
+        options: Any,
+        *,
+        begin: int = 0,
+        nbytes: int | None = None,
+        edit: Edit | None = None,
     ) -> None:
         size = path.stat().st_size if nbytes is None else nbytes
         self._section = MappedSection(path, FileRegion(begin, size))
+        if edit is not None:
+            self._section.edit(*edit)
         environment = Environment.create()
         with captured_native_log():
             self.model: Any = self._section.use(
@@ -52,10 +77,11 @@ class LitertFile:
 
     @classmethod
     def section(cls, bundle: Bundle, section: Section, options: Any) -> Self:
-        """One section of a bundle."""
+        """One section of a bundle, with caches of the length that the bundle says."""
         entry = bundle.model(section)
         assert entry is not None
-        return cls(bundle.path, options, begin=entry.begin, nbytes=entry.nbytes)
+        edit = resizing_edit(bundle, entry)
+        return cls(bundle.path, options, begin=entry.begin, nbytes=entry.nbytes, edit=edit)
 
     def call(self, signature: str) -> Signature:
         """One of its signatures, ready to run."""

@@ -20,6 +20,7 @@ from typing import Any
 import ai_edge_litert
 
 from runtime_py.litert_graph import ENGINE_XNNPACK_FLAGS, IN_MEMORY
+from speed.litert import Edit
 
 CPU = 1  # LiteRtHwAccelerators
 OPERATOR, DELEGATE_OPERATOR = 1 << 1, 1 << 3  # LiteRtProfilerEventType
@@ -62,17 +63,21 @@ class OpProfiler:
         path: The file.
         begin: Where the model begins in it, a multiple of the page size.
         nbytes: Its length.
+        edit: Changes to make before it is compiled; the file stays as it is.
 
     Raises:
         RuntimeError: LiteRT refused a call.
     """
 
-    def __init__(self, path: Path, begin: int, nbytes: int) -> None:
+    def __init__(self, path: Path, begin: int, nbytes: int, edit: Edit | None = None) -> None:
         folder = Path(ai_edge_litert.__file__).parent
         self._lib = ctypes.CDLL(str(folder / "libLiteRt.so"))
         self._kept: list[Any] = []
         with path.open("rb") as stream:
             self._bytes = mmap.mmap(stream.fileno(), nbytes, access=mmap.ACCESS_COPY, offset=begin)
+        if edit is not None:
+            with memoryview(self._bytes) as content, content[: edit[0]] as graph:
+                edit[1](graph)
         address = ctypes.addressof(ctypes.c_char.from_buffer(self._bytes))
         self._environment, self._model, self._compiled = Handle(), Handle(), Handle()
         self._profiler = Handle()

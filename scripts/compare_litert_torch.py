@@ -1,0 +1,234 @@
+"""Measure a bundle beside litert-torch's own export of the same target, in one run.
+
+    python scripts/compare_litert_torch.py export e2b-short/target --peer-python peer/bin/python --output made
+    python scripts/compare_litert_torch.py run made/ours.litertlm made/theirs/model.litertlm
+    python scripts/compare_litert_torch.py calls made/ours.litertlm made/theirs/model.litertlm
+
+`export` makes both files. `run` answers two prompts, cut from a text, in the stock engine: without a
+weight cache, with an empty one in a file, and with that file filled. Every run is a process of its own,
+one at a time, and the order of the sides turns round after each round; ratios are taken within a round.
+`calls` runs the graphs themselves, by CPU time in one process (scripts/speed/clocks.py), which minds
+other jobs least. The bundles themselves are in the system's file cache in all cases.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import click
+from speed.clocks import alternate, load
+from speed.litert import LitertFile
+
+from exporter.bundles.reader import Bundle, open_bundle
+from exporter.contract import Section
+from runtime_py.bench.memory import children_watched
+from runtime_py.chat import Conversation
+from runtime_py.litert_graph import Hardware
+from runtime_py.stock_engine import EngineSettings, Reply, run_engine
+
+OURS, THEIRS = SIDES = ("mtp-export", "litert-torch")
+NONE, COLD, WARM = CACHES = ("no weight cache", "cold", "warm")
+THEIR_MODULE = "litert_torch.generative.export_hf"
+THEIR_FILE = "model.litertlm"
+TEXT = Path(__file__).parent.parent / "README.md"
+CACHE_LENGTH, PREFILL_LENGTHS = 4096, "128,1024"
+
+MEGABYTES, KIB = 1e-6, 1024
+
+Figures = dict[str, float]
+Rounds = dict[str, list[Figures]]
+"""Of each side, what each round gave."""
+
+
+@click.group()
+def main() -> None:
+    """Compare with litert-torch."""
+
+
+@main.command()
+@click.argument("ours", type=click.Path(path_type=Path, exists=True))
+@click.argument("theirs", type=click.Path(path_type=Path, exists=True), required=False)
+@click.option("--text", type=click.Path(path_type=Path, exists=True), default=TEXT)
+@click.option("--characters", default="90,700", show_default=True, help="Lengths of the prompts.")
+@click.option("--max-new-tokens", default=33, show_default=True)
+@click.option("--rounds", default=3, show_default=True)
+@click.option("--threads", default=2, show_default=True)
+@click.option("--mtp", is_flag=True, help="Speculative decoding on for ours.")
+def run(
+    ours: Path,
+    theirs: Path | None,
+    text: Path,
+    characters: str,
+    max_new_tokens: int,
+    rounds: int,
+    threads: int,
+    mtp: bool,
+) -> None:
+    """Run OURS, and THEIRS if given, in the stock engine."""
+    words = " ".join(text.read_text(encoding="utf-8").split())
+    prompts = [words[: int(count)] for count in characters.split(",")]
+    plans = {OURS: Plan(ours, mtp, prompts, max_new_tokens, threads)}
+    if theirs is not None:
+        plans[THEIRS] = Plan(theirs, False, prompts, max_new_tokens, threads)
+    found: Rounds = {side: [] for side in plans}
+    for number in range(rounds):
+        texts = set()
+        for side in list(plans)[:: 1 if number % 2 == 0 else -1]:
+            answers, figures = plans[side].measured()
+            found[side].append(figures)
+            texts.add(answers)
+        if len(texts) > 1 and not mtp:
+            raise click.ClickException(f"the two bundles give different texts: {texts}")
+        click.echo(f"round {number + 1} of {rounds}, {load()}", err=True)
+    click.echo(table(found))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one side does in a round."""
+
+    bundle: Path
+    mtp: bool
+    prompts: Sequence[str]
+    max_new_tokens: int
+    threads: int
+
+    def measured(self) -> tuple[tuple[str, ...], Figures]:
+        """The answers, and the figures for every kind of weight cache."""
+        figures: Figures = {"file, MB": self.bundle.stat().st_size * MEGABYTES}
+        with tempfile.TemporaryDirectory(dir=self.bundle.parent) as folder:
+            for cache in CACHES:
+                kept = None if cache == NONE else Path(folder)
+                answers, of_cache = self.answered(kept)
+                figures |= {f"{name}, {cache}": value for name, value in of_cache.items()}
+            packed = sum(file.stat().st_size for file in Path(folder).iterdir())
+        figures["weight cache's files, MB"] = packed * MEGABYTES
+        return answers, figures
+
+    def answered(self, weight_cache: Path | None) -> tuple[tuple[str, ...], Figures]:
+        """All prompts in one process; each has an empty KV cache."""
+        settings = EngineSettings(
+            self.bundle,
+            self.mtp,
+            self.max_new_tokens,
+            threads=self.threads,
+            max_num_tokens=CACHE_LENGTH,
+            weight_cache=weight_cache,
+        )
+        chunks: list[float] = []
+        begun = time.perf_counter()
+        with children_watched() as memory:
+            done = run_engine(
+                settings,
+                [Conversation.asking(prompt) for prompt in self.prompts],
+                lambda _: chunks.append(time.perf_counter()),
+            )
+        replies = [reply for conversation in done.replies for reply in conversation]
+        figures = {
+            "process start to first token, s": chunks[0] - begun,
+            "prompt to first token, s": replies[0].time_to_first_token,
+            "peak resident memory, MB": memory.resident * MEGABYTES,
+            "largest anonymous memory, MB": memory.anonymous * MEGABYTES,
+            **{_prefill(reply): reply.prefill_tokens_per_second for reply in replies},
+            "decode, tokens/s": done.tokens_per_second,
+        }
+        return tuple(done.texts), figures
+
+
+def _prefill(reply: Reply) -> str:
+    return f"prefill of {reply.prefill_tokens}, tokens/s"
+
+
+def table(found: Rounds) -> str:
+    """Medians of the sides and, of two, of ours / theirs with its range, as Markdown."""
+    compared = ["ratio", "range"] if len(found) > 1 else []
+    lines = [_row("", [*found, *compared]), _row("---", ["---"] * (len(found) + len(compared)))]
+    for name in found[OURS][0]:
+        values = [[figures[name] for figures in rounds] for rounds in found.values()]
+        cells = [f"{median(of_side):.4g}" for of_side in values]
+        if compared:
+            ratios = [ours / theirs for ours, theirs in zip(*values, strict=True)]
+            cells += [f"{median(ratios):.2f}", f"{min(ratios):.2f} to {max(ratios):.2f}"]
+        lines.append(_row(name, cells))
+    return "\n".join(lines)
+
+
+def _row(name: str, cells: Sequence[str]) -> str:
+    return f"| {' | '.join([name, *cells])} |"
+
+
+@main.command()
+@click.argument("ours", type=click.Path(path_type=Path, exists=True))
+@click.argument("theirs", type=click.Path(path_type=Path, exists=True))
+@click.option("--calls", "count", default=20, show_default=True)
+def calls(ours: Path, theirs: Path, count: int) -> None:
+    """Time the calls that both graphs have, one thread, in one process."""
+    with ExitStack() as stack:
+        files = {
+            side: stack.enter_context(closing(target_of(open_bundle(path))))
+            for side, path in zip(SIDES, (ours, theirs), strict=True)
+        }
+        signatures = [set(file.model.get_signature_list()) for file in files.values()]
+        click.echo(f"CPU time, 1 thread, {count} calls, {load()}")
+        for name in sorted(set.intersection(*signatures)):
+            costs = alternate({side: file.call(name) for side, file in files.items()}, count)
+            for side, cost in costs.items():
+                ratio, own = cost.cpu / costs[THEIRS].cpu, 1e3
+                spread = f"{cost.low * own:.1f} to {cost.high * own:.1f}"
+                click.echo(f"{name:13} {side:13} {cost.cpu * own:8.1f} ms ({spread})  {ratio:.3f}")
+
+
+def target_of(bundle: Bundle) -> LitertFile:
+    """The target's section of either bundle."""
+    options = Hardware(threads=1).options(bundle.path.stem)
+    return LitertFile.section(bundle, Section.PREFILL_DECODE, options)
+
+
+@main.command()
+@click.argument("target", type=click.Path(path_type=Path, exists=True))
+@click.option("--peer-python", required=True, help="Of an environment with litert-torch.")
+@click.option("--recipe", default="int8", show_default=True)
+@click.option("--peer-recipe", default="dynamic_wi8_afp32", show_default=True)
+@click.option("--output", type=click.Path(path_type=Path), required=True, help="Folder for files.")
+def export(target: Path, peer_python: str, recipe: str, peer_recipe: str, output: Path) -> None:
+    """Export TARGET with both tools: time and memory. Ours goes twice, for the graph that it keeps."""
+    output.mkdir(parents=True, exist_ok=True)
+    made = output / "ours.litertlm"
+    our_export = [sys.executable, "-m", "exporter.cli.main", "export", str(target), "--force"]
+    our_export += ["--no-drafter", "--recipe", recipe, "--output", str(made)]
+    our_export += ["--prefill-lengths", PREFILL_LENGTHS, "--cache-length", str(CACHE_LENGTH)]
+    their_export = [peer_python, "-m", THEIR_MODULE, f"--model={target}"]
+    their_export += [f"--output_dir={output / 'theirs'}", "--externalize_embedder=True"]
+    their_export += [f"--prefill_lengths=[{PREFILL_LENGTHS}]", f"--cache_length={CACHE_LENGTH}"]
+    their_export += [f"--quantization_recipe={peer_recipe}"]
+    click.echo("| | s | CPU s | peak memory of the largest process, MB | file, MB |")
+    click.echo("|---|---|---|---|---|")
+    click.echo(_spent(f"{OURS}, graph lowered", [*our_export, "--fresh-graphs"], made))
+    click.echo(_spent(f"{OURS}, graph kept", our_export, made))
+    click.echo(_spent(THEIRS, their_export, output / "theirs" / THEIR_FILE))
+
+
+def _spent(name: str, command: list[str], made: Path) -> str:
+    """Run an exporter; what it and the processes it started took, as a row of the table."""
+    begun = time.perf_counter()
+    child = subprocess.Popen(command, stdout=sys.stderr)
+    _, status, usage = os.wait4(child.pid, 0)
+    child.returncode = os.waitstatus_to_exitcode(status)
+    if child.returncode:
+        raise click.ClickException(f"status {child.returncode} from {' '.join(command)}")
+    seconds, cpu = time.perf_counter() - begun, usage.ru_utime + usage.ru_stime
+    peak, size = usage.ru_maxrss * KIB * MEGABYTES, made.stat().st_size * MEGABYTES
+    return f"| {name} | {seconds:.0f} | {cpu:.0f} | {peak:.0f} | {size:.0f} |"
+
+
+if __name__ == "__main__":
+    main()
