@@ -21,10 +21,10 @@ from speed.litert import LitertFile
 
 from exporter.bundles.reader import Bundle, open_bundle
 from exporter.contract import DECODE, Contract, Section
+from exporter.lowering.graph_reader import BITS
 from runtime_py.litert_graph import Hardware
 
 STREAM_BYTES = 1 << 30
-FLOAT_BYTES = 4
 
 
 def weight_bytes(bundle: Bundle) -> int:
@@ -43,8 +43,9 @@ def cache_bytes(agreed: Contract) -> int:
     rather too strict than too lax.
     """
     slots = {True: min(agreed.sliding_window, agreed.cache_length), False: agreed.cache_length}
+    element = BITS[agreed.kv_dtype.value] // 8
     return sum(
-        2 * FLOAT_BYTES * kv.kv_heads * kv.head_dim * slots[kv.sliding] for kv in agreed.kv_caches
+        2 * element * kv.kv_heads * kv.head_dim * slots[kv.sliding] for kv in agreed.kv_caches
     )
 
 
