@@ -238,6 +238,9 @@ def _gemma(
     )
 
 
+MID_LAYERS = (SLIDING, FULL, SLIDING, SLIDING, FULL)
+"""The last one is full: transformers makes it so whatever a config says."""
+
 SIZES = {
     size.name: size
     for size in (
@@ -260,7 +263,7 @@ SIZES = {
             vocab=16384,
             window=512,
             max_position=8192,
-            target=Stack(2048, _every(2, 5), 8, 1, 128, 256, (16384,) * 5, 3, per_layer_width=256),
+            target=Stack(2048, MID_LAYERS, 8, 1, 128, 256, (16384,) * 5, 3, per_layer_width=256),
             double_wide=False,
             drafter=_drafter(256, 1024, 1, 128),
             centroids=128,
