@@ -184,7 +184,6 @@ def test_the_manifest_says_which_text(bundle: Path) -> None:
     [
         (("--accelerator", "gpu"), "float caches only"),
         (("--format", "onnx"), "--kv-cache int8 needs --format litertlm"),
-        (("--calibration", str(TINY_TARGET / "generation_config.json")), "64 tokens or more"),
     ],
 )
 def test_what_is_refused(options: tuple[str, str], said: str, tmp_path: Path) -> None:
