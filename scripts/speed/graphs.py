@@ -15,18 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import flatbuffers
-import torch
 from ai_edge_litert import schema_py_generated as schema
 
 from exporter.agreement import make_contract
 from exporter.binding.bind import bind
 from exporter.binding.parameters import parameter_specs
-from exporter.binding.weights import Weight, find_weights
-from exporter.calibrate.cache_scales import CacheRanges, scale_weights
-from exporter.calibrate.calibration import Models
+from exporter.binding.weights import find_weights
 from exporter.checkpoints.checkpoint import open_checkpoint
 from exporter.checkpoints.tensor_reader import TensorReader
-from exporter.contract import DECODE, DRAFT, VERIFY, Dtype, Section
+from exporter.contract import DECODE, DRAFT, VERIFY, Section
 from exporter.heads import HeadKind
 from exporter.lowering.graph_cache import graph_key
 from exporter.lowering.lower import LoweringRequest, Unit
@@ -52,12 +49,7 @@ class PlantedPair:
         )
 
     def request(
-        self,
-        recipe: Recipe,
-        cache_length: int,
-        tokens: int = 4,
-        head: HeadKind | None = None,
-        kv_dtype: Dtype = Dtype.FLOAT32,
+        self, recipe: Recipe, cache_length: int, tokens: int = 4, head: HeadKind | None = None
     ) -> LoweringRequest:
         """What a bundle whose ``verify`` takes ``tokens`` tokens asks of the converter."""
         pair = self.parsed()
@@ -67,7 +59,6 @@ class PlantedPair:
             (cache_length,),
             draft_length=tokens - 1,
             fixed_cache_length=True,
-            kv_dtype=kv_dtype,
         )
         contract = make_contract(pair.target_config, pair.drafter_config, options)
         chosen = drafter_head(pair.drafter_config, head)
@@ -87,29 +78,19 @@ class Wanted:
         return f"{graph_key(self.request)}.{self.unit.file_name}"
 
 
-def verify_of(
-    pair: PlantedPair,
-    recipe: Recipe,
-    cache_length: int,
-    tokens: int,
-    kv_dtype: Dtype = Dtype.FLOAT32,
-) -> Wanted:
+def verify_of(pair: PlantedPair, recipe: Recipe, cache_length: int, tokens: int) -> Wanted:
     """``verify`` of ``tokens`` tokens, called ``verify_<tokens>``; of 1, the ``decode``."""
-    request = pair.request(recipe, cache_length, max(tokens, 2), kv_dtype=kv_dtype)
+    request = pair.request(recipe, cache_length, max(tokens, 2))
     if tokens == 1:
         return Wanted(request, Unit(Section.PREFILL_DECODE, DECODE), DECODE)
     return Wanted(request, Unit(Section.PREFILL_DECODE, VERIFY), f"{VERIFY}_{tokens}")
 
 
 def drafter_of(
-    pair: PlantedPair,
-    recipe: Recipe,
-    cache_length: int,
-    head: HeadKind | None = None,
-    kv_dtype: Dtype = Dtype.FLOAT32,
+    pair: PlantedPair, recipe: Recipe, cache_length: int, head: HeadKind | None = None
 ) -> Wanted:
     """One draft step."""
-    request = pair.request(recipe, cache_length, head=head, kv_dtype=kv_dtype)
+    request = pair.request(recipe, cache_length, head=head)
     return Wanted(request, Unit(Section.MTP_DRAFTER, DRAFT), DRAFT)
 
 
@@ -174,16 +155,5 @@ def write_section(
     with TensorReader() as reader, output.open("wb") as stream:
         chosen = {section: specs[section]}
         weights = find_weights(chosen, parsed.target, parsed.drafter, reader)[section]
-        if wanted[0].request.contract.kv_dtype is Dtype.INT8:
-            weights |= _any_scales(parsed, kept, reader)[section]
         stored = bind(graph, weights, recipe, stream)
     return {weight.name: weight.nbytes for weight in stored}
-
-
-def _any_scales(parsed: Pair, kept: Path, reader: TensorReader) -> dict[Section, dict[str, Weight]]:
-    """Scales of int8 caches; kernels take the same time for any."""
-    ranges, config = CacheRanges(), parsed.target_config
-    for layer in config.kv_owners:
-        entries = torch.ones(1, 1, layer.kv_heads, layer.head_dim)
-        ranges.see(layer, entries, entries)
-    return scale_weights(ranges, Models(config, parsed.drafter_config, 1), kept, reader)
