@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from exporter.bundles.inspection import broken_promises, infer_contract, inspect_bundle
-from exporter.bundles.layout import MANIFEST_KEY
+from exporter.bundles.layout import MANIFEST_VALUE
 from exporter.bundles.reader import open_bundle
 from exporter.contract import VERSION, Contract, Section
 from exporter.errors import BundleError
@@ -124,7 +124,7 @@ def test_a_flipped_byte_in_the_header(position: int, content: bytearray, tmp_pat
 def test_a_damaged_tokenizer_and_manifest(content: bytearray, tmp_path: Path) -> None:
     good = open_bundle(damaged(content, tmp_path))
     (tokenizer,) = (s for s in good.sections if s.data_type == "HF_Tokenizer_Zlib")
-    (manifest,) = (s for s in good.sections if MANIFEST_KEY in s.metadata)
+    (manifest,) = (s for s in good.sections if s.label == MANIFEST_VALUE)
     content[tokenizer.begin + 100] ^= 0xFF
     content[manifest.begin] ^= 0xFF
     bundle = open_bundle(damaged(content, tmp_path))

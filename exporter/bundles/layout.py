@@ -7,9 +7,11 @@ from itertools import accumulate
 
 from exporter.contract import Section
 
-MANIFEST_KEY = "content"
+LABEL_KEY = "content"
+"""Metadata key that tells generic binary sections apart."""
+
 MANIFEST_VALUE = "mtp_export_manifest"
-"""Metadata by which the manifest's section is found among generic binary ones."""
+"""What it says of the manifest."""
 
 MANIFEST_BLOCKS = frozenset(
     {"manifest_version", "sources", "recipe", "options", "contract", "graphs", "weights", "tools"}
@@ -25,7 +27,7 @@ GRAPH_BYTES_KEY = "graph_bytes"
 weights. Damage there may crash a runtime, and it is small enough to be looked at every time."""
 
 DRAFT_ROUND_VALUE = "mtp_export_draft_round"
-"""The same for the graph of a draft round: generic binary data, so that no engine compiles it."""
+"""What it says of the graph of a draft round: generic binary data, so that no engine compiles it."""
 
 DRAFT_ROUND_SECTIONS = (Section.EMBEDDER, Section.MTP_DRAFTER)
 """Where that graph's weights are. Its offsets hold once these sections stand behind it in this order, each

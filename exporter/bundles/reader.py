@@ -23,8 +23,8 @@ from litert_lm_builder.runtime.proto import llm_metadata_pb2
 from exporter.bundles.layout import (
     DRAFT_ROUND_VALUE,
     GRAPH_BYTES_KEY,
+    LABEL_KEY,
     MANIFEST_BLOCKS,
-    MANIFEST_KEY,
     MANIFEST_VALUE,
 )
 from exporter.contract import Section
@@ -61,7 +61,7 @@ class BundleSection:
     @property
     def label(self) -> str | None:
         """What is in a section of generic binary data that this project wrote."""
-        return self.metadata.get(MANIFEST_KEY)
+        return self.metadata.get(LABEL_KEY)
 
     @property
     def graph_bytes(self) -> int:

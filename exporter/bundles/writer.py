@@ -22,7 +22,7 @@ from exporter.bundles.layout import (
     DRAFT_ROUND_VALUE,
     GRAPH_BYTES_KEY,
     GRAPH_SHA256_KEY,
-    MANIFEST_KEY,
+    LABEL_KEY,
     MANIFEST_VALUE,
     READS_KEY,
     SHA256_KEY,
@@ -130,7 +130,7 @@ def write_bundle(
     builder.add_system_metadata(Metadata("Authors", "mtp-export", DType.STRING))
     builder.add_llm_metadata(str(metadata), checksums(metadata))
     builder.add_hf_tokenizer(str(assets.tokenizer_json))
-    marker = Metadata(MANIFEST_KEY, MANIFEST_VALUE, DType.STRING)
+    marker = Metadata(LABEL_KEY, MANIFEST_VALUE, DType.STRING)
     builder.add_generic_binary_data(str(made), [marker, *checksums(made)])
     sums = {section: sha256(path) for section, path in sections.items()}
     for section, path in sections.items():
@@ -141,6 +141,6 @@ def write_bundle(
         )
     if draft_round is not None:
         reads = " ".join(sums[section] for section in DRAFT_ROUND_SECTIONS)
-        described = [_text(MANIFEST_KEY, DRAFT_ROUND_VALUE), _text(READS_KEY, reads)]
+        described = [_text(LABEL_KEY, DRAFT_ROUND_VALUE), _text(READS_KEY, reads)]
         builder.add_generic_binary_data(str(draft_round), [*described, *checksums(draft_round)])
     builder.build(stream, validate_metadata=True)
