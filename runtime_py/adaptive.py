@@ -8,9 +8,10 @@ the time lost on such trials is counted, and bounded by a fraction of all time.
 
 To learn anything costs two rounds, a decode where drafting is best and a draft where decoding is. So
 the promise, at most 5 % slower than the better of always and never drafting, is for 128 tokens or more
-through one opened model, in however many sessions: one policy serves them all, and later sessions
-start from what it knows. It holds on average over a text's luck, not for every run: a first draft that
-is wrong in a text where most are right puts drafting off for a while.
+through one opened model, in however many answers: one policy serves them all, and later answers
+start from what it knows: of times all, of acceptance little, as the next text may be of another kind. It
+holds on average over a text's luck, not for every run: a first draft that is wrong in a text where most
+are right puts drafting off for a while.
 
 A policy object, tested by simulation; it knows neither models nor clocks.
 """
@@ -26,8 +27,11 @@ from runtime_py.rounds import Round
 TIMES_KEPT = 15
 """Measurements a median is taken over: odd, short enough to follow a changing clock rate."""
 
-MEMORY = 24.0
+MEMORY = 28.0
 """Rounds after which an observation of acceptance weighs 1/e: about as long as a paragraph."""
+
+CARRIED_OVER = 3.0
+"""Observations an answer takes over from those before it, at most: the next may be of another kind."""
 
 PRIOR_WEIGHT = 1.0
 PRIOR_CHANCE = 0.8
@@ -100,6 +104,12 @@ class Chance:
         self.judged *= keep
         self.accepted *= keep
 
+    def carry_over(self) -> None:
+        """Another answer begins: what is known stays, but weighs little."""
+        keep = min(1.0, CARRIED_OVER / self.judged) if self.judged else 1.0
+        self.judged *= keep
+        self.accepted *= keep
+
     def add(self, *, accepted: bool) -> None:
         """It was judged."""
         self.judged += 1.0
@@ -124,6 +134,12 @@ class Adaptive:
         self._since_decode = 0  # rounds drafted
         self._trying = False
         self._try_at_once = 0  # drafts of a trial that should follow the last one
+
+    def begin(self) -> None:
+        """Another answer begins: times still hold, acceptance may be quite different."""
+        for chance in self._chances:
+            chance.carry_over()
+        self._since_trial = max(self._since_trial, TRIAL_SPACING)
 
     def length(self) -> int:
         """Drafts in the next round."""

@@ -70,6 +70,9 @@ class Greedy:
 class DraftPolicy(Protocol):
     """How many tokens to draft in a round."""
 
+    def begin(self) -> None:
+        """Another answer begins; not told where several run together."""
+
     def length(self) -> int:
         """Drafts wanted in the next round; the loop may do with fewer."""
 
@@ -82,6 +85,9 @@ class Fixed:
     """The same number of drafts always; 0 is plain decoding."""
 
     drafts: int
+
+    def begin(self) -> None:
+        """Nothing to forget."""
 
     def length(self) -> int:
         return self.drafts
@@ -100,6 +106,7 @@ def generate(
 
     A round near the end of the context that a verify would overrun is a plain decode.
     """
+    policy.begin()
     cursor, produced = start, 0
     while produced < limits.max_new_tokens:
         if cursor.position >= limits.context_length:

@@ -202,6 +202,9 @@ def test_the_policy_hears_of_every_call_once() -> None:
         def __init__(self) -> None:
             self.heard: list[Round] = []
 
+        def begin(self) -> None:
+            assert not self.heard
+
         def length(self) -> int:
             return len(self.heard) % 3
 

@@ -163,6 +163,9 @@ def test_a_policy_hears_of_every_round() -> None:
         def __init__(self) -> None:
             self.heard: list[Round] = []
 
+        def begin(self) -> None:
+            assert not self.heard
+
         def length(self) -> int:
             return len(self.heard) % 3
 
