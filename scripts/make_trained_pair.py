@@ -2,7 +2,7 @@
 
     nice -n 5 python scripts/make_trained_pair.py --output /tmp/pair
 
-A Gemma 4 target of 8.3 million parameters and a drafter of 1.3 million; about an hour of two CPU cores.
+A Gemma 4 target of 8.6 million parameters and a drafter of 1.4 million; about an hour of two CPU cores.
 The text differs a little between versions of Python, and so do the weights. Beside target/ and
 drafter/ it writes held_out.txt and calibration.txt (of the other side of the split) and prompts.txt.
 An interrupted training is resumed with --resume-target. Progress goes to stderr.

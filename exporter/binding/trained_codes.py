@@ -1,8 +1,8 @@
 """Weights whose codes the checkpoint's training has chosen, stored as they are.
 
-Either the checkpoint holds the codes themselves (``packed_tensor``), or its bfloat16 values lie on an
-int4 lattice (``quantize.lattice``). Both are noticed here, and such weights get ``ready`` rows, which
-the recipe does not touch.
+Either the checkpoint holds the codes themselves (``exporter.checkpoints.packed_tensor``), or its bfloat16
+values lie on an int4 lattice (``quantize.lattice``). Both are noticed here, and such weights get ``ready``
+rows, which the recipe does not touch.
 """
 
 from __future__ import annotations

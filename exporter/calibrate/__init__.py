@@ -1,5 +1,5 @@
-"""Codes chosen with a calibration text (GPTQ): both models are run over it, one layer at a time.
+"""What an export decides by running the models over a text: codes (GPTQ), scales of int8 caches.
 
-Needs torch (the ``export`` extra), which nothing else in binding does; the rest of the exporter imports
-this package only when a recipe asks for it.
+The passes need torch (the ``export`` extra); ``stage`` and ``text`` do not, and import them only when a
+recipe or ``--kv-cache int8`` asks for it.
 """

@@ -1,7 +1,7 @@
 """A LoRA adapter in PEFT's format: which module it changes, and how.
 
 Reads ``adapter_config.json`` and the directory of ``adapter_model.safetensors``, and puts the tensors of
-each module together. Which weight a module is, and whether it fits, is ``weights``' business.
+each module together. Which weight a module is, and whether it fits, is for ``exporter.binding.weights``.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The lowered and bound graphs in float32, every signature, against our torch modules run eagerly.
 
-The second rung of the ladder: ``test_model`` has compared those modules with transformers.
+The second rung of the ladder: ``tests.model.test_model`` has compared those modules with transformers.
 """
 
 from __future__ import annotations
