@@ -51,10 +51,18 @@ def run(model: OpenedModel, drafts: DraftLength, prompts: list[Conversation], to
 
 @click.command()
 @click.argument("bundle", type=click.Path(path_type=Path, exists=True))
-@click.option("--prompts", "prompt_file", type=click.Path(path_type=Path), required=True)
-@click.option("--new-tokens", default=128, show_default=True, help="Of each answer.")
-@click.option("--rounds", default=6, show_default=True)
-@click.option("--threads", default=2, show_default=True)
+@click.option(
+    "--prompts",
+    "prompt_file",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Prompts, one a line.",
+)
+@click.option("--new-tokens", default=128, show_default=True, help="Length of each answer.")
+@click.option(
+    "--rounds", default=6, show_default=True, help="How often each side answers all prompts."
+)
+@click.option("--threads", default=2, show_default=True, help="CPU threads.")
 def main(bundle: Path, prompt_file: Path, new_tokens: int, rounds: int, threads: int) -> None:
     """Compare on BUNDLE: never, always, auto."""
     silence_native_exit()

@@ -24,11 +24,22 @@ from quantize.builtin_recipes import RECIPES
 
 @click.command()
 @click.argument("pair", type=click.Path(path_type=Path, exists=True))
-@click.option("--kept", type=click.Path(path_type=Path), required=True, help="For graphs, files.")
-@click.option("--recipe", type=click.Choice(list(RECIPES)), default="int4", show_default=True)
-@click.option("--cache-length", default=4096, show_default=True)
-@click.option("--calls", default=60, show_default=True)
-@click.option("--threads", default=1, show_default=True)
+@click.option(
+    "--kept",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Folder for graphs and files that are kept between runs.",
+)
+@click.option(
+    "--recipe",
+    type=click.Choice(list(RECIPES)),
+    default="int4",
+    show_default=True,
+    help="How the drafter's weights are stored.",
+)
+@click.option("--cache-length", default=4096, show_default=True, help="Slots of the caches.")
+@click.option("--calls", default=60, show_default=True, help="Timed calls of each head.")
+@click.option("--threads", default=1, show_default=True, help="CPU threads.")
 def main(pair: Path, kept: Path, recipe: str, cache_length: int, calls: int, threads: int) -> None:
     """Compare both heads of the drafter of PAIR, a folder made by make_planted_pair.py."""
     with ExitStack() as stack:

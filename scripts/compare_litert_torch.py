@@ -57,11 +57,18 @@ def main() -> None:
 @main.command()
 @click.argument("ours", type=click.Path(path_type=Path, exists=True))
 @click.argument("theirs", type=click.Path(path_type=Path, exists=True), required=False)
-@click.option("--text", type=click.Path(path_type=Path, exists=True), default=TEXT)
+@click.option(
+    "--text",
+    type=click.Path(path_type=Path, exists=True),
+    default=TEXT,
+    help="What prompts are cut from.  [default: README.md]",
+)
 @click.option("--characters", default="90,700", show_default=True, help="Lengths of the prompts.")
-@click.option("--max-new-tokens", default=33, show_default=True)
-@click.option("--rounds", default=3, show_default=True)
-@click.option("--threads", default=2, show_default=True)
+@click.option("--max-new-tokens", default=33, show_default=True, help="Length of each answer.")
+@click.option(
+    "--rounds", default=3, show_default=True, help="How often each side answers all prompts."
+)
+@click.option("--threads", default=2, show_default=True, help="CPU threads.")
 @click.option("--mtp", is_flag=True, help="Speculative decoding on for ours.")
 def run(
     ours: Path,
@@ -169,7 +176,7 @@ def _row(name: str, cells: Sequence[str]) -> str:
 @main.command()
 @click.argument("ours", type=click.Path(path_type=Path, exists=True))
 @click.argument("theirs", type=click.Path(path_type=Path, exists=True))
-@click.option("--calls", "count", default=20, show_default=True)
+@click.option("--calls", "count", default=20, show_default=True, help="Timed calls of each side.")
 def calls(ours: Path, theirs: Path, count: int) -> None:
     """Time the calls that both graphs have, one thread, in one process."""
     with ExitStack() as stack:
@@ -195,9 +202,14 @@ def target_of(bundle: Bundle) -> LitertFile:
 
 @main.command()
 @click.argument("target", type=click.Path(path_type=Path, exists=True))
-@click.option("--peer-python", required=True, help="Of an environment with litert-torch.")
-@click.option("--recipe", default="int8", show_default=True)
-@click.option("--peer-recipe", default="dynamic_wi8_afp32", show_default=True)
+@click.option("--peer-python", required=True, help="Python of an environment with litert-torch.")
+@click.option("--recipe", default="int8", show_default=True, help="Of our export.")
+@click.option(
+    "--peer-recipe",
+    default="dynamic_wi8_afp32",
+    show_default=True,
+    help="Of litert-torch's export.",
+)
 @click.option("--output", type=click.Path(path_type=Path), required=True, help="Folder for files.")
 def export(target: Path, peer_python: str, recipe: str, peer_recipe: str, output: Path) -> None:
     """Export TARGET with both tools: time and memory. Ours goes twice, for the graph that it keeps."""

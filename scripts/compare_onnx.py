@@ -44,10 +44,16 @@ Figures = dict[str, float]
 @click.command()
 @click.argument("bundle", type=click.Path(path_type=Path, exists=True))
 @click.argument("folder", type=click.Path(path_type=Path, exists=True))
-@click.option("--prompts", type=click.Path(path_type=Path), help="Prompts, one a line.")
-@click.option("--max-new-tokens", default=33, show_default=True)
-@click.option("--rounds", default=3, show_default=True)
-@click.option("--threads", default=2, show_default=True)
+@click.option(
+    "--prompts",
+    type=click.Path(path_type=Path),
+    help="Prompts, one a line.  [default: a few built-in sentences]",
+)
+@click.option("--max-new-tokens", default=33, show_default=True, help="Length of each answer.")
+@click.option(
+    "--rounds", default=3, show_default=True, help="How often each side answers all prompts."
+)
+@click.option("--threads", default=2, show_default=True, help="CPU threads.")
 def main(
     bundle: Path, folder: Path, prompts: Path | None, max_new_tokens: int, rounds: int, threads: int
 ) -> None:

@@ -55,10 +55,17 @@ def memory_kib() -> dict[str, int]:
 
 @click.command()
 @click.argument("bundle", type=click.Path(path_type=Path, exists=True))
-@click.option("--folder", type=click.Path(path_type=Path), required=True, help="For cache files.")
-@click.option("--ways", default=",".join(WAYS), show_default=True, help="Which to compare.")
-@click.option("--calls", default=24, show_default=True)
-@click.option("--threads", default=1, show_default=True)
+@click.option(
+    "--folder", type=click.Path(path_type=Path), required=True, help="Folder for cache files."
+)
+@click.option(
+    "--ways",
+    default=",".join(WAYS),
+    show_default=True,
+    help="Ways to compare, separated by commas.",
+)
+@click.option("--calls", default=24, show_default=True, help="Timed calls of each way.")
+@click.option("--threads", default=1, show_default=True, help="CPU threads.")
 @click.option("--child", hidden=True)
 def main(
     bundle: Path, folder: Path, ways: str, calls: int, threads: int, child: str | None

@@ -70,9 +70,23 @@ def one_call(executor: LitertExecutor, place: Place) -> tuple[int, ...]:
 
 @click.command()
 @click.argument("bundle", type=click.Path(path_type=Path))
-@click.option("--calls", type=click.IntRange(min=2), default=100, show_default=True)
-@click.option("--positions", type=click.IntRange(min=1), default=50, show_default=True)
-@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option(
+    "--calls",
+    type=click.IntRange(min=2),
+    default=100,
+    show_default=True,
+    help="Timed calls of each way.",
+)
+@click.option(
+    "--positions",
+    type=click.IntRange(min=1),
+    default=50,
+    show_default=True,
+    help="Positions at which tokens are compared.",
+)
+@click.option(
+    "--threads", type=click.IntRange(min=1), default=1, show_default=True, help="CPU threads."
+)
 def main(bundle: Path, calls: int, positions: int, threads: int) -> None:
     """Compare the ways to draft with BUNDLE, at the last of some positions."""
     silence_native_exit()

@@ -29,7 +29,13 @@ PROMPTS_LISTED = 8
 @click.option(
     "--output", type=click.Path(path_type=Path), required=True, help="Folder for target/, drafter/."
 )
-@click.option("--size", type=click.Choice(list(SIZES)), default="small", show_default=True)
+@click.option(
+    "--size",
+    type=click.Choice(list(SIZES)),
+    default="small",
+    show_default=True,
+    help="Whose shapes, or smaller ones.",
+)
 @click.option(
     "--acceptance",
     type=click.FloatRange(0, 1),

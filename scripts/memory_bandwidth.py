@@ -51,8 +51,8 @@ def cache_bytes(agreed: Contract) -> int:
 
 @click.command()
 @click.argument("path", type=click.Path(path_type=Path, exists=True), metavar="BUNDLE")
-@click.option("--threads", default=1, show_default=True)
-@click.option("--calls", default=30, show_default=True)
+@click.option("--threads", default=1, show_default=True, help="CPU threads.")
+@click.option("--calls", default=30, show_default=True, help="Timed decodes and reads.")
 def main(path: Path, threads: int, calls: int) -> None:
     """Compare a decode of BUNDLE with reading the bytes it needs."""
     torch.set_num_threads(threads)

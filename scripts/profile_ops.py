@@ -28,8 +28,12 @@ SHOWN = 0.002
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path, exists=True))
-@click.option("--signature", default="verify", show_default=True)
-@click.option("--runs", default=20, show_default=True)
+@click.option(
+    "--signature", default="verify", show_default=True, help="Which of the file's signatures."
+)
+@click.option(
+    "--runs", default=20, show_default=True, help="Runs; of every operation the fastest counts."
+)
 def main(file: Path, signature: str, runs: int) -> None:
     """Profile SIGNATURE of FILE, a bundle or a LiteRT model."""
     operations = _profiler(file, signature).profile(signature, runs)

@@ -32,9 +32,19 @@ GOOGLE_E2B = {
 
 
 @click.command()
-@click.option("--size", type=click.Choice(["e2b", "e4b"]), default="e2b", show_default=True)
 @click.option(
-    "--head", type=click.Choice([kind.value for kind in HeadKind]), default=HeadKind.CENTROID.value
+    "--size",
+    type=click.Choice(["e2b", "e4b"]),
+    default="e2b",
+    show_default=True,
+    help="Whose shapes.",
+)
+@click.option(
+    "--head",
+    type=click.Choice([kind.value for kind in HeadKind]),
+    default=HeadKind.CENTROID.value,
+    show_default=True,
+    help="The drafter's head.",
 )
 @click.argument("recipes", type=RECIPE, nargs=-1)
 def main(size: str, head: str, recipes: tuple[Recipe, ...]) -> None:

@@ -65,11 +65,22 @@ def best_lengths(verifies: dict[int, Cost], draft: Cost) -> dict[float, dict[int
 
 @click.command()
 @click.argument("pair", type=click.Path(path_type=Path, exists=True))
-@click.option("--kept", type=click.Path(path_type=Path), required=True, help="For graphs, files.")
-@click.option("--recipe", type=click.Choice(list(RECIPES)), default="int4", show_default=True)
-@click.option("--cache-length", default=4096, show_default=True)
+@click.option(
+    "--kept",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Folder for graphs and files that are kept between runs.",
+)
+@click.option(
+    "--recipe",
+    type=click.Choice(list(RECIPES)),
+    default="int4",
+    show_default=True,
+    help="How weights are stored.",
+)
+@click.option("--cache-length", default=4096, show_default=True, help="Slots of the caches.")
 @click.option("--tokens", default="1,2,3,4,5,6,7,8", show_default=True, help="Lengths; 1 first.")
-@click.option("--calls", default=20, show_default=True)
+@click.option("--calls", default=20, show_default=True, help="Timed calls of each length.")
 def main(pair: Path, kept: Path, recipe: str, cache_length: int, tokens: str, calls: int) -> None:
     """Measure PAIR, a folder made by make_planted_pair.py."""
     chosen = RECIPES[recipe]
