@@ -61,12 +61,20 @@ def compare_choices(
     ours: Floats, reference: Floats, positions: Sequence[int], noise: float
 ) -> Choices:
     """First choices of two ``[N, V]``; near-ties have a reference margin of ``noise`` or less."""
+    places = [f"position {position}" for position in positions]
+    return compare_tokens(ours.argmax(axis=1).tolist(), reference, places, noise)
+
+
+def compare_tokens(
+    tokens: Sequence[int], reference: Floats, places: Sequence[str], noise: float
+) -> Choices:
+    """The same where one side is known by its N tokens only; ``places`` names them for a reader."""
     near_ties, differing = [], []
-    for row, position in enumerate(positions):
-        chosen, expected = int(ours[row].argmax()), int(reference[row].argmax())
+    for chosen, row, where in zip(tokens, reference, places, strict=True):
+        expected = int(row.argmax())
         if chosen == expected:
             continue
-        where, distance = f"position {position}", margin(reference[row])
+        distance = margin(row)
         if distance <= noise:
             near_ties.append(NearTie(where, str(chosen), str(expected), distance, noise))
         else:

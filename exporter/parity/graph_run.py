@@ -1,7 +1,8 @@
 """What the bundle's graphs compute on one text, run once for several rungs.
 
 The whole text goes through ``verify`` call by call, its last tokens through ``decode`` as well, and
-its start through the prefill signatures; drafts begin at several lengths. A bundle without ``verify``
+its start through the prefill signatures; drafts begin at several lengths, in single steps and all in one
+call. A bundle without ``verify``
 decodes all of it.
 """
 
@@ -40,6 +41,14 @@ class Drafted:
 
 
 @dataclass(frozen=True)
+class DraftedAtOnce:
+    """The tokens of a draft round, and single steps over the same caches, fed with these tokens."""
+
+    tokens: tuple[int, ...]
+    steps: Drafted
+
+
+@dataclass(frozen=True)
 class GraphRun:
     """Outputs of every signature. ``decoded_from`` is where the decoded tail begins."""
 
@@ -55,6 +64,8 @@ class GraphRun:
     prefilled: tuple[tuple[int, Caches], ...]
     """By the number of tokens that were prefilled."""
     drafts: tuple[Drafted, ...]
+    rounds: tuple[DraftedAtOnce, ...]
+    """From the same starts as ``drafts``; empty where nothing drafts a round in one call."""
 
     @property
     def tail(self) -> range:
@@ -78,9 +89,12 @@ def run_graphs(
     logits, hidden = read_text(executor, cache, tokens, probes)
     caches = executor.read_cache(cache)
     decoded_from = max(0, len(tokens) - DECODED)
-    drafts: list[Drafted] = []
+    after = [(tokens[start], hidden[start - 1], start) for start in starts]
+    drafts, rounds = list[Drafted](), list[DraftedAtOnce]()
     if executor.draft_length:
-        drafts = [_draft(executor, cache, tokens, hidden, start) for start in starts]
+        drafts = [draft_chain(executor, cache, *place) for place in after]
+    if executor.drafts_at_once:
+        rounds = [_draft_at_once(executor, cache, *place) for place in after]
     tail_logits, tail_hidden = [], []
     for position in range(decoded_from, len(tokens)):
         step = executor.decode(cache, tokens[position], position)
@@ -101,6 +115,7 @@ def run_graphs(
         np.stack(tail_hidden),
         prefilled,
         tuple(drafts),
+        tuple(rounds),
     )
 
 
@@ -139,14 +154,12 @@ def _prefill(executor: GraphExecutor[Any], tokens: Sequence[int]) -> Caches:
     return executor.read_cache(cache)
 
 
-def _draft(
-    executor: GraphExecutor[Any],
-    cache: object,
-    tokens: Sequence[int],
-    hidden: Floats,
-    committed: int,
-) -> Drafted:
-    return draft_chain(executor, cache, tokens[committed], hidden[committed - 1], committed)
+def _draft_at_once(
+    executor: GraphExecutor[Any], cache: object, token: int, state: Floats, committed: int
+) -> DraftedAtOnce:
+    """A round, then its steps one by one: whatever was drafted, each token has one to be compared with."""
+    tokens = tuple(executor.draft_round(cache, token, state, committed - 1))
+    return DraftedAtOnce(tokens, draft_chain(executor, cache, token, state, committed, tokens))
 
 
 def draft_chain(

@@ -1,17 +1,27 @@
-"""Rung: decode, verify and prefill of one bundle agree with each other.
+"""Rung: decode, verify and prefill of one bundle agree with each other, and so do its ways to draft.
 
 Needs no checkpoint. This is what speculative decoding rests on: a token verified among its drafts must
-be the token that decoding would have given.
+be the token that decoding would have given. The graph that drafts a whole round in one call must give
+the tokens of single steps, which are what the later rungs compare.
 """
 
 from __future__ import annotations
 
-from exporter.parity.compare import bridged, compare_choices, position_errors, worst
+from exporter.parity.compare import (
+    Choices,
+    bridged,
+    compare_choices,
+    compare_tokens,
+    position_errors,
+    worst,
+)
 from exporter.parity.graph_run import Caches, GraphRun, slots
 from exporter.parity.report import Series
-from exporter.parity.rung import Figure, Rung
+from exporter.parity.rung import Figure, NearTie, Rung
 from exporter.parity.titles import SHAPES as TITLE
 from exporter.parity.tolerances import GraphTolerance
+
+DRAFTS_DIFFER = "drafts in one call that differ from single steps"
 
 
 def shapes_rung(run: GraphRun, tolerance: GraphTolerance) -> tuple[Rung, float]:
@@ -41,13 +51,28 @@ def shapes_rung(run: GraphRun, tolerance: GraphTolerance) -> tuple[Rung, float]:
     noise = bridged(run.decoded_logits, verified, limit)
     choices = compare_choices(run.decoded_logits, verified, tuple(run.tail), noise)
     figures.append(Figure("other first choice", len(choices.differing), 0))
+    drafted = _compare_rounds(run, noise)
+    if run.rounds:
+        figures.append(Figure(DRAFTS_DIFFER, len(drafted.differing), 0))
     rung = TITLE.judged(
         figures,
         tolerance.between_shapes_reason,
-        problems=choices.differing,
-        near_ties=choices.near_ties,
+        problems=(*choices.differing, *drafted.differing),
+        near_ties=(*choices.near_ties, *drafted.near_ties),
     )
     return rung, noise
+
+
+def _compare_rounds(run: GraphRun, noise: float) -> Choices:
+    """Drafts made in one call with the first choices of single steps that were fed the same tokens."""
+    near_ties, differing = list[NearTie](), list[str]()
+    for drafted in run.rounds:
+        start = drafted.steps.committed
+        places = [f"draft {n} after position {start}" for n in range(1, len(drafted.tokens) + 1)]
+        found = compare_tokens(drafted.tokens, drafted.steps.logits, places, noise)
+        near_ties += found.near_ties
+        differing += found.differing
+    return Choices(tuple(near_ties), tuple(differing))
 
 
 def series(run: GraphRun) -> Series:

@@ -16,16 +16,16 @@ from pathlib import Path
 from unittest.mock import patch
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from exporter import contract
 from exporter.agreement import make_contract
-from exporter.binding.bind import bind
 from exporter.binding.parameters import parameter_specs
 from exporter.binding.weights import Weight, find_weights
+from exporter.bundles.litertlm import LitertGraphs, LitertLmFormat
 from exporter.bundles.manifest import build_manifest, source_block
-from exporter.bundles.writer import write_bundle
 from exporter.checkpoints.assets import read_assets
 from exporter.checkpoints.checkpoint import hash_files, open_checkpoint
 from exporter.checkpoints.config import AttentionKind, TargetConfig
@@ -34,9 +34,10 @@ from exporter.checkpoints.tensor_reader import TensorReader
 from exporter.contract import Contract, Section
 from exporter.heads import HeadKind
 from exporter.lowering import signatures
-from exporter.lowering.graph_cache import default_folder, graph_key
-from exporter.lowering.lower import LoweringRequest
+from exporter.lowering.graph_cache import Graphs, default_folder, graph_key
+from exporter.lowering.lower import Lowered, LoweringRequest
 from exporter.lowering.merge import merge
+from exporter.model.draft_round import DraftRound
 from exporter.model.drafter import Draft, Drafter
 from exporter.model.kv import Kv
 from exporter.model.target import Caches, Step, Target
@@ -61,6 +62,7 @@ class Fault(enum.Enum):
     TRANSPOSED = "values are reshaped where they should be transposed"
     ORDERING = "the centroid head's token table is shifted by one cluster"
     SCALE = "one row of one weight has a wrong scale"
+    DRAFT_ROUND = "a draft round goes on with the target's hidden state instead of the drafter's"
 
 
 class ReshapedKv(Kv):
@@ -104,6 +106,40 @@ class EarlyDrafter(Drafter):
         return super().forward(activations, input_pos - 1, mask, donors)
 
 
+class EarlyRound(DraftRound):
+    """The same in a draft round."""
+
+    def draft(
+        self,
+        token: Tensor,
+        hidden: Tensor,
+        input_pos: Tensor,
+        mask: Tensor,
+        donors: dict[AttentionKind, Kv],
+        count: int,
+    ) -> Tensor:
+        return super().draft(token, hidden, input_pos - 1, mask, donors, count)
+
+
+class StaleRound(DraftRound):
+    """Takes each token's successor, and never its hidden state: the first draft is right."""
+
+    def draft(
+        self,
+        token: Tensor,
+        hidden: Tensor,
+        input_pos: Tensor,
+        mask: Tensor,
+        donors: dict[AttentionKind, Kv],
+        count: int,
+    ) -> Tensor:
+        tokens: list[Tensor] = []
+        for _ in range(count):
+            tokens.append(super().draft(token, hidden, input_pos, mask, donors, 1))
+            token = tokens[-1].reshape(1, 1)
+        return torch.cat(tokens)
+
+
 class ShiftedOrdering(Weight):
     """Still a permutation, of the wrong clusters."""
 
@@ -126,13 +162,19 @@ class Plan:
 
     target: type[Target] = Target
     drafter: type[Drafter] = Drafter
+    draft_round: type[DraftRound] = DraftRound
     signatures: tuple[str, ...] = ()
 
 
 STEPS = (contract.DECODE, contract.VERIFY)
 PLANS = {
     Fault.DONOR: Plan(signatures=STEPS),
-    Fault.POSITION: Plan(drafter=EarlyDrafter, signatures=(contract.DRAFT,)),
+    Fault.POSITION: Plan(
+        drafter=EarlyDrafter,
+        draft_round=EarlyRound,
+        signatures=(contract.DRAFT, contract.DRAFT_ROUND),
+    ),
+    Fault.DRAFT_ROUND: Plan(draft_round=StaleRound, signatures=(contract.DRAFT_ROUND,)),
     Fault.PRE_NORM: Plan(target=PreNormTarget, signatures=STEPS),
     Fault.SOFTCAP: Plan(signatures=STEPS),
     Fault.TRANSPOSED: Plan(target=ReshapingTarget, signatures=STEPS),
@@ -169,6 +211,15 @@ def faulty_config(fault: Fault) -> TargetConfig:
     return config
 
 
+def lowered(fault: Fault) -> Lowered:
+    """The graphs of a bundle."""
+    sections = {
+        section: merge([graph_of(section, name, fault) for name in names])
+        for section, names in agreed().section_signatures().items()
+    }
+    return Lowered(sections, graph_of(Section.MTP_DRAFTER, contract.DRAFT_ROUND, fault))
+
+
 def graph_of(section: Section, name: str, fault: Fault) -> bytes:
     """One signature, lowered now or in an earlier run."""
     plan = PLANS.get(fault, Plan())
@@ -193,11 +244,15 @@ def _lower(request: LoweringRequest, section: Section, name: str, plan: Plan) ->
     with (
         patch.object(signatures, "Target", plan.target),
         patch.object(signatures, "Drafter", plan.drafter),
+        patch.object(signatures, "DraftRound", plan.draft_round),
     ):
-        found = signatures.bundle_signatures(
-            request.target, request.drafter, request.head, request.contract
-        )
-        (signature,) = (s for s in found[section] if s.name == name)
+        assert request.drafter is not None
+        asked = (request.target, request.drafter, request.head, request.contract)
+        if name == contract.DRAFT_ROUND:
+            signature = signatures.draft_round_signature(*asked)
+        else:
+            found = signatures.bundle_signatures(*asked)[section]
+            (signature,) = (s for s in found if s.name == name)
         model = litert_torch.signature(
             signature.name, signature.module.eval(), sample_kwargs=signature.example()
         ).convert()
@@ -211,15 +266,11 @@ def make_bundle(fault: Fault, folder: Path) -> Path:
     pair, wanted = tiny_pair(), agreed()
     checkpoints = {"target": pair.target, "drafter": pair.drafter}
     specs = parameter_specs(pair.target_config, pair.drafter_config, HeadKind.CENTROID)
-    paths, stored = {}, {}
+    graphs = LitertGraphs(Graphs(lowered(fault), fault.name, {}))
     with TensorReader() as reader:
         weights = find_weights(specs, pair.target, pair.drafter, reader)
         _spoil(weights, fault)
-        for section, names in wanted.section_signatures().items():
-            graph = merge([graph_of(section, name, fault) for name in names])
-            paths[section] = folder / section.value
-            with paths[section].open("wb") as stream:
-                stored[section] = bind(graph, weights[section], recipe, stream)
+        stored = graphs.bind(weights, recipe, folder, lambda count: None)
     manifest = build_manifest(
         sources={
             role: source_block(c, hash_files(c.source_files(), lambda count: None), [])
@@ -233,10 +284,8 @@ def make_bundle(fault: Fault, folder: Path) -> Path:
         stored=stored,
         trained_codes={},
     )
-    output = folder / f"{fault.name.lower()}.litertlm"
-    with output.open("wb") as out:
-        write_bundle(out, paths, read_assets(pair.target), CACHE_LENGTH, manifest, folder)
-    return output
+    finished = LitertLmFormat().pack(folder, read_assets(pair.target), wanted, manifest)
+    return finished.replace(folder / f"{fault.name.lower()}.litertlm")
 
 
 def _spoil(weights: dict[Section, dict[str, Weight]], fault: Fault) -> None:

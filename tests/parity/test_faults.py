@@ -18,6 +18,7 @@ from exporter.parity.golden import Golden, Question, ask
 from exporter.parity.ladder import Request, climb
 from exporter.parity.report import Report, require_parity
 from exporter.parity.rung import Rung, Verdict
+from exporter.parity.shapes_rung import DRAFTS_DIFFER
 from exporter.progress import SilentReporter
 from tests.bundles import held_out_prompts
 from tests.parity.bundles import SCALED, Fault, make_bundle, tiny_pair
@@ -132,7 +133,18 @@ def test_wrong_scale(climbing: Climb) -> None:
     assert rung(report, "graphs").verdict is Verdict.PASS
 
 
-@pytest.mark.parametrize("fault", [Fault.TRANSPOSED])
+def test_wrong_draft_round(climbing: Climb) -> None:
+    """Single steps are right, and whatever is drafted changes no text."""
+    report = climbing(Fault.DRAFT_ROUND)
+    assert failed(report)[0] == "shapes"
+    assert outside(report, "shapes") == {DRAFTS_DIFFER}
+    assert rung(report, "graphs").verdict is Verdict.PASS
+    assert rung(report, "loop").verdict is Verdict.PASS
+    wrong = {problem.split(" after")[0] for problem in rung(report, "shapes").problems}
+    assert wrong == {"draft 2", "draft 3"}
+
+
+@pytest.mark.parametrize("fault", [Fault.TRANSPOSED, Fault.DRAFT_ROUND])
 def test_faults_seen_without_checkpoints(fault: Fault, tmp_path: Path) -> None:
     report = climb(request(make_bundle(fault, tmp_path), None, None), SilentReporter())
     assert failed(report)[0] == "shapes"
