@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from exporter.contract import VERSION
-from tests.bundles import held_out_prompts
+from tests.bundles import PROMPT_FILE, TINY_DRAFTER, TINY_TARGET, held_out_prompts
 
 COMMAND = [sys.executable, "-m", "exporter.cli.main"]
 
@@ -150,6 +150,67 @@ def test_inspect_refuses_what_is_no_bundle(tmp_path: Path) -> None:
     for done in (run("inspect", path), run("inspect", tmp_path / "nothing")):
         assert done.returncode == 1
         assert "expected a .litertlm bundle" in done.stderr
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="a file that Linux has")
+def test_a_file_that_cannot_be_read_is_no_traceback() -> None:
+    done = run("inspect", "/proc/self/mem")
+    assert done.returncode == 1
+    assert (
+        done.stderr == "mtp-export: /proc/self/mem: the file cannot be read: Input/output error\n"
+    )
+
+
+def test_an_unexpected_error_of_the_system_is_one_sentence() -> None:
+    """Whatever reader forgot it."""
+    code = (
+        "import errno, os\n"
+        "from unittest.mock import patch\n"
+        "from exporter.cli import main as module\n"
+        "def denied(**_): raise OSError(errno.EACCES, os.strerror(errno.EACCES), 'some/file')\n"
+        "with patch.object(module.cli, 'main', denied): module.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "mtp-export: some/file: Permission denied\n")
+
+
+def run_without(names: tuple[str, ...], *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run the command where these packages are not installed."""
+    code = (
+        f"import sys; sys.argv[1:] = {[*map(str, arguments)]!r}\n"
+        f"for name in {names!r}: sys.modules[name] = None\n"
+        "from exporter.cli.main import main\n"
+        "main()"
+    )
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["generate", "BUNDLE", "-p", "x", "--runtime", "reference"],
+        ["verify", "BUNDLE"],
+        ["bench", "BUNDLE"],
+        ["quantize-report", "BUNDLE", "--text", PROMPT_FILE],
+        ["quantize-search", "a", "b", "-o", "x", "--max-kl", "1", "--text", PROMPT_FILE],
+    ],
+)
+def test_the_runtime_extra_is_named_where_it_is_missing(
+    arguments: list[str | Path], tiny_bundles: dict[str, Path]
+) -> None:
+    given = [tiny_bundles["int8"] if word == "BUNDLE" else word for word in arguments]
+    done = run_without(("jinja2", "tokenizers"), *given)
+    assert done.returncode == 1, done.stderr
+    assert "needs jinja2 and tokenizers: pip install 'mtp-export[runtime]'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_export_extra_is_named_where_int8_caches_need_it(tmp_path: Path) -> None:
+    arguments = ("export", TINY_TARGET, TINY_DRAFTER, "-o", tmp_path / "x.litertlm")
+    done = run_without(("torch", "litert_torch", "tokenizers"), *arguments, "--kv-cache", "int8")
+    assert done.returncode == 1, done.stderr
+    assert "pip install 'mtp-export[export]', or leave it out" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_inspect_of_a_broken_contract_exits_with_1(

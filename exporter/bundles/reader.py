@@ -166,8 +166,16 @@ def open_bundle(path: Path) -> Bundle:
     """Parse and check the header of a bundle.
 
     Raises:
-        BundleError: Not a ``.litertlm`` file, of another major version, truncated or damaged.
+        BundleError: Not a ``.litertlm`` file, of another major version, truncated or damaged; or it
+            cannot be read.
     """
+    try:
+        return _read_header(path)
+    except OSError as error:
+        raise BundleError(f"{path}: the file cannot be read: {error.strerror}") from error
+
+
+def _read_header(path: Path) -> Bundle:
     if path.is_dir():
         raise BundleError(
             f"{path}: expected a .litertlm bundle, found a folder; what export --format onnx makes runs "

@@ -30,10 +30,14 @@ def calibration_text(options: ExportOptions, assets: Assets) -> CalibrationText 
     """The user's text, or a short one of all sorts for the caches' scales; None if none is needed.
 
     Raises:
-        RecipeError: The file is no text, or too short.
+        RecipeError: The file is no text, or too short; or what runs the models is not installed.
     """
     if not (options.recipe.calibrated or options.int8_caches):
         return None
+    if options.recipe.calibrated:
+        _require_torch("gptq runs the models", "use clip instead")
+    if options.int8_caches:
+        _require_torch("--kv-cache int8 runs the target", "leave it out")
     return read_text(options.calibration or DEFAULT_TEXT, assets)
 
 
@@ -48,11 +52,7 @@ class Calibration:
     reporter: Reporter
 
     def run(self, weights: Weights, reader: TensorReader) -> Weights:
-        """The weights with what the text has decided.
-
-        Raises:
-            RecipeError: What runs the models is not installed.
-        """
+        """The weights with what the text has decided."""
         if self.options.recipe.calibrated:
             weights = self.codes(weights)
         if self.options.int8_caches:
@@ -61,12 +61,7 @@ class Calibration:
         return weights
 
     def codes(self, weights: Weights) -> Weights:
-        """The weights with the codes that the text gives them.
-
-        Raises:
-            RecipeError: What runs the models is not installed.
-        """
-        _require_torch("gptq runs the models", "use clip instead")
+        """The weights with the codes that the text gives them."""
         from exporter.calibrate.calibration import calibrate, work
 
         stage = "Choosing codes with the calibration text"
@@ -81,12 +76,7 @@ class Calibration:
             )
 
     def cache_scales(self, weights: Weights, reader: TensorReader) -> Weights:
-        """The scales of int8 caches, by the sections that read them.
-
-        Raises:
-            RecipeError: What runs the target is not installed.
-        """
-        _require_torch("--kv-cache int8 runs the target", "leave it out")
+        """The scales of int8 caches, by the sections that read them."""
         from exporter.calibrate.cache_scales import measure_ranges, scale_weights, work
 
         models, folder = self._models(), self._folder("scales")

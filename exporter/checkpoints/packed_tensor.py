@@ -95,8 +95,8 @@ def packed_tensors(
         where: Shown in error messages.
 
     Raises:
-        CheckpointError: It is quantised in another format, or listing every matrix whose parts do not
-            fit together.
+        CheckpointError: It is quantised in another format or the configuration of this one is
+            malformed, or listing every matrix whose parts do not fit together.
     """
     quantisation = config.get("quantization_config")
     if quantisation is None:
@@ -108,6 +108,7 @@ def packed_tensors(
             f"weights or quant_method {METHOD!r}, as in the -qat-q4_0-unquantized and "
             "-qat-mobile-transformers checkpoints"
         )
+    modules = _parse_bits(quantisation, where)
     found: dict[str, PackedTensor] = {}
     problems: list[str] = []
     for codes_end, scales_end in PARTS:
@@ -115,7 +116,7 @@ def packed_tensors(
             if name.endswith(scales_end) and not is_tower(name):
                 module = name.removesuffix(scales_end)
                 codes = tensors.get(module + codes_end)
-                bits = _bits(quantisation, module)
+                bits = modules.of(module)
                 if problem := _problem(module, codes, scales, bits):
                     problems.append(problem)
                 elif codes is not None:
@@ -126,11 +127,45 @@ def packed_tensors(
     return found
 
 
-def _bits(quantisation: Mapping[str, Any], module: str) -> int:
-    default = int(quantisation.get("num_bits", DEFAULT_BITS))
-    for pattern, options in (quantisation.get("module_quant_configs") or {}).items():
-        if re.search(pattern, module):
-            return int(options.get("num_bits", default))
+@dataclass(frozen=True)
+class _Bits:
+    """How many bits a module's codes have: what the first pattern says that is found in its name."""
+
+    default: int
+    patterns: tuple[tuple[re.Pattern[str], int], ...]
+
+    def of(self, module: str) -> int:
+        return next((n for pattern, n in self.patterns if pattern.search(module)), self.default)
+
+
+def _parse_bits(quantisation: Mapping[str, Any], where: str) -> _Bits:
+    problems: list[str] = []
+    default = _number(quantisation, DEFAULT_BITS, "", problems)
+    modules = quantisation.get("module_quant_configs") or {}
+    if not isinstance(modules, Mapping):
+        problems.append(f"module_quant_configs must be an object, found {modules!r}")
+        modules = {}
+    patterns = []
+    for text, options in modules.items():
+        try:
+            patterns.append(
+                (re.compile(text), _number(options, default, f" of {text!r}", problems))
+            )
+        except re.error as error:
+            problems.append(f"{text!r} is no regular expression ({error})")
+    if problems:
+        raise CheckpointError(f"{where}: quantization_config: {listed(problems)}")
+    return _Bits(default, tuple(patterns))
+
+
+def _number(options: object, default: int, of: str, problems: list[str]) -> int:
+    if not isinstance(options, Mapping):
+        problems.append(f"the options{of} must be an object, found {options!r}")
+        return default
+    bits = options.get("num_bits", default)
+    if type(bits) is int:
+        return bits
+    problems.append(f"num_bits{of} must be a whole number, found {bits!r}")
     return default
 
 

@@ -75,6 +75,9 @@ def command(
 
     The stock engine and the reference runtime take turns, MTP off and on, greedily.
     """
+    from runtime_py.needs import require_runtime
+
+    require_runtime()
     from exporter.bundles.inspection import inspect_bundle
     from exporter.cli.bench_plot import speed_up_plot
     from exporter.cli.bench_text import render

@@ -79,6 +79,10 @@ def main() -> None:
     except BrokenPipeError:  # the reader of our output (head, less) has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except OSError as error:  # of a file that no reader of ours has a better sentence for
+        where = f"{error.filename}: " if error.filename else ""
+        click.echo(f"mtp-export: {where}{error.strerror or error}", err=True)
+        sys.exit(1)
 
 
 def _forget_interrupts() -> None:

@@ -64,6 +64,9 @@ def command(
     SOURCES are TARGET and DRAFTER (folders or hub ids), from which a bundle of each recipe is made
     and measured; or ready bundles, of which the first is what the others are compared with.
     """
+    from runtime_py.needs import require_runtime
+
+    require_runtime()
     from exporter.cli.progress import TerminalReporter
     from exporter.quality.comparison import compare
     from exporter.quality.report_text import render_text

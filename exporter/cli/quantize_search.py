@@ -38,7 +38,7 @@ class SizeType(click.ParamType[int]):
         """Parse what was typed."""
         if isinstance(value, int):
             return value
-        if match := re.fullmatch(r"([\d.]+)\s*([KMG]B)?", str(value)):
+        if match := re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]B)?", str(value)):
             return int(float(match[1]) * UNITS[match[2] or ""])
         raise click.BadParameter(
             f"expected a size like 2.4GB or a number of bytes, found {value!r}", ctx, param
@@ -145,6 +145,9 @@ def command(
         raise click.UsageError("give --max-size, or losses, but not both")
     if len(ways) < 2:
         raise click.UsageError("give --store twice at least: where to start, and what to try")
+    from runtime_py.needs import require_runtime
+
+    require_runtime()
     from exporter.bundles.output import check_destination
     from exporter.checkpoints.checkpoint import resolve
     from exporter.checkpoints.hub import download

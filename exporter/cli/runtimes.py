@@ -93,6 +93,9 @@ def with_engine(request: Request) -> Iterator[tuple[str, EngineRun]]:
 
 def with_reference(request: Request) -> Iterator[tuple[str, EngineRun]]:
     """A run of the reference runtime for each mode, on a model that is opened once."""
+    from runtime_py.needs import require_runtime
+
+    require_runtime()
     from runtime_py.litert_graph import Hardware
     from runtime_py.native_log import silence_native_exit
     from runtime_py.opened_model import open_model
@@ -114,8 +117,10 @@ def with_reference(request: Request) -> Iterator[tuple[str, EngineRun]]:
 def with_onnx(request: Request) -> Iterator[tuple[str, EngineRun]]:
     """The same loop on ONNX Runtime, on a folder that is opened once."""
     from exporter.onnx.needs import require_onnx
+    from runtime_py.needs import require_runtime
 
     require_onnx()
+    require_runtime()
     from runtime_py.onnx.model import open_onnx_model
 
     drafting = "on" in request.modes

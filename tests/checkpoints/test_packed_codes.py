@@ -158,6 +158,25 @@ def test_bits_that_do_not_fit_are_named(packed: Packed, tmp_path: Path) -> None:
         open_checkpoint(folder)
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"num_bits": "four"}, "num_bits must be a whole number, found 'four'"),
+        ({"module_quant_configs": ["mlp"]}, r"must be an object, found \['mlp'\]"),
+        ({"module_quant_configs": {"mlp": 8}}, "the options of 'mlp' must be an object, found 8"),
+        ({"module_quant_configs": {"m(lp": {}}}, r"'m\(lp' is no regular expression"),
+        ({"module_quant_configs": {"m": {"num_bits": None}}}, "num_bits of 'm' must be a whole"),
+    ],
+)
+def test_a_malformed_configuration_is_named(
+    change: dict[str, object], said: str, packed: Packed, tmp_path: Path
+) -> None:
+    folder = copied(packed, tmp_path)
+    set_quantisation(folder, **change)
+    with pytest.raises(CheckpointError, match=said):
+        open_checkpoint(folder)
+
+
 def test_negative_scales_are_named(packed: Packed, tmp_path: Path) -> None:
     folder = copied(packed, tmp_path)
     name = f"{PREFIX}layers.0.mlp.up_proj.weight_scale"

@@ -125,6 +125,7 @@ PAIR = (TINY_TARGET, TINY_DRAFTER, "--text", PROMPT_FILE)
         ([], "give a budget"),
         (["--max-size", "2MB", "--max-kl", "1"], "but not both"),
         (["--max-size", "2 bananas"], "expected a size like 2.4GB"),
+        (["--max-size", "1.2.3GB"], "expected a size like 2.4GB"),
         (["--max-size", "2MB", "--store", "int8"], "give --store twice"),
         (["--max-size", "2MB", "--only", "vision.*"], "no tensor of this pair matches"),
         (["--max-size", "2MB", "--store", "int3"], "expected <storage> or <storage>-<algorithm>"),
