@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -24,6 +25,9 @@ from runtime_py.gpu.device import MISSING, is_missing
 
 SUCCESS_RATE = re.compile(r"MTP Drafter - Success rate: ([0-9.]+)")
 LOG_LINES_SHOWN = 8
+
+WORKER = "runtime_py.stock_engine_worker"
+"""The module that the child process runs."""
 
 OnChunk = Callable[[str], None]
 
@@ -144,44 +148,57 @@ def run_engine(
     request["bundle"] = str(settings.bundle)
     request["weight_cache"] = str(settings.weight_cache) if settings.weight_cache else None
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
-        worker = subprocess.Popen(
-            [sys.executable, "-m", "runtime_py.stock_engine_worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-            encoding="utf-8",
-        )
-        try:
-            finished = _converse(worker, request, on_chunk or (lambda text: None))
-        finally:
-            worker.kill()
-            worker.wait()
+        finished, status = _converse(request, log, on_chunk or (lambda text: None))
         log.seek(0)
-        return _result(settings, finished, log.read(), worker.returncode)
+        return _result(settings, finished, log.read(), status)
 
 
 def _converse(
-    worker: subprocess.Popen[str], request: dict[str, Any], on_chunk: OnChunk
-) -> dict[str, Any]:
-    """Send the request, pass chunks on, and return the final event once the worker has exited."""
-    assert worker.stdin is not None
-    assert worker.stdout is not None
-    worker.stdin.write(json.dumps(request))
-    worker.stdin.close()
+    request: dict[str, Any], log: IO[str], on_chunk: OnChunk
+) -> tuple[dict[str, Any], int]:
+    """Send the request to a worker and pass chunks on; its final event, if any, and exit status."""
     finished: dict[str, Any] = {}
-    for event in _events(worker.stdout):
-        if "chunk" in event:
-            on_chunk(event["chunk"])
-        else:
-            finished = event
-    worker.wait()
-    return finished
+    with _worker(log) as worker:
+        assert worker.stdin is not None
+        assert worker.stdout is not None
+        try:
+            _send(worker.stdin, request)
+            for event in _events(worker.stdout):
+                if "chunk" in event:
+                    on_chunk(event["chunk"])
+                else:
+                    finished = event
+            worker.wait()
+        finally:
+            worker.kill()
+    return finished, worker.returncode
+
+
+def _worker(log: IO[str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", WORKER],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=log,
+        text=True,
+        encoding="utf-8",
+    )
+
+
+def _send(stream: IO[str], request: dict[str, Any]) -> None:
+    """Write the request. One larger than the pipe finds out here that the worker has died already.
+
+    Why it has is in its exit status and its log.
+    """
+    with suppress(BrokenPipeError), stream:
+        stream.write(json.dumps(request))
 
 
 def _events(stream: IO[str]) -> Iterator[dict[str, Any]]:
+    """All but the line that a dying worker does not get to finish."""
     for line in stream:
-        yield json.loads(line)
+        with suppress(ValueError):
+            yield json.loads(line)
 
 
 def _result(settings: EngineSettings, finished: dict[str, Any], log: str, status: int) -> EngineRun:

@@ -182,6 +182,30 @@ def test_a_file_the_engine_cannot_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("dying", "heard"),
+    [
+        ("sys.stdin.close()", []),
+        ('sys.stdin.read(); print(\'{"chunk": "Yes"}\\n{"chu\', end=\'\', flush=True)', ["Yes"]),
+    ],
+    ids=["before it reads the request", "in the middle of an event"],
+)
+def test_a_worker_that_dies(
+    dying: str, heard: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it said last is reported; its request is larger than a pipe."""
+    last = "import sys\n{}\nprint('its last words', file=sys.stderr)\nsys.exit(7)\n"
+    (tmp_path / "dying_worker.py").write_text(last.format(dying))
+    monkeypatch.setattr("runtime_py.stock_engine.WORKER", "dying_worker")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    chunks: list[str] = []
+    with pytest.raises(EngineError, match=r"stopped with status 7\n  \| its last words"):
+        run_engine(
+            settings(tmp_path / "x", mtp=False), [Conversation.asking("x" * 200_000)], chunks.append
+        )
+    assert chunks == heard
+
+
+@pytest.mark.parametrize(
     ("on", "decode_tokens", "same"),
     [("abc", 10, True), ("abcd", 11, True), ("abcdefgh", 15, False), ("abX", 10, False)],
 )
