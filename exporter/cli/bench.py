@@ -7,19 +7,13 @@ from pathlib import Path
 
 import click
 
+from exporter.cli.report_option import report_option
 from exporter.cli.runtimes import check_accelerator
+from exporter.cli.text_file import write_text
 from exporter.contract import Accelerator
-from exporter.errors import BundleError, OutputError
 
 DEFAULT_NEW_TOKENS = 64
 DEFAULT_ROUNDS = 3
-
-
-def parse_plot(ctx: click.Context, parameter: click.Parameter, value: Path | None) -> Path | None:
-    """A file for an SVG picture."""
-    if value is not None and value.suffix != ".svg":
-        raise click.BadParameter(f"expected a file ending in .svg, found {value}")
-    return value
 
 
 @click.command()
@@ -55,11 +49,8 @@ def parse_plot(ctx: click.Context, parameter: click.Parameter, value: Path | Non
     help="Where target and drafter run.  [default: what the bundle was made for]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Every figure, machine-readable.")
-@click.option(
-    "--plot",
-    type=click.Path(path_type=Path),
-    callback=parse_plot,
-    help="Also draw the speed-up over draft lengths to this .svg file.",
+@report_option(
+    ".svg", name="--plot", text="Also draw the speed-up over draft lengths to this {} file."
 )
 def command(
     bundle: Path,
@@ -78,33 +69,19 @@ def command(
     from runtime_py.needs import require_runtime
 
     require_runtime()
-    from exporter.bundles.inspection import inspect_bundle
+    from exporter.bundles.inspection import inspect_bundle, require_contract
     from exporter.cli.bench_plot import speed_up_plot
     from exporter.cli.bench_text import render
     from exporter.parity.texts import read_prompts
     from runtime_py.bench.run import Plan, default_threads, measure
 
     prompts = read_prompts(prompt_file)
-    agreed = inspect_bundle(bundle).contract
-    if agreed is None:
-        raise BundleError(f"{bundle}: expected a bundle made by mtp-export, found no manifest")
+    agreed = require_contract(inspect_bundle(bundle))
     where = Accelerator(accelerator) if accelerator else agreed.accelerator
     check_accelerator(bundle, agreed.accelerator, where)
     threads = threads or default_threads()
     plan = Plan(bundle, prompts, max_new_tokens, rounds, threads, where)
     found = measure(plan, agreed, lambda text: click.echo(text, err=True))
-    if plot is not None:
-        write_plot(speed_up_plot(found), plot)
     click.echo(json.dumps(found.to_json(), indent=2) if as_json else render(found))
-
-
-def write_plot(picture: str, path: Path) -> None:
-    """Write the picture.
-
-    Raises:
-        OutputError: The file cannot be written.
-    """
-    try:
-        path.write_text(picture, encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"{path}: the plot cannot be written: {error.strerror}") from error
+    if plot is not None:
+        write_text(plot, speed_up_plot(found), "plot")

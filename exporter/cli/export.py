@@ -34,7 +34,11 @@ def parse_lengths(
 @click.argument("target")
 @click.argument("drafter", required=False)
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), required=True, help="The bundle to write."
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="The bundle (or, with --format onnx, the folder) to write.",
 )
 @click.option(
     "--recipe",

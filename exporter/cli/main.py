@@ -26,10 +26,10 @@ COMMANDS = {
 EXIT_CODES = """\b
 Exit codes:
   0  fine
-  1  an error, told in one sentence on stderr
+  1  an error, told in one message on stderr; nothing half-written is left
   2  wrong usage
   3  results that must agree differ
-  130  interrupted; nothing half-written is left"""
+  130  interrupted"""
 
 
 class LazyGroup(click.Group):

@@ -15,7 +15,12 @@ instead of a name: see docs/recipes.md."""
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Machine-readable: objects with `name`.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Machine-readable: objects with `name`, `summary` and `rules`.",
+)
 def command(as_json: bool) -> None:
     """List the recipes: how each stores the weights."""
     if as_json:

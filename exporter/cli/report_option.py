@@ -1,4 +1,4 @@
-"""The ``--report`` option: a file whose ending says the format."""
+"""Options for a file whose ending says the format: ``--report`` and its like."""
 
 from __future__ import annotations
 
@@ -11,8 +11,12 @@ import click
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
 
-def report_option(*endings: str) -> Callable[[CommandT], CommandT]:
-    """For a command that writes reports in these formats."""
+def report_option(
+    *endings: str,
+    name: str = "--report",
+    text: str = "Also write a report; its ending ({}) says which.",
+) -> Callable[[CommandT], CommandT]:
+    """For a command that writes reports in these formats; ``text`` is the help, with their endings in it."""
 
     def checked(ctx: click.Context, parameter: click.Parameter, value: Path | None) -> Path | None:
         if value is not None and value.suffix not in endings:
@@ -24,8 +28,8 @@ def report_option(*endings: str) -> Callable[[CommandT], CommandT]:
         return value
 
     return click.option(
-        "--report",
+        name,
         type=click.Path(path_type=Path),
         callback=checked,
-        help=f"Also write a report; its ending ({', '.join(endings)}) says which.",
+        help=text.format(", ".join(endings)),
     )

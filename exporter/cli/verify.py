@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from exporter.cli.report_option import report_option
+from exporter.cli.text_file import write_text
 from exporter.contract import Accelerator
 
 if TYPE_CHECKING:
@@ -46,7 +47,13 @@ DEFAULT_NEW_TOKENS = 64
     show_default=True,
     help="Where the graphs run, in float32; see docs/gpu.md.",
 )
-@click.option("--threads", type=click.IntRange(min=1), default=2, show_default=True)
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    default=2,
+    show_default=True,
+    help="CPU threads of torch, the reference runtime and the stock engine.",
+)
 @report_option(".json", ".html", ".md")
 @click.option("--lora", metavar="ADAPTER", help="The LoRA adapter that was merged into the target.")
 @click.option(
@@ -114,7 +121,6 @@ def write_report(found: Report, path: Path) -> None:
     Raises:
         OutputError: The file cannot be written.
     """
-    from exporter.errors import OutputError
     from exporter.parity.report_html import render_html
     from exporter.parity.report_markdown import render_markdown
 
@@ -122,7 +128,4 @@ def write_report(found: Report, path: Path) -> None:
         content = json.dumps(found.to_json(), indent=2) + "\n"
     else:
         content = render_html(found) if path.suffix == ".html" else render_markdown(found)
-    try:
-        path.write_text(content, encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"{path}: the report cannot be written: {error.strerror}") from error
+    write_text(path, content, "report")

@@ -96,11 +96,6 @@ class OnnxFolder:
             )
 
 
-def is_onnx_folder(path: Path) -> bool:
-    """Whether this looks like the output of ``--format onnx``, as far as a name can tell."""
-    return (path / MANIFEST).is_file()
-
-
 def open_folder(path: Path) -> OnnxFolder:
     """Read a folder's manifest.
 

@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from exporter.contract import VERSION
 from runtime_py.bench import run as bench
 from runtime_py.bench.costs import Costs, Timing, Work, measure_costs
 from runtime_py.bench.curve import Known, chances, curve, expected_tokens
@@ -249,6 +250,17 @@ class TestCommand:
         assert "verify" not in done.stdout
         assert "nothing was drafted" in plot.read_text(encoding="utf-8")
 
+    def test_a_plot_that_cannot_be_written_loses_no_figures(
+        self, plain_bundle: Path, tmp_path: Path
+    ) -> None:
+        plot = tmp_path / "curve.svg"
+        plot.mkdir()
+        options = ("--max-new-tokens", "8", "--rounds", "1", "--json", "--plot", plot)
+        done = run_bench(plain_bundle, *options)
+        assert done.returncode == 1
+        assert "curve.svg: the plot cannot be written" in done.stderr
+        assert json.loads(done.stdout)["costs"]["decode"]["median"] > 0
+
     def test_errors_exit_with_1(self, tiny_bundles: dict[str, Path], tmp_path: Path) -> None:
         bundle = tmp_path / "not-a.litertlm"
         bundle.write_bytes(b"nothing")
@@ -258,11 +270,17 @@ class TestCommand:
         done = run_bench(tiny_bundles["int8"], "--prompts", tmp_path / "none.txt")
         assert done.returncode == 1
         assert "expected a text file of prompts" in done.stderr
+        version = f'"version": {VERSION}'.encode()
+        bundle.write_bytes(tiny_bundles["int8"].read_bytes().replace(version, b'"version": 9', 1))
+        done = run_bench(bundle)
+        assert done.returncode == 1
+        assert "contract version 9" in done.stderr
 
     @pytest.mark.parametrize(
         ("arguments", "words"),
         [
             (["--plot", "p.png"], "expected a file ending in .svg"),
+            (["--plot", "no/such/p.svg"], "the folder no/such does not exist"),
             (["--rounds", "0"], "Invalid value"),
         ],
     )
