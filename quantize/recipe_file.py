@@ -4,7 +4,8 @@
      "rules": [{"pattern": "target.*.mlp.*", "storage": "int4-block32", "algorithm": "clip"},
                {"pattern": "target.*", "storage": "int8"}]}
 
-``summary`` and ``algorithm`` (``minmax``) may be left out. Anything else that is unknown, missing or of
+``summary`` and ``algorithm`` (``minmax``) may be left out. A name has letters, digits, ``_``, ``-`` and
+``.`` only, since files are called after recipes. Anything else that is unknown, missing or of
 another type is an error, and all errors are reported at once.
 """
 
@@ -12,12 +13,15 @@ from __future__ import annotations
 
 import enum
 import json
+import re
 from pathlib import Path
 from typing import Any, TypeVar
 
 from exporter.errors import RecipeError, listed
 from quantize.recipe import Algorithm, Recipe, Rule
 from quantize.storage import Storage
+
+NAME = re.compile(r"[\w.-]+")
 
 Choice = TypeVar("Choice", bound=enum.StrEnum)
 
@@ -35,6 +39,11 @@ def read_recipe(path: Path) -> Recipe:
     return parse_recipe(value, str(path))
 
 
+def recipe_name(text: str) -> str:
+    """The text with ``-`` in the place of what a name cannot have."""
+    return "-".join(NAME.findall(text)) or "recipe"
+
+
 def write_recipe(recipe: Recipe) -> str:
     """The text of a file from which :func:`read_recipe` makes the same recipe."""
     value = {"name": recipe.name, "summary": recipe.summary, "rules": recipe.to_json()}
@@ -50,6 +59,8 @@ def parse_recipe(value: Any, where: str) -> Recipe:
     problems: list[str] = []
     fields = _fields(value, {"name", "rules"}, {"summary"}, "the recipe", problems)
     name, summary = (_text(fields, key, "the recipe", problems) for key in ("name", "summary"))
+    if name and not NAME.fullmatch(name):
+        problems.append(f"the name must be of letters, digits, '_', '-' and '.', found {name!r}")
     given = fields.get("rules", [])
     if not isinstance(given, list) or ("rules" in fields and not given):
         problems.append(f"rules must be a list of at least one rule, found {given!r}")

@@ -77,8 +77,8 @@ def _check_parent(output: Path) -> None:
         raise OutputError(f"{output}: the folder {output.parent} is not writable")
 
 
-def check_free_space(output: Path, wanted: int) -> None:
-    """Compare the bytes an export will need with those the disk has.
+def check_free_space(output: Path, wanted: int, doing: str = "exporting") -> None:
+    """Compare the bytes that what is being done will need with those the disk has.
 
     Raises:
         OutputError: There are too few.
@@ -86,7 +86,7 @@ def check_free_space(output: Path, wanted: int) -> None:
     free = shutil.disk_usage(output.absolute().parent).free
     if free < wanted:
         raise OutputError(
-            f"{output}: about {wanted / 1e9:.2f} GB are needed while exporting, and the disk has "
+            f"{output}: about {wanted / 1e9:.2f} GB are needed while {doing}, and the disk has "
             f"{free / 1e9:.2f} GB free; make room or choose another disk"
         )
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from exporter.quality.passages import Sampling
+    from exporter.quality.passages import PassagePlan
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
@@ -27,20 +27,20 @@ class Measuring:
     new_tokens: int
     threads: int
 
-    def sampling(self) -> Sampling:
+    def plan(self) -> PassagePlan:
         """How the text is used.
 
         Raises:
             click.UsageError: The prompts are longer than the passages they are cut from.
         """
-        from exporter.quality.passages import Sampling
+        from exporter.quality.passages import PassagePlan
 
         if self.prompt_tokens > self.passage_length:
             raise click.UsageError(
                 f"--prompt-tokens {self.prompt_tokens} is more than --passage-length "
                 f"{self.passage_length}"
             )
-        return Sampling(self.passages, self.passage_length, self.prompt_tokens, self.new_tokens)
+        return PassagePlan(self.passages, self.passage_length, self.prompt_tokens, self.new_tokens)
 
 
 def text_option(function: CommandT) -> CommandT:
@@ -69,27 +69,33 @@ def measuring_options(function: CommandT) -> CommandT:
     size = click.IntRange(min=4)
     for option in reversed(
         (
-            click.option("--passages", type=size, default=32, show_default=True, help="Of TEXT."),
+            click.option(
+                "--passages",
+                type=size,
+                default=32,
+                show_default=True,
+                help="Passages that the text is cut into.",
+            ),
             click.option(
                 "--passage-length",
                 type=click.IntRange(min=16),
                 default=192,
                 show_default=True,
-                help="Tokens.",
+                help="Tokens in a passage.",
             ),
             click.option(
                 "--prompt-tokens",
                 type=size,
                 default=64,
                 show_default=True,
-                help="Of each passage, to be continued.",
+                help="Tokens at the start of a passage that are given as a prompt.",
             ),
             click.option(
                 "--new-tokens",
                 type=click.IntRange(min=8),
                 default=64,
                 show_default=True,
-                help="Of each continuation.",
+                help="Tokens generated after each prompt.",
             ),
             click.option(
                 "--threads",

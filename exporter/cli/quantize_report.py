@@ -17,6 +17,7 @@ from exporter.cli.measuring import (
 )
 from exporter.cli.recipe_option import RECIPE
 from exporter.cli.report_option import report_option
+from exporter.cli.text_file import write_text
 from quantize.builtin_recipes import FLOAT32, PLANS, RECIPES, built_in
 from quantize.recipe import Algorithm, Recipe
 
@@ -41,7 +42,7 @@ BUNDLE = ".litertlm"
 @click.option(
     "--keep",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Keep the bundles made here in this folder.",
+    help="Keep the bundles made here in this folder; those of an earlier run are replaced.",
 )
 @report_option(".json", ".html", ".md", ".svg")
 @click.option("--json", "as_json", is_flag=True, help="Every figure, machine-readable.")
@@ -90,7 +91,8 @@ def parse_request(
     """What to compare.
 
     Raises:
-        click.UsageError: The sources are neither bundles nor a target and its drafter.
+        click.UsageError: The sources are neither bundles nor a target and its drafter, or two recipes
+            have one name.
         MtpExportError: One of them, or the text, cannot be read.
     """
     from exporter.checkpoints.checkpoint import resolve
@@ -99,26 +101,36 @@ def parse_request(
     from exporter.quality.comparison import Request, Sources, subjects_of
     from exporter.quality.passages import read_text_file
 
-    text, sampling = read_text_file(text_file), measuring.sampling()
+    text, plan = read_text_file(text_file), measuring.plan()
     bundles = [Path(source) for source in sources if source.endswith(BUNDLE)]
     if bundles:
         if len(bundles) < len(sources) or recipes:
             raise click.UsageError("give bundles only, or a TARGET and its DRAFTER")
         return Request(
-            None, (), subjects_of(bundles), text, text_file.name, sampling, measuring.threads
+            None, (), subjects_of(bundles), text, text_file.name, plan, measuring.threads
         )
     if len(sources) > 2:
         raise click.UsageError(f"expected a TARGET and its DRAFTER, found {len(sources)} sources")
     target, drafter = (*sources, None)[:2]
     assert target is not None
+    others = recipes or default_recipes(calibrated=calibration is not None)
+    compared = (FLOAT32, *(recipe for recipe in others if recipe != FLOAT32))
+    _check_names(compared)
     checkpoints = Sources(
         resolve(target, None, download),
         resolve(drafter, None, download) if drafter else None,
         ExportOptions(FLOAT32, calibration=calibration),
     )
-    others = recipes or default_recipes(calibrated=calibration is not None)
-    compared = (FLOAT32, *(recipe for recipe in others if recipe != FLOAT32))
-    return Request(checkpoints, compared, (), text, text_file.name, sampling, measuring.threads)
+    return Request(checkpoints, compared, (), text, text_file.name, plan, measuring.threads)
+
+
+def _check_names(recipes: tuple[Recipe, ...]) -> None:
+    """Bundles and lines of the report are called after recipes."""
+    names = [recipe.name for recipe in recipes]
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise click.UsageError(
+            f"expected recipes with different names, found {', '.join(repeated)} more than once"
+        )
 
 
 def default_recipes(*, calibrated: bool) -> tuple[Recipe, ...]:
@@ -134,7 +146,6 @@ def write_report(found: Comparison, path: Path) -> None:
     Raises:
         OutputError: The file cannot be written.
     """
-    from exporter.errors import OutputError
     from exporter.quality.report_html import render_html
     from exporter.quality.report_text import render_markdown
     from exporter.quality.size_plot import dots, standalone
@@ -145,7 +156,4 @@ def write_report(found: Comparison, path: Path) -> None:
         content = standalone(dots(found))
     else:
         content = render_html(found) if path.suffix == ".html" else render_markdown(found)
-    try:
-        path.write_text(content, encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"{path}: the report cannot be written: {error.strerror}") from error
+    write_text(path, content, "report")

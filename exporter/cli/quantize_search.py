@@ -17,7 +17,7 @@ from exporter.cli.measuring import (
     text_option,
     work_folder,
 )
-from quantize.recipe import Recipe
+from exporter.cli.text_file import write_text
 
 if TYPE_CHECKING:
     from exporter.quality.groups import Way
@@ -78,9 +78,11 @@ class WayType(click.ParamType["Way"]):
     required=True,
     help="The recipe file to write.",
 )
-@click.option("--max-size", type=SizeType(), help="Of the bundle, such as 2.4GB.")
+@click.option("--max-size", type=SizeType(), help="Largest size of the bundle, such as 2.4GB.")
 @click.option(
-    "--max-kl", type=click.FloatRange(min=0), help="KL divergence from float32, nats a token."
+    "--max-kl",
+    type=click.FloatRange(min=0),
+    help="Largest KL divergence from float32, nats a token.",
 )
 @click.option(
     "--max-lost-acceptance",
@@ -101,7 +103,7 @@ class WayType(click.ParamType["Way"]):
     type=click.Choice(["kind", "tensor"]),
     default="kind",
     show_default=True,
-    help="What is stored alike: tensors of one kind in all layers, or nothing.",
+    help="What is stored alike: all tensors of a kind in all layers, or each tensor by itself.",
 )
 @click.option(
     "--only",
@@ -158,13 +160,15 @@ def command(
     from exporter.quality.passages import read_text_file
     from exporter.quality.search import Limits, search
     from exporter.quality.trials import REFERENCE, open_trials
+    from quantize.recipe_file import recipe_name, write_recipe
 
     check_destination(output, force=force)
     measuring = Measuring(passages, passage_length, prompt_tokens, new_tokens, threads)
-    text, sampling = read_text_file(text_file), measuring.sampling()
+    text, plan = read_text_file(text_file), measuring.plan()
     checkpoints = (resolve(target, None, download), resolve(drafter, None, download))
     sources = Sources(*checkpoints, ExportOptions(REFERENCE, calibration=calibration))
     start, *others = ways
+    name = recipe_name(output.stem)
     with work_folder(None) as folder, sources.weights() as weights:
         every = group_tensors(weights, each=groups == "tensor")
         tried = [group for group in every if fnmatchcase(group.pattern, only)]
@@ -172,28 +176,11 @@ def command(
             raise click.UsageError(f"--only {only}: no tensor of this pair matches")
         reporter = TerminalReporter()
         with reporter.stage("Reading the text with float32", None):
-            trials = open_trials(
-                sources, every, start, output.stem, text, sampling, threads, folder
-            )
+            trials = open_trials(sources, every, start, name, text, plan, threads, folder)
         limits = Limits(max_size, max_kl, max_lost_acceptance)
         found = search(trials, tried, others, limits, reporter)
-    write_recipe_file(found.recipe, output)
+    write_text(output, write_recipe(found.recipe), "recipe")
     click.echo(json.dumps(found.to_json(), indent=2) if as_json else render(found))
-
-
-def write_recipe_file(recipe: Recipe, output: Path) -> None:
-    """Write a recipe for ``export --recipe-file``.
-
-    Raises:
-        OutputError: The file cannot be written.
-    """
-    from exporter.errors import OutputError
-    from quantize.recipe_file import write_recipe
-
-    try:
-        output.write_text(write_recipe(recipe), encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"{output}: the recipe cannot be written: {error.strerror}") from error
 
 
 def render(found: Found) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
@@ -27,9 +28,9 @@ from exporter.quality.measure import (
     compare_text,
     continue_all,
     draft_everywhere,
-    open_reference,
+    read_logits,
 )
-from exporter.quality.passages import Sampling, cut
+from exporter.quality.passages import PassagePlan, cut
 from exporter.quality.tensors import Weights, tensor_figures
 from exporter.version import runtime_versions
 from quantize.recipe import Recipe
@@ -60,10 +61,10 @@ class Sources:
     options: ExportOptions
 
     def export(self, recipe: Recipe, folder: Path, reporter: Reporter) -> Subject:
-        """A bundle of that recipe in ``folder``."""
+        """A bundle of that recipe in ``folder``, in the place of one with that name."""
         output = folder / f"{recipe.name}.litertlm"
         calibration = self.options.calibration if recipe.calibrated else None
-        options = replace(self.options, recipe=recipe, calibration=calibration)
+        options = replace(self.options, recipe=recipe, calibration=calibration, force=True)
         return Subject(
             recipe.name, export(self.target, self.drafter, output, options, reporter).output
         )
@@ -84,7 +85,7 @@ class Baseline:
 
     name: str
     passages: tuple[tuple[int, ...], ...]
-    sampling: Sampling
+    plan: PassagePlan
     reference: Reference
 
 
@@ -103,7 +104,7 @@ class Comparison:
 
     reference: str
     text: str
-    sampling: Sampling
+    plan: PassagePlan
     tools: Mapping[str, str]
     qualities: tuple[Quality, ...]
 
@@ -127,7 +128,7 @@ class Comparison:
 
 
 @contextmanager
-def opened(path: Path, sampling: Sampling, threads: int) -> Iterator[OpenedModel]:
+def opened(path: Path, plan: PassagePlan, threads: int) -> Iterator[OpenedModel]:
     """A bundle in the reference runtime, with its drafter if it has one and a cache no longer than needed.
 
     Raises:
@@ -136,36 +137,38 @@ def opened(path: Path, sampling: Sampling, threads: int) -> Iterator[OpenedModel
     agreed = inspect_bundle(path).contract
     slots = None
     if agreed is not None and agreed.placeholder is not None:
-        slots = max(agreed.shortest_cache, sampling.longest + agreed.draft_length + 1)
+        slots = max(agreed.shortest_cache, plan.longest + agreed.draft_length + 1)
     drafting = agreed is not None and agreed.has_drafter
     hardware = Hardware(threads=threads)
     with open_model(path, hardware, cache_length=slots, drafting=drafting) as model:
-        check_room(model, sampling, path)
+        check_room(model, plan, path)
         yield model
 
 
 def make_baseline(
-    subject: Subject, text: str, sampling: Sampling, threads: int, folder: Path
+    subject: Subject, text: str, plan: PassagePlan, threads: int, folder: Path
 ) -> Baseline:
     """Read and continue the text with the reference bundle.
 
     Raises:
         TextFileError: The text is too short.
         BundleError: The bundle cannot be run, or its cache is too short.
+        OutputError: ``folder``, where the logits go, has no room for them.
     """
-    with opened(subject.path, sampling, threads) as model:
-        passages = cut(text, model.tokenizer, sampling)
-        continued = continue_all(model, passages, sampling)
-        reference = open_reference(model, passages, continued.every, folder)
-    return Baseline(subject.name, passages, sampling, reference)
+    with opened(subject.path, plan, threads) as model:
+        passages = cut(text, model.tokenizer, plan)
+        logits = read_logits(model, passages, folder)
+        continued = continue_all(model, passages, plan)
+    reference = Reference(logits, tuple(heard.tokens for heard in continued.every))
+    return Baseline(subject.name, passages, plan, reference)
 
 
 def probe(path: Path, baseline: Baseline, threads: int) -> Probe:
     """The figures that cost least time and vary least."""
-    with opened(path, baseline.sampling, threads) as model:
+    with opened(path, baseline.plan, threads) as model:
         text = compare_text(model, baseline.passages, baseline.reference)
         drafts = draft_everywhere(
-            model.executor, baseline.reference.continued, baseline.sampling.prompt
+            model.executor, baseline.reference.continued, baseline.plan.prompt
         )
     return Probe(text, drafts.share.value if drafts else 0.0)
 
@@ -173,11 +176,11 @@ def probe(path: Path, baseline: Baseline, threads: int) -> Probe:
 def measure(subject: Subject, baseline: Baseline, threads: int, weights: Weights | None) -> Quality:
     """Everything about one bundle."""
     inspection = inspect_bundle(subject.path)
-    with opened(subject.path, baseline.sampling, threads) as model:
+    with opened(subject.path, baseline.plan, threads) as model:
         text = compare_text(model, baseline.passages, baseline.reference)
-        continued = continue_all(model, baseline.passages, baseline.sampling)
+        continued = continue_all(model, baseline.passages, baseline.plan)
         paired = draft_everywhere(
-            model.executor, baseline.reference.continued, baseline.sampling.prompt
+            model.executor, baseline.reference.continued, baseline.plan.prompt
         )
     tensors: tuple[TensorFigures, ...] = ()
     notes: tuple[str, ...] = ()
@@ -214,7 +217,7 @@ class Request:
     bundles: tuple[Subject, ...]
     text: str
     text_name: str
-    sampling: Sampling
+    plan: PassagePlan
     threads: int
 
 
@@ -223,7 +226,7 @@ def compare(request: Request, folder: Path, reporter: Reporter) -> Comparison:
 
     Args:
         request: What.
-        folder: Where bundles and the reference's logits go; the caller removes it.
+        folder: Where bundles go, and the reference's logits meanwhile.
         reporter: Told what is going on.
 
     Raises:
@@ -231,15 +234,18 @@ def compare(request: Request, folder: Path, reporter: Reporter) -> Comparison:
     """
     baseline: Baseline | None = None
     qualities = []
-    with request.sources.weights() if request.sources else nullcontext() as weights:
+    with (
+        request.sources.weights() if request.sources else nullcontext() as weights,
+        tempfile.TemporaryDirectory(prefix=".reference-", dir=folder) as scratch,
+    ):
         for subject in _subjects(request, folder, reporter):
             with reporter.stage(f"Measuring {subject.name}", None):
                 baseline = baseline or make_baseline(
-                    subject, request.text, request.sampling, request.threads, folder
+                    subject, request.text, request.plan, request.threads, Path(scratch)
                 )
                 qualities.append(measure(subject, baseline, request.threads, weights))
     assert baseline is not None
-    used = replace(request.sampling, passages=len(baseline.passages))
+    used = replace(request.plan, passages=len(baseline.passages))
     return Comparison(baseline.name, request.text_name, used, runtime_versions(), tuple(qualities))
 
 

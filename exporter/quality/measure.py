@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
@@ -10,15 +11,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from exporter.bundles.output import check_free_space
 from exporter.errors import BundleError
 from exporter.parity.graph_run import draft_chain, read_text
 from exporter.parity.text_fit import divergences, log_softmax, surprise
 from exporter.quality.figures import DraftFigures, Estimate, Speed, TextFigures
-from exporter.quality.passages import Sampling
+from exporter.quality.passages import PassagePlan
 from runtime_py.litert_executor import LitertCache, LitertExecutor
 from runtime_py.opened_model import OpenedModel
 from runtime_py.rounds import Acceptance, Cursor, Limits, Round
 from runtime_py.speculative import Fixed, Greedy, Speaker, generate
+
+FLOAT_BYTES = 4
 
 TIMED = 8
 """Passages that are continued without drafts as well, for their speed."""
@@ -72,7 +76,7 @@ def _rate(heard: Sequence[Heard]) -> float:
     return sum(one.emitted for one in heard) / sum(one.seconds for one in heard)
 
 
-def check_room(model: OpenedModel, sampling: Sampling, bundle: Path) -> None:
+def check_room(model: OpenedModel, plan: PassagePlan, bundle: Path) -> None:
     """Check that passages and continuations fit the cache.
 
     Raises:
@@ -80,28 +84,32 @@ def check_room(model: OpenedModel, sampling: Sampling, bundle: Path) -> None:
     """
     agreed = model.executor.contract
     room = agreed.cache_length - agreed.draft_length - 1
-    if sampling.longest > room:
+    if plan.longest > room:
         raise BundleError(
             f"{bundle}: its cache has {agreed.cache_length} slots, and a passage or a continuation needs "
-            f"{sampling.longest + agreed.draft_length + 1}; choose a smaller --passage-length, "
+            f"{plan.longest + agreed.draft_length + 1}; choose a smaller --passage-length, "
             "--prompt-tokens or --new-tokens"
         )
 
 
-def open_reference(
-    model: OpenedModel,
-    passages: Sequence[tuple[int, ...]],
-    continued: Sequence[Heard],
-    folder: Path,
-) -> Reference:
-    """Read every passage and keep the logits, in a file below ``folder``."""
-    executor = model.executor
+def read_logits(
+    model: OpenedModel, passages: Sequence[tuple[int, ...]], folder: Path
+) -> NDArray[np.float32]:
+    """Read every passage and keep the logits ``[passages, T, V]``, in a file below ``folder``.
+
+    The file is written before it is mapped: where a sparse one were, a full disk would end the process.
+
+    Raises:
+        OutputError: The disk has no room for it.
+    """
+    executor, path = model.executor, folder / "reference_logits"
     shape = (len(passages), len(passages[0]), executor.contract.vocab_size)
-    logits = np.memmap(folder / "reference_logits", np.float32, mode="w+", shape=shape)
+    check_free_space(path, math.prod(shape) * FLOAT_BYTES, "measuring")
     cache = executor.new_cache()
-    for index, passage in enumerate(passages):
-        logits[index] = read_text(executor, cache, passage, range(len(passage)))[0]
-    return Reference(logits, tuple(heard.tokens for heard in continued))
+    with path.open("wb") as stream:
+        for passage in passages:
+            stream.write(read_text(executor, cache, passage, range(len(passage)))[0].tobytes())
+    return np.memmap(path, np.float32, mode="r", shape=shape)
 
 
 def compare_text(
@@ -131,16 +139,16 @@ def compare_text(
 
 
 def continue_all(
-    model: OpenedModel, passages: Sequence[tuple[int, ...]], sampling: Sampling
+    model: OpenedModel, passages: Sequence[tuple[int, ...]], plan: PassagePlan
 ) -> Continued:
     """Continue the beginning of every passage; the first few in both ways, one after the other."""
     cache, done = model.executor.new_cache(), Continued()
     drafts = model.executor.draft_length
     for index, passage in enumerate(passages):
-        prompt = passage[: sampling.prompt]
-        done.every.append(_continue(model, cache, prompt, sampling.new, drafts))
+        prompt = passage[: plan.prompt]
+        done.every.append(_continue(model, cache, prompt, plan.new, drafts))
         if index < TIMED:
-            done.plain.append(_continue(model, cache, prompt, sampling.new, 0))
+            done.plain.append(_continue(model, cache, prompt, plan.new, 0))
     return done
 
 

@@ -20,7 +20,7 @@ class TextFileError(MtpExportError):
 
 
 @dataclass(frozen=True)
-class Sampling:
+class PassagePlan:
     """How much of a text is used, and how.
 
     Each passage has ``length`` tokens. The first ``prompt`` of them are also continued by up to
@@ -50,20 +50,20 @@ def read_text_file(file: Path) -> str:
         raise TextFileError(f"{file}: expected a text file in UTF-8 ({error})") from error
 
 
-def cut(text: str, tokenizer: Tokenizer, sampling: Sampling) -> tuple[tuple[int, ...], ...]:
+def cut(text: str, tokenizer: Tokenizer, plan: PassagePlan) -> tuple[tuple[int, ...], ...]:
     """Passages of equal length, evenly spread over the text.
 
     Raises:
         TextFileError: The text is too short for four of them.
     """
     start = [] if tokenizer.start_token is None else [tokenizer.start_token]
-    tokens, body = tokenizer.encode(text), sampling.length - len(start)
+    tokens, body = tokenizer.encode(text), plan.length - len(start)
     whole = len(tokens) // body
     if whole < LEAST:
         raise TextFileError(
             f"the text has {len(tokens)} tokens; measuring takes {LEAST} passages of {body} at least: "
             "give a longer text, or a smaller --passage-length"
         )
-    count = min(sampling.passages, whole)
+    count = min(plan.passages, whole)
     firsts = [index * whole // count * body for index in range(count)]
     return tuple((*start, *tokens[first : first + body]) for first in firsts)

@@ -77,7 +77,7 @@ def decibels(tensor: TensorFigures) -> str:
 
 def heading(found: Comparison) -> str:
     """What was measured on what."""
-    used = found.sampling
+    used = found.plan
     return (
         f"{used.passages} passages of {used.length} tokens of {found.text}; the first {used.prompt} of each "
         f"continued by up to {used.new}; reference: {found.reference}"

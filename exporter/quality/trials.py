@@ -11,7 +11,7 @@ from exporter.progress import Reporter, SilentReporter
 from exporter.quality.allocation import Measured, Option
 from exporter.quality.comparison import Baseline, Sources, Subject, make_baseline, probe
 from exporter.quality.groups import Group, Way
-from exporter.quality.passages import Sampling
+from exporter.quality.passages import PassagePlan
 from quantize.recipe import Recipe
 
 REFERENCE = Recipe("reference", "every tensor as float32", ())
@@ -75,7 +75,7 @@ def open_trials(
     start: Way,
     name: str,
     text: str,
-    sampling: Sampling,
+    plan: PassagePlan,
     threads: int,
     folder: Path,
 ) -> Trials:
@@ -85,7 +85,7 @@ def open_trials(
         MtpExportError: The bundle cannot be made or run, or the text is too short.
     """
     subject = sources.export(REFERENCE, folder, SilentReporter())
-    baseline = make_baseline(subject, text, sampling, threads, folder)
+    baseline = make_baseline(subject, text, plan, threads, folder)
     subject.path.unlink()
     return Trials(sources, tuple(groups), start, name, baseline, threads, folder)
 

@@ -12,7 +12,7 @@ import pytest
 from exporter.bundles.reader import open_bundle
 from exporter.parity.plots import Axis
 from exporter.quality.figures import DraftFigures, Estimate
-from exporter.quality.passages import Sampling, TextFileError, cut, read_text_file
+from exporter.quality.passages import PassagePlan, TextFileError, cut, read_text_file
 from exporter.quality.size_plot import Dot, place_labels, size_plot, standalone
 from runtime_py.rounds import Acceptance
 from runtime_py.tokenizer import Tokenizer
@@ -81,7 +81,7 @@ class TestPassages:
         self, tokenizer: Tokenizer
     ) -> None:
         text = " ".join(str(number) for number in range(600))
-        passages = cut(text, tokenizer, Sampling(passages=6, length=40))
+        passages = cut(text, tokenizer, PassagePlan(passages=6, length=40))
         assert {len(passage) for passage in passages} == {40}
         assert {passage[0] for passage in passages} == {tokenizer.start_token}
         assert len(passages) == 6
@@ -92,7 +92,7 @@ class TestPassages:
 
     def test_a_short_text_is_refused(self, tokenizer: Tokenizer) -> None:
         with pytest.raises(TextFileError, match="give a longer text"):
-            cut("too short", tokenizer, Sampling())
+            cut("too short", tokenizer, PassagePlan())
 
     def test_a_file_that_is_no_text_is_refused(self, tmp_path: Path) -> None:
         (tmp_path / "x").write_bytes(b"\xff\xfe\xff")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 
 from exporter.bundles.reader import open_bundle
 from exporter.checkpoints.checkpoint import open_checkpoint
+from exporter.errors import OutputError
 from exporter.options import ExportOptions
 from exporter.parity.graph_run import read_text
 from exporter.quality.comparison import (
@@ -26,13 +28,13 @@ from exporter.quality.comparison import (
     probe,
 )
 from exporter.quality.measure import accepted_lengths, continue_all
-from exporter.quality.passages import Sampling, TextFileError
+from exporter.quality.passages import PassagePlan, TextFileError
 from exporter.quality.tensors import tensor_figures
 from quantize.recipe import Recipe
 from tests.bundles import DRAFT_LENGTH, PROMPT_FILE, TINY_DRAFTER, TINY_TARGET
 from tests.quality.bundles import export_rules
 
-SMALL = Sampling(passages=6, length=64, prompt=24, new=24)
+SMALL = PassagePlan(passages=6, length=64, prompt=24, new=24)
 OPTIONS = (
     "--passages",
     "6",
@@ -58,8 +60,13 @@ def baseline(tiny_bundles: dict[str, Path], tmp_path_factory: pytest.TempPathFac
 
 
 def test_the_command_compares_recipes_and_writes_reports(tmp_path: Path) -> None:
-    """Of the checkpoints; the bundles it made are kept and compared again without them."""
+    """Of the checkpoints; the bundles it made are kept and compared again without them.
+
+    One of an earlier run is replaced.
+    """
     keep, page = tmp_path / "bundles", tmp_path / "report.html"
+    keep.mkdir()
+    (keep / "int8.litertlm").write_bytes(b"from an earlier run")
     wanted = ("--recipe", "int8", "--recipe", "int4", "--keep", keep, "--report", page, "--json")
     done = report(TINY_TARGET, TINY_DRAFTER, "--text", PROMPT_FILE, *OPTIONS, *wanted)
     assert done.returncode == 0, done.stderr
@@ -74,6 +81,8 @@ def test_the_command_compares_recipes_and_writes_reports(tmp_path: Path) -> None
     assert all(len(one["drafts"]["counts"]["drafted"]) == DRAFT_LENGTH for one in (int8, int4))
     assert all(one["speed"]["plain"] > 0 for one in (float32, int8, int4))
     assert page.read_text(encoding="utf-8").count("<circle") == 3
+    kept = sorted(path.name for path in keep.iterdir())
+    assert kept == ["float32.litertlm", "int4.litertlm", "int8.litertlm"]
     bundles = [keep / f"{name}.litertlm" for name in ("float32", "int8")]
     again = report(*bundles, "--text", PROMPT_FILE, *OPTIONS, "--report", tmp_path / "report.md")
     assert again.returncode == 0, again.stderr
@@ -90,6 +99,7 @@ def test_the_command_compares_recipes_and_writes_reports(tmp_path: Path) -> None
         (["a.litertlm", "--recipe", "int8", "--text", PROMPT_FILE], 2, "give bundles only"),
         (["a", "b", "--text", PROMPT_FILE, "--report", "x.pdf"], 2, "expected a file ending in"),
         (["a", "b", "--text", PROMPT_FILE, "--prompt-tokens", "500"], 2, "more than"),
+        (["a", "b", "--recipe", "int8", "--recipe", "int8", "--text", PROMPT_FILE], 2, "int8 more"),
         (["a", "b", "--text", "no-such-file"], 1, "expected a text file"),
     ],
 )
@@ -160,6 +170,17 @@ def test_signal_to_noise_is_that_of_rounding(tiny_bundles: dict[str, Path]) -> N
     name = "target.layers.0.mlp.gate_proj.weight"
     assert found["int8"][name].snr - found["int4"][name].snr == pytest.approx(25, abs=1.5)
     assert found["int8"][name].bits == pytest.approx(8 + 32 / 128)
+
+
+def test_a_disk_without_room_for_the_logits_is_refused(
+    tiny_bundles: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr("shutil.disk_usage", lambda path: usage)
+    subject, text = Subject("x", tiny_bundles["float32"]), PROMPT_FILE.read_text(encoding="utf-8")
+    with pytest.raises(OutputError, match="needed while measuring, and the disk has 0"):
+        make_baseline(subject, text, SMALL, 1, tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_text_too_short_is_refused(tiny_bundles: dict[str, Path], tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from exporter.options import ExportOptions
 from exporter.progress import SilentReporter
 from exporter.quality.comparison import Sources
 from exporter.quality.groups import Group, Way, group_tensors, parse_way
-from exporter.quality.passages import Sampling
+from exporter.quality.passages import PassagePlan
 from exporter.quality.search import BudgetError, Limits, search
 from exporter.quality.trials import REFERENCE, Trials, open_trials
 from quantize.recipe import Algorithm
@@ -43,9 +43,9 @@ def groups(sources: Sources) -> dict[str, Group]:
 def trials(
     sources: Sources, groups: dict[str, Group], tmp_path_factory: pytest.TempPathFactory
 ) -> Trials:
-    text, sampling = PROMPT_FILE.read_text(encoding="utf-8"), Sampling(4, 48, 16, 16)
+    text, plan = PROMPT_FILE.read_text(encoding="utf-8"), PassagePlan(4, 48, 16, 16)
     folder = tmp_path_factory.mktemp("trials")
-    return open_trials(sources, tuple(groups.values()), INT8, "found", text, sampling, 2, folder)
+    return open_trials(sources, tuple(groups.values()), INT8, "found", text, plan, 2, folder)
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import pytest
 from exporter.errors import RecipeError
 from quantize.builtin_recipes import PLAIN_NAMES, PLANS, RECIPES, TABLES, built_in
 from quantize.recipe import Algorithm, Recipe, Rule
-from quantize.recipe_file import read_recipe, write_recipe
+from quantize.recipe_file import parse_recipe, read_recipe, recipe_name, write_recipe
 from quantize.storage import Storage
 
 GATE = "target.layers.3.mlp.gate_proj.weight"
@@ -167,6 +167,7 @@ def test_every_offence_is_told(tmp_path: Path) -> None:
         ("[1]", "the recipe must be an object"),
         ("{", "expected a recipe as JSON"),
         ('{"name": "a", "rules": []}', "at least one rule"),
+        ('{"name": "../a b", "rules": []}', r"the name must be of letters.*found '\.\./a b'"),
         ('{"name": "a", "name": "b", "rules": [1]}', "name is given twice"),
     ],
 )
@@ -175,6 +176,15 @@ def test_what_is_no_recipe(tmp_path: Path, text: str, message: str) -> None:
     file.write_text(text)
     with pytest.raises(RecipeError, match=message):
         read_recipe(file)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"), [("mine-2.1", "mine-2.1"), ("a b/../c", "a-b-..-c"), ("?", "recipe")]
+)
+def test_names_are_found_for_anything(text: str, name: str) -> None:
+    assert recipe_name(text) == name
+    rules = [{"pattern": "*", "storage": "int8"}]
+    assert parse_recipe({"name": name, "rules": rules}, "here").name == name
 
 
 def test_a_recipe_file_that_is_missing(tmp_path: Path) -> None:
