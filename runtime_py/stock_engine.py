@@ -14,7 +14,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,6 +22,7 @@ from exporter.contract import Accelerator
 from exporter.errors import EngineError
 from runtime_py.chat import Conversation
 from runtime_py.gpu.device import MISSING, is_missing
+from runtime_py.sampling import GREEDY, SamplingSettings
 
 SUCCESS_RATE = re.compile(r"MTP Drafter - Success rate: ([0-9.]+)")
 LOG_LINES_SHOWN = 8
@@ -33,20 +34,11 @@ OnChunk = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Sampling:
-    """Sampler settings; the default is greedy. The engine ignores them under MTP."""
-
-    top_k: int = 1
-    top_p: float = 1.0
-    temperature: float = 1.0
-    seed: int = 0
-
-
-@dataclass(frozen=True)
 class EngineSettings:
     """How the engine is set up.
 
-    On a GPU it computes in float16 unless ``full_precision`` asks for float32.
+    It ignores ``sampling`` under MTP. On a GPU it computes in float16 unless ``full_precision`` asks for
+    float32.
     """
 
     bundle: Path
@@ -56,7 +48,7 @@ class EngineSettings:
     threads: int | None = None
     max_num_tokens: int | None = None
     weight_cache: Path | None = None
-    sampling: Sampling = field(default_factory=Sampling)
+    sampling: SamplingSettings = GREEDY
     full_precision: bool = False
 
 

@@ -120,6 +120,14 @@ def test_sampling_under_mtp_is_refused(tiny_bundles: dict[str, Path]) -> None:
     assert "--mtp off" in done.stderr
 
 
+def test_an_accelerator_for_onnx_is_refused(tmp_path: Path) -> None:
+    """As every other option that would do nothing."""
+    options = ("--runtime", "onnx", "--accelerator", "gpu")
+    done = run("generate", tmp_path, "-p", "x", *options)
+    assert done.returncode == 2
+    assert "ONNX folders run on the CPU only: leave out --accelerator" in done.stderr
+
+
 def test_inspect_shows_what_is_inside(tiny_bundles: dict[str, Path]) -> None:
     done = run("inspect", tiny_bundles["int4"])
     assert done.returncode == 0, done.stderr

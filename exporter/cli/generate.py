@@ -16,7 +16,8 @@ from exporter.errors import ParityError
 
 if TYPE_CHECKING:
     from exporter.contract import Contract
-    from runtime_py.stock_engine import EngineRun, Limits, Sampling
+    from runtime_py.sampling import SamplingSettings
+    from runtime_py.stock_engine import EngineRun, Limits
 
 DEFAULT_NEW_TOKENS = 256
 STOCK = "litert-lm"
@@ -58,7 +59,11 @@ STOCK = "litert-lm"
     type=click.IntRange(min=8),
     help="Slots of the KV cache.  [default: what the bundle says]",
 )
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: the engine's]")
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    help="CPU threads.  [default: the runtime's own choice]",
+)
 @click.option(
     "--weight-cache",
     type=click.Path(file_okay=False, path_type=Path),
@@ -73,7 +78,7 @@ STOCK = "litert-lm"
 @click.option(
     "--top-p", type=click.FloatRange(0, 1), help="Sample, from the likeliest that sum up to this."
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the sampler.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the sampler.")
 @click.option(
     "--runtime",
     type=click.Choice(list(RUNTIMES)),
@@ -130,27 +135,21 @@ def command(
     from exporter.parity.texts import read_prompts
     from runtime_py.chat import Conversation, read_chat_file
     from runtime_py.resized_graph import with_cache_length
-    from runtime_py.stock_engine import Limits, Sampling
+    from runtime_py.sampling import GREEDY
+    from runtime_py.stock_engine import Limits
 
-    if [bool(prompts), prompt_file is not None, chat_file is not None].count(True) != 1:
-        raise click.UsageError("give --prompt, --prompts or --chat-file")
-    sampling = None
-    if temperature is not None or top_k is not None or top_p is not None:
-        sampling = _sampling(temperature, top_k, top_p, seed)
-    _refuse_sampling_that_does_nothing(sampling, mtp, runtime)
-    if draft_length is not None and runtime == STOCK:
-        raise click.UsageError(
-            "the engine drafts as many tokens as the bundle's verify takes: --draft-length needs "
-            "--runtime reference or onnx"
-        )
-    if batch is not None and runtime != "reference":
-        raise click.UsageError(
-            f"{runtime} answers one prompt at a time: --batch needs --runtime reference"
-        )
+    _check_usage(
+        runtime,
+        mtp,
+        asked=[bool(prompts), prompt_file is not None, chat_file is not None].count(True),
+        sampled=any(given is not None for given in (temperature, top_k, top_p)),
+        draft_length=draft_length,
+        batch=batch,
+        weight_cache=weight_cache,
+        accelerator=accelerator,
+    )
     if prompt_file:
         prompts = read_prompts(prompt_file)
-    if weight_cache is not None and runtime == "onnx":
-        raise click.UsageError("ONNX Runtime keeps no packed weights: leave out --weight-cache")
     agreed = _contract(bundle, runtime, drafting=mtp != "off")
     agreed = with_cache_length(bundle, agreed, max_num_tokens)
     if runtime == STOCK:
@@ -167,7 +166,7 @@ def command(
         max_num_tokens=max_num_tokens,
         threads=threads,
         weight_cache=weight_cache,
-        sampling=sampling or Sampling(seed=seed),
+        sampling=_sampling(temperature, top_k, top_p, seed) or GREEDY,
         draft_length="auto" if draft_length is None else draft_length,
         batch=batch,
         accelerator=Accelerator(accelerator),
@@ -204,30 +203,69 @@ def _contract(bundle: Path, runtime: str, *, drafting: bool) -> Contract:
     return require_contract(inspection)
 
 
-def _refuse_sampling_that_does_nothing(sampling: Sampling | None, mtp: str, runtime: str) -> None:
-    if sampling is None or mtp == "off":
-        return
-    if runtime == STOCK:
-        raise click.UsageError(
+def _check_usage(
+    runtime: str,
+    mtp: str,
+    *,
+    asked: int,
+    sampled: bool,
+    draft_length: str | int | None,
+    batch: int | None,
+    weight_cache: Path | None,
+    accelerator: str,
+) -> None:
+    """Refuse options that do nothing together, before anything is read.
+
+    Raises:
+        click.UsageError: The first of them.
+    """
+    stock, onnx = runtime == STOCK, runtime == "onnx"
+    wrong = (
+        (asked != 1, "give --prompt, --prompts or --chat-file"),
+        (
+            sampled and stock and mtp != "off",
             "the engine ignores sampling settings under speculative decoding: add --mtp off, or "
-            "--runtime reference or onnx"
-        )
-    if mtp == "both":
-        raise click.UsageError(
-            "two sampled texts differ and cannot be compared: add --mtp on or --mtp off"
-        )
+            "--runtime reference or onnx",
+        ),
+        (
+            sampled and mtp == "both",
+            "two sampled texts differ and cannot be compared: add --mtp on or --mtp off",
+        ),
+        (
+            draft_length is not None and stock,
+            "the engine drafts as many tokens as the bundle's verify takes: --draft-length needs "
+            "--runtime reference or onnx",
+        ),
+        (
+            batch is not None and runtime != "reference",
+            f"{runtime} answers one prompt at a time: --batch needs --runtime reference",
+        ),
+        (
+            weight_cache is not None and onnx,
+            "ONNX Runtime keeps no packed weights: leave out --weight-cache",
+        ),
+        (
+            accelerator != Accelerator.CPU.value and onnx,
+            "ONNX folders run on the CPU only: leave out --accelerator",
+        ),
+    )
+    for refused, message in wrong:
+        if refused:
+            raise click.UsageError(message)
 
 
 def _sampling(
     temperature: float | None, top_k: int | None, top_p: float | None, seed: int
-) -> Sampling:
-    from runtime_py.stock_engine import Sampling
+) -> SamplingSettings | None:
+    """What was asked for, the rest as Gemma's own; None if nothing was."""
+    from runtime_py.sampling import SamplingSettings
 
-    defaults = Sampling(top_k=64, top_p=0.95, temperature=1.0, seed=seed)
-    return Sampling(
-        defaults.top_k if top_k is None else top_k,
-        defaults.top_p if top_p is None else top_p,
-        defaults.temperature if temperature is None else temperature,
+    if temperature is None and top_k is None and top_p is None:
+        return None
+    return SamplingSettings(
+        1.0 if temperature is None else temperature,
+        64 if top_k is None else top_k,
+        0.95 if top_p is None else top_p,
         seed,
     )
 

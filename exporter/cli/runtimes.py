@@ -15,7 +15,8 @@ from exporter.errors import BundleError
 if TYPE_CHECKING:
     from runtime_py.chat import Conversation
     from runtime_py.opened_model import Opened
-    from runtime_py.stock_engine import EngineRun, OnChunk, Sampling
+    from runtime_py.sampling import SamplingSettings
+    from runtime_py.stock_engine import EngineRun, OnChunk
 
 
 class DraftLengthType(click.ParamType[str | int]):
@@ -47,7 +48,7 @@ class Request:
     max_num_tokens: int | None
     threads: int | None
     weight_cache: Path | None
-    sampling: Sampling
+    sampling: SamplingSettings
     draft_length: str | int
     batch: int | None
     accelerator: Accelerator
@@ -139,14 +140,13 @@ def _each_mode(
 ) -> Iterator[tuple[str, EngineRun]]:
     from runtime_py.batch.run import run_batch
     from runtime_py.reference_run import RunSettings, run_reference
-    from runtime_py.sampling import SamplingSettings
 
-    sampling = request.sampling
-    chosen = SamplingSettings(sampling.temperature, sampling.top_k, sampling.top_p, sampling.seed)
     for mode in request.modes:
         drafts = request.draft_length if mode == "on" else 0
         request.announce(mode)
-        settings = RunSettings(drafts, request.max_new_tokens, chosen, request.max_num_tokens)
+        settings = RunSettings(
+            drafts, request.max_new_tokens, request.sampling, request.max_num_tokens
+        )
         asked = (model, settings, request.conversations, request.on_chunk)
         one_by_one = together == 1
         run = run_reference(*asked) if one_by_one else run_batch(*asked, together=together)
