@@ -206,10 +206,7 @@ def _run_onnx(
     with reporter.stage("Running the ONNX models", None):
         return onnx_rung.onnx_rung(
             request.onnx,
-            inspection.manifest,
-            measured.run,
-            measured.starts,
-            measured.answers,
+            onnx_rung.LitertSide(inspection.manifest, measured.run, measured.answers),
             onnx_tolerance(quantised=measured.bits < 32, layers=layers),
             request.threads,
             request.max_new_tokens,

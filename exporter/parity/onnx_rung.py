@@ -7,6 +7,7 @@ was wrong before they parted.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,24 +36,23 @@ def require_folder(path: Path) -> None:
     open_folder(path)
 
 
+@dataclass(frozen=True)
+class LitertSide:
+    """What the bundle of the same export says of itself, and what LiteRT made of it."""
+
+    manifest: Mapping[str, Any] | None
+    run: GraphRun
+    answers: Sequence[Answer]
+
+
 def onnx_rung(
-    path: Path,
-    manifest: Mapping[str, Any] | None,
-    run: GraphRun,
-    starts: tuple[int, ...],
-    answers: Sequence[Answer],
-    tolerance: OnnxTolerance,
-    threads: int,
-    max_new_tokens: int,
+    path: Path, theirs: LitertSide, tolerance: OnnxTolerance, threads: int, max_new_tokens: int
 ) -> Rung:
     """Run the folder on what the bundle was run on, and compare.
 
     Args:
         path: The folder.
-        manifest: The bundle's.
-        run: What LiteRT computed.
-        starts: Where its drafts began.
-        answers: What it answered.
+        theirs: LiteRT's side.
         tolerance: How far the two may be apart.
         threads: For ONNX Runtime.
         max_new_tokens: Of each answer.
@@ -60,36 +60,42 @@ def onnx_rung(
     Raises:
         BundleError: The folder is damaged.
     """
-    from runtime_py.onnx.model import open_onnx_model
-
-    if problems := _other_export(open_folder(path), manifest):
+    folder = open_folder(path)
+    if problems := _other_export(folder, theirs.manifest):
         return TITLE.judged((), tolerance.reason, problems=problems)
-    drafting = run.contract.has_drafter
-    length = run.contract.cache_length
-    with open_onnx_model(path, threads, cache_length=length, drafting=drafting) as model:
-        ours = run_graphs(model.executor, run.tokens, run.probes, starts)
-        prompts = [answer.prompt for answer in answers]
-        answered = answer_all(
-            model.executor, model.tokenizer, model.template, prompts, max_new_tokens
-        )
-    noise = bridged(ours.logits, run.logits, tolerance.error)
-    choices = compare_choices(ours.logits, run.logits, run.probes, noise)
-    ties, texts = list(choices.near_ties), _Texts(noise)
-    for number, (here, there) in enumerate(zip(answered, answers, strict=True), start=1):
-        texts.compare(f"MTP off, answer {number}", here.greedy, there.greedy)
-        if here.speculative is not None and there.speculative is not None:
-            texts.compare(f"MTP on, answer {number}", here.speculative, there.speculative)
+    ours, answers = _repeat(path, theirs, threads, max_new_tokens)
+    noise = bridged(ours.logits, theirs.run.logits, tolerance.error)
+    choices = compare_choices(ours.logits, theirs.run.logits, theirs.run.probes, noise)
+    texts = _compare_texts(answers, theirs.answers, noise)
+    errors = _errors(ours, theirs.run).items()
     figures = [
-        *(Figure(name, value, tolerance.error) for name, value in _errors(ours, run).items()),
+        *(Figure(name, value, tolerance.error) for name, value in errors),
         Figure("other first choice", len(choices.differing), 0),
         Figure("answers that differ", len(texts.problems), 0),
         Figure("tokens compared", texts.tokens),
         Figure("noise between the runtimes, in logits", noise),
     ]
     problems = [*choices.differing, *texts.problems]
-    return TITLE.judged(
-        figures, tolerance.reason, problems=problems, near_ties=[*ties, *texts.near_ties]
-    )
+    near_ties = [*choices.near_ties, *texts.near_ties]
+    return TITLE.judged(figures, tolerance.reason, problems=problems, near_ties=near_ties)
+
+
+def _repeat(
+    path: Path, theirs: LitertSide, threads: int, max_new_tokens: int
+) -> tuple[GraphRun, tuple[Answer, ...]]:
+    """The same text, drafts and prompts in ONNX Runtime."""
+    from runtime_py.onnx.model import open_onnx_model
+
+    run, agreed = theirs.run, theirs.run.contract
+    starts = tuple(drafted.committed for drafted in run.drafts)
+    prompts = [answer.prompt for answer in theirs.answers]
+    with open_onnx_model(
+        path, threads, cache_length=agreed.cache_length, drafting=agreed.has_drafter
+    ) as model:
+        return (
+            run_graphs(model.executor, run.tokens, run.probes, starts),
+            answer_all(model.executor, model.tokenizer, model.template, prompts, max_new_tokens),
+        )
 
 
 def _other_export(folder: OnnxFolder, manifest: Mapping[str, Any] | None) -> list[str]:
@@ -125,6 +131,15 @@ def _errors(ours: GraphRun, theirs: GraphRun) -> dict[str, float]:
             worst(position_errors(here.projected, there.projected)) for here, there in alike
         )
     return errors
+
+
+def _compare_texts(ours: Sequence[Answer], theirs: Sequence[Answer], noise: float) -> _Texts:
+    texts = _Texts(noise)
+    for number, (here, there) in enumerate(zip(ours, theirs, strict=True), start=1):
+        texts.compare(f"MTP off, answer {number}", here.greedy, there.greedy)
+        if here.speculative is not None and there.speculative is not None:
+            texts.compare(f"MTP on, answer {number}", here.speculative, there.speculative)
+    return texts
 
 
 class _Texts:

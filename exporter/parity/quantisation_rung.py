@@ -6,6 +6,7 @@ repeated here, or the model would only have to copy.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,9 +14,11 @@ import numpy as np
 from exporter.parity.compare import Floats, compare_choices
 from exporter.parity.graph_run import GraphRun
 from exporter.parity.rung import Bound, Figure, Rung
-from exporter.parity.text_fit import divergences, log_softmax, surprise
+from exporter.parity.text_fit import Wide, divergences, log_softmax, surprise
 from exporter.parity.titles import QUANTISATION as TITLE
-from exporter.parity.tolerances import QUANTISATION
+from exporter.parity.tolerances import QUANTISATION, QuantisationLimits
+
+AGREEMENT = "same first choice, share of positions"
 
 
 @dataclass(frozen=True)
@@ -41,36 +44,47 @@ def quantisation_rung(
     limits = QUANTISATION[bits]
     rows = [row for row, position in enumerate(run.probes) if position < fresh]
     positions = [run.probes[row] for row in rows]
-    ours, theirs = log_softmax(run.logits[rows]), log_softmax(float_model.logits[rows])
-    divergence = divergences(ours, theirs)
-    choices = compare_choices(run.logits[rows], float_model.logits[rows], positions, noise)
     following = [run.tokens[position + 1] for position in positions if position + 1 < fresh]
-    perplexity, float_perplexity = (
-        float(np.exp(surprise(side[: len(following)], following).mean())) for side in (ours, theirs)
-    )
+    choices = compare_choices(run.logits[rows], float_model.logits[rows], positions, noise)
+    ours, theirs = log_softmax(run.logits[rows]), log_softmax(float_model.logits[rows])
+    agreeing = 1 - len(choices.differing) / len(rows)
     figures = (
-        Figure("KL divergence, mean (nats)", max(float(divergence.mean()), 0.0), limits.divergence),
-        Figure("KL divergence, worst position", float(divergence.max())),
-        Figure(
-            "same first choice, share of positions",
-            1 - len(choices.differing) / len(rows),
-            limits.agreement,
-            Bound.AT_LEAST,
-        ),
-        Figure("perplexity", perplexity),
-        Figure("perplexity of the float model", float_perplexity),
-        Figure(
-            "perplexity by that of the float model",
-            perplexity / float_perplexity,
-            limits.perplexity,
-        ),
+        *_divergences(ours, theirs, limits),
+        Figure(AGREEMENT, agreeing, limits.agreement, Bound.AT_LEAST),
+        *_perplexities(ours, theirs, following, limits),
         Figure("positions compared", len(rows)),
     )
-    reason = (
-        "float32: numeric noise only"
-        if bits == 32
-        else f"the target's matrices and caches have {bits} bits or more; the limit tells a fault from the "
+    note = f"the float model is {float_model.name}"
+    return TITLE.judged(figures, _reason(bits), near_ties=choices.near_ties, note=note)
+
+
+def _divergences(ours: Wide, theirs: Wide, limits: QuantisationLimits) -> tuple[Figure, ...]:
+    """Of log probabilities ``[N, V]``."""
+    found = divergences(ours, theirs)
+    return (
+        Figure("KL divergence, mean (nats)", max(float(found.mean()), 0.0), limits.divergence),
+        Figure("KL divergence, worst position", float(found.max())),
+    )
+
+
+def _perplexities(
+    ours: Wide, theirs: Wide, following: Sequence[int], limits: QuantisationLimits
+) -> tuple[Figure, ...]:
+    """Of the tokens that follow the first rows of both ``[N, V]``."""
+    found, expected = (
+        float(np.exp(surprise(side[: len(following)], following).mean())) for side in (ours, theirs)
+    )
+    return (
+        Figure("perplexity", found),
+        Figure("perplexity of the float model", expected),
+        Figure("perplexity by that of the float model", found / expected, limits.perplexity),
+    )
+
+
+def _reason(bits: int) -> str:
+    if bits == 32:
+        return "float32: numeric noise only"
+    return (
+        f"the target's matrices and caches have {bits} bits or more; the limit tells a fault from the "
         "loss such weights are known for, it does not say that the loss is small"
     )
-    note = f"the float model is {float_model.name}"
-    return TITLE.judged(figures, reason, near_ties=choices.near_ties, note=note)
