@@ -23,44 +23,41 @@ from exporter.parity.tolerances import GraphTolerance
 
 DRAFTS_DIFFER = "drafts in one call that differ from single steps"
 
+DRAFTS_REASON = "; drafts in one call are made by a single step's operations: the same tokens"
+
 
 def shapes_rung(run: GraphRun, tolerance: GraphTolerance) -> tuple[Rung, float]:
     """Compare them on one text; also gives the noise between two logits of decode and verify."""
-    limit, tail = tolerance.between_shapes, slice(run.decoded_from, len(run.tokens))
-    verified = run.tail_logits()
-    figures = [
-        Figure(
-            "decode and verify: logits",
-            worst(position_errors(run.decoded_logits, verified)),
-            limit,
-        ),
-        Figure(
-            "decode and verify: activations",
-            worst(position_errors(run.decoded_hidden, run.hidden[tail])),
-            limit,
-        ),
-    ]
-    figures += [
-        Figure(
-            f"prefill of {count} and verify: caches",
-            _cache_error(run, caches, count),
-            limit,
-        )
-        for count, caches in run.prefilled
-    ]
+    limit, verified = tolerance.between_shapes, run.tail_logits()
+    figures = [Figure(name, value, limit) for name, value in _errors(run).items()]
     noise = bridged(run.decoded_logits, verified, limit)
     choices = compare_choices(run.decoded_logits, verified, tuple(run.tail), noise)
     figures.append(Figure("other first choice", len(choices.differing), 0))
     drafted = _compare_rounds(run, noise)
+    reason = tolerance.between_shapes_reason
     if run.rounds:
         figures.append(Figure(DRAFTS_DIFFER, len(drafted.differing), 0))
+        reason += DRAFTS_REASON
     rung = TITLE.judged(
         figures,
-        tolerance.between_shapes_reason,
+        reason,
         problems=(*choices.differing, *drafted.differing),
         near_ties=(*choices.near_ties, *drafted.near_ties),
     )
     return rung, noise
+
+
+def _errors(run: GraphRun) -> dict[str, float]:
+    verified = run.hidden[run.decoded_from :]
+    prefilled = {
+        f"prefill of {count} and verify: caches": _cache_error(run, caches, count)
+        for count, caches in run.prefilled
+    }
+    return {
+        "decode and verify: logits": worst(position_errors(run.decoded_logits, run.tail_logits())),
+        "decode and verify: activations": worst(position_errors(run.decoded_hidden, verified)),
+        **prefilled,
+    }
 
 
 def _compare_rounds(run: GraphRun, noise: float) -> Choices:
