@@ -43,7 +43,8 @@ class Interrupts:
         self._held = True
 
     def restore(self) -> None:
-        """Give the signals back to who handled them before."""
+        """Give the signals back to who handled them before; those held back come when all is given back."""
+        self._held = False  # first: should one come meanwhile, the other is not held for good
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self.release()

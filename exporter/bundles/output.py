@@ -121,15 +121,18 @@ def scratch_folder(output: Path) -> Iterator[Path]:
 def _temporary_folder(parent: Path, prefix: str) -> Iterator[Path]:
     """Like ``tempfile.TemporaryDirectory``, but an interrupt while it is made or removed does no harm."""
     interrupts = Interrupts()
-    folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
     try:
+        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
         try:
             interrupts.release()
             yield folder
         finally:
-            interrupts.hold()
-    finally:  # reached even if that was interrupted
-        shutil.rmtree(folder, ignore_errors=True)
+            try:
+                interrupts.hold()
+            finally:  # reached even if that was interrupted
+                interrupts.hold()
+                shutil.rmtree(folder, ignore_errors=True)
+    finally:
         interrupts.restore()
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from exporter.bundles.interrupts import STOPS, Interrupts
 from exporter.bundles.output import scratch_folder
+from exporter.errors import OutputError
 
 
 @pytest.fixture(autouse=True)
@@ -24,14 +25,15 @@ def sigint_raises() -> Iterator[None]:
 
 
 def raising(function: Any, *, after: bool) -> Any:
-    """The function, with a SIGINT in it."""
+    """The function, with a SIGINT in its first call."""
+    left = [signal.SIGINT]
 
     def interrupted(*arguments: Any, **named: Any) -> Any:
-        if not after:
-            signal.raise_signal(signal.SIGINT)
+        if left and not after:
+            signal.raise_signal(left.pop())
         result = function(*arguments, **named)
-        if after:
-            signal.raise_signal(signal.SIGINT)
+        if left:
+            signal.raise_signal(left.pop())
         return result
 
     return interrupted
@@ -52,6 +54,41 @@ def test_an_interrupt_leaves_no_folder(
         (folder / "content").write_text("half")
     assert list(tmp_path.iterdir()) == []
     assert [signal.getsignal(number) for number in STOPS] == before
+
+
+def test_a_second_interrupt_while_the_folder_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first comes just before signals are held back."""
+    before = [signal.getsignal(number) for number in STOPS]
+    monkeypatch.setattr(Interrupts, "hold", raising(Interrupts.hold, after=False))
+    monkeypatch.setattr(shutil, "rmtree", raising(shutil.rmtree, after=False))
+    with pytest.raises(KeyboardInterrupt), scratch_folder(tmp_path / "x"):
+        pass
+    assert list(tmp_path.iterdir()) == []
+    assert [signal.getsignal(number) for number in STOPS] == before
+
+
+def test_a_folder_that_cannot_be_made_leaves_interrupts_on(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="No such file"), scratch_folder(tmp_path / "no" / "x"):
+        pass
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_an_interrupt_while_signals_are_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other signal is not held back from then on."""
+    came = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: came.append(number))
+    try:
+        interrupts = Interrupts()
+        monkeypatch.setattr(signal, "signal", raising(signal.signal, after=True))
+        with pytest.raises(KeyboardInterrupt):
+            interrupts.restore()
+        signal.raise_signal(signal.SIGTERM)
+        assert came == [signal.SIGTERM]
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_an_interrupt_at_work_is_not_held_back(tmp_path: Path) -> None:
