@@ -8,12 +8,14 @@ a name that says so, and the next run for the same output removes it.
 from __future__ import annotations
 
 import errno
+import glob
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from exporter.bundles.interrupts import Interrupts
 from exporter.errors import OutputError
@@ -28,7 +30,7 @@ LOCK = "lock"
 EXISTS = "{} exists already; give --force to replace it, or another name"
 
 NAME_KEPT = 100
-"""Characters of the output's name that the scratch folder's name repeats; names have limits."""
+"""Bytes of the output's name that the scratch folder's name repeats; names have limits."""
 
 
 def check_destination(output: Path, *, force: bool) -> None:
@@ -98,13 +100,14 @@ def scratch_folder(output: Path) -> Iterator[Path]:
     Raises:
         OutputError: The disk filled up meanwhile.
     """
-    parent, prefix = output.absolute().parent, f".{output.name[:NAME_KEPT]}.partial-"
+    parent, prefix = output.absolute().parent, _prefix(output)
     _remove_stale(parent, prefix)
     try:
-        with _temporary_folder(parent, prefix) as folder, (folder / LOCK).open("w") as lock:
-            if fcntl is not None:
-                fcntl.flock(lock, fcntl.LOCK_EX)
-            yield folder
+        while True:
+            with _temporary_folder(parent, prefix) as folder, (folder / LOCK).open("w") as lock:
+                if _locked(lock):
+                    yield folder
+                    return
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise OutputError(
@@ -115,6 +118,23 @@ def scratch_folder(output: Path) -> Iterator[Path]:
             f"{output}: reading or writing failed ({error.strerror or error}"
             f"{f': {error.filename}' if error.filename else ''}); nothing was left behind"
         ) from error
+
+
+def _prefix(output: Path) -> str:
+    """What the names of scratch folders of this output begin with."""
+    kept = os.fsencode(output.name)[:NAME_KEPT].decode(errors="ignore")
+    return f".{kept}.partial-"
+
+
+def _locked(lock: IO[str]) -> bool:
+    """Lock a folder that has just been made; False if another run took it for a stale one before that."""
+    if fcntl is None:
+        return True
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:  # it is being removed
+        return False
+    return os.fstat(lock.fileno()).st_nlink > 0
 
 
 @contextmanager
@@ -137,16 +157,20 @@ def _temporary_folder(parent: Path, prefix: str) -> Iterator[Path]:
 
 
 def publish(finished: Path, output: Path, *, force: bool) -> None:
-    """Move a finished file to its destination in one step, after it has reached the disk.
+    """Move a finished file to its destination in one step, after its bytes have reached the disk.
 
     Raises:
         OutputError: Without ``force``: another process has made the output in the meantime.
     """
-    with finished.open("rb") as stream:
-        os.fsync(stream.fileno())
+    _sync(finished)
     if force:
         finished.replace(output)
-        return
+    else:
+        _move_to_free_name(finished, output)
+    _sync_names(output.absolute().parent)
+
+
+def _move_to_free_name(finished: Path, output: Path) -> None:
     try:
         output.hardlink_to(finished)  # unlike a rename, refuses to replace
     except FileExistsError as error:
@@ -163,8 +187,8 @@ def publish_folder(finished: Path, output: Path, mark: str, *, force: bool) -> N
         OutputError: Without ``force``: another process has made the output in the meantime.
     """
     for file in finished.iterdir():
-        with file.open("rb") as stream:
-            os.fsync(stream.fileno())
+        _sync(file)
+    _sync_names(finished)
     check_folder_destination(output, mark, force=force)
     replaced = finished.with_name("replaced")
     try:
@@ -175,6 +199,23 @@ def publish_folder(finished: Path, output: Path, mark: str, *, force: bool) -> N
         if replaced.exists() and not output.exists():
             replaced.rename(output)
         raise
+    _sync_names(output.absolute().parent)
+
+
+def _sync(file: Path) -> None:
+    """Wait until the bytes of a file have reached the disk."""
+    with file.open("rb") as stream:
+        os.fsync(stream.fileno())
+
+
+def _sync_names(folder: Path) -> None:
+    """The same for the names in a folder, where the file system can do that."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def size_of(path: Path) -> int:
@@ -185,12 +226,10 @@ def size_of(path: Path) -> int:
 
 def _remove_stale(parent: Path, prefix: str) -> None:
     """Remove folders of runs that were killed; one that is still locked belongs to a live run."""
-    for folder in parent.glob(f"{prefix}*"):
+    for folder in parent.glob(f"{glob.escape(prefix)}*"):
         if fcntl is None or not folder.is_dir():
             continue
-        try:
-            with (folder / LOCK).open("r") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:  # locked, or so new that its lock is not there yet
-            continue
-        shutil.rmtree(folder, ignore_errors=True)
+        # An error: the folder is locked, or so new that its lock is not there yet.
+        with suppress(OSError), (folder / LOCK).open("r") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder, ignore_errors=True)  # locked, so that a new run sees it go

@@ -1,7 +1,9 @@
-"""The scratch folder goes away whenever an interrupt comes."""
+"""The scratch folder goes away whenever an interrupt comes; what is published is on the disk."""
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shutil
 import signal
 import tempfile
@@ -12,7 +14,7 @@ from typing import Any
 import pytest
 
 from exporter.bundles.interrupts import STOPS, Interrupts
-from exporter.bundles.output import scratch_folder
+from exporter.bundles.output import publish, publish_folder, scratch_folder
 from exporter.errors import OutputError
 
 
@@ -102,3 +104,83 @@ def test_an_interrupt_at_work_is_not_held_back(tmp_path: Path) -> None:
         work()
     assert done == []
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["model[1].litertlm", "模" * 79 + ".litertlm", "a" * 255],
+    ids=["pattern", "multi-byte", "longest"],
+)
+def test_any_name_that_a_file_can_have(name: str, tmp_path: Path) -> None:
+    output = tmp_path / name
+    output.touch()  # the file system takes this name
+    output.unlink()
+    with scratch_folder(output) as killed:
+        shutil.copytree(killed, tmp_path / "copy")
+    (tmp_path / "copy").rename(killed)
+    with scratch_folder(output) as folder:
+        assert list(tmp_path.iterdir()) == [folder]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_live_folder_is_not_taken_for_a_stale_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another run for the same output comes between a folder and its lock, and after it."""
+    flock = fcntl.flock
+
+    def late(lock: Any, how: int) -> None:
+        monkeypatch.setattr(fcntl, "flock", flock)
+        with scratch_folder(tmp_path / "x"):
+            flock(lock, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with scratch_folder(tmp_path / "x") as folder, scratch_folder(tmp_path / "x") as other:
+        for made in (folder, other):
+            (made / "content").write_text("half")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_being_removed_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another run has locked it and is about to remove it."""
+    flock, seen = fcntl.flock, []
+
+    def late(lock: Any, how: int) -> None:
+        monkeypatch.setattr(fcntl, "flock", flock)
+        seen.append(Path(lock.name).parent)
+        with Path(lock.name).open() as other:
+            flock(other, fcntl.LOCK_EX)
+            flock(lock, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with scratch_folder(tmp_path / "x") as folder:
+        assert folder not in seen
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_published_bytes_and_names_have_reached_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+
+    def noting(descriptor: int, fsync: Any = os.fsync) -> None:
+        synced.append(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noting)
+    here = tmp_path.stat().st_ino
+    for force in (False, True):
+        made = tmp_path / "made"
+        made.write_text("whole")
+        publish(made, tmp_path / "x", force=force)
+        assert synced == [(tmp_path / "x").stat().st_ino, here]
+        synced.clear()
+        made.unlink(missing_ok=True)
+    folder = tmp_path / "made-folder"
+    folder.mkdir()
+    (folder / "mark").write_text("whole")
+    publish_folder(folder, tmp_path / "y", "mark", force=False)
+    inside = [path.stat().st_ino for path in (tmp_path / "y" / "mark", tmp_path / "y")]
+    assert synced == [*inside, here]
