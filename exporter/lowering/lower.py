@@ -13,6 +13,7 @@ import pickle
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,8 +82,8 @@ def lower(request: LoweringRequest) -> Lowered:
     """Lower every model section of a bundle, and the graph of a draft round, in child processes.
 
     Raises:
-        LoweringError: The converter is not installed, or refused a graph; the message then ends with
-            what it printed last.
+        LoweringError: The converter is not installed, could not be started, or refused a graph; the
+            message then ends with what it printed last.
     """
     if importlib.util.find_spec("litert_torch") is None:
         raise LoweringError(
@@ -91,16 +92,7 @@ def lower(request: LoweringRequest) -> Lowered:
         )
     with tempfile.TemporaryDirectory(prefix="mtp-export-lower-") as name:
         folder = Path(name)
-        workers = [
-            _Worker(request, units, folder, number)
-            for number, units in enumerate(share_out(request.contract))
-        ]
-        try:
-            for worker in workers:
-                worker.wait()
-        finally:
-            for worker in workers:
-                worker.stop()
+        _run_workers(request, folder)
         sections = {
             section: merge([(folder / unit.file_name).read_bytes() for unit in units])
             for section, units in units_by_section(request.contract).items()
@@ -108,6 +100,20 @@ def lower(request: LoweringRequest) -> Lowered:
         if request.contract.draft_round_signature() is None:
             return Lowered(sections)
         return Lowered(sections, (folder / DRAFT_ROUND_UNIT.file_name).read_bytes())
+
+
+def _run_workers(request: LoweringRequest, folder: Path) -> None:
+    """Lower every signature into ``folder``; the first failure ends all workers."""
+    workers: list[_Worker] = []
+    with ThreadPoolExecutor(WORKERS) as waiting:
+        try:
+            for number, units in enumerate(share_out(request.contract)):
+                workers.append(_Worker(request, units, folder, number))
+            for ended in as_completed(waiting.submit(worker.wait) for worker in workers):
+                ended.result()
+        finally:
+            for worker in workers:
+                worker.stop()
 
 
 def units_by_section(contract: Contract) -> dict[Section, list[Unit]]:
@@ -150,13 +156,16 @@ class _Worker:
         self.log = folder / f"log.{number}"
         asked = folder / f"request.{number}"
         asked.write_bytes(pickle.dumps((request, units)))
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "exporter.lowering.worker", str(asked)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
+        try:
+            with self.log.open("wb") as log:
+                self.process = subprocess.Popen(
+                    [sys.executable, "-m", "exporter.lowering.worker", str(asked)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                )
+        except OSError as error:
+            raise LoweringError(f"a process that lowers could not be started: {error}") from error
 
     def wait(self) -> None:
         if self.process.wait():

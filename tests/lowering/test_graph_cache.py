@@ -8,8 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from exporter.agreement import make_contract
 from exporter.binding.parameters import parameter_specs
 from exporter.bundles.inspection import inspect_bundle
@@ -25,16 +23,6 @@ from quantize.builtin_recipes import RECIPES
 from tests.bundles import TINY_DRAFTER, TINY_TARGET
 
 PAIR = ((parse_target, TINY_TARGET), (parse_drafter, TINY_DRAFTER))
-
-
-@pytest.fixture(scope="module")
-def request_() -> LoweringRequest:
-    """What the tiny pair asks of the converter, with short sequences to keep it cheap."""
-    target = parse_target(open_checkpoint(TINY_TARGET).config, "target")
-    drafter = parse_drafter(open_checkpoint(TINY_DRAFTER).config, "drafter")
-    options = ExportOptions(RECIPES["int8"], cache_length=128, prefill_lengths=(8,))
-    contract = make_contract(target, drafter, options)
-    return LoweringRequest(target, drafter, HeadKind.CENTROID, contract)
 
 
 def test_the_shipped_graphs_are_what_lowering_gives() -> None:
