@@ -4,8 +4,8 @@
     python scripts/ship_graphs.py --check    # lower them and compare, byte by byte
 
 With a shipped graph an export needs neither torch nor litert-torch and no minute of lowering. Run it
-after every change to a file listed in `exporter.lowering.graph_cache.GRAPH_SOURCES`: the key of a graph
-covers them, so a stale archive is never used, only useless.
+after every change to the code that makes graphs (`exporter.lowering.sources`): the key of a graph covers
+it, so a stale archive is never used, only useless.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from planted_pair.sizes import SIZES
 
 from exporter.agreement import make_contract
 from exporter.checkpoints.config import parse_drafter, parse_target
-from exporter.lowering.graph_cache import SHIPPED, Graphs, graph_key, read, write
+from exporter.lowering.graph_archive import write_archive
+from exporter.lowering.graph_cache import SHIPPED, Graphs, graph_key, read
 from exporter.lowering.lower import LoweringRequest, lower
 from exporter.options import ExportOptions
 from exporter.pair import drafter_head
@@ -66,7 +67,7 @@ def main(check: bool, names: tuple[str, ...]) -> None:
             said = "as shipped" if same else "NOT as shipped"
         else:
             SHIPPED.mkdir(exist_ok=True)
-            write(graphs, archive)
+            write_archive(archive, graphs.archive())
             said = f"{archive.stat().st_size:,} bytes"
         click.echo(f"{name}: {graphs.key}, {time.monotonic() - started:.0f} s, {said}")
     if not check:

@@ -1,51 +1,32 @@
 """Lowered graphs that are already known: shipped with the package, or kept from earlier exports.
 
-A weightless graph depends on the architecture, the contract and this package's model code, so those
-make its key. It is about a megabyte, and lowering it takes a minute or more; so every export keeps
-its graphs, and those of the stock architectures are part of the package.
+A weightless graph depends on the architecture, the contract and the code that makes it, so those make
+its key. It is about a megabyte, and lowering it takes a minute or more; so every export keeps its
+graphs, and those of the stock architectures are part of the package.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
-import tempfile
-import zipfile
-import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
 from exporter.contract import DRAFT_ROUND, Section
+from exporter.lowering.graph_archive import GraphArchive, read_archive, write_archive
 from exporter.lowering.lower import Lowered, LoweringRequest, lower
+from exporter.lowering.sources import code_hash
 from exporter.version import graph_tool_versions
 
-PACKAGE = Path(__file__).parent.parent
-SHIPPED = PACKAGE / "lowering" / "graphs"
+SHIPPED = Path(__file__).parent / "graphs"
 
-GRAPH_SOURCES = (
-    "contract.py",
-    "lowering/signatures.py",
-    "lowering/lower.py",
-    "lowering/worker.py",
-    "lowering/merge.py",
-    "model",
-)
-"""Files of this package that decide what a graph looks like; part of the key."""
-
-RECORD = "record.json"
-
-DAMAGE = (
-    OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, ValueError, KeyError,
-)  # fmt: skip
-"""What reading an archive can raise if there is none or it is damaged."""
-
-EPOCH = (1980, 1, 1, 0, 0, 0)
-"""Time stamped into the archives, so that equal graphs give equal files."""
+MAKERS = ("exporter.lowering.lower", "exporter.lowering.worker")
+"""Modules that make graphs for LiteRT; their code and all that they import is part of the key."""
 
 
 @dataclass(frozen=True)
@@ -54,24 +35,31 @@ class Graphs:
 
     lowered: Lowered
     key: str
-    tools: dict[str, str]
+    tools: Mapping[str, str]
     """Versions of the packages that lowered them."""
 
     def describe(self) -> dict[str, Any]:
         """For the manifest; the same whether the graphs were lowered now or taken from a cache."""
-        entries = _entries(self.lowered).items()
-        hashes = {name: hashlib.sha256(graph).hexdigest() for name, graph in entries}
-        return {"key": self.key, "sha256": hashes, "lowered_with": self.tools}
+        return describe(self.key, self.archive())
+
+    def archive(self) -> GraphArchive:
+        """To be kept."""
+        entries = {section.value: graph for section, graph in self.lowered.sections.items()}
+        if self.lowered.draft_round is not None:
+            entries[DRAFT_ROUND] = self.lowered.draft_round
+        return GraphArchive(self.tools, entries)
 
 
-def graph_key(request: LoweringRequest, sources: Sequence[str] = GRAPH_SOURCES) -> str:
+def describe(key: str, archive: GraphArchive) -> dict[str, Any]:
+    """What a manifest says of graphs."""
+    hashes = {name: hashlib.sha256(graph).hexdigest() for name, graph in archive.entries.items()}
+    return {"key": key, "sha256": hashes, "lowered_with": dict(archive.tools)}
+
+
+def graph_key(request: LoweringRequest, makers: tuple[str, ...] = MAKERS) -> str:
     """Hash of everything a graph depends on except the versions of the tools that lower it."""
-    digest = hashlib.sha256(json.dumps(_plain(asdict(request)), sort_keys=True).encode())
-    for source in sources:
-        path = PACKAGE / source
-        for file in sorted(path.glob("*.py")) if path.is_dir() else [path]:
-            digest.update(file.read_bytes())
-    return digest.hexdigest()[:32]
+    asked = json.dumps(_plain(asdict(request)), sort_keys=True)
+    return hashlib.sha256((asked + code_hash(makers)).encode()).hexdigest()[:32]
 
 
 def _plain(value: Any) -> Any:
@@ -91,76 +79,46 @@ def default_folder() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "mtp-export" / "graphs"
 
 
+def kept_path(folder: Path, key: str, tools: Mapping[str, str]) -> Path:
+    """Where graphs are kept. Named by the tools, too: another converter makes another graph."""
+    made_with = hashlib.sha256(json.dumps(dict(tools), sort_keys=True).encode()).hexdigest()
+    return folder / f"{key}-{made_with[:12]}.zip"
+
+
+def keep(path: Path, archive: GraphArchive) -> None:
+    """Keep graphs for the next export; a cache that cannot be written is no reason to fail."""
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_archive(path, archive)
+
+
 def find(request: LoweringRequest, folder: Path) -> Graphs | None:
     """Graphs for this request, shipped or kept; None if they have to be lowered."""
     key = graph_key(request)
-    return read(SHIPPED / f"{key}.zip", key) or read(_kept(folder, key), key)
+    return read(SHIPPED / f"{key}.zip", key) or read(
+        kept_path(folder, key, graph_tool_versions()), key
+    )
 
 
 def lower_and_keep(request: LoweringRequest, folder: Path) -> Graphs:
-    """Lower the graphs and keep them; a cache that cannot be written is no reason to fail.
+    """Lower the graphs and keep them.
 
     Raises:
         LoweringError: The converter refused a graph.
     """
     graphs = Graphs(lower(request), graph_key(request), graph_tool_versions())
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write(graphs, _kept(folder, graphs.key))
-    except OSError:
-        return graphs
+    keep(kept_path(folder, graphs.key, graphs.tools), graphs.archive())
     return graphs
-
-
-def write(graphs: Graphs, path: Path) -> None:
-    """Store graphs as one archive, in one step."""
-    write_archive(path, graphs.tools, _entries(graphs.lowered))
-
-
-def _entries(lowered: Lowered) -> dict[str, bytes]:
-    """Graphs by the names they have in an archive and in a manifest."""
-    entries = {section.value: graph for section, graph in lowered.sections.items()}
-    if lowered.draft_round is not None:
-        entries[DRAFT_ROUND] = lowered.draft_round
-    return entries
-
-
-def write_archive(path: Path, tools: Mapping[str, str], entries: Mapping[str, bytes]) -> None:
-    """Store entries and what made them as one archive, in one step."""
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-        archive.writestr(zipfile.ZipInfo(RECORD, EPOCH), json.dumps(tools, sort_keys=True))
-        for name, entry in entries.items():
-            archive.writestr(zipfile.ZipInfo(name, EPOCH), entry, zipfile.ZIP_DEFLATED, 9)
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as stream:
-        stream.write(content.getvalue())
-    Path(stream.name).replace(path)
-
-
-def _kept(folder: Path, key: str) -> Path:
-    """Kept graphs are also keyed by the tools: another converter makes another graph."""
-    tools = hashlib.sha256(json.dumps(graph_tool_versions(), sort_keys=True).encode()).hexdigest()
-    return folder / f"{key}-{tools[:12]}.zip"
 
 
 def read(path: Path, key: str) -> Graphs | None:
     """Graphs from an archive; None if there is none, or a damaged one (which is then replaced)."""
+    if (archive := read_archive(path)) is None:
+        return None
+    entries = dict(archive.entries)
+    draft_round = entries.pop(DRAFT_ROUND, None)
     try:
-        if (found := read_archive(path)) is None:
-            return None
-        tools, entries = found
-        draft_round = entries.pop(DRAFT_ROUND, None)
         sections = {Section(name): graph for name, graph in entries.items()}
-        return Graphs(Lowered(sections, draft_round), key, tools)
     except ValueError:
         return None
-
-
-def read_archive(path: Path) -> tuple[dict[str, str], dict[str, bytes]] | None:
-    """What made an archive, and its entries; None if there is none, or a damaged one."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = [name for name in archive.namelist() if name != RECORD]
-            return json.loads(archive.read(RECORD)), {name: archive.read(name) for name in names}
-    except DAMAGE:
-        return None
+    return Graphs(Lowered(sections, draft_round), key, archive.tools)

@@ -5,8 +5,6 @@ Kept beside the graphs for LiteRT, under a key of their own: they depend on othe
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +16,8 @@ from exporter.binding.bind import StoredWeight
 from exporter.contract import Contract, Section, TensorSpec
 from exporter.errors import LoweringError
 from exporter.formats import Progress, Weights
-from exporter.lowering.graph_cache import default_folder, graph_key, read_archive, write_archive
+from exporter.lowering.graph_archive import GraphArchive, read_archive
+from exporter.lowering.graph_cache import default_folder, describe, graph_key, keep, kept_path
 from exporter.lowering.lower import LoweringRequest, units_by_section
 from exporter.onnx.bind import bind, weight_specs
 from exporter.onnx.folder import MODEL_SUFFIX
@@ -29,16 +28,8 @@ from exporter.progress import Reporter
 from exporter.version import onnx_tool_versions
 from quantize.recipe import Recipe
 
-SOURCES = (
-    "contract.py",
-    "lowering/signatures.py",
-    "model",
-    "onnx/graph_builder.py",
-    "onnx/names.py",
-    "onnx/operators.py",
-    "onnx/translate.py",
-)
-"""Files of this package that decide what an ONNX graph looks like; part of the key."""
+MAKERS = ("exporter.onnx.lower", "exporter.onnx.trace_worker")
+"""Modules that make ONNX graphs; their code and all that they import is part of the key."""
 
 FOLDER = "folder"
 """What is made, within the scratch folder."""
@@ -49,17 +40,16 @@ class OnnxGraphs:
     """The graphs of one export and where they come from."""
 
     contract: Contract
-    files: Mapping[str, bytes]
+    archive: GraphArchive
     """Serialised models by :attr:`exporter.lowering.lower.Unit.file_name`."""
     key: str
-    tools: Mapping[str, str]
 
     @cached_property
     def models(self) -> dict[Section, dict[str, onnx.ModelProto]]:
         """By section and signature."""
         return {
             section: {
-                unit.signature: onnx.load_model_from_string(self.files[unit.file_name])
+                unit.signature: onnx.load_model_from_string(self.archive.entries[unit.file_name])
                 for unit in units
             }
             for section, units in units_by_section(self.contract).items()
@@ -80,17 +70,11 @@ class OnnxGraphs:
 
     def describe(self) -> dict[str, Any]:
         """For the manifest; the same whether the graphs were traced now or taken from a cache."""
-        hashes = {name: hashlib.sha256(graph).hexdigest() for name, graph in self.files.items()}
-        return {
-            "key": self.key,
-            "sha256": hashes,
-            "lowered_with": dict(self.tools),
-            "onnx_opset": OPSET,
-        }
+        return {**describe(self.key, self.archive), "onnx_opset": OPSET}
 
     def bytes_needed(self, weights: Weights, recipe: Recipe) -> int:
         """Weights are written once, models are small."""
-        return stored_size(weights, recipe) + 2 * sum(map(len, self.files.values()))
+        return stored_size(weights, recipe) + 2 * sum(map(len, self.archive.entries.values()))
 
     def bind(
         self, weights: Weights, recipe: Recipe, scratch: Path, progress: Progress
@@ -115,18 +99,13 @@ def find_graphs(request: LoweringRequest, reporter: Reporter, *, fresh: bool) ->
     Raises:
         LoweringError: A signature cannot be written in ONNX, or something is not installed.
     """
-    key, tools = graph_key(request, SOURCES), onnx_tool_versions()
-    made_with = hashlib.sha256(repr(sorted(tools.items())).encode()).hexdigest()
-    kept = default_folder() / f"onnx-{key}-{made_with[:12]}.zip"
+    key, tools = graph_key(request, MAKERS), onnx_tool_versions()
+    path = kept_path(default_folder(), f"onnx-{key}", tools)
     wanted = {u.file_name for units in units_by_section(request.contract).values() for u in units}
-    if not fresh and (known := read_archive(kept)) is not None and set(known[1]) == wanted:
+    if not fresh and (known := read_archive(path)) is not None and set(known.entries) == wanted:
         reporter.note(f"using known graphs {key[:8]}")
-        return OnnxGraphs(request.contract, known[1], key, known[0])
+        return OnnxGraphs(request.contract, known, key)
     with reporter.stage("Tracing the graphs", None):
-        graphs = OnnxGraphs(request.contract, lower(request), key, tools)
-    try:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        write_archive(kept, tools, graphs.files)
-    except OSError:  # a cache that cannot be written is no reason to fail
-        return graphs
-    return graphs
+        made = GraphArchive(tools, lower(request))
+    keep(path, made)
+    return OnnxGraphs(request.contract, made, key)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import os
+import stat
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 from exporter.agreement import make_contract
 from exporter.binding.parameters import parameter_specs
@@ -15,10 +19,11 @@ from exporter.bundles.litertlm import LitertGraphs
 from exporter.checkpoints.checkpoint import open_checkpoint
 from exporter.checkpoints.config import DrafterConfig, TargetConfig, parse_drafter, parse_target
 from exporter.heads import HeadKind
-from exporter.lowering.graph_cache import SHIPPED, Graphs, find, graph_key, read, write
+from exporter.lowering.graph_cache import SHIPPED, Graphs, find, graph_key, keep, kept_path, read
 from exporter.lowering.lower import Lowered, LoweringRequest, lower
 from exporter.options import ExportOptions
 from exporter.pipeline import check_graphs
+from exporter.version import graph_tool_versions
 from quantize.builtin_recipes import RECIPES
 from tests.bundles import TINY_DRAFTER, TINY_TARGET
 
@@ -61,12 +66,34 @@ def test_what_changes_a_graph_changes_its_key(request_: LoweringRequest) -> None
 def test_a_damaged_archive_is_lowered_again(request_: LoweringRequest, tmp_path: Path) -> None:
     graphs = Graphs(Lowered({}), graph_key(request_), {"torch": "0"})
     assert find(request_, tmp_path) is None
-    from exporter.lowering.graph_cache import _kept
-
-    write(graphs, _kept(tmp_path, graphs.key))
+    path = kept_path(tmp_path, graphs.key, graph_tool_versions())
+    keep(path, graphs.archive())
     assert find(request_, tmp_path) == graphs
-    _kept(tmp_path, graphs.key).write_bytes(b"PK but not an archive")
+    path.write_bytes(b"PK but not an archive")
     assert find(request_, tmp_path) is None
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_cache_for_several_users(
+    fails: bool, request_: LoweringRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is kept has the mode of the user's other files; what cannot be kept leaves nothing."""
+
+    def full(path: Path, data: bytes) -> int:
+        path.touch()
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    if fails:
+        monkeypatch.setattr(Path, "write_bytes", full)
+    graphs = Graphs(Lowered({}), graph_key(request_), {"torch": "0"})
+    path = kept_path(tmp_path, graphs.key, graphs.tools)
+    before = os.umask(0o027)
+    try:
+        keep(path, graphs.archive())
+    finally:
+        os.umask(before)
+    assert list(tmp_path.iterdir()) == ([] if fails else [path])
+    assert fails or stat.S_IMODE(path.stat().st_mode) == 0o640
 
 
 def test_a_shipped_graph_needs_neither_torch_nor_the_converter(tmp_path: Path) -> None:
