@@ -32,6 +32,8 @@ from exporter.checkpoints.tensor_reader import TensorReader
 from exporter.contract import Section
 from exporter.model.kv_int8 import LARGEST_CODE
 from quantize.recipe import Recipe
+from quantize.scales import representable
+from quantize.storage import Storage
 
 HEADROOM = 1.25
 """Of a scale over what the text needs. Costs 2 dB where the text was typical."""
@@ -62,11 +64,11 @@ class CacheRanges:
         self.largest[layer, part] = torch.maximum(before, here)
 
     def scales(self, layer: int, part: str) -> Floats:
-        """Scales ``[D]``."""
+        """Scales ``[D]``; 1 where the text had nothing but zeros."""
         largest = self.largest[layer, part]
-        least = torch.clamp(largest.max() * LEAST_SHARE, min=torch.finfo(torch.float32).tiny)
-        scales: Floats = (torch.maximum(largest, least) * HEADROOM / LARGEST_CODE).numpy()
-        return scales
+        least = largest.max() * LEAST_SHARE
+        scales = torch.maximum(largest, least) * HEADROOM / LARGEST_CODE
+        return representable(scales.numpy(), Storage.INT8)
 
 
 def measure_ranges(

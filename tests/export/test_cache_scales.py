@@ -60,6 +60,14 @@ def test_a_channel_that_never_moves_has_a_scale(layer: Layer) -> None:
     ranges.see(layer, entries, entries)
     scales = ranges.scales(layer.index, "values")
     assert scales[3] == pytest.approx(scales.max() * LEAST_SHARE)
-    ranges = CacheRanges()
-    ranges.see(layer, entries * 0, entries * 0)
-    assert (ranges.scales(layer.index, "keys") > 0).all()
+
+
+@pytest.mark.parametrize("most", [0, 1e-44, 1e-36])
+def test_a_cache_that_never_moves_has_ordinary_scales(most: float, layer: Layer) -> None:
+    """Never subnormal ones, by which a processor that flushes them to zero would divide."""
+    ranges, entries = CacheRanges(), made(layer).clamp(-1, 1) * most
+    ranges.see(layer, entries, entries)
+    for part in ("keys", "values"):
+        scales = ranges.scales(layer.index, part)
+        assert (scales >= np.finfo(np.float32).tiny).all()
+        assert most or (scales == 1).all()
