@@ -60,8 +60,10 @@ def choose_placeholder(target: TargetConfig, cache_length: int) -> int:
     The same for all but the longest caches, so that their graphs are the same, too.
     """
     text = target.text
-    sizes = {text.vocab_size, text.hidden_size, len(text.layers) * target.per_layer_width}
+    sizes = {text.hidden_size, len(text.layers) * target.per_layer_width}
+    sizes |= {text.vocab_size, target.per_layer_vocab_size}
     sizes |= {layer.mlp_width for layer in text.layers}
+    sizes |= {text.heads * layer.head_dim for layer in text.layers}
     number = max(cache_length, min(target.max_position, LONGEST_CACHE)) + 1
     while not is_prime(number) or any(size % number == 0 for size in sizes):
         number += 1
