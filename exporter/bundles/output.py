@@ -17,8 +17,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from exporter.bundles.interrupts import Interrupts
 from exporter.errors import OutputError
+from exporter.interrupts import Interrupts
 
 try:
     import fcntl

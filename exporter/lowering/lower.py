@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import importlib.util
 import pickle
-import subprocess
-import sys
 import tempfile
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +27,7 @@ from exporter.contract import (
 )
 from exporter.errors import LoweringError
 from exporter.heads import HeadKind
+from exporter.lowering.child_processes import Job, run_jobs
 from exporter.lowering.merge import merge
 
 WEIGHT_PREFIX = "weights_"
@@ -37,7 +36,7 @@ WEIGHT_PREFIX = "weights_"
 WORKERS = 2
 """Processes that lower at the same time. Each takes up to a gigabyte and one core."""
 
-LOG_LINES_SHOWN = 15
+WORKER = "exporter.lowering.worker"
 
 
 @dataclass(frozen=True)
@@ -82,8 +81,8 @@ def lower(request: LoweringRequest) -> Lowered:
     """Lower every model section of a bundle, and the graph of a draft round, in child processes.
 
     Raises:
-        LoweringError: The converter is not installed, could not be started, or refused a graph; the
-            message then ends with what it printed last.
+        LoweringError: The converter is not installed, cannot be started, or refused a graph; the message
+            then ends with what it printed last.
     """
     if importlib.util.find_spec("litert_torch") is None:
         raise LoweringError(
@@ -92,7 +91,7 @@ def lower(request: LoweringRequest) -> Lowered:
         )
     with tempfile.TemporaryDirectory(prefix="mtp-export-lower-") as name:
         folder = Path(name)
-        _run_workers(request, folder)
+        run_jobs(list(_jobs(request, folder)))
         sections = {
             section: merge([(folder / unit.file_name).read_bytes() for unit in units])
             for section, units in units_by_section(request.contract).items()
@@ -102,18 +101,13 @@ def lower(request: LoweringRequest) -> Lowered:
         return Lowered(sections, (folder / DRAFT_ROUND_UNIT.file_name).read_bytes())
 
 
-def _run_workers(request: LoweringRequest, folder: Path) -> None:
-    """Lower every signature into ``folder``; the first failure ends all workers."""
-    workers: list[_Worker] = []
-    with ThreadPoolExecutor(WORKERS) as waiting:
-        try:
-            for number, units in enumerate(share_out(request.contract)):
-                workers.append(_Worker(request, units, folder, number))
-            for ended in as_completed(waiting.submit(worker.wait) for worker in workers):
-                ended.result()
-        finally:
-            for worker in workers:
-                worker.stop()
+def _jobs(request: LoweringRequest, folder: Path) -> Iterator[Job]:
+    """What the workers do; each leaves its graphs in ``folder``."""
+    for number, units in enumerate(share_out(request.contract)):
+        asked = folder / f"request.{number}"
+        asked.write_bytes(pickle.dumps((request, units)))
+        title = f"lowering {', '.join(unit.signature for unit in units)}"
+        yield Job(title, WORKER, asked)
 
 
 def units_by_section(contract: Contract) -> dict[Section, list[Unit]]:
@@ -144,37 +138,3 @@ def _cost(unit: Unit) -> int:
     if unit == DRAFT_ROUND_UNIT:
         return 12
     return {Section.PREFILL_DECODE: 12, Section.MTP_DRAFTER: 5}.get(unit.section, 1)
-
-
-class _Worker:
-    """One child process that lowers some signatures and leaves their graphs in a folder."""
-
-    def __init__(
-        self, request: LoweringRequest, units: list[Unit], folder: Path, number: int
-    ) -> None:
-        self.units = units
-        self.log = folder / f"log.{number}"
-        asked = folder / f"request.{number}"
-        asked.write_bytes(pickle.dumps((request, units)))
-        try:
-            with self.log.open("wb") as log:
-                self.process = subprocess.Popen(
-                    [sys.executable, "-m", "exporter.lowering.worker", str(asked)],
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                )
-        except OSError as error:
-            raise LoweringError(f"a process that lowers could not be started: {error}") from error
-
-    def wait(self) -> None:
-        if self.process.wait():
-            last = self.log.read_text(errors="replace").splitlines()[-LOG_LINES_SHOWN:]
-            raise LoweringError(
-                f"lowering {', '.join(unit.signature for unit in self.units)} failed (exit status "
-                f"{self.process.returncode}); the converter's last lines were:\n" + "\n".join(last)
-            )
-
-    def stop(self) -> None:
-        self.process.kill()
-        self.process.wait()

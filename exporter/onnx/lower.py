@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import importlib.util
 import pickle
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 from exporter.errors import LoweringError
-from exporter.lowering.lower import LOG_LINES_SHOWN, LoweringRequest, units_by_section
+from exporter.lowering.child_processes import Job, run_jobs
+from exporter.lowering.lower import LoweringRequest, units_by_section
 
 WORKER = "exporter.onnx.trace_worker"
 
@@ -38,27 +37,11 @@ def lower(request: LoweringRequest) -> dict[str, bytes]:
         )
     with tempfile.TemporaryDirectory(prefix="mtp-export-onnx-") as name:
         folder = Path(name)
-        (folder / "request").write_bytes(pickle.dumps(request))
-        _run_worker(folder)
+        asked = folder / "request"
+        asked.write_bytes(pickle.dumps(request))
+        run_jobs([Job("tracing the graphs", WORKER, asked)])
         return {
             unit.file_name: (folder / unit.file_name).read_bytes()
             for units in units_by_section(request.contract).values()
             for unit in units
         }
-
-
-def _run_worker(folder: Path) -> None:
-    command = [sys.executable, "-m", WORKER, str(folder / "request")]
-    done = subprocess.run(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        check=False,
-    )
-    if done.returncode:
-        last = done.stdout.decode(errors="replace").splitlines()[-LOG_LINES_SHOWN:]
-        raise LoweringError(
-            f"tracing the graphs failed (exit status {done.returncode}); its last lines were:\n"
-            + "\n".join(last)
-        )

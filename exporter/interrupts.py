@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 STOPS = (signal.SIGINT, signal.SIGTERM)
@@ -48,3 +50,13 @@ class Interrupts:
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self.release()
+
+
+@contextmanager
+def held_back() -> Iterator[None]:
+    """Signals that come during the block come at its end."""
+    interrupts = Interrupts()
+    try:
+        yield
+    finally:
+        interrupts.restore()
