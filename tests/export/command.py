@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,17 +27,32 @@ def run(
 
 
 def start(
-    output: Path, *arguments: str, target: Path = TINY_TARGET, drafter: Path = TINY_DRAFTER
+    output: Path,
+    *arguments: str,
+    target: Path = TINY_TARGET,
+    drafter: Path = TINY_DRAFTER,
+    temporary: Path | None = None,
 ) -> subprocess.Popen[str]:
-    """Run it in the background, open to SIGINT even where the tests were told to ignore it (``nohup``)."""
+    """Run it in the background, open to SIGINT even where the tests were told to ignore it (``nohup``).
+
+    Its temporary files are in ``temporary``, if that is given.
+    """
     command = [*COMMAND, str(target), str(drafter), "-o", str(output), *arguments]
     return subprocess.Popen(
         command,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
+        env=None if temporary is None else {**os.environ, "TMPDIR": str(temporary)},
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
+
+
+def wait_for(folder: Path, pattern: str, process: subprocess.Popen[str]) -> None:
+    """Wait until something of this name is in the folder; the process must not end before."""
+    while not any(folder.glob(pattern)):
+        assert process.poll() is None, f"ended before there was any {pattern}"
+        time.sleep(0.005)
 
 
 def refused(done: subprocess.CompletedProcess[str], *said: str) -> None:

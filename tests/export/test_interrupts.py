@@ -3,51 +3,80 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from exporter.bundles.inspection import inspect_bundle
-from tests.export.command import grow, run, start
+from exporter.lowering.lower import WORKERS
+from tests.export.command import grow, run, start, wait_for
 
 STOPS = 50
 """SIGINT and SIGKILL in turn."""
 
+PATIENCE = 3
+"""Seconds until an interrupted export has ended."""
 
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("fresh", [True, False], ids=["lowering", "storing"])
-def test_an_interrupt_leaves_nothing(stop: signal.Signals, fresh: bool, folder: Path) -> None:
-    """At moments spread over the whole run; one that comes too late finds a finished bundle."""
-    options = ["--fresh-graphs"] if fresh else []
-    for delay in (0.2, 0.5, 0.8, 1.1, 1.6) if not fresh else (1.0, 6.0):
-        output = folder / f"{delay}.litertlm"
-        process = start(output, *options)
+
+SCRATCH = ".*.partial-*"
+"""The folder beside the output, there while weights are stored and the bundle is packed."""
+
+both = pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+
+
+def interrupt(process: subprocess.Popen[str], stop: signal.Signals, folder: Path) -> None:
+    """It ends at once, says so, and leaves nothing."""
+    started = time.monotonic()
+    process.send_signal(stop)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "interrupted" in said
+    assert time.monotonic() - started < PATIENCE
+    assert list(folder.iterdir()) == []
+
+
+@both
+def test_an_interrupt_while_lowering(stop: signal.Signals, folder: Path, tmp_path: Path) -> None:
+    """The processes that lower end as well."""
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    for delay in (0.0, 4.0):  # while they start, while they work
+        process = start(folder / "x.litertlm", "--fresh-graphs", temporary=temporary)
+        wait_for(temporary, "mtp-export-lower-*/request.1.log", process)
         time.sleep(delay)
-        process.send_signal(stop)
-        _, said = process.communicate(timeout=60)
-        assert process.returncode in (0, 130, -stop), said
-        assert process.returncode != 130 or "interrupted" in said
-        if output.exists():  # the signal came when all was done: then all is there
-            assert inspect_bundle(output).problems == ()
-            output.unlink()
-        assert list(folder.iterdir()) == []
+        working = commands_with(temporary)
+        interrupt(process, stop, folder)
+        assert not commands_with(temporary)
+        assert list(temporary.glob("mtp-export-*")) == []
+    assert len(working) == WORKERS
 
 
-def test_an_interrupt_does_not_wait_for_checksums(copies: tuple[Path, Path], folder: Path) -> None:
+def commands_with(folder: Path) -> list[str]:
+    """Running processes that were given a file in this folder."""
+    commands = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):  # it has ended meanwhile
+            commands.append(file.read_text())
+    return [command for command in commands if str(folder) in command]
+
+
+@both
+def test_an_interrupt_while_storing(
+    stop: signal.Signals, copies: tuple[Path, Path], folder: Path
+) -> None:
     """The sources are hashed in a thread; of a large checkpoint that takes longer than anyone waits."""
     target, drafter = copies
     grow(target / "model.safetensors", 24 * 1024**3)
-    process = start(folder / "x.litertlm", target=target, drafter=drafter)
-    time.sleep(2.5)
-    assert process.poll() is None, "hashing was too fast to be interrupted: grow the file"
-    started = time.monotonic()
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert time.monotonic() - started < 3
-    assert list(folder.iterdir()) == []
+    for delay in (0.0, 0.05, 0.2, 1.0):
+        process = start(folder / "x.litertlm", target=target, drafter=drafter)
+        wait_for(folder, SCRATCH, process)
+        time.sleep(delay)
+        assert process.poll() is None, "hashing was too fast to be interrupted: grow the file"
+        interrupt(process, stop, folder)
 
 
 def test_stopped_at_random_moments_again_and_again(folder: Path) -> None:
@@ -64,7 +93,7 @@ def test_stopped_at_random_moments_again_and_again(folder: Path) -> None:
         process.send_signal(signal.SIGKILL if index % 2 else signal.SIGINT)
         process.communicate(timeout=60)
         stopped += process.returncode != 0
-        left += bool(list(folder.glob(".x.litertlm.partial-*")))
+        left += bool(list(folder.glob(SCRATCH)))
         if output.exists():
             assert inspect_bundle(output).problems == ()
         assert all(path == output or path.name.startswith(".x.") for path in folder.iterdir())
