@@ -6,23 +6,19 @@ with everything else.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from exporter.binding.bind import StoredWeight
-from exporter.binding.weights import Weight
+from exporter.binding.weights import Weights
 from exporter.checkpoints.assets import Assets
 from exporter.contract import Contract, Section, TensorSpec
 from exporter.lowering.lower import LoweringRequest
 from exporter.onnx.needs import require_onnx
 from exporter.output_format import OutputFormat
-from exporter.progress import Reporter
+from exporter.progress import Advance, Reporter
 from quantize.recipe import Recipe
-
-Weights = Mapping[Section, Mapping[str, Weight]]
-Progress = Callable[[int], None]
-"""Told how many bytes of a checkpoint have been read since the last call."""
 
 
 class WeightlessGraphs(Protocol):
@@ -46,7 +42,7 @@ class WeightlessGraphs(Protocol):
         """
 
     def bind(
-        self, weights: Weights, recipe: Recipe, scratch: Path, progress: Progress
+        self, weights: Weights, recipe: Recipe, scratch: Path, progress: Advance
     ) -> Mapping[Section, Sequence[StoredWeight]]:
         """Write graphs and weights to ``scratch``."""
 

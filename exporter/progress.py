@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 Advance = Callable[[int], None]
-"""Told how many more bytes are done."""
+"""Told how many more bytes are done, of a checkpoint or of a file."""
 
 
 class Reporter(Protocol):

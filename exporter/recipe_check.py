@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from exporter.binding.bind import misfit
-from exporter.binding.weights import Weight
+from exporter.binding.weights import Weight, Weights
 from exporter.contract import Section
 from exporter.errors import RecipeError, listed
 from quantize.recipe import Algorithm, Recipe
 
 TABLES = (Section.EMBEDDER, Section.PER_LAYER_EMBEDDER)
 """Sections that only look rows up."""
-
-Weights = Mapping[Section, Mapping[str, Weight]]
 
 
 def check_recipe(

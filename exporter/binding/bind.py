@@ -31,6 +31,7 @@ from exporter.contract import Dtype, TensorSpec
 from exporter.errors import LoweringError, RecipeError
 from exporter.lowering.lower import WEIGHT_PREFIX
 from exporter.lowering.merge import FILE_IDENTIFIER
+from exporter.progress import Advance
 from quantize.arrays import StoredRows, store_rows
 from quantize.recipe import UNQUANTISED, Recipe, Rule
 from quantize.storage import Storage
@@ -67,9 +68,6 @@ DTYPES = {
     schema.TensorType.INT32: Dtype.INT32,
     schema.TensorType.BOOL: Dtype.BOOL,
 }
-
-Progress = Callable[[int], None]
-"""Told how many bytes of a checkpoint have been read since the last call."""
 
 
 @dataclass(frozen=True)
@@ -240,7 +238,7 @@ class Constant:
         quantization.details.blockSize = self.block
         return quantization
 
-    def write(self, stream: BinaryIO, position: int, progress: Progress) -> int:
+    def write(self, stream: BinaryIO, position: int, progress: Advance) -> int:
         """Append the weight's bytes at ``position``; returns where they end."""
         if self.rule is None:
             data = self.weight.ordering().tobytes()
@@ -271,9 +269,7 @@ class Constant:
         if self.row_scales is not None:
             self.row_scales.scale = other.row_scales.scale
 
-    def _packed(
-        self, rule: Rule, scales: list[NDArray[Any]], progress: Progress
-    ) -> Iterator[bytes]:
+    def _packed(self, rule: Rule, scales: list[NDArray[Any]], progress: Advance) -> Iterator[bytes]:
         """Bytes of the rows, some at a time; their scales, as stored, are added to ``scales``."""
         for stored in stored_blocks(self.weight, rule):
             scales.append(stored.scales.astype("<f2") if self.block else stored.scales)
@@ -293,7 +289,7 @@ def bind(
     weights: Mapping[str, Weight],
     recipe: Recipe,
     stream: BinaryIO,
-    progress: Progress = lambda _: None,
+    progress: Advance = lambda _: None,
 ) -> list[StoredWeight]:
     """Write a graph and its weights to ``stream``, from its current position (taken as 0).
 
@@ -318,7 +314,7 @@ def bind_constants(
     weights: Mapping[str, Weight],
     recipe: Recipe,
     stream: BinaryIO,
-    progress: Progress = lambda _: None,
+    progress: Advance = lambda _: None,
 ) -> dict[str, Constant]:
     """The same; returns where every weight now is, by parameter name."""
     lowered = LoweredGraph(graph)

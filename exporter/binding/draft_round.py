@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import TypeVar
 
 from exporter.binding.bind import ALIGNMENT, SCALE_BYTES, TABLE_BYTES, Constant, LoweredGraph
-from exporter.binding.weights import Weight
+from exporter.binding.weights import Weight, Weights
 from exporter.bundles.layout import BLOCK, DRAFT_ROUND_SECTIONS, side_by_side
 from exporter.contract import Section
 from exporter.errors import LoweringError
@@ -24,7 +24,6 @@ from quantize.recipe import Recipe
 EMBEDDER_PREFIX = "embedder."
 """Of the names that the embedder's parameters have here; the drafter's keep their own."""
 
-Weights = Mapping[Section, Mapping[str, Weight]]
 Constants = Mapping[Section, Mapping[str, Constant]]
 
 ValueT = TypeVar("ValueT")

@@ -101,7 +101,8 @@ class Weight:
 WeightSpecs = Mapping[Section, Mapping[str, TensorSpec]]
 """For each section, the weights its graph takes: parameter name to shape."""
 
-Weights = dict[Section, dict[str, Weight]]
+Weights = Mapping[Section, Mapping[str, Weight]]
+"""By section and parameter name."""
 
 
 def find_weights(
@@ -113,7 +114,7 @@ def find_weights(
         CheckpointError: Listing, per checkpoint, every tensor that is missing or mis-shaped, and
             what of its adapter does not fit.
     """
-    found: Weights = {}
+    found: dict[Section, Mapping[str, Weight]] = {}
     for checkpoint, drafts in ((target, False), (drafter, True)):
         mine = {s: w for s, w in specs.items() if (s is Section.MTP_DRAFTER) == drafts}
         if checkpoint is not None and mine:
@@ -185,9 +186,7 @@ def _require_fit(
         )
 
 
-def unused_tensors(
-    checkpoint: Checkpoint, weights: Mapping[Section, Mapping[str, Weight]]
-) -> list[str]:
+def unused_tensors(checkpoint: Checkpoint, weights: Weights) -> list[str]:
     """Tensors of a checkpoint, and modules of its adapter, that none of the graphs made of it uses.
 
     Vision and audio towers, keys and values of layers that use another layer's, and so on.

@@ -9,14 +9,14 @@ from typing import Any
 
 from exporter.binding.bind import Constant, LoweredGraph, StoredWeight, bind_constants, stored_size
 from exporter.binding.draft_round import bind_draft_round, draft_round_size
+from exporter.binding.weights import Weights
 from exporter.bundles.output import check_destination, publish
 from exporter.bundles.writer import write_bundle
 from exporter.checkpoints.assets import Assets
 from exporter.contract import DRAFT_ROUND, Contract, Section, TensorSpec
-from exporter.formats import Progress, Weights
 from exporter.lowering.graph_cache import Graphs, default_folder, find, lower_and_keep
 from exporter.lowering.lower import LoweringRequest
-from exporter.progress import Reporter
+from exporter.progress import Advance, Reporter
 from quantize.recipe import Recipe
 
 BUNDLE = "bundle"
@@ -45,7 +45,7 @@ class LitertGraphs:
         return 2 * (bound + draft_round_size(lowered, weights))
 
     def bind(
-        self, weights: Weights, recipe: Recipe, scratch: Path, progress: Progress
+        self, weights: Weights, recipe: Recipe, scratch: Path, progress: Advance
     ) -> dict[Section, list[StoredWeight]]:
         lowered = self.found.lowered
         written: dict[Section, dict[str, Constant]] = {}

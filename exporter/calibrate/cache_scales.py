@@ -18,9 +18,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from exporter.binding.bind import Progress
 from exporter.binding.parameters import scale_specs
-from exporter.binding.weights import Weight
+from exporter.binding.weights import Weight, Weights
 from exporter.calibrate.calibration import Models
 from exporter.calibrate.choice import Choices
 from exporter.calibrate.target_pass import TargetPass
@@ -31,6 +30,7 @@ from exporter.checkpoints.tensor_names import recipe_name
 from exporter.checkpoints.tensor_reader import TensorReader
 from exporter.contract import Section
 from exporter.model.kv_int8 import LARGEST_CODE
+from exporter.progress import Advance
 from quantize.recipe import Recipe
 from quantize.scales import representable
 from quantize.storage import Storage
@@ -42,7 +42,6 @@ LEAST_SHARE = 2.0**-6
 """Of a layer's widest channel: no other one is taken for narrower, however little the text moves it."""
 
 Floats = NDArray[np.float32]
-SectionWeights = dict[Section, dict[str, Weight]]
 
 
 @dataclass
@@ -72,12 +71,12 @@ class CacheRanges:
 
 
 def measure_ranges(
-    weights: SectionWeights,
+    weights: Weights,
     recipe: Recipe,
     models: Models,
     text: CalibrationText,
     folder: Path,
-    progress: Progress,
+    progress: Advance,
 ) -> CacheRanges:
     """The ranges of all caches on a text.
 
@@ -97,7 +96,7 @@ def measure_ranges(
     return ranges
 
 
-def work(weights: SectionWeights, config: TargetConfig) -> int:
+def work(weights: Weights, config: TargetConfig) -> int:
     """Bytes that ``progress`` of :func:`measure_ranges` adds up to."""
     unread = [
         layer.index for layer in config.text.layers if layer.index > config.kv_owners[-1].index
@@ -109,7 +108,7 @@ def work(weights: SectionWeights, config: TargetConfig) -> int:
 
 def scale_weights(
     ranges: CacheRanges, models: Models, folder: Path, reader: TensorReader
-) -> SectionWeights:
+) -> Weights:
     """The scales of all sections, as weights to be bound.
 
     Args:
@@ -119,7 +118,7 @@ def scale_weights(
         reader: Reads them.
     """
     donors = {kind.value: models.target.kv_donor(kind).index for kind in AttentionKind}
-    found: SectionWeights = {}
+    found: dict[Section, dict[str, Weight]] = {}
     for section, specs in scale_specs(models.target, models.drafter).items():
         found[section] = {}
         for parameter, spec in specs.items():

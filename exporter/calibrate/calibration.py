@@ -7,17 +7,15 @@ from pathlib import Path
 
 import torch
 
-from exporter.binding.bind import Progress
-from exporter.binding.weights import Weight
+from exporter.binding.weights import Weights
 from exporter.calibrate.choice import Choices
 from exporter.calibrate.drafter_pass import DrafterPass
 from exporter.calibrate.target_pass import TargetPass
 from exporter.calibrate.text import CalibrationText
 from exporter.checkpoints.config import DrafterConfig, TargetConfig
 from exporter.contract import Section
+from exporter.progress import Advance
 from quantize.recipe import Recipe
-
-SectionWeights = dict[Section, dict[str, Weight]]
 
 RUN = (Section.PREFILL_DECODE, Section.MTP_DRAFTER)
 """Sections whose weights see inputs."""
@@ -33,13 +31,13 @@ class Models:
 
 
 def calibrate(
-    weights: SectionWeights,
+    weights: Weights,
     recipe: Recipe,
     models: Models,
     text: CalibrationText,
     folder: Path,
-    progress: Progress,
-) -> SectionWeights:
+    progress: Advance,
+) -> Weights:
     """The same weights, those with a GPTQ rule with their codes.
 
     Memory: one layer's float weights, the hidden states of the text, and for the widest input C of a
@@ -67,6 +65,6 @@ def calibrate(
     }
 
 
-def work(weights: SectionWeights) -> int:
+def work(weights: Weights) -> int:
     """Bytes that ``progress`` of :func:`calibrate` adds up to."""
     return sum(w.tensor.nbytes for section in RUN for w in weights.get(section, {}).values())

@@ -12,10 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from exporter.binding.bind import Progress, choose_rule
+from exporter.binding.bind import choose_rule
 from exporter.binding.weights import Weight
 from exporter.calibrate.inputs import InputSums
 from exporter.calibrate.spool import spool
+from exporter.progress import Advance
 from quantize.arrays import (
     StoredRows,
     dequantize_rows,
@@ -27,7 +28,7 @@ from quantize.gptq import InputStatistics, gptq_rows
 from quantize.recipe import UNQUANTISED, Algorithm, Recipe, Rule
 
 Floats = NDArray[np.float32]
-Weights = Mapping[str, Weight]
+Parameters = Mapping[str, Weight]
 """By parameter name."""
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
@@ -42,18 +43,18 @@ class Choices:
 
     recipe: Recipe
     folder: Path
-    progress: Progress
+    progress: Advance
     ready: dict[str, Weight] = field(default_factory=dict)
 
     def rule(self, weight: Weight) -> Rule:
         """How a weight of float elements is stored."""
         return choose_rule(weight, self.recipe) or UNQUANTISED
 
-    def calibrated(self, weights: Weights) -> bool:
+    def calibrated(self, weights: Parameters) -> bool:
         """Whether any of ``weights`` wants its inputs to be known."""
         return any(self.rule(weight).algorithm is Algorithm.GPTQ for weight in weights.values())
 
-    def settle(self, module: nn.Module, weights: Weights, sums: InputSums) -> None:
+    def settle(self, module: nn.Module, weights: Parameters, sums: InputSums) -> None:
         """Choose the codes of every matrix of ``module``, which computes with their values afterwards.
 
         Args:
@@ -101,7 +102,7 @@ def float_blocks(weight: Weight) -> Iterator[Floats]:
     return (dequantize_rows(unstored_rows(s, storage, length)) for s in weight.ready.blocks())
 
 
-def load(module: ModuleT, weights: Weights) -> ModuleT:
+def load(module: ModuleT, weights: Parameters) -> ModuleT:
     """Give a module made on the meta device memory and its values."""
     module.to_empty(device="cpu")
     for name, weight in weights.items():
@@ -119,7 +120,7 @@ def fill(module: nn.Module, name: str, blocks: Iterable[Floats]) -> None:
         row += len(block)
 
 
-def under(weights: Weights, prefix: str) -> dict[str, Weight]:
+def under(weights: Parameters, prefix: str) -> dict[str, Weight]:
     """The weights whose names begin with ``prefix``, by the rest of their names."""
     return {
         name.removeprefix(prefix): weight

@@ -10,8 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from exporter.binding.weights import Weight
-from exporter.calibrate.choice import Choices, load, under
+from exporter.calibrate.choice import Choices, Parameters, load, under
 from exporter.calibrate.inputs import InputSums
 from exporter.calibrate.target_pass import HEAD, Reading
 from exporter.checkpoints.config import AttentionKind, DrafterConfig, TargetConfig
@@ -33,7 +32,7 @@ class DrafterPass:
         self,
         config: DrafterConfig,
         target: TargetConfig,
-        weights: dict[str, Weight],
+        weights: Parameters,
         choices: Choices,
     ) -> None:
         self.config, self.target, self.choices = config, target, choices

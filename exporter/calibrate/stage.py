@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from exporter.binding.weights import Weight
+from exporter.binding.weights import Weights
 from exporter.calibrate.text import DEFAULT_TEXT, CalibrationText, read_text
 from exporter.checkpoints.assets import Assets
 from exporter.checkpoints.tensor_reader import TensorReader
-from exporter.contract import Section
 from exporter.errors import RecipeError
 from exporter.options import ExportOptions
 from exporter.pair import Pair
@@ -22,8 +21,6 @@ from exporter.progress import Reporter
 
 if TYPE_CHECKING:
     from exporter.calibrate.calibration import Models
-
-Weights = dict[Section, dict[str, Weight]]
 
 
 def calibration_text(options: ExportOptions, assets: Assets) -> CalibrationText | None:

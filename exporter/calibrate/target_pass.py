@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from exporter.binding.weights import Weight
+from exporter.binding.weights import Weight, Weights
 from exporter.calibrate.choice import Choices, float_blocks, load, under
 from exporter.calibrate.inputs import InputSums
 from exporter.checkpoints.config import AttentionKind, Layer, TargetConfig
@@ -55,7 +55,7 @@ class TargetPass:
     def __init__(
         self,
         config: TargetConfig,
-        weights: dict[Section, dict[str, Weight]],
+        weights: Weights,
         choices: Choices,
         see: SeeKv = lambda layer, keys, values: None,
     ) -> None:

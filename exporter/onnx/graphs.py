@@ -13,9 +13,9 @@ from typing import Any
 import onnx
 
 from exporter.binding.bind import StoredWeight
+from exporter.binding.weights import Weights
 from exporter.contract import Contract, Section, TensorSpec
 from exporter.errors import LoweringError
-from exporter.formats import Progress, Weights
 from exporter.lowering.graph_archive import GraphArchive, read_archive
 from exporter.lowering.graph_cache import default_folder, describe, graph_key, keep, kept_path
 from exporter.lowering.lower import LoweringRequest, units_by_section
@@ -24,7 +24,7 @@ from exporter.onnx.folder import MODEL_SUFFIX
 from exporter.onnx.graph_builder import OPSET
 from exporter.onnx.lower import lower
 from exporter.onnx.weight_files import described, stored_size, write_weights
-from exporter.progress import Reporter
+from exporter.progress import Advance, Reporter
 from exporter.version import onnx_tool_versions
 from quantize.recipe import Recipe
 
@@ -77,7 +77,7 @@ class OnnxGraphs:
         return stored_size(weights, recipe) + 2 * sum(map(len, self.archive.entries.values()))
 
     def bind(
-        self, weights: Weights, recipe: Recipe, scratch: Path, progress: Progress
+        self, weights: Weights, recipe: Recipe, scratch: Path, progress: Advance
     ) -> dict[Section, list[StoredWeight]]:
         """Write the weights, then the models that refer to them."""
         folder = scratch / FOLDER

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exporter.binding.bind import StoredWeight, choose_rule, stored_blocks
-from exporter.binding.weights import Weight
+from exporter.binding.weights import Weight, Weights
 from exporter.checkpoints.stored_tensor import StoredTensor
 from exporter.contract import Section
-from exporter.formats import Progress, Weights
 from exporter.onnx.encodings import Encoding, encoding_of
+from exporter.progress import Advance
 from quantize.recipe import Recipe, Rule
 
 ALIGNMENT = 64
@@ -59,7 +59,7 @@ class WeightFile:
         self._name, self._stream, self._position = name, stream, 0
         self._written: dict[tuple[StoredTensor, object], Placed] = {}
 
-    def place(self, weight: Weight, recipe: Recipe, progress: Progress) -> Placed:
+    def place(self, weight: Weight, recipe: Recipe, progress: Advance) -> Placed:
         """Append a weight as the recipe says, unless its bytes are in the file already."""
         rule = choose_rule(weight, recipe)
         how = rule and (rule.storage, rule.algorithm, weight.low_rank, id(weight.ready))
@@ -70,7 +70,7 @@ class WeightFile:
         self._written[key] = self._append(weight, rule, progress)
         return self._written[key]
 
-    def _append(self, weight: Weight, rule: Rule | None, progress: Progress) -> Placed:
+    def _append(self, weight: Weight, rule: Rule | None, progress: Advance) -> Placed:
         begin = self._align()
         if rule is None:
             self._write(weight.ordering().tobytes())
@@ -103,7 +103,7 @@ class WeightFile:
 
 
 def write_weights(
-    folder: Path, weights: Weights, recipe: Recipe, progress: Progress
+    folder: Path, weights: Weights, recipe: Recipe, progress: Advance
 ) -> dict[Section, dict[str, Placed]]:
     """Write every weight of every section to ``folder``, one block of rows at a time.
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from exporter.binding.parameters import parameter_specs, scale_specs
-from exporter.binding.weights import Weight, find_weights
+from exporter.binding.weights import Weights, find_weights
 from exporter.bundles.reader import Bundle
 from exporter.checkpoints.tensor_reader import TensorReader
 from exporter.contract import Contract, Dtype, Section
@@ -33,8 +33,6 @@ from quantize.recipe import Recipe
 from runtime_py.litert_executor import LitertExecutor
 
 FULL_BITS = 32
-
-Weights = dict[Section, dict[str, Weight]]
 
 
 @dataclass(frozen=True)

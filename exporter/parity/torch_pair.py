@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from exporter import contract
-from exporter.binding.weights import Weight
+from exporter.binding.weights import Weight, Weights
 from exporter.checkpoints.config import AttentionKind, DrafterConfig, TargetConfig
 from exporter.checkpoints.tensor_names import recipe_name
 from exporter.contract import Contract, Dtype, Section
@@ -69,7 +69,7 @@ Source = dict[Section, dict[str, Rows]]
 """A weight for every parameter of every section."""
 
 
-def from_checkpoints(weights: dict[Section, dict[str, Weight]]) -> Source:
+def from_checkpoints(weights: Weights) -> Source:
     """The weights as the checkpoints have them."""
     return {
         section: {name: CheckpointRows(weight) for name, weight in found.items()}

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from exporter.binding.weights import Weight
+from exporter.binding.weights import Weight, Weights
 from exporter.contract import Dtype, Section
 from exporter.parity.rung import Figure, Rung
 from exporter.parity.stored_weights import StoredConstant
@@ -43,7 +43,7 @@ class RowsCompared:
 
 
 def weights_rung(
-    weights: dict[Section, dict[str, Weight]],
+    weights: Weights,
     stored: dict[Section, dict[str, StoredConstant]],
     recipe: Recipe,
 ) -> Rung:
@@ -77,7 +77,7 @@ def weights_rung(
     return TITLE.judged(figures, REASON, problems=problems)
 
 
-def _each(weights: dict[Section, dict[str, Weight]]) -> Iterator[tuple[Section, Weight]]:
+def _each(weights: Weights) -> Iterator[tuple[Section, Weight]]:
     for section, found in weights.items():
         for weight in found.values():
             yield section, weight

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from exporter.binding.parameters import parameter_specs
-from exporter.binding.weights import find_weights
+from exporter.binding.weights import Weights, find_weights
 from exporter.bundles.inspection import inspect_bundle
 from exporter.checkpoints.checkpoint import Checkpoint
 from exporter.checkpoints.tensor_reader import TensorReader
@@ -31,7 +31,7 @@ from exporter.quality.measure import (
     read_logits,
 )
 from exporter.quality.passages import PassagePlan, cut
-from exporter.quality.tensors import Weights, tensor_figures
+from exporter.quality.tensors import tensor_figures
 from exporter.version import runtime_versions
 from quantize.recipe import Recipe
 from runtime_py.litert_graph import Hardware

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from exporter.quality.tensors import Weights
+from exporter.binding.weights import Weights
 from quantize.recipe import Algorithm, Rule
 from quantize.storage import Storage
 

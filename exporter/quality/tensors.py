@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from exporter.binding.weights import Weight
+from exporter.binding.weights import Weight, Weights
 from exporter.bundles.reader import Bundle
 from exporter.contract import Section
 from exporter.parity.stored_weights import StoredConstant, stored_constants
@@ -15,8 +15,6 @@ from exporter.quality.figures import TensorFigures
 
 ROW_SCALE_BYTES, BLOCK_SCALE_BYTES = 4, 2
 """A row's scale is float32, inside the flatbuffer; those of blocks are float16, behind it."""
-
-Weights = Mapping[Section, Mapping[str, Weight]]
 
 
 def tensor_figures(bundle: Bundle, weights: Weights | None) -> tuple[TensorFigures, ...]:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from exporter.binding.parameters import parameter_specs
-from exporter.binding.weights import Weight, find_weights
+from exporter.binding.weights import Weight, Weights, find_weights
 from exporter.bundles.reader import open_bundle
 from exporter.calibrate.calibration import Models, calibrate, work
 from exporter.calibrate.choice import Choices
@@ -55,15 +55,13 @@ are little correlated, so there is less to gain than in a large one."""
 
 WORDS = "The fox met a bear in the valley. It found a rope and a kite there, and was glad. "
 
-SectionWeights = dict[Section, dict[str, Weight]]
-
 
 @dataclass(frozen=True)
 class Opened:
     """A pair of checkpoints with every weight of its graphs."""
 
     pair: Pair
-    weights: SectionWeights
+    weights: Weights
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from exporter.binding.parameters import parameter_specs
-from exporter.binding.weights import Weight, find_weights
+from exporter.binding.weights import Weights, find_weights
 from exporter.checkpoints.checkpoint import open_checkpoint
 from exporter.checkpoints.tensor_reader import TensorReader
 from exporter.contract import Section
@@ -24,11 +24,9 @@ from quantize.recipe_file import read_recipe, write_recipe
 from quantize.storage import Storage
 from tests.bundles import ROOT, TINY_DRAFTER, TINY_TARGET
 
-SectionWeights = dict[Section, dict[str, Weight]]
-
 
 @pytest.fixture(scope="module")
-def weights() -> Iterator[SectionWeights]:
+def weights() -> Iterator[Weights]:
     pair = Pair.of(open_checkpoint(TINY_TARGET), open_checkpoint(TINY_DRAFTER))
     specs = parameter_specs(pair.target_config, pair.drafter_config, HeadKind.CENTROID)
     with TensorReader() as reader:
@@ -36,18 +34,16 @@ def weights() -> Iterator[SectionWeights]:
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_built_in_recipes_fit(name: str, weights: SectionWeights) -> None:
+def test_built_in_recipes_fit(name: str, weights: Weights) -> None:
     check_recipe(RECIPES[name], weights)
 
 
-def test_a_rule_for_the_drafter_may_be_idle_without_one(weights: SectionWeights) -> None:
-    target: SectionWeights = {
-        s: found for s, found in weights.items() if s is not Section.MTP_DRAFTER
-    }
+def test_a_rule_for_the_drafter_may_be_idle_without_one(weights: Weights) -> None:
+    target: Weights = {s: found for s, found in weights.items() if s is not Section.MTP_DRAFTER}
     check_recipe(RECIPES["mixed"], target)
 
 
-def test_every_offence_is_told(weights: SectionWeights) -> None:
+def test_every_offence_is_told(weights: Weights) -> None:
     rules = (
         Rule("target.embed_tokens.weight", Storage.INT4, Algorithm.GPTQ),
         Rule("target.layers.*.per_layer_projection.weight", Storage.INT4_BLOCK128),
@@ -69,12 +65,12 @@ def test_every_offence_is_told(weights: SectionWeights) -> None:
     assert "layers.1.per_layer_projection" not in str(raised.value)
 
 
-def test_a_text_that_nothing_reads(weights: SectionWeights) -> None:
+def test_a_text_that_nothing_reads(weights: Weights) -> None:
     with pytest.raises(RecipeError, match="no rule is gptq"):
         check_recipe(RECIPES["int4-clip"], weights, calibrating=True)
 
 
-def test_a_calibrated_recipe_fits(weights: SectionWeights) -> None:
+def test_a_calibrated_recipe_fits(weights: Weights) -> None:
     recipe = built_in("int4-block32-gptq")
     assert recipe is not None
     check_recipe(recipe, weights, calibrating=True)

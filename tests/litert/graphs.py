@@ -17,7 +17,7 @@ from exporter import contract
 from exporter.agreement import make_contract
 from exporter.binding.bind import StoredWeight, bind
 from exporter.binding.parameters import parameter_specs
-from exporter.binding.weights import Weight, find_weights
+from exporter.binding.weights import Weights, find_weights
 from exporter.bundles.litertlm import find_graphs
 from exporter.checkpoints.checkpoint import open_checkpoint
 from exporter.checkpoints.tensor_reader import TensorReader
@@ -76,7 +76,7 @@ class Bound:
     """The graphs of one pair with its weights, as files, and what was stored in them."""
 
     contract: Contract
-    weights: dict[Section, dict[str, Weight]]
+    weights: Weights
     folder: Path
     stored: dict[str, dict[Section, list[StoredWeight]]]
 

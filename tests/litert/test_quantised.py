@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,7 +68,7 @@ def quantised(
 
 
 @torch.no_grad()
-def round_weights(model: nn.Module, weights: dict[str, Weight], recipe: Recipe) -> None:
+def round_weights(model: nn.Module, weights: Mapping[str, Weight], recipe: Recipe) -> None:
     for name, parameter in model.named_parameters():
         rule = choose_rule(weights[name], recipe)
         if rule is not None and rule.storage.quantised:

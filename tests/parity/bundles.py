@@ -23,7 +23,7 @@ from torch import Tensor
 from exporter import contract
 from exporter.agreement import make_contract
 from exporter.binding.parameters import parameter_specs
-from exporter.binding.weights import Weight, find_weights
+from exporter.binding.weights import Weight, Weights, find_weights
 from exporter.bundles.litertlm import LitertGraphs, LitertLmFormat
 from exporter.bundles.manifest import build_manifest, source_block
 from exporter.checkpoints.assets import read_assets
@@ -268,8 +268,7 @@ def make_bundle(fault: Fault, folder: Path) -> Path:
     specs = parameter_specs(pair.target_config, pair.drafter_config, HeadKind.CENTROID)
     graphs = LitertGraphs(Graphs(lowered(fault), fault.name, {}))
     with TensorReader() as reader:
-        weights = find_weights(specs, pair.target, pair.drafter, reader)
-        _spoil(weights, fault)
+        weights = _spoilt(find_weights(specs, pair.target, pair.drafter, reader), fault)
         stored = graphs.bind(weights, recipe, folder, lambda count: None)
     manifest = build_manifest(
         sources={
@@ -288,10 +287,12 @@ def make_bundle(fault: Fault, folder: Path) -> Path:
     return finished.replace(folder / f"{fault.name.lower()}.litertlm")
 
 
-def _spoil(weights: dict[Section, dict[str, Weight]], fault: Fault) -> None:
+def _spoilt(weights: Weights, fault: Fault) -> Weights:
+    spoilt = {section: dict(found) for section, found in weights.items()}
     if fault is Fault.ORDERING:
-        drafter = weights[Section.MTP_DRAFTER]
+        drafter = spoilt[Section.MTP_DRAFTER]
         drafter[TOKEN_ORDERING] = ShiftedOrdering(**vars(drafter[TOKEN_ORDERING]))
     if fault is Fault.SCALE:
-        target = weights[Section.PREFILL_DECODE]
+        target = spoilt[Section.PREFILL_DECODE]
         target[SCALED] = MisscaledRow(**vars(target[SCALED]))
+    return spoilt
