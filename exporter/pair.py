@@ -16,6 +16,9 @@ from exporter.contract import Accelerator
 from exporter.errors import ConfigError
 from exporter.heads import HeadKind
 
+TARGET, DRAFTER = "target", "drafter"
+"""What the manifest calls the two."""
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -40,6 +43,11 @@ class Pair:
         drafter_config = parse_drafter(drafter.config, str(drafter.folder))
         check_pair(target_config, drafter_config)
         return Pair(target, target_config, drafter, drafter_config)
+
+    def checkpoints(self) -> dict[str, Checkpoint]:
+        """Those that there are, by role."""
+        both = {TARGET: self.target, DRAFTER: self.drafter}
+        return {role: checkpoint for role, checkpoint in both.items() if checkpoint is not None}
 
 
 def drafter_head(

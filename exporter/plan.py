@@ -1,0 +1,90 @@
+"""What an export will make of what: everything is looked at here, and nothing is written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from exporter.agreement import make_contract
+from exporter.binding.parameters import parameter_specs, scale_specs
+from exporter.binding.trained_codes import Kept, keep_trained_codes
+from exporter.binding.weights import WeightSpecs, find_weights
+from exporter.calibrate.stage import calibration_text
+from exporter.calibrate.text import CalibrationText
+from exporter.checkpoints.assets import Assets, read_assets
+from exporter.checkpoints.tensor_reader import TensorReader
+from exporter.contract import Contract
+from exporter.formats import Format, format_of
+from exporter.heads import HeadKind
+from exporter.lowering.lower import LoweringRequest
+from exporter.options import ExportOptions
+from exporter.pair import Pair, drafter_head
+from exporter.progress import Reporter
+from exporter.recipe_check import check_recipe
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be made, of what."""
+
+    pair: Pair
+    output: Path
+    options: ExportOptions
+    form: Format
+    assets: Assets
+    head: HeadKind
+    contract: Contract
+    kept: Kept
+    """The weights; some have the codes of their training."""
+    text: CalibrationText | None
+    """What the models will be run over, where the options ask for that."""
+
+    @property
+    def request(self) -> LoweringRequest:
+        """What is asked of those who make graphs."""
+        pair, lowered = self.pair, self.contract.as_lowered()
+        return LoweringRequest(pair.target_config, pair.drafter_config, self.head, lowered)
+
+    def graph_weights(self) -> WeightSpecs:
+        """What the graphs take: the models' weights and, of int8 caches, scales."""
+        configs = self.pair.target_config, self.pair.drafter_config
+        scales = scale_specs(*configs) if self.options.int8_caches else {}
+        return {
+            section: {**specs, **scales.get(section, {})}
+            for section, specs in parameter_specs(*configs, self.head).items()
+        }
+
+
+def make_plan(
+    pair: Pair, output: Path, options: ExportOptions, reader: TensorReader, reporter: Reporter
+) -> Plan:
+    """Read what there is and decide what will be made.
+
+    Args:
+        pair: The checkpoints.
+        output: What is to be made.
+        options: How.
+        reader: Reads the checkpoints' tensors, now and later.
+        reporter: Told how many weights have codes already.
+
+    Raises:
+        MtpExportError: One of its subclasses: the export cannot be made.
+    """
+    form = format_of(options.format)
+    form.check_destination(output, force=options.force)
+    assets = read_assets(pair.target)
+    head = drafter_head(pair.drafter_config, options.drafter_head, options.accelerator)
+    contract = make_contract(pair.target_config, pair.drafter_config, options)
+    specs = parameter_specs(pair.target_config, pair.drafter_config, head)
+    weights = find_weights(specs, pair.target, pair.drafter, reader)
+    check_recipe(
+        options.recipe,
+        weights,
+        calibrating=options.calibration is not None,
+        int8_caches=options.int8_caches,
+    )
+    text = calibration_text(options, assets)
+    kept = Kept(weights, {}) if options.requantize else keep_trained_codes(weights, reporter)
+    for note in kept.notes():
+        reporter.note(note)
+    return Plan(pair, output, options, form, assets, head, contract, kept, text)
