@@ -47,6 +47,9 @@ LOGITS = "logits"
 ACTIVATIONS = "activations"
 PROJECTED_ACTIVATIONS = "projected_activations"
 
+WEIGHT_PREFIX = "weights_"
+"""Of inputs that a graph has until it is bound: its weights, the parameter's name follows."""
+
 LENGTH_MULTIPLE = 16
 """A stretch of slots is rounded up to this, so that kernels meet whole tiles."""
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from exporter.binding.bind import misfit
 from exporter.binding.weights import Weight, Weights
 from exporter.contract import Section
 from exporter.errors import RecipeError, listed
+from exporter.tensor_kind import tensor_kind
 from quantize.recipe import Algorithm, Recipe
 
 TABLES = (Section.EMBEDDER, Section.PER_LAYER_EMBEDDER)
@@ -63,7 +63,7 @@ def _misfits(recipe: Recipe, weights: Weights) -> Iterator[str]:
     seen = set()
     for _, weight in _matrices(weights):
         storage = recipe.storage(weight.name)
-        kind = re.sub(r"\.\d+\.", ".*.", weight.name), weight.row_length
+        kind = tensor_kind(weight.name), weight.row_length
         if weight.ready is None and not storage.fits(weight.row_length) and kind not in seen:
             seen.add(kind)
             yield misfit(weight, storage)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import metadata
 
 DISTRIBUTION = "mtp-export"
@@ -14,6 +15,7 @@ GRAPH_TOOLS = ("torch", "litert-torch", "litert-converter")
 
 ONNX_TOOLS = ("torch", "litert-torch", "onnx")
 """Packages whose version can change an ONNX graph."""
+
 RUNTIME_TOOLS = ("ai-edge-litert",)
 """Packages whose version can change what a bundle computes."""
 
@@ -25,25 +27,26 @@ def tool_version() -> str:
 
 def tool_versions() -> dict[str, str]:
     """Versions of this package and of those that store and pack weights."""
-    return {DISTRIBUTION: tool_version(), **_installed(EXPORT_TOOLS)}
+    return {DISTRIBUTION: tool_version(), **installed(EXPORT_TOOLS)}
 
 
 def runtime_versions() -> dict[str, str]:
     """Versions of this package and of those that run bundles."""
-    return {DISTRIBUTION: tool_version(), **_installed(RUNTIME_TOOLS)}
+    return {DISTRIBUTION: tool_version(), **installed(RUNTIME_TOOLS)}
 
 
 def graph_tool_versions() -> dict[str, str]:
     """Versions of the packages that lower graphs, as far as they are installed."""
-    return _installed(GRAPH_TOOLS)
+    return installed(GRAPH_TOOLS)
 
 
 def onnx_tool_versions() -> dict[str, str]:
     """Versions of the packages that make ONNX graphs, as far as they are installed."""
-    return _installed(ONNX_TOOLS)
+    return installed(ONNX_TOOLS)
 
 
-def _installed(names: tuple[str, ...]) -> dict[str, str]:
+def installed(names: Sequence[str]) -> dict[str, str]:
+    """Versions of these packages, as far as they are installed."""
     versions = {}
     for name in names:
         try:

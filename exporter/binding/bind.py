@@ -27,9 +27,8 @@ from numpy.typing import NDArray
 
 from exporter.binding.lookups import bulk_lookups, split_lookup
 from exporter.binding.weights import Weight
-from exporter.contract import Dtype, TensorSpec
+from exporter.contract import WEIGHT_PREFIX, Dtype, TensorSpec
 from exporter.errors import LoweringError, RecipeError
-from exporter.lowering.lower import WEIGHT_PREFIX
 from exporter.lowering.merge import FILE_IDENTIFIER
 from exporter.progress import Advance
 from quantize.arrays import StoredRows, store_rows

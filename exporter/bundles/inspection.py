@@ -24,6 +24,7 @@ from exporter.lowering.graph_reader import (
     SignatureInfo,
     TensorInfo,
 )
+from exporter.tensor_kind import tensor_kind
 
 OPTIONAL_INPUTS = ("param_tensor",)
 """Inputs the engine fills if a graph has them."""
@@ -133,7 +134,7 @@ def group_weights(constants: list[ConstantInfo]) -> tuple[WeightGroup, ...]:
     groups: dict[tuple[str, str, int | None], list[ConstantInfo]] = {}
     weights_behind = not all(constant.inside for constant in constants)
     for constant in constants:
-        name = re.sub(r"\.\d+\.", ".*.", constant.name)
+        name = tensor_kind(constant.name)
         if weights_behind and constant.inside:
             name = GRAPH_CONSTANTS
         groups.setdefault((name, constant.dtype, constant.block), []).append(constant)

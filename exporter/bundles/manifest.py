@@ -5,7 +5,6 @@ Holds no absolute path and no time, so that equal inputs give equal manifests.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,6 +13,7 @@ from exporter.binding.bind import StoredWeight
 from exporter.checkpoints.checkpoint import Checkpoint
 from exporter.contract import Contract, Section
 from exporter.lora.adapter import Adapter
+from exporter.tensor_kind import tensor_kind
 from exporter.version import tool_versions
 from quantize.recipe import Recipe
 from quantize.recipe_file import parse_recipe
@@ -42,7 +42,7 @@ def _adapter_block(adapter: Adapter | None) -> dict[str, Any] | None:
 
 def group_names(names: Sequence[str]) -> Counter[str]:
     """Count tensor names by their kind: indices become ``*`` and only the module path is kept."""
-    return Counter(re.sub(r"\.\d+(?=\.|$)", ".*", name).rsplit(".", 1)[0] for name in names)
+    return Counter(tensor_kind(name).rsplit(".", 1)[0] for name in names)
 
 
 def stored_recipe(manifest: Mapping[str, Any]) -> Recipe:

@@ -28,6 +28,7 @@ from exporter.bundles.layout import (
     SHA256_KEY,
 )
 from exporter.checkpoints.assets import Assets
+from exporter.checksum import sha256
 from exporter.contract import Section
 from exporter.lowering.graph_reader import GraphReader
 
@@ -73,12 +74,6 @@ def _fill_model_type(message: Any, tokens: Mapping[str, str]) -> None:
         thought.channel_name = "thought"
         thought.start = f"{tokens['soc_token']}thought\n"
         thought.end = tokens["eoc_token"]
-
-
-def sha256(path: Path) -> str:
-    """Of a file, hexadecimal."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def checksums(path: Path) -> list[Metadata]:

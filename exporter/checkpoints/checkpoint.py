@@ -6,8 +6,7 @@ what a tensor is for.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,10 @@ from exporter.checkpoints.json_file import read_json
 from exporter.checkpoints.packed_tensor import PackedTensor, packed_tensors
 from exporter.checkpoints.source_folder import Download, locate
 from exporter.checkpoints.stored_tensor import StoredTensor, read_directory
+from exporter.checksum import sha256
 from exporter.errors import CheckpointError, listed
 from exporter.lora.adapter import Adapter, resolve_adapter
+from exporter.progress import Advance
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
@@ -152,23 +153,9 @@ def resolve(
     return replace(checkpoint, adapter=resolve_adapter(adapter, download))
 
 
-def hash_files(files: list[Path], advance: Callable[[int], None]) -> dict[str, str]:
+def hash_files(files: list[Path], advance: Advance) -> dict[str, str]:
     """SHA-256 of each file by its name; ``advance`` is told of every block of bytes hashed."""
-    return {file.name: _sha256(file, advance) for file in files}
-
-
-def _sha256(file: Path, advance: Callable[[int], None]) -> str:
-    digest = hashlib.sha256()
-    for block in _blocks(file):
-        digest.update(block)
-        advance(len(block))
-    return digest.hexdigest()
-
-
-def _blocks(file: Path, size: int = 4 * 1024 * 1024) -> Iterator[bytes]:
-    with file.open("rb") as stream:
-        while block := stream.read(size):
-            yield block
+    return {file.name: sha256(file, advance) for file in files}
 
 
 def require(checkpoint: Checkpoint, wanted: dict[str, tuple[int, ...]]) -> None:

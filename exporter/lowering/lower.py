@@ -30,9 +30,6 @@ from exporter.heads import HeadKind
 from exporter.lowering.child_processes import Job, run_jobs
 from exporter.lowering.merge import merge
 
-WEIGHT_PREFIX = "weights_"
-"""Prefix of the graph inputs that are weights; the parameter's name follows."""
-
 WORKERS = 2
 """Processes that lower at the same time. Each takes up to a gigabyte and one core."""
 

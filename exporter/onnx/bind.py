@@ -12,9 +12,8 @@ from collections.abc import Mapping, Sequence
 import onnx
 from onnx import TensorProto, helper
 
-from exporter.contract import Dtype, TensorSpec
+from exporter.contract import WEIGHT_PREFIX, Dtype, TensorSpec
 from exporter.errors import LoweringError
-from exporter.onnx.names import WEIGHT_PREFIX
 from exporter.onnx.weight_files import Placed, Region
 
 DOMAIN = "com.microsoft"

@@ -12,7 +12,6 @@ inside a model.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from google.protobuf import json_format
 from litert_lm_builder.runtime.proto import llm_metadata_pb2
 
 from exporter.bundles.layout import MANIFEST_BLOCKS
+from exporter.checksum import sha256
 from exporter.contract import Contract
 from exporter.errors import BundleError, listed
 
@@ -132,9 +132,3 @@ def write_description(folder: Path, metadata: Any, tokenizer: Path, manifest: An
     files = {path.name: sha256(path) for path in sorted(folder.iterdir())}
     described = json.dumps({**manifest, FILES: files}, indent=1, sort_keys=True)
     (folder / MANIFEST).write_text(described + "\n", encoding="utf-8")
-
-
-def sha256(path: Path) -> str:
-    """Of a file's content."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

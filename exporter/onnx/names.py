@@ -13,9 +13,6 @@ from exporter.contract import SignatureSpec
 SLOTS = "cache_length"
 """The size that is chosen at load."""
 
-WEIGHT_PREFIX = "weights_"
-"""Prefix of the inputs of a weightless graph that are weights; the parameter's name follows."""
-
 WRITTEN_PREFIX = "new_"
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +35,7 @@ from exporter.parity.titles import ENGINE, ONNX, ORDER
 from exporter.parity.tolerances import GraphTolerance, graph_tolerance, onnx_tolerance
 from exporter.parity.views import answer_views
 from exporter.progress import Reporter
+from exporter.version import installed
 from runtime_py.litert_graph import Hardware
 from runtime_py.opened_model import OpenedModel, open_model
 from runtime_py.stock_engine import EngineSettings
@@ -264,7 +264,7 @@ def _report(
         nbytes=request.bundle.stat().st_size,
         recipe=_recipe(inspection),
         accelerator=request.accelerator,
-        tools=_tools(),
+        tools=installed(TOOLS),
         notes=tuple(notes),
         rungs=ordered,
         acceptance=counts,
@@ -297,13 +297,3 @@ def _head(inspection: Inspection) -> HeadKind:
 
 def _recipe(inspection: Inspection) -> str:
     return str(inspection.manifest["recipe"]["name"]) if inspection.manifest else "unknown"
-
-
-def _tools() -> dict[str, str]:
-    versions = {}
-    for name in TOOLS:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return versions

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from exporter.binding.weights import Weights
+from exporter.tensor_kind import tensor_kind
 from quantize.recipe import Algorithm, Rule
 from quantize.storage import Storage
 
@@ -58,6 +58,6 @@ def group_tensors(weights: Weights, *, each: bool) -> list[Group]:
     for section in weights.values():
         for weight in section.values():
             if weight.is_matrix:
-                pattern = weight.name if each else re.sub(r"\.\d+\.", ".*.", weight.name)
+                pattern = weight.name if each else tensor_kind(weight.name)
                 lengths.setdefault(pattern, set()).add(weight.row_length)
     return [Group(pattern, frozenset(found)) for pattern, found in lengths.items()]

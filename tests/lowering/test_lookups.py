@@ -18,8 +18,7 @@ from exporter.binding.lookups import MANY_ROWS
 from exporter.binding.weights import Weight
 from exporter.checkpoints.stored_tensor import StoredTensor
 from exporter.checkpoints.tensor_reader import TensorReader
-from exporter.contract import TensorSpec
-from exporter.lowering.lower import WEIGHT_PREFIX
+from exporter.contract import WEIGHT_PREFIX, TensorSpec
 from exporter.lowering.merge import FILE_IDENTIFIER
 from quantize.arrays import dequantize_rows, quantize_rows
 from quantize.builtin_recipes import RECIPES

@@ -114,7 +114,8 @@ def test_verify_fails_with_other_weights(
     folders: dict[str, Path], tiny_bundles: dict[str, Path], tmp_path: Path
 ) -> None:
     """A folder that claims to be of the same export and has one wrong row of weights."""
-    from exporter.onnx.folder import FILES, MANIFEST, sha256
+    from exporter.checksum import sha256
+    from exporter.onnx.folder import FILES, MANIFEST
     from tests.onnx.reading import external, models
 
     copy = tmp_path / "copy"
