@@ -25,8 +25,12 @@ class Interrupts:
             self._before = {
                 number: handler for number, handler in found.items() if callable(handler)
             }
-            for number in self._before:
-                signal.signal(number, self._handle)
+            try:
+                for number in self._before:
+                    signal.signal(number, self._handle)
+            except BaseException:  # by a signal that is not held back yet
+                self.restore()
+                raise
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self._held:

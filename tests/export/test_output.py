@@ -26,9 +26,9 @@ def sigint_raises() -> Iterator[None]:
     signal.signal(signal.SIGINT, before)
 
 
-def raising(function: Any, *, after: bool) -> Any:
-    """The function, with a SIGINT in its first call."""
-    left = [signal.SIGINT]
+def raising(function: Any, *, after: bool, number: signal.Signals = signal.SIGINT) -> Any:
+    """The function, with a signal in its first call."""
+    left = [number]
 
     def interrupted(*arguments: Any, **named: Any) -> Any:
         if left and not after:
@@ -89,6 +89,25 @@ def test_an_interrupt_while_signals_are_given_back(monkeypatch: pytest.MonkeyPat
             interrupts.restore()
         signal.raise_signal(signal.SIGTERM)
         assert came == [signal.SIGTERM]
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_an_interrupt_while_signals_are_taken_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one that is held back already is let through again."""
+
+    def stop(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        with monkeypatch.context() as patch:
+            interrupted = raising(signal.signal, after=True, number=signal.SIGTERM)
+            patch.setattr(signal, "signal", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                Interrupts()
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        assert signal.getsignal(signal.SIGTERM) is stop
     finally:
         signal.signal(signal.SIGTERM, before)
 
