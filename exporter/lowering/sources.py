@@ -17,8 +17,8 @@ from pathlib import Path
 PROJECT = Path(__file__).parent.parent.parent
 PACKAGES = ("exporter", "quantize", "runtime_py")
 
-UNRELATED = "exporter.errors"
-"""Imported everywhere, and about no graph."""
+UNRELATED = ("exporter.errors", "exporter.interrupts", "exporter.lowering.child_processes")
+"""Modules that say how a process fails or is run, and nothing about a graph; nor does what they import."""
 
 
 @cache
@@ -35,7 +35,7 @@ def reached(modules: tuple[str, ...]) -> set[str]:
     found, left = set[str](), list(modules)
     while left:
         name = left.pop()
-        if name not in found and name != UNRELATED:
+        if name not in found and name not in UNRELATED:
             found.add(name)
             left += filter(_is_ours, _imports(_text(name)))
     return found

@@ -27,7 +27,7 @@ def imported(modules: tuple[str, ...]) -> set[str]:
         [sys.executable, "-c", code, *modules], capture_output=True, text=True, check=True
     )
     loaded = json.loads(done.stdout.splitlines()[-1])
-    return {name for name in loaded if name.split(".")[0] in PACKAGES and name != UNRELATED}
+    return {name for name in loaded if name.split(".")[0] in PACKAGES and name not in UNRELATED}
 
 
 @pytest.mark.parametrize(
