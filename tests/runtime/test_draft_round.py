@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
@@ -25,7 +24,6 @@ from quantize.builtin_recipes import RECIPES
 from runtime_py.executor import Floats
 from runtime_py.litert_executor import LitertCache, LitertExecutor
 from runtime_py.litert_graph import Hardware
-from runtime_py.mapped_section import FileRegion, MappedSection, can_map
 from runtime_py.opened_model import OpenedModel, open_model
 from runtime_py.sampling import GREEDY, SamplingSettings
 from tests.bundles import (
@@ -176,27 +174,6 @@ def test_without_mapping(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with open_model(bundle, HARDWARE, cache_length=1300) as model:
         assert not model.executor.mapped
         assert_same_drafts(model.executor, model.tokenizer.encode_prompt(TEXT), 9)
-
-
-def test_regions_stand_side_by_side(tmp_path: Path) -> None:
-    """Mapped or read, zeros between them."""
-    content = np.random.default_rng(0).integers(0, 256, 40_000, np.uint8).tobytes()
-    file, page = tmp_path / "file", 1 << 14
-    file.write_bytes(content)
-    for begin in (page, 8):
-        section = MappedSection(
-            file,
-            FileRegion(2 * page, 100),
-            FileRegion(begin, 5000, page),
-            FileRegion(0, 7, 2 * page),
-        )
-        assert section.mapped == (can_map() and begin == page)
-        found = bytes.fromhex(section.use(bytes.hex))  # a copy: a slice of all would be the mapping
-        section.close()
-        parts = (content[2 * page :][:100], content[begin:][:5000], content[:7])
-        assert found[:100] == parts[0]
-        assert found[page:][:5000] == parts[1]
-        assert found[2 * page :] == parts[2]
 
 
 def test_it_has_no_weights_of_its_own(bundle: Path) -> None:

@@ -16,7 +16,7 @@ from runtime_py.executor import Floats
 from runtime_py.graph_executor import Chunk, prefill_chunks
 from runtime_py.litert_executor import LitertExecutor
 from runtime_py.litert_graph import Hardware
-from runtime_py.mapped_section import FileRegion, MappedSection, can_map
+from runtime_py.mapped_section import can_map
 from runtime_py.opened_model import DraftLength, OpenedModel, open_model
 from runtime_py.reference_run import ReferenceRun, RunSettings, run_reference
 from runtime_py.rounds import Cursor, Finish
@@ -242,20 +242,6 @@ def test_prefill_chunks(tokens: int, chunks: list[tuple[int, int]]) -> None:
 
 def test_sections_are_mapped(model: OpenedModel) -> None:
     assert model.executor.mapped == can_map()
-
-
-def test_a_mapped_section_is_the_files_bytes(bundle: Path) -> None:
-    opened = open_bundle(bundle)
-    for entry in opened.sections:
-        section = MappedSection(bundle, FileRegion(entry.begin, entry.nbytes))
-        assert section.use(bytes.hex) == opened.read(entry).hex()
-        section.close()
-
-
-def test_a_region_off_the_page_boundary_is_read(bundle: Path) -> None:
-    section = MappedSection(bundle, FileRegion(8, 100))
-    assert not section.mapped
-    assert section.use(bytes) == bundle.read_bytes()[8:108]
 
 
 def test_opening_many_times(bundle: Path) -> None:
