@@ -15,6 +15,7 @@ from exporter import contract as names
 from exporter.bundles.reader import Bundle
 from exporter.contract import Contract, Section
 from runtime_py.devices import AnyGraph, AnySignature, Devices, require_accelerator
+from runtime_py.failures import let_go
 from runtime_py.graph_executor import GraphExecutor
 from runtime_py.litert_graph import NUMPY_TYPES, Array, Buffers, Hardware
 from runtime_py.native_log import captured_native_log
@@ -68,7 +69,9 @@ class LitertExecutor(GraphExecutor[LitertCache]):
         try:
             with captured_native_log():
                 self._load(bundle, found)
-        except BaseException:
+        except BaseException as error:
+            with captured_native_log():
+                let_go(error)
             self.close()
             raise
 

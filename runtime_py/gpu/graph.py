@@ -54,13 +54,18 @@ class GpuGraph:
         self.where = f"{bundle.path}: {section.value}"
         self._section = MappedSection(bundle.path, FileRegion(entry.begin, entry.nbytes))
         options = OPTIONS.format(precision=FLOAT16 if float16 else FLOAT32)
+        try:
+            self.model = self._compiled(environment, options)
+        except BaseException:
+            self._section.close()
+            raise
+
+    def _compiled(self, environment: Environment, options: str) -> CompiledModel:
         log = NativeLog()
         try:
             with captured_native_log() as log:
-                content = self._section.use(Region.of)
-                self.model = CompiledModel(environment, content, options)
+                return CompiledModel(environment, self._section.use(Region.of), options)
         except EngineError as error:
-            self._section.close()
             raise _refusal(self.where, error, log) from error
 
     @property

@@ -7,6 +7,7 @@ buffers as input and output, as the engine and the reference runtime have it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -52,17 +53,19 @@ class LitertFile:
         edit: Edit | None = None,
     ) -> None:
         size = path.stat().st_size if nbytes is None else nbytes
-        self._section = MappedSection(path, FileRegion(begin, size))
-        if edit is not None:
-            self._section.edit(*edit)
-        environment = Environment.create()
-        with captured_native_log():
-            self.model: Any = self._section.use(
-                lambda content: CompiledModel.from_buffer(
-                    content, environment=environment, options=options
-                )
-            )
+        self.model: Any = None
         self.caches: dict[str, Any] = {}
+        self._section = MappedSection(path, FileRegion(begin, size))
+        try:
+            if edit is not None:
+                self._section.edit(*edit)
+            environment = Environment.create()
+            load = partial(CompiledModel.from_buffer, environment=environment, options=options)
+            with captured_native_log():
+                self.model = self._section.use(load)
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Release buffers and model, then the bytes; no signature may be run any more."""
