@@ -16,7 +16,8 @@ from ai_edge_litert.compiled_model import CompiledModel
 from ai_edge_litert.environment import Environment
 
 from exporter.bundles.reader import Bundle, BundleSection
-from exporter.contract import Contract, Section
+from exporter.bundles.stored_contract import stored_contract
+from exporter.contract import Section
 from runtime_py.litert_graph import Hardware
 from runtime_py.mapped_section import FileRegion, MappedSection
 from runtime_py.native_log import captured_native_log
@@ -36,7 +37,7 @@ def resizing_edit(bundle: Bundle, entry: BundleSection) -> Edit | None:
     manifest = bundle.manifest()
     if manifest is None:
         return None
-    resizing = Resizing.of(Contract.from_json(manifest["contract"]))
+    resizing = Resizing.of(stored_contract(bundle.path, manifest))
     return None if resizing is None else (entry.graph_bytes, resizing.apply)
 
 
