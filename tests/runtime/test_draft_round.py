@@ -33,6 +33,7 @@ from tests.bundles import (
     TINY_TARGET,
     held_out_prompts,
 )
+from tests.damage import rewritten
 
 HARDWARE = Hardware(threads=2)
 POSITIONS = 60
@@ -268,5 +269,22 @@ def test_a_graph_made_for_other_sections_is_refused(bundle: Path, tmp_path: Path
     assert drafter is not None
     digest = drafter.metadata[SHA256_KEY].encode()
     exchanged = replaced(bundle, tmp_path, digest, digest[::-1])
-    with pytest.raises(BundleError, match="another token table or drafter"), open_model(exchanged):
+    said = "made for another token table or drafter than the bundle has"
+    with pytest.raises(BundleError, match=said), open_model(exchanged):
         pass
+    (problem,) = inspect_bundle(exchanged).problems
+    assert said in problem
+
+
+def test_the_drafter_may_have_another_name(bundle: Path, tmp_path: Path) -> None:
+    """In its own section; the graph that stands in its place has the contract's."""
+    drafter = open_bundle(bundle).model(Section.MTP_DRAFTER)
+    assert drafter is not None
+    graph = open_bundle(bundle).read(drafter)[: drafter.graph_bytes]
+    name = DRAFT.encode()
+    assert name in graph
+    renamed = rewritten(bundle, tmp_path, drafter, graph.replace(name, name[::-1]))
+    assert inspect_bundle(renamed).problems == ()
+    with open_model(renamed, HARDWARE) as model:
+        assert model.executor.drafts_at_once == DRAFT_LENGTH
+        assert_same_drafts(model.executor, model.tokenizer.encode_prompt(TEXT)[:40], 9)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import subprocess
 import sys
@@ -12,7 +11,6 @@ from pathlib import Path
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-from exporter.bundles.layout import GRAPH_SHA256_KEY, SHA256_KEY
 from exporter.bundles.reader import BundleSection, open_bundle
 from exporter.contract import Section
 from exporter.errors import BundleError
@@ -20,6 +18,7 @@ from runtime_py.integrity import check_sections
 from runtime_py.native_log import captured_native_log
 from runtime_py.opened_model import open_model
 from tests.bundles import DRAFT_LENGTH, held_out_prompts
+from tests.damage import damaged, rewritten
 
 COMMAND = [sys.executable, "-m", "exporter.cli.main", "generate"]
 SECTIONS = 8
@@ -52,28 +51,6 @@ def generate(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 @pytest.fixture(scope="module")
 def bundle(tiny_bundles: dict[str, Path]) -> Path:
     return tiny_bundles["int8"]
-
-
-def damaged(bundle: Path, folder: Path, position: int, patch: bytes | None = None) -> Path:
-    """A copy with a byte flipped, or with ``patch`` written, at ``position``."""
-    content = bytearray(bundle.read_bytes())
-    patch = patch if patch is not None else bytes([content[position] ^ 0xFF])
-    content[position : position + len(patch)] = patch
-    path = folder / "damaged.litertlm"
-    path.write_bytes(content)
-    return path
-
-
-def rewritten(bundle: Path, folder: Path, section: BundleSection, patch: bytes) -> Path:
-    """A copy whose ``section`` begins with ``patch``, with the checksums that go with it."""
-    path = damaged(bundle, folder, section.begin, patch)
-    section_bytes, content = open_bundle(path).read(section), path.read_bytes()
-    for key, covered in ((SHA256_KEY, section.nbytes), (GRAPH_SHA256_KEY, section.graph_bytes)):
-        if key in section.metadata:
-            digest = hashlib.sha256(section_bytes[:covered]).hexdigest()
-            content = content.replace(section.metadata[key].encode(), digest.encode())
-    path.write_bytes(content)
-    return path
 
 
 def entry(bundle: Path, data_type: str) -> BundleSection:
