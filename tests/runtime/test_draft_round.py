@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ai_edge_litert import schema_py_generated as schema
+from speed.drafting import at_once, one_by_one, places
 
 from exporter.bundles.inspection import inspect_bundle
 from exporter.bundles.layout import DRAFT_ROUND_VALUE, SHA256_KEY
@@ -21,8 +20,7 @@ from exporter.heads import HeadKind
 from exporter.options import ExportOptions
 from exporter.pipeline import export
 from quantize.builtin_recipes import RECIPES
-from runtime_py.executor import Floats
-from runtime_py.litert_executor import LitertCache, LitertExecutor
+from runtime_py.litert_executor import LitertExecutor
 from runtime_py.litert_graph import Hardware
 from runtime_py.opened_model import OpenedModel, open_model
 from runtime_py.sampling import GREEDY, SamplingSettings
@@ -46,40 +44,6 @@ TEXT = "\n".join(held_out_prompts(6))
 @pytest.fixture(scope="module")
 def bundle(tiny_bundles: dict[str, Path]) -> Path:
     return tiny_bundles["int8"]
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where something can be drafted."""
-
-    cache: LitertCache
-    token: int
-    hidden: Floats
-    position: int
-
-
-def places(executor: LitertExecutor, tokens: list[int], count: int) -> Iterator[Place]:
-    """After a prompt, and after each token that the target goes on with."""
-    cache, token = executor.new_cache(), tokens[-1]
-    executor.prefill(cache, tokens[:-1], 0)
-    for position in range(len(tokens) - 1, len(tokens) - 1 + count):
-        step = executor.decode(cache, token, position)
-        token = int(step.logits[0].argmax())
-        yield Place(cache, token, step.hidden[0].copy(), position)
-
-
-def one_by_one(executor: LitertExecutor, place: Place) -> tuple[int, ...]:
-    """The drafts of single steps."""
-    token, hidden, drafted = place.token, place.hidden, []
-    for _ in range(executor.draft_length):
-        draft = executor.draft(place.cache, token, hidden, place.position)
-        token, hidden = int(draft.logits.argmax()), draft.projected
-        drafted.append(token)
-    return tuple(drafted)
-
-
-def at_once(executor: LitertExecutor, place: Place) -> tuple[int, ...]:
-    return executor.draft_round(place.cache, place.token, place.hidden, place.position)
 
 
 def assert_same_drafts(executor: LitertExecutor, prompt: list[int], count: int) -> None:
