@@ -190,8 +190,15 @@ class Signature:
         self._output_buffers = {key: output.buffer for key, output in self.outputs.items()}
 
     def write(self, name: str, values: Array) -> None:
-        """Set an input; ``values`` has its type and number of elements."""
-        self._inputs[name].write(values)
+        """Set an input; ``values`` has its type and number of elements.
+
+        Raises:
+            EngineError: LiteRT failed.
+        """
+        try:
+            self._inputs[name].write(values)
+        except RuntimeError as error:
+            raise EngineError(f"{self._graph.where}: LiteRT failed: {error}") from error
 
     def run(self, reads: Buffers | None = None, writes: Buffers | None = None) -> None:
         """Run on the inputs written, over caches to read and caches to write (may be the same).

@@ -108,7 +108,11 @@ class GpuSignature:
         assert self._outputs.keys() <= spec.outputs.keys()
 
     def write(self, name: str, values: Array) -> None:
-        """Set an input; ``values`` has its number of elements."""
+        """Set an input; ``values`` has its number of elements.
+
+        Raises:
+            EngineError: LiteRT failed.
+        """
         self._inputs[name].write(values)
 
     def run(

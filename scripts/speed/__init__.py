@@ -1,1 +1,1 @@
-"""What the measuring scripts share: clocks, graphs lowered on purpose, LiteRT driven directly, places to draft from."""
+"""What the measuring scripts share: clocks, graphs lowered on purpose, LiteRT driven directly, drafts."""

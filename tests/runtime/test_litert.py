@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from exporter.bundles.reader import open_bundle
-from exporter.errors import BundleError
+from exporter.contract import DECODE, EMBEDDINGS
+from exporter.errors import BundleError, EngineError
 from runtime_py.chat import Conversation, Message
 from runtime_py.executor import Floats
 from runtime_py.graph_executor import Chunk, prefill_chunks
@@ -281,3 +282,9 @@ def test_a_bundle_without_drafter(plain_bundle: Path) -> None:
         assert opened.session(policy=opened.policy("auto")).answer("x", 4).text is not None
     with pytest.raises(BundleError, match="no drafter"), open_model(plain_bundle, HARDWARE):
         pass
+
+
+def test_an_input_that_litert_does_not_take(model: OpenedModel) -> None:
+    decode = model.executor.signatures[DECODE]
+    with pytest.raises(EngineError, match=r"tf_lite_prefill_decode: LiteRT failed: .* larger"):
+        decode.write(EMBEDDINGS, np.zeros(1 << 16, np.float32))
