@@ -50,6 +50,7 @@ class LitertExecutor(GraphExecutor[LitertCache]):
         BundleError: The graphs are not what the contract says, or LiteRT refuses them, or they were
             written for another accelerator.
         EngineError: There is no such device.
+        OutputError: There can be no folder for packed weights.
     """
 
     def __init__(

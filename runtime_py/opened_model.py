@@ -101,6 +101,8 @@ def open_model(
 
     Raises:
         BundleError: It is not such a bundle, or damaged, or of another family, or has no drafter.
+        EngineError: There is no such hardware.
+        OutputError: There can be no folder for packed weights.
     """
     bundle = open_bundle(path)
     check_sections(bundle, weights=check_weights)

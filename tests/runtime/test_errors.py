@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
+from exporter.bundles.inspection import inspect_bundle
 from exporter.bundles.reader import BundleSection, open_bundle
 from exporter.contract import Section
 from exporter.errors import BundleError
@@ -91,14 +92,23 @@ def test_a_damaged_manifest(bundle: Path, tmp_path: Path) -> None:
     assert_one_sentence(generate(path, "-p", "x"), "damaged")
 
 
-def test_a_contract_the_graphs_do_not_keep(bundle: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("says", "instead"),
+    [(b'"hidden_size": 1', b'"hidden_size": 2'), (b'"kv_dtype": "float32"', b'"kv_dtype": "int8"')],
+)
+def test_a_contract_the_graphs_do_not_keep(
+    says: bytes, instead: bytes, bundle: Path, tmp_path: Path
+) -> None:
+    """The runtime refuses what ``inspect`` calls broken, in the same words."""
     section = entry(bundle, "GenericBinaryData")
     content = open_bundle(bundle).read(section)
-    changed = content.replace(b'"hidden_size": 1', b'"hidden_size": 2', 1)
+    changed = content.replace(says, instead.ljust(len(says)), 1)
     assert changed != content
     path = rewritten(bundle, tmp_path, section, changed)
-    with pytest.raises(BundleError, match="do not keep the contract"), open_model(path):
+    with pytest.raises(BundleError, match="do not keep the contract") as refused, open_model(path):
         pass
+    first, second = inspect_bundle(path).problems[:2]
+    assert f"  - {first}\n  - {second}\n" in str(refused.value)
 
 
 def test_another_family(bundle: Path, tmp_path: Path) -> None:
