@@ -161,8 +161,8 @@ def test_a_damaged_tokenizer_and_manifest(content: bytearray, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("contract", "said"),
     [
-        ({"version": 1}, "expected a contract of version 2, found version 1, .* export it again$"),
-        ({}, "found version None"),
+        ({"version": 1}, "found contract version 1, expected 2: .* export it again$"),
+        ({}, "found contract version None"),
         ({"version": VERSION}, "the manifest is damaged: the contract block is incomplete"),
         ([], "the manifest is damaged: expected an object as its contract, found a list"),
         (None, "found a NoneType"),

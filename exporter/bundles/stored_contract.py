@@ -39,8 +39,8 @@ def parsed_contract(block: object) -> Contract:
         )
     if (found := block.get("version")) != VERSION:
         raise ValueError(
-            f"expected a contract of version {VERSION}, found version {found!r}, which another version "
-            "of mtp-export made; export it again"
+            f"found contract version {found!r}, expected {VERSION}: another version of mtp-export made it; "
+            "export it again"
         )
     try:
         return Contract.from_json(block)
