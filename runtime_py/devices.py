@@ -11,7 +11,7 @@ from exporter.contract import Accelerator, Contract, Section
 from exporter.errors import BundleError
 from runtime_py.gpu.graph import GpuGraph, GpuSignature
 from runtime_py.gpu.litert_c import Environment as GpuEnvironment
-from runtime_py.graph_parts import draft_round_parts, section_parts
+from runtime_py.graph_parts import GraphParts
 from runtime_py.litert_graph import Graph, Hardware, Signature
 from runtime_py.resized_graph import Resizing
 
@@ -30,11 +30,16 @@ class Devices:
         self._cpu: Any = None
         self._gpu: GpuEnvironment | None = None
 
-    def graph(self, bundle: Bundle, section: Section, resizing: Resizing | None) -> AnyGraph:
-        """A section, compiled for the device it runs on; ``resizing`` is for graphs on the CPU.
+    def graph(
+        self, bundle: Bundle, section: Section, parts: GraphParts, resizing: Resizing | None
+    ) -> AnyGraph:
+        """A graph, compiled for the device that its section runs on.
 
-        In the drafter's place there comes the graph of a draft round, which does single steps, too, if
-        the bundle has it.
+        Args:
+            bundle: Where it is.
+            section: What it does.
+            parts: The graph itself.
+            resizing: What to change before, on the CPU.
 
         Raises:
             BundleError: LiteRT refuses it.
@@ -43,12 +48,10 @@ class Devices:
         if self.hardware.on_cpu or section not in ACCELERATED:
             if self._cpu is None:
                 self._cpu = CpuEnvironment.create()
-            parts = draft_round_parts(bundle) if section is Section.MTP_DRAFTER else None
-            parts = parts or section_parts(bundle, section)
             return Graph(bundle, parts, self._cpu, self.hardware, resizing)
         if self._gpu is None:
             self._gpu = GpuEnvironment()
-        return GpuGraph(bundle, section, self._gpu, float16=self.hardware.float16)
+        return GpuGraph(bundle, parts, self._gpu, float16=self.hardware.float16)
 
     def close(self) -> None:
         """Release the devices; graphs must be closed before."""

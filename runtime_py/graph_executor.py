@@ -18,13 +18,18 @@ from numpy.typing import NDArray
 from exporter import contract as names
 from exporter.contract import Accelerator, Contract
 from runtime_py.executor import CacheT, Draft, Floats, Step
+from runtime_py.token_inputs import TokenRow, token_inputs
 
 
 class SignatureBuffers(Protocol):
     """Inputs and outputs of one signature, caches apart."""
 
     def write(self, name: str, values: NDArray[Any]) -> None:
-        """Set an input; ``values`` has its type and number of elements."""
+        """Set an input; ``values`` has its type and number of elements.
+
+        Raises:
+            EngineError: The runtime failed.
+        """
 
     def output(self, name: str) -> NDArray[Any]:
         """An output of the last run, in its shape; valid until the next one."""
@@ -73,7 +78,11 @@ class GraphExecutor(ABC, Generic[CacheT]):
 
     @abstractmethod
     def run(self, name: str, cache: CacheT | None, *, writes: bool = False) -> None:
-        """Run a signature on the inputs written, over a cache that it reads and perhaps writes."""
+        """Run a signature on the inputs written, over a cache that it reads and perhaps writes.
+
+        Raises:
+            EngineError: The runtime failed.
+        """
 
     @abstractmethod
     def new_cache(self) -> CacheT:
@@ -130,6 +139,9 @@ class GraphExecutor(ABC, Generic[CacheT]):
 
         The last chunk is padded: position 0 and a mask row of false for each token that is not
         there. The graph takes care that a chunk sticking out past the end damages nothing.
+
+        Raises:
+            EngineError: The runtime failed.
         """
         done = 0
         for chunk in prefill_chunks(len(tokens), self.contract.prefill_lengths):
@@ -139,16 +151,28 @@ class GraphExecutor(ABC, Generic[CacheT]):
             done += chunk.tokens
 
     def decode(self, cache: CacheT, token: int, position: int) -> Step:
-        """One token through the target."""
+        """One token through the target.
+
+        Raises:
+            EngineError: The runtime failed.
+        """
         return self._step(names.DECODE, cache, [token], position, 1)
 
     def verify(self, cache: CacheT, tokens: Sequence[int], position: int) -> Step:
-        """Up to G + 1 tokens through the target; fewer are padded to the signature's fixed length."""
+        """Up to G + 1 tokens through the target; fewer are padded to the signature's fixed length.
+
+        Raises:
+            EngineError: The runtime failed.
+        """
         length = self.contract.draft_length + 1
         return self._step(names.VERIFY, cache, tokens, position, length)
 
     def draft(self, cache: CacheT, token: int, hidden: Floats, position: int) -> Draft:
-        """One token through the drafter, over the target's caches."""
+        """One token through the drafter, over the target's caches.
+
+        Raises:
+            EngineError: The runtime failed.
+        """
         drafter = self.signatures[names.DRAFT]
         drafter.write(names.ACTIVATIONS, np.concatenate([self.embed(token), hidden]))
         if position != self._draft_positions.get(names.DRAFT):  # the same for all steps of a draft
@@ -162,7 +186,11 @@ class GraphExecutor(ABC, Generic[CacheT]):
     def draft_round(
         self, cache: CacheT, token: int, hidden: Floats, position: int
     ) -> tuple[int, ...]:
-        """G drafts in one call, over the target's caches."""
+        """G drafts in one call, over the target's caches.
+
+        Raises:
+            EngineError: The runtime failed.
+        """
         drafter = self.signatures[names.DRAFT_ROUND]
         drafter.write(names.TOKEN_IDS, np.array([[token]], dtype=np.int32))
         drafter.write(names.ACTIVATIONS, hidden)
@@ -188,20 +216,10 @@ class GraphExecutor(ABC, Generic[CacheT]):
         self, name: str, cache: CacheT, tokens: Sequence[int], position: int, length: int
     ) -> None:
         """Run a signature of ``length`` tokens on ``tokens``, of which there may be fewer."""
-        agreed, signature, used = self.contract, self.signatures[name], len(tokens)
-        embeddings = np.zeros((length, agreed.hidden_size), dtype=np.float32)
-        per_layer = np.zeros((length, agreed.layer_count, agreed.per_layer_width), dtype=np.float32)
-        for row, token in enumerate(tokens):
-            embeddings[row], per_layer[row] = self.embed(token), self.embed_per_layer(token)
-        positions = np.zeros(length, dtype=np.int32)
-        positions[:used] = np.arange(position, position + used)
-        mask = np.zeros((length, agreed.cache_length), dtype=np.bool_)
-        np.less_equal(self._slots, positions[:used, None], out=mask[:used])
-        signature.write(names.EMBEDDINGS, embeddings)
-        signature.write(names.PER_LAYER_EMBEDDINGS, per_layer)
-        signature.write(names.INPUT_POS, positions)
-        signature.write(names.MASK, mask)
-        self._write_params(signature, position, used)
+        signature, rows = self.signatures[name], [TokenRow(tokens, position)]
+        for key, values in token_inputs(self.contract, self, rows, (1, length)).items():
+            signature.write(key, values)
+        self._write_params(signature, position, len(tokens))
         self.run(name, cache, writes=True)
 
     def _write_params(self, signature: SignatureBuffers, start: int, tokens: int) -> None:

@@ -8,15 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from exporter.bundles.layout import (
-    DRAFT_ROUND_SECTIONS,
-    READS_KEY,
-    SHA256_KEY,
-    side_by_side,
-)
+from exporter.bundles.layout import DRAFT_ROUND_SECTIONS, side_by_side
 from exporter.bundles.reader import Bundle, BundleSection
 from exporter.contract import DRAFT_ROUND, Section
-from exporter.errors import BundleError
 from runtime_py.mapped_section import FileRegion
 
 
@@ -37,22 +31,11 @@ def section_parts(bundle: Bundle, section: Section) -> GraphParts:
     return GraphParts(section.value, entry.graph_bytes, (_region(entry, 0),))
 
 
-def draft_round_parts(bundle: Bundle) -> GraphParts | None:
-    """The graph of a draft round and what it reads; None where the bundle has none.
-
-    Raises:
-        BundleError: It was made for other sections than the bundle's.
-    """
+def draft_round_parts(bundle: Bundle) -> GraphParts:
+    """The graph of a draft round, which the bundle must have, and the sections that it was made for."""
     entry = bundle.draft_round
-    if entry is None:
-        return None
+    assert entry is not None
     read = [found for section in DRAFT_ROUND_SECTIONS if (found := bundle.model(section))]
-    known = " ".join(str(found.metadata.get(SHA256_KEY)) for found in read)
-    if known != entry.metadata.get(READS_KEY):
-        raise BundleError(
-            f"{bundle.path}: the draft graph was made for another token table or drafter than the "
-            "bundle has; export it again"
-        )
     starts = side_by_side(entry.nbytes, [found.nbytes for found in read])
     behind = (_region(found, start) for found, start in zip(read, starts, strict=True))
     return GraphParts(DRAFT_ROUND, entry.nbytes, (_region(entry, 0), *behind))

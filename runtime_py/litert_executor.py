@@ -8,6 +8,7 @@ are read where LiteRT wrote them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -15,7 +16,9 @@ from exporter import contract as names
 from exporter.bundles.reader import Bundle
 from exporter.contract import Contract, Section
 from runtime_py.devices import AnyGraph, AnySignature, Devices, require_accelerator
+from runtime_py.failures import let_go
 from runtime_py.graph_executor import GraphExecutor
+from runtime_py.graph_parts import GraphParts, draft_round_parts, section_parts
 from runtime_py.litert_graph import NUMPY_TYPES, Array, Buffers, Hardware
 from runtime_py.native_log import captured_native_log
 from runtime_py.resized_graph import Resizing
@@ -47,6 +50,7 @@ class LitertExecutor(GraphExecutor[LitertCache]):
         BundleError: The graphs are not what the contract says, or LiteRT refuses them, or they were
             written for another accelerator.
         EngineError: There is no such device.
+        OutputError: There can be no folder for packed weights.
     """
 
     def __init__(
@@ -58,27 +62,40 @@ class LitertExecutor(GraphExecutor[LitertCache]):
         self._devices = Devices(hardware)
         wanted = wanted_sections(agreed.as_lowered(), drafting=self._drafting)
         found = find_signatures(bundle, wanted)
+        parts = {section: section_parts(bundle, section) for section in wanted}
         if self._drafting and hardware.on_cpu:
-            draft_round = find_draft_round(bundle, agreed.as_lowered())
-            if draft_round is not None:
-                name = names.DRAFT_ROUND
-                found.append(FoundSignature(Section.MTP_DRAFTER, name, name, draft_round))
+            found = self._with_draft_round(found, parts)
         self.graphs: dict[Section, AnyGraph] = {}
         self._signatures: dict[str, AnySignature] = {}
         try:
             with captured_native_log():
-                self._load(bundle, found)
-        except BaseException:
+                self._load(found, parts)
+        except BaseException as error:
+            with captured_native_log():
+                let_go(error)
             self.close()
             raise
 
-    def _load(self, bundle: Bundle, found: Sequence[FoundSignature]) -> None:
-        agreed, caches = self.contract, frozenset(self.contract.kv_specs())
-        resizing = Resizing.of(agreed)
+    def _with_draft_round(
+        self, found: list[FoundSignature], parts: dict[Section, GraphParts]
+    ) -> list[FoundSignature]:
+        """Put the graph of a draft round in the drafter's place, if there is one to run."""
+        spec = find_draft_round(self.bundle, self.contract.as_lowered())
+        if spec is None:
+            return found
+        parts[Section.MTP_DRAFTER] = draft_round_parts(self.bundle)
+        renamed = [
+            replace(one, in_file=one.name) if one.section is Section.MTP_DRAFTER else one
+            for one in found
+        ]
+        name = names.DRAFT_ROUND
+        return [*renamed, FoundSignature(Section.MTP_DRAFTER, name, name, spec)]
+
+    def _load(self, found: Sequence[FoundSignature], parts: Mapping[Section, GraphParts]) -> None:
+        caches, resizing = frozenset(self.contract.kv_specs()), Resizing.of(self.contract)
+        for section, graph in parts.items():
+            self.graphs[section] = self._devices.graph(self.bundle, section, graph, resizing)
         for signature in found:
-            if signature.section not in self.graphs:
-                graph = self._devices.graph(bundle, signature.section, resizing)
-                self.graphs[signature.section] = graph
             self._signatures[signature.name] = self.graphs[signature.section].signature(
                 signature.in_file, signature.spec, caches
             )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 
 from exporter.bundles.reader import Bundle
 from exporter.contract import Accelerator, Dtype, SignatureSpec, TensorSpec
-from exporter.errors import BundleError, EngineError
+from exporter.errors import BundleError, EngineError, OutputError
 from runtime_py.graph_parts import GraphParts
 from runtime_py.mapped_section import MappedSection
 from runtime_py.native_log import NativeLog, captured_native_log
@@ -71,10 +72,14 @@ class Hardware:
         return self.accelerator == Accelerator.CPU
 
     def options(self, cache_name: str) -> Any:
-        """LiteRT's options for one model on the CPU."""
+        """LiteRT's options for one model on the CPU.
+
+        Raises:
+            OutputError: There can be no folder for packed weights.
+        """
         cache = IN_MEMORY
         if self.weight_cache is not None:
-            self.weight_cache.mkdir(parents=True, exist_ok=True)
+            _make_folder(self.weight_cache)
             cache = str(self.weight_cache / f"{cache_name}.xnnpack_cache")
         cpu = CpuOptions(
             num_threads=self.threads or 0,
@@ -84,11 +89,22 @@ class Hardware:
         return Options(hardware_accelerators=HardwareAccelerator.CPU, cpu_options=cpu)
 
 
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"{path}: packed weights cannot be kept there: {error.strerror}; choose another "
+            "--weight-cache, or none"
+        ) from error
+
+
 class Graph:
     """A compiled graph, its caches resized if so wanted; close it when no signature is in use.
 
     Raises:
         BundleError: LiteRT refuses the graph; the message ends with LiteRT's own words.
+        OutputError: There can be no folder for packed weights.
     """
 
     def __init__(
@@ -100,20 +116,24 @@ class Graph:
         resizing: Resizing | None = None,
     ) -> None:
         self.where = f"{bundle.path}: {parts.name}"
-        self._section = MappedSection(bundle.path, *parts.regions)
-        if resizing is not None:
-            self._section.edit(parts.graph_bytes, resizing.apply)
         options = hardware.options(f"{bundle.path.stem}.{parts.name}")
+        self.model: Any = None
+        self._section = MappedSection(bundle.path, *parts.regions)
+        try:
+            if resizing is not None:
+                self._section.edit(parts.graph_bytes, resizing.apply)
+            self.model = self._compiled(environment, options)
+        except BaseException:
+            self.close()
+            raise
+
+    def _compiled(self, environment: Any, options: Any) -> Any:
+        load = partial(CompiledModel.from_buffer, environment=environment, options=options)
         log = NativeLog()
         try:
             with captured_native_log() as log:
-                self.model: Any = self._section.use(
-                    lambda content: CompiledModel.from_buffer(
-                        content, environment=environment, options=options
-                    )
-                )
+                return self._section.use(load)
         except RuntimeError as error:
-            self._section.close()
             reason = str(error).splitlines()[0]
             raise BundleError(
                 f"{self.where}: LiteRT cannot load this section ({reason}){log.last_errors()}"
@@ -170,8 +190,15 @@ class Signature:
         self._output_buffers = {key: output.buffer for key, output in self.outputs.items()}
 
     def write(self, name: str, values: Array) -> None:
-        """Set an input; ``values`` has its type and number of elements."""
-        self._inputs[name].write(values)
+        """Set an input; ``values`` has its type and number of elements.
+
+        Raises:
+            EngineError: LiteRT failed.
+        """
+        try:
+            self._inputs[name].write(values)
+        except RuntimeError as error:
+            raise EngineError(f"{self._graph.where}: LiteRT failed: {error}") from error
 
     def run(self, reads: Buffers | None = None, writes: Buffers | None = None) -> None:
         """Run on the inputs written, over caches to read and caches to write (may be the same).

@@ -7,19 +7,26 @@ of a mapped region makes that region the contents; several regions can be mapped
 by side. Measured on a 310 MB section: 366 MB of anonymous memory after reading it, 0 more after mapping
 it; pages that are never touched are never loaded.
 
-Only CPython with its usual object layout can do this; elsewhere the regions are read instead.
+The page with the header is never unmapped, nor the address of the first contents: 4 KiB that make it
+harmless that someone, a traceback above all, holds the object longer than its contents exist.
+
+Only CPython with its usual object layout can do this; elsewhere, and where the file cannot be mapped,
+the regions are read instead.
 """
 
 from __future__ import annotations
 
 import ctypes
 import mmap
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
+
+from runtime_py import pages
+from runtime_py.failures import let_go
 
 Result = TypeVar("Result")
 
@@ -31,15 +38,14 @@ HASH_OFFSET = SIZE_OFFSET + ctypes.sizeof(ctypes.c_ssize_t)
 MANY_REFERENCES = 1 << 29
 """So many that the object is never freed: its memory is not Python's to free."""
 
-PROT_READ, PROT_WRITE, MAP_PRIVATE, MAP_FIXED = 1, 2, 2, 16  # Linux
-MAPPING_FAILED = ctypes.c_void_p(-1).value
+TERMINATOR = 1
+"""Bytes behind the contents that C code may look at, even if there are no others."""
 
 
 def can_map() -> bool:
     """Whether this interpreter keeps ``bytes`` the way :class:`MappedSection` needs."""
     usual = sys.implementation.name == "cpython" and sys.platform == "linux"
-    free_threaded = bool(getattr(sys.flags, "gil", 1) is False)
-    return usual and not free_threaded and HASH_OFFSET + ctypes.sizeof(ctypes.c_ssize_t) == HEADER
+    return usual and HASH_OFFSET + ctypes.sizeof(ctypes.c_ssize_t) == HEADER
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,8 @@ class FileRegion:
 class MappedSection:
     """Mapped regions of a file; call :meth:`close` when nothing uses them any more.
 
+    One that is dropped without it stays mapped, for whoever still has the address.
+
     Args:
         path: The file.
         regions: In the order of the contents, the first at 0; where one of them does not begin on a
@@ -70,61 +78,88 @@ class MappedSection:
     """
 
     def __init__(self, path: Path, *regions: FileRegion) -> None:
-        self._reserved: mmap.mmap | None = None
         self._contents: Any = None
+        self._address: int | None = None
+        self._nbytes = regions[-1].end
         with path.open("rb") as stream:
             if can_map() and all(region.nbytes and region.on_pages for region in regions):
-                self._map(stream.fileno(), regions)
-            else:
+                with suppress(OSError):  # some file systems refuse
+                    self._map(stream.fileno(), regions)
+            if self._address is None:
                 self._contents = b"".join(_read(stream, regions))
 
     @property
     def mapped(self) -> bool:
-        """False if the region was read into memory."""
-        return self._reserved is not None
+        """False if the regions were read into memory, or are closed."""
+        return self._address is not None
 
     def use(self, function: Callable[[bytes], Result]) -> Result:
-        """``function`` of the contents. It may keep the address, not the object."""
-        return function(self._contents)
+        """``function`` of the contents. It may keep the address, not the object.
+
+        If it fails, what its frames hold is let go: half a model must not outlive the contents.
+        """
+        try:
+            return function(self._contents)
+        except BaseException as error:
+            let_go(error)
+            raise
 
     def edit(self, nbytes: int, function: Callable[[memoryview], object]) -> None:
-        """Let ``function`` write to the first ``nbytes``; the file stays as it is."""
-        if self._reserved is None:
+        """Let ``function`` write to the first ``nbytes``; the file stays as it is.
+
+        Raises:
+            OSError: There is no memory for what it writes.
+        """
+        if self._address is None:
             changed = bytearray(self._contents)
             function(memoryview(changed)[:nbytes])
             self._contents = bytes(changed)
             return
-        with memoryview(self._reserved) as whole, whole[mmap.PAGESIZE :] as contents:
-            handle = ctypes.c_char.from_buffer(contents)
-            _allow_writing(ctypes.addressof(handle), nbytes)
-            del handle
-            with contents[:nbytes] as head:
-                function(head)
+        pages.allow_writing(self._address, nbytes)
+        with pages.writable_view(self._address, nbytes) as head:
+            function(head)
 
     def close(self) -> None:
-        """Unmap; the contents must not be in use."""
+        """Unmap; the contents must not be in use. The object, if someone still has it, is empty."""
         self._contents = None
-        if self._reserved is not None:
-            self._reserved.close()
-            self._reserved = None
+        if self._address is not None:
+            _size(self._address).value = 0
+            pages.blank(self._address, mmap.PAGESIZE)
+            if (rest := self._nbytes + TERMINATOR - mmap.PAGESIZE) > 0:
+                pages.release(self._address + mmap.PAGESIZE, rest)
+            self._address = None
 
     def _map(self, descriptor: int, regions: Sequence[FileRegion]) -> None:
-        nbytes = regions[-1].end
-        reserved = mmap.mmap(-1, mmap.PAGESIZE + nbytes)
-        handle = ctypes.c_char.from_buffer(reserved)
-        contents = ctypes.addressof(handle) + mmap.PAGESIZE
-        del handle
-        for region in regions:
-            _map_fixed(contents + region.at, region.nbytes, descriptor, region.begin)
-        header = contents - HEADER
-        ctypes.memmove(header, id(b"template"), HEADER)  # the type pointer, above all
-        ctypes.c_uint32.from_address(header).value = MANY_REFERENCES
-        ctypes.c_ssize_t.from_address(header + SIZE_OFFSET).value = nbytes
-        ctypes.c_ssize_t.from_address(header + HASH_OFFSET).value = -1
-        self._contents = ctypes.cast(header, ctypes.py_object).value
-        self._reserved = reserved
-        assert type(self._contents) is bytes
-        assert len(self._contents) == nbytes
+        reserved = mmap.PAGESIZE + self._nbytes + TERMINATOR
+        page = pages.reserve(reserved)
+        address = page + mmap.PAGESIZE
+        try:
+            pages.allow_writing(page, mmap.PAGESIZE)
+            for region in regions:
+                pages.map_file(address + region.at, region.nbytes, descriptor, region.begin)
+        except OSError:
+            pages.release(page, reserved)
+            raise
+        self._contents = _bytes_object(address, self._nbytes)
+        self._address = address
+
+
+def _bytes_object(address: int, nbytes: int) -> bytes:
+    """The object whose contents are at ``address``; its header is written in front of them."""
+    header = address - HEADER
+    ctypes.memmove(header, id(b"template"), HEADER)  # the type pointer, above all
+    ctypes.c_uint32.from_address(header).value = MANY_REFERENCES
+    _size(address).value = nbytes
+    ctypes.c_ssize_t.from_address(header + HASH_OFFSET).value = -1
+    made = ctypes.cast(header, ctypes.py_object).value
+    assert type(made) is bytes
+    assert len(made) == nbytes
+    return made
+
+
+def _size(address: int) -> ctypes.c_ssize_t:
+    """Where the object with its contents at ``address`` keeps its size."""
+    return ctypes.c_ssize_t.from_address(address - HEADER + SIZE_OFFSET)
 
 
 def _read(stream: BinaryIO, regions: Sequence[FileRegion]) -> Iterator[bytes]:
@@ -134,30 +169,3 @@ def _read(stream: BinaryIO, regions: Sequence[FileRegion]) -> Iterator[bytes]:
         yield b"\0" * (region.at - end)
         yield stream.read(region.nbytes)
         end = region.end
-
-
-def _allow_writing(address: int, nbytes: int) -> None:
-    """Make mapped pages writable; what is written is private to this process."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
-    if libc.mprotect(address, nbytes, PROT_READ | PROT_WRITE):
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
-
-
-def _map_fixed(address: int, nbytes: int, descriptor: int, begin: int) -> None:
-    """Map a region of a file, read-only, over reserved memory."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.mmap.restype = ctypes.c_void_p
-    libc.mmap.argtypes = [
-        ctypes.c_void_p,
-        ctypes.c_size_t,
-        ctypes.c_int,
-        ctypes.c_int,
-        ctypes.c_int,
-        ctypes.c_long,
-    ]
-    flags = MAP_PRIVATE | MAP_FIXED
-    if libc.mmap(address, nbytes, PROT_READ, flags, descriptor, begin) == MAPPING_FAILED:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))

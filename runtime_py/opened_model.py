@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from exporter.bundles.reader import Bundle, open_bundle
+from exporter.bundles.stored_contract import require_drafter, stored_contract
 from exporter.contract import Contract
 from exporter.errors import BundleError
 from runtime_py.adaptive import Adaptive
@@ -100,16 +101,15 @@ def open_model(
 
     Raises:
         BundleError: It is not such a bundle, or damaged, or of another family, or has no drafter.
+        EngineError: There is no such hardware.
+        OutputError: There can be no folder for packed weights.
     """
     bundle = open_bundle(path)
     check_sections(bundle, weights=check_weights)
     _require_family(bundle)
     agreed = with_cache_length(path, _contract(bundle), cache_length)
-    if drafting and not agreed.has_drafter:
-        raise BundleError(
-            f"{path}: this bundle has no drafter, so there is nothing to draft with; use --mtp off, "
-            "or export again with a drafter"
-        )
+    if drafting:
+        require_drafter(path, agreed)
     tokenizer, template = read_text_side(bundle)
     with LitertExecutor(bundle, agreed, hardware or Hardware(), drafting=drafting) as executor:
         yield OpenedModel(executor, tokenizer, template)
@@ -142,7 +142,4 @@ def _contract(bundle: Bundle) -> Contract:
             f"{bundle.path}: expected a manifest of mtp-export, found none; the reference runtime runs "
             "bundles made by mtp-export: use --runtime litert-lm"
         )
-    try:
-        return Contract.from_json(manifest["contract"])
-    except (KeyError, ValueError) as error:
-        raise BundleError(f"{bundle.path}: the manifest is damaged: {error}") from error
+    return stored_contract(bundle.path, manifest)

@@ -127,6 +127,7 @@ class Session(Generic[CacheT]):
 
         Raises:
             ContextFullError: The conversation does not fit into the context; nothing has changed.
+            EngineError: The runtime failed.
         """
         asked = [*self._messages, Message("user", message)]
         prompt = prompt_tokens(self._tokenizer, self._template, asked, self._context_length)
@@ -158,7 +159,12 @@ class Session(Generic[CacheT]):
         )
 
     def answer(self, message: str, max_new_tokens: int) -> Answer:
-        """The same in one piece."""
+        """The same in one piece.
+
+        Raises:
+            ContextFullError: The conversation does not fit into the context; nothing has changed.
+            EngineError: The runtime failed.
+        """
         pieces = self.ask(message, max_new_tokens)
         while True:
             try:

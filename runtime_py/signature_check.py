@@ -1,11 +1,18 @@
-"""Whether the graphs of a bundle have the signatures that its contract promises."""
+"""Which signatures of a bundle are to be run, and what its graphs call them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from exporter import contract as names
+from exporter.bundles.promises import (
+    Promised,
+    broken_draft_round,
+    broken_reads,
+    broken_signatures,
+    name_in_file,
+)
 from exporter.bundles.reader import Bundle
 from exporter.contract import Contract, Section, SignatureSpec
 from exporter.errors import BundleError, listed
@@ -49,61 +56,45 @@ def wanted_batch_sections(
 
 
 def find_draft_round(bundle: Bundle, agreed: Contract) -> SignatureSpec | None:
-    """The signature of all drafts of a round, checked against the contract; None if there is none.
+    """The signature of all drafts of a round; None if there is none to run.
+
+    Its graph has been checked then, and has the drafter's signatures, too, by the contract's names.
 
     Args:
         bundle: Its header.
         agreed: The contract as lowered.
 
     Raises:
-        BundleError: The graph is not what the contract says, or damaged.
+        BundleError: The graph is not what the contract says, or damaged, or made for other sections.
     """
     spec, entry = agreed.draft_round_signature(), bundle.draft_round
     if spec is None or entry is None:
         return None
     reader = GraphReader(bundle.read(entry), f"{bundle.path}: {names.DRAFT_ROUND}")
-    wanted = {names.DRAFT_ROUND: spec, **agreed.section_signatures()[Section.MTP_DRAFTER]}
-    have = reader.signatures()
-    _require(
-        bundle,
-        [
-            problem
-            for name in wanted
-            for problem in _differences(name, wanted[name], have.get(name))
-        ],
-    )
+    _require(bundle, broken_draft_round(agreed, reader.signatures()) + broken_reads(bundle))
     return spec
 
 
-def find_signatures(
-    bundle: Bundle, wanted: dict[Section, dict[str, SignatureSpec]]
-) -> list[FoundSignature]:
+def find_signatures(bundle: Bundle, wanted: Promised) -> list[FoundSignature]:
     """Every signature to be run, checked against the contract.
-
-    A section of one signature may call it as it likes; the engine takes the first one, too.
 
     Raises:
         BundleError: The graphs are not what the contract says, or damaged.
     """
-    found: list[FoundSignature] = []
-    problems: list[str] = []
+    have: dict[str, dict[str, SignatureInfo]] = {}
     with bundle.mapped() as view:
-        for section, specs in wanted.items():
-            entry = bundle.model(section)
-            if entry is None:
-                problems.append(f"section {section.value} is missing")
-                continue
-            with view[entry.begin : entry.end] as content:
-                reader = GraphReader(content, f"{bundle.path}: {section.value}")
-                have = reader.signatures()
-                reader.release()
-            by_name = _named_otherwise(specs, have)
-            for name, spec in specs.items():
-                in_file = by_name.get(name, name)
-                problems += _differences(f"{section.value}: {name}", spec, have.get(in_file))
-                found.append(FoundSignature(section, in_file, name, spec))
-    _require(bundle, problems)
-    return found
+        for section in wanted:
+            if (entry := bundle.model(section)) is not None:
+                with view[entry.begin : entry.end] as content:
+                    reader = GraphReader(content, f"{bundle.path}: {section.value}")
+                    have[section.value] = reader.signatures()
+                    reader.release()
+    _require(bundle, broken_signatures(wanted, have))
+    return [
+        FoundSignature(section, name_in_file(name, specs, have[section.value]), name, spec)
+        for section, specs in wanted.items()
+        for name, spec in specs.items()
+    ]
 
 
 def _require(bundle: Bundle, problems: Sequence[str]) -> None:
@@ -111,27 +102,3 @@ def _require(bundle: Bundle, problems: Sequence[str]) -> None:
         raise BundleError(
             f"{bundle.path}: the graphs do not keep the contract: {listed(problems)}; export it again"
         )
-
-
-def _named_otherwise(
-    specs: Mapping[str, SignatureSpec], have: Mapping[str, SignatureInfo]
-) -> dict[str, str]:
-    """What the file calls the only signature that is wanted of a section."""
-    only = next(iter(specs))
-    return {only: next(iter(have), "")} if len(specs) == 1 and only not in have else {}
-
-
-def _differences(where: str, spec: SignatureSpec, have: SignatureInfo | None) -> Iterator[str]:
-    if have is None:
-        yield f"{where} is missing"
-        return
-    for side, wanted, tensors in (
-        ("input", spec.inputs, have.inputs),
-        ("output", spec.outputs, have.outputs),
-    ):
-        for name, tensor in wanted.items():
-            shape = tensors[name].shape if name in tensors else None
-            if shape != tensor.shape:
-                shown = "missing" if shape is None else f"of shape {list(shape)}"
-                yield f"{where}: {side} {name} is {shown}, expected {list(tensor.shape)}"
-        yield from (f"{where}: {side} {name} is unknown" for name in tensors if name not in wanted)

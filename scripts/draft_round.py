@@ -10,16 +10,14 @@ steps and of the one call are compared at some positions, too.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import click
 from speed.clocks import alternate, load
+from speed.drafting import Place, at_once, one_by_one, places
 
 from exporter.contract import DRAFT
-from runtime_py.executor import Floats
-from runtime_py.litert_executor import LitertCache, LitertExecutor
+from runtime_py.litert_executor import LitertExecutor
 from runtime_py.litert_graph import Hardware
 from runtime_py.native_log import silence_native_exit
 from runtime_py.opened_model import open_model
@@ -27,45 +25,10 @@ from runtime_py.opened_model import open_model
 TEXT = "say t494 and then say what follows from it"
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where something can be drafted."""
-
-    cache: LitertCache
-    token: int
-    hidden: Floats
-    position: int
-
-
-def places(executor: LitertExecutor, tokens: list[int], count: int) -> Iterator[Place]:
-    """After a text, and after each token that the target goes on with."""
-    cache, token = executor.new_cache(), tokens[-1]
-    executor.prefill(cache, tokens[:-1], 0)
-    for position in range(len(tokens) - 1, len(tokens) - 1 + count):
-        step = executor.decode(cache, token, position)
-        token = int(step.logits[0].argmax())
-        yield Place(cache, token, step.hidden[0].copy(), position)
-
-
-def steps(executor: LitertExecutor, place: Place) -> tuple[int, ...]:
-    """G drafts, one after the other."""
-    token, hidden, drafted = place.token, place.hidden, []
-    for _ in range(executor.draft_length):
-        draft = executor.draft(place.cache, token, hidden, place.position)
-        token, hidden = int(draft.logits.argmax()), draft.projected
-        drafted.append(token)
-    return tuple(drafted)
-
-
 def bare(executor: LitertExecutor, place: Place) -> None:
     """The graph of a draft step, G times."""
     for _ in range(executor.draft_length):
         executor.run(DRAFT, place.cache)
-
-
-def one_call(executor: LitertExecutor, place: Place) -> tuple[int, ...]:
-    """All of them at once."""
-    return executor.draft_round(place.cache, place.token, place.hidden, place.position)
 
 
 @click.command()
@@ -96,11 +59,11 @@ def main(bundle: Path, calls: int, positions: int, threads: int) -> None:
             raise click.ClickException(f"{bundle}: this bundle cannot draft in one call")
         equal, found = 0, places(executor, model.tokenizer.encode_prompt(TEXT), positions)
         for place in found:
-            equal += steps(executor, place) == one_call(executor, place)
+            equal += one_by_one(executor, place) == at_once(executor, place)
         ways = {
-            "steps": lambda: steps(executor, place),
+            "steps": lambda: one_by_one(executor, place),
             "bare": lambda: bare(executor, place),
-            "one call": lambda: one_call(executor, place),
+            "one call": lambda: at_once(executor, place),
         }
         costs, drafts = alternate(ways, calls), executor.draft_length
     click.echo(f"{threads} threads, {load()}; CPU time, medians of {calls} calls")

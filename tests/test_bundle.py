@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from exporter.bundles.inspection import broken_promises, infer_contract, inspect_bundle
+from exporter.bundles.inspection import infer_contract, inspect_bundle
 from exporter.bundles.layout import MANIFEST_VALUE
+from exporter.bundles.promises import broken_draft_round, broken_promises
 from exporter.bundles.reader import open_bundle
-from exporter.contract import VERSION, Contract, Section
+from exporter.bundles.stored_contract import stored_contract
+from exporter.contract import VERSION, Accelerator, Contract, Dtype, Section
 from exporter.errors import BundleError
 from tests.bundles import CACHE_LENGTH, TINY_TARGET
 
@@ -106,6 +108,28 @@ def test_a_missing_section_is_a_broken_promise(plain_bundle: Path) -> None:
     assert "tf_lite_prefill_decode: signature verify is missing" in problems
 
 
+def test_types_are_compared_where_they_are_known(tiny_bundles: dict[str, Path]) -> None:
+    """What a manifest says of the caches binds; what one signature seems to say does not."""
+    inspection = inspect_bundle(tiny_bundles["int8"])
+    assert inspection.contract is not None
+    signatures = {name: model.signatures for name, model in inspection.models.items()}
+    other = dataclasses.replace(inspection.contract, kv_dtype=Dtype.INT8)
+    said = "decode: input kv_cache_k_0 is float32 [1, 1, 2053, 32], expected int8 [1, 1, 2053, 32]"
+    assert any(said in problem for problem in broken_promises(other, signatures))
+    assert broken_promises(other, signatures, inferred=True) == []
+
+
+def test_a_draft_round_that_nobody_promised(tiny_bundles: dict[str, Path]) -> None:
+    """Graphs for a GPU draft step by step."""
+    inspection = inspect_bundle(tiny_bundles["int8"])
+    assert inspection.contract is not None
+    assert inspection.draft_round is not None
+    other = dataclasses.replace(inspection.contract, accelerator=Accelerator.GPU)
+    assert broken_draft_round(inspection.contract, inspection.draft_round) == []
+    problems = broken_draft_round(other, inspection.draft_round)
+    assert problems == ["the graph of draft is not part of the contract"]
+
+
 @pytest.mark.parametrize("keep", [0, 7, 20, 40, 500, 20_000, -1])
 def test_a_truncated_bundle(keep: int, content: bytearray, tmp_path: Path) -> None:
     with pytest.raises(BundleError, match=r"damaged\.litertlm"):
@@ -132,6 +156,21 @@ def test_a_damaged_tokenizer_and_manifest(content: bytearray, tmp_path: Path) ->
         bundle.tokenizer_json()
     with pytest.raises(BundleError, match="manifest is damaged"):
         bundle.manifest()
+
+
+@pytest.mark.parametrize(
+    ("contract", "said"),
+    [
+        ({"version": 1}, "found contract version 1, expected 2: .* export it again$"),
+        ({}, "found contract version None"),
+        ({"version": VERSION}, "the manifest is damaged: the contract block is incomplete"),
+        ([], "the manifest is damaged: expected an object as its contract, found a list"),
+        (None, "found a NoneType"),
+    ],
+)
+def test_a_contract_that_cannot_be_read(contract: object, said: str) -> None:
+    with pytest.raises(BundleError, match=said):
+        stored_contract(Path("a.litertlm"), {"contract": contract})
 
 
 def test_a_contract_of_another_version_is_said(tiny_bundles: dict[str, Path]) -> None:

@@ -14,20 +14,18 @@ from pathlib import Path
 from typing import Any
 
 from exporter import contract
+from exporter.bundles.promises import broken_draft_round, broken_promises, broken_reads
 from exporter.bundles.reader import TFLITE_MODEL, Bundle, open_bundle
-from exporter.contract import Contract, Dtype, KvCache, Section, SignatureSpec, TensorSpec, is_prime
+from exporter.bundles.stored_contract import parsed_contract
+from exporter.contract import Contract, Dtype, KvCache, Section, is_prime
 from exporter.errors import BundleError
 from exporter.lowering.graph_reader import (
     BITS,
     ConstantInfo,
     GraphReader,
     SignatureInfo,
-    TensorInfo,
 )
 from exporter.tensor_kind import tensor_kind
-
-OPTIONAL_INPUTS = ("param_tensor",)
-"""Inputs the engine fills if a graph has them."""
 
 GRAPH_CONSTANTS = "(constants of the graph)"
 
@@ -97,16 +95,17 @@ def inspect_bundle(path: Path) -> Inspection:
     manifest, draft_round = bundle.manifest(), _draft_round(bundle)
     try:
         if manifest:
-            agreed = Contract.from_json(manifest["contract"])
+            agreed = parsed_contract(manifest["contract"])
         else:
             agreed = infer_contract(models, bundle.llm_metadata().max_num_tokens)
-    except (KeyError, ValueError) as error:
+    except ValueError as error:
         problems = [f"no contract: {error}"]
         return Inspection(bundle, models, manifest, None, draft_round, tuple(problems))
-    signatures = {name: model.signatures for name, model in models.items()}
-    problems = broken_promises(agreed, signatures)
+    signatures, inferred = {name: model.signatures for name, model in models.items()}, not manifest
+    problems = broken_promises(agreed, signatures, inferred=inferred)
     if draft_round is not None:
-        problems += broken_draft_round(agreed, draft_round)
+        problems += broken_draft_round(agreed, draft_round, inferred=inferred)
+        problems += broken_reads(bundle)
     return Inspection(bundle, models, manifest, agreed, draft_round, tuple(problems))
 
 
@@ -149,93 +148,6 @@ def group_weights(constants: list[ConstantInfo]) -> tuple[WeightGroup, ...]:
         )
         for (name, dtype, block), members in groups.items()
     )
-
-
-def broken_promises(
-    agreed: Contract, models: Mapping[str, Mapping[str, SignatureInfo]]
-) -> list[str]:
-    """Differences between what the contract prescribes and what the graphs have."""
-    problems = []
-    for section, wanted in agreed.as_lowered().section_signatures().items():
-        found = models.get(section.value)
-        if found is None:
-            problems.append(f"section {section.value} is missing")
-            continue
-        by_name = dict(zip(wanted, found.values(), strict=False)) if len(wanted) == 1 else found
-        for name, spec in wanted.items():
-            if name not in by_name:
-                problems.append(f"{section.value}: signature {name} is missing")
-            else:
-                where = f"{section.value}: {name}"
-                problems += _compare(where, spec, by_name[name])
-    problems += _mixed_caches(models)
-    return problems
-
-
-def broken_draft_round(agreed: Contract, found: Mapping[str, SignatureInfo]) -> list[str]:
-    """The same for the graph of a draft round, which has the drafter's signatures, too."""
-    lowered = agreed.as_lowered()
-    wanted = dict(lowered.section_signatures().get(Section.MTP_DRAFTER, {}))
-    if (spec := lowered.draft_round_signature()) is not None:
-        wanted[contract.DRAFT_ROUND] = spec
-    graph = f"the graph of {contract.DRAFT_ROUND}"
-    missing = [f"{graph}: signature {name} is missing" for name in wanted if name not in found]
-    return missing + [
-        problem
-        for name, spec in wanted.items()
-        if name in found
-        for problem in _compare(f"{graph}: {name}", spec, found[name])
-    ]
-
-
-def _compare(where: str, spec: SignatureSpec, found: SignatureInfo) -> list[str]:
-    problems = []
-    for side, wanted, have in (
-        ("input", spec.inputs, found.inputs),
-        ("output", spec.outputs, found.outputs),
-    ):
-        problems += [f"{where}: {side} {name} is missing" for name in wanted if name not in have]
-        problems += [
-            f"{where}: {side} {name} is not part of the contract"
-            for name in have
-            if name not in wanted and name not in OPTIONAL_INPUTS
-        ]
-        problems += [
-            f"{where}: {side} {name} is {_show(have[name])}, expected {_show_spec(tensor)}"
-            for name, tensor in wanted.items()
-            if name in have and not _fits(name, tensor, have[name])
-        ]
-    return problems
-
-
-def _fits(name: str, wanted: TensorSpec, have: TensorInfo) -> bool:
-    """Whether a tensor is as prescribed; caches may be of any type, symbolic sizes fit anything."""
-    if len(wanted.shape) != len(have.shape):
-        return False
-    sizes = all(n in (-1, w) for w, n in zip(wanted.shape, have.shape, strict=True))
-    return sizes and (have.dtype == wanted.dtype.value or name.startswith("kv_cache_"))
-
-
-def _mixed_caches(models: Mapping[str, Mapping[str, SignatureInfo]]) -> list[str]:
-    types: dict[str, set[str]] = {}
-    for signatures in models.values():
-        for signature in signatures.values():
-            for name, tensor in (*signature.inputs.items(), *signature.outputs.items()):
-                if name.startswith("kv_cache_"):
-                    types.setdefault(name, set()).add(tensor.dtype)
-    return [
-        f"{name} is {' here and '.join(sorted(kinds))} there: signatures cannot share it"
-        for name, kinds in types.items()
-        if len(kinds) > 1
-    ]
-
-
-def _show(tensor: TensorInfo) -> str:
-    return f"{tensor.dtype} {list(tensor.shape)}"
-
-
-def _show_spec(spec: TensorSpec) -> str:
-    return f"{spec.dtype.value} {list(spec.shape)}"
 
 
 def infer_contract(models: Mapping[str, ModelSection], max_num_tokens: int) -> Contract:
@@ -296,19 +208,6 @@ def _caches(decode: SignatureInfo) -> tuple[KvCache, ...]:
         layer: decode.inputs[contract.key_cache(layer)].shape for layer in _cache_layers(decode)
     }
     return tuple(KvCache(layer, shape[1], shape[3], False) for layer, shape in shapes.items())
-
-
-def require_drafter(inspection: Inspection) -> None:
-    """Refuse to draft with a bundle that cannot.
-
-    Raises:
-        BundleError: The bundle has no drafter.
-    """
-    if not inspection.has_drafter:
-        raise BundleError(
-            f"{inspection.bundle.path}: this bundle has no drafter, so there is nothing to draft with; "
-            "use --mtp off, or export again with a drafter"
-        )
 
 
 def require_contract(inspection: Inspection) -> Contract:

@@ -195,12 +195,13 @@ def _contract(bundle: Path, runtime: str, *, drafting: bool) -> Contract:
         from exporter.onnx.folder import open_folder
 
         return open_folder(bundle).contract()
-    from exporter.bundles.inspection import inspect_bundle, require_contract, require_drafter
+    from exporter.bundles.inspection import inspect_bundle, require_contract
+    from exporter.bundles.stored_contract import require_drafter
 
-    inspection = inspect_bundle(bundle)
+    agreed = require_contract(inspect_bundle(bundle))
     if drafting:
-        require_drafter(inspection)
-    return require_contract(inspection)
+        require_drafter(bundle, agreed)
+    return agreed
 
 
 def _check_usage(

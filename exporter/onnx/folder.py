@@ -21,6 +21,7 @@ from google.protobuf import json_format
 from litert_lm_builder.runtime.proto import llm_metadata_pb2
 
 from exporter.bundles.layout import MANIFEST_BLOCKS
+from exporter.bundles.stored_contract import stored_contract
 from exporter.checksum import sha256
 from exporter.contract import Contract
 from exporter.errors import BundleError, listed
@@ -52,10 +53,7 @@ class OnnxFolder:
         Raises:
             BundleError: It is of another version, or damaged.
         """
-        try:
-            return Contract.from_json(self.content["contract"])
-        except ValueError as error:
-            raise BundleError(f"{self.path}: the manifest is damaged: {error}") from error
+        return stored_contract(self.path, self.content)
 
     def model(self, signature: str) -> Path:
         """The file of a signature."""

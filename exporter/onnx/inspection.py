@@ -15,8 +15,9 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx import TensorProto
 
-from exporter.bundles.inspection import WeightGroup, broken_promises, group_weights
+from exporter.bundles.inspection import WeightGroup, group_weights
 from exporter.bundles.output import size_of
+from exporter.bundles.promises import broken_promises
 from exporter.contract import Contract
 from exporter.errors import BundleError
 from exporter.lowering.graph_reader import ConstantInfo, SignatureInfo, TensorInfo

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from exporter import contract as names
 from exporter.errors import BundleError
 from runtime_py.batch.executor import DraftFeed, Feed
-from runtime_py.devices import AnySignature
-from runtime_py.executor import Draft, Floats, Step
+from runtime_py.executor import Draft, Step
 from runtime_py.litert_executor import LitertCache, LitertExecutor
 from runtime_py.litert_graph import Buffers
 from runtime_py.native_log import captured_native_log
 from runtime_py.signature_check import find_signatures, wanted_batch_sections
+from runtime_py.token_inputs import TokenRow, token_inputs
 
 NOWHERE = 0
 """Position of a row without a sequence."""
@@ -117,34 +117,15 @@ class BatchLitertExecutor:
 
     def _step(self, name: str, feeds: Sequence[Feed[LitertCache]], length: int) -> list[Step]:
         signature, caches = self._signatures[name], self._caches(feeds)
-        self._write_tokens(signature, feeds, length)
+        rows = [TokenRow(feed.tokens, feed.position) for feed in feeds]
+        shape = (self._agreed.batch, length)
+        for key, values in token_inputs(self._agreed, self._single, rows, shape).items():
+            signature.write(key, values)
         banks = self._bound([cache.bank for cache in caches])
         signature.run(banks, banks)
         logits, hidden = signature.output(names.LOGITS), signature.output(names.ACTIVATIONS)
         used = [len(feed.tokens) for feed in feeds]
         return [Step(logits[row, :count], hidden[row, :count]) for row, count in enumerate(used)]
-
-    def _write_tokens(
-        self, signature: AnySignature, feeds: Sequence[Feed[LitertCache]], length: int
-    ) -> None:
-        agreed = self._agreed
-        shape = (agreed.batch, length)
-        per_layer_shape = (*shape, agreed.layer_count, agreed.per_layer_width)
-        embeddings: Floats = np.zeros((*shape, agreed.hidden_size), dtype=np.float32)
-        per_layer: Floats = np.zeros(per_layer_shape, dtype=np.float32)
-        positions = np.full(shape, NOWHERE, dtype=np.int32)
-        mask = np.zeros((*shape, agreed.cache_length), dtype=np.bool_)
-        for row, feed in enumerate(feeds):
-            used = len(feed.tokens)
-            for column, token in enumerate(feed.tokens):
-                embeddings[row, column] = self._single.embed(token)
-                per_layer[row, column] = self._single.embed_per_layer(token)
-            positions[row, :used] = np.arange(feed.position, feed.position + used)
-            np.less_equal(self._slots, positions[row, :used, None], out=mask[row, :used])
-        signature.write(names.EMBEDDINGS, embeddings)
-        signature.write(names.PER_LAYER_EMBEDDINGS, per_layer)
-        signature.write(names.INPUT_POS, positions)
-        signature.write(names.MASK, mask)
 
     def _caches(
         self, feeds: Sequence[Feed[LitertCache]] | Sequence[DraftFeed[LitertCache]]

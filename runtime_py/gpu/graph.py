@@ -13,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exporter.bundles.reader import Bundle
-from exporter.contract import KEY_CACHE_PREFIX, Section, SignatureSpec, TensorSpec
+from exporter.contract import KEY_CACHE_PREFIX, SignatureSpec, TensorSpec
 from exporter.errors import BundleError, EngineError
 from runtime_py.gpu.cache import CacheBuffer
 from runtime_py.gpu.device import MISSING, is_missing
 from runtime_py.gpu.litert_c import Buffer, CompiledModel, Environment, Region
-from runtime_py.mapped_section import FileRegion, MappedSection
+from runtime_py.graph_parts import GraphParts
+from runtime_py.mapped_section import MappedSection
 from runtime_py.native_log import NativeLog, captured_native_log
 
 Array = NDArray[Any]
@@ -47,20 +48,23 @@ class GpuGraph:
     """
 
     def __init__(
-        self, bundle: Bundle, section: Section, environment: Environment, *, float16: bool
+        self, bundle: Bundle, parts: GraphParts, environment: Environment, *, float16: bool
     ) -> None:
-        entry = bundle.model(section)
-        assert entry is not None
-        self.where = f"{bundle.path}: {section.value}"
-        self._section = MappedSection(bundle.path, FileRegion(entry.begin, entry.nbytes))
+        self.where = f"{bundle.path}: {parts.name}"
+        self._section = MappedSection(bundle.path, *parts.regions)
         options = OPTIONS.format(precision=FLOAT16 if float16 else FLOAT32)
+        try:
+            self.model = self._compiled(environment, options)
+        except BaseException:
+            self._section.close()
+            raise
+
+    def _compiled(self, environment: Environment, options: str) -> CompiledModel:
         log = NativeLog()
         try:
             with captured_native_log() as log:
-                content = self._section.use(Region.of)
-                self.model = CompiledModel(environment, content, options)
+                return CompiledModel(environment, self._section.use(Region.of), options)
         except EngineError as error:
-            self._section.close()
             raise _refusal(self.where, error, log) from error
 
     @property
@@ -104,7 +108,11 @@ class GpuSignature:
         assert self._outputs.keys() <= spec.outputs.keys()
 
     def write(self, name: str, values: Array) -> None:
-        """Set an input; ``values`` has its number of elements."""
+        """Set an input; ``values`` has its number of elements.
+
+        Raises:
+            EngineError: LiteRT failed.
+        """
         self._inputs[name].write(values)
 
     def run(

@@ -14,7 +14,7 @@ import ctypes
 import importlib.util
 import weakref
 from collections.abc import Mapping
-from ctypes import byref, c_bool, c_char_p, c_int, c_int32, c_int64, c_size_t, c_uint32, c_void_p
+from ctypes import byref, c_char_p, c_int, c_int32, c_int64, c_size_t, c_uint32, c_void_p
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -255,13 +255,6 @@ class CompiledModel:
             assert key.value is not None
             found.append((key.value.decode(), SignatureTensors(index, *sides)))
         return found
-
-    @property
-    def fully_accelerated(self) -> bool:
-        """Whether the GPU runs every node of every signature."""
-        result = c_bool()
-        call("LiteRtCompiledModelIsNonCpuFullyAccelerated", self._compiled, byref(result))
-        return result.value
 
     def input_buffer(self, signature: str, name: str) -> Buffer:
         """Memory for an input."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from exporter.errors import BundleError
+from exporter.bundles.stored_contract import require_drafter
 from exporter.onnx.folder import open_folder
 from runtime_py.onnx.executor import OnnxExecutor
 from runtime_py.opened_model import Opened, read_text_side
@@ -37,11 +37,8 @@ def open_onnx_model(
     folder = open_folder(path)
     folder.check_files(weights=check_weights)
     agreed = with_cache_length(path, folder.contract(), cache_length)
-    if drafting and not agreed.has_drafter:
-        raise BundleError(
-            f"{path}: this folder has no drafter, so there is nothing to draft with; use --mtp off, "
-            "or export again with a drafter"
-        )
+    if drafting:
+        require_drafter(path, agreed)
     tokenizer, template = read_text_side(folder)
     with OnnxExecutor(folder, agreed, threads, drafting=drafting) as executor:
         yield Opened(executor, tokenizer, template)

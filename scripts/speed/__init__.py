@@ -1,1 +1,1 @@
-"""What the measuring scripts share: clocks, graphs lowered on purpose, LiteRT driven directly."""
+"""What the measuring scripts share: clocks, graphs lowered on purpose, LiteRT driven directly, drafts."""

@@ -7,6 +7,7 @@ buffers as input and output, as the engine and the reference runtime have it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,7 +16,8 @@ from ai_edge_litert.compiled_model import CompiledModel
 from ai_edge_litert.environment import Environment
 
 from exporter.bundles.reader import Bundle, BundleSection
-from exporter.contract import Contract, Section
+from exporter.bundles.stored_contract import stored_contract
+from exporter.contract import Section
 from runtime_py.litert_graph import Hardware
 from runtime_py.mapped_section import FileRegion, MappedSection
 from runtime_py.native_log import captured_native_log
@@ -35,7 +37,7 @@ def resizing_edit(bundle: Bundle, entry: BundleSection) -> Edit | None:
     manifest = bundle.manifest()
     if manifest is None:
         return None
-    resizing = Resizing.of(Contract.from_json(manifest["contract"]))
+    resizing = Resizing.of(stored_contract(bundle.path, manifest))
     return None if resizing is None else (entry.graph_bytes, resizing.apply)
 
 
@@ -52,17 +54,19 @@ class LitertFile:
         edit: Edit | None = None,
     ) -> None:
         size = path.stat().st_size if nbytes is None else nbytes
-        self._section = MappedSection(path, FileRegion(begin, size))
-        if edit is not None:
-            self._section.edit(*edit)
-        environment = Environment.create()
-        with captured_native_log():
-            self.model: Any = self._section.use(
-                lambda content: CompiledModel.from_buffer(
-                    content, environment=environment, options=options
-                )
-            )
+        self.model: Any = None
         self.caches: dict[str, Any] = {}
+        self._section = MappedSection(path, FileRegion(begin, size))
+        try:
+            if edit is not None:
+                self._section.edit(*edit)
+            environment = Environment.create()
+            load = partial(CompiledModel.from_buffer, environment=environment, options=options)
+            with captured_native_log():
+                self.model = self._section.use(load)
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Release buffers and model, then the bytes; no signature may be run any more."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from ctypes import byref, c_bool
 
 import litert_torch
 import numpy as np
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from exporter.contract import KEY_CACHE_PREFIX, VALUE_CACHE_PREFIX
 from runtime_py.gpu.cache import CacheBuffer
 from runtime_py.gpu.graph import FLOAT32, OPTIONS
-from runtime_py.gpu.litert_c import Buffer, CompiledModel, Environment, Region
+from runtime_py.gpu.litert_c import Buffer, CompiledModel, Environment, Region, call
 
 SIGNATURE = "f"
 
@@ -50,6 +51,13 @@ def compiled(content: bytes) -> Iterator[CompiledModel]:
             model.close()
     finally:
         environment.close()
+
+
+def fully_accelerated(model: CompiledModel) -> bool:
+    """Whether the GPU runs every node of every signature."""
+    result = c_bool()
+    call("LiteRtCompiledModelIsNonCpuFullyAccelerated", model._compiled, byref(result))
+    return result.value
 
 
 def run(model: CompiledModel, inputs: Mapping[str, Tensor], outputs: Mapping[str, str]) -> Results:

@@ -18,7 +18,7 @@ from exporter.model.layers import MASKED_SCORE, Rotation
 from exporter.model.rope_tables import looked_up
 from exporter.model.slots import stretch
 from runtime_py.gpu.cache import from_device, to_device
-from tests.gpu.operations import Function, compiled, lowered, run
+from tests.gpu.operations import Function, compiled, fully_accelerated, lowered, run
 
 TOLERANCE = 1e-5
 """Of the largest magnitude: sums in another order. A wrong slot, head or layout is off by 1."""
@@ -37,7 +37,7 @@ def on_gpu(
 ) -> Tensors:
     """Results of a function of which the delegate must run every node."""
     with compiled(lowered(function, inputs)) as model:
-        assert model.fully_accelerated
+        assert fully_accelerated(model)
         found = run(model, inputs, written or {})
     return {name: torch.from_numpy(values) for name, values in found.items()}
 

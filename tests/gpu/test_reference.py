@@ -19,6 +19,7 @@ from runtime_py.litert_graph import Hardware
 from runtime_py.opened_model import OpenedModel, open_model
 from runtime_py.reference_run import RunSettings, run_reference
 from tests.bundles import DRAFT_LENGTH, held_out_prompts
+from tests.gpu.operations import fully_accelerated
 
 PROMPTS, NEW_TOKENS = 20, 24
 
@@ -48,7 +49,7 @@ def test_every_node_is_delegated(on_gpu: OpenedModel) -> None:
     for section in (Section.PREFILL_DECODE, Section.MTP_DRAFTER):
         graph = graphs[section]
         assert isinstance(graph, GpuGraph)
-        assert graph.model.fully_accelerated
+        assert fully_accelerated(graph.model)
 
 
 @pytest.mark.parametrize("drafts", [0, DRAFT_LENGTH])

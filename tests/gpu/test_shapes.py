@@ -19,6 +19,7 @@ from runtime_py.gpu.graph import FLOAT32, OPTIONS
 from runtime_py.gpu.litert_c import Buffer, CompiledModel, Environment, Region
 from tests import pairs as pair_files
 from tests.eager import CACHE_LENGTH, Eager
+from tests.gpu.operations import fully_accelerated
 from tests.litert.graphs import DRAFTS, Bound, Tensors, assert_close, bind_pair, named_caches
 
 TOLERANCE = 1e-4
@@ -67,7 +68,7 @@ def test_every_node_is_delegated(
     for section in (Section.MTP_DRAFTER, Section.PREFILL_DECODE):
         file = gpu_bounds[shape].file(recipe, section)
         with compiled(environment, file) as model:
-            assert model.fully_accelerated
+            assert fully_accelerated(model)
             assert set(model.signatures) == set(agreed.section_signatures()[section])
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from exporter import contract
 from exporter.binding.bind import SCALES_SUFFIX, choose_rule
 from exporter.binding.weights import Weight
-from exporter.bundles.inspection import broken_promises
+from exporter.bundles.promises import broken_promises
 from exporter.checkpoints.config import AttentionKind
 from exporter.contract import Section
 from exporter.lowering.graph_reader import CONSTANT_THRESHOLD, GraphReader

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
+from speed.drafting import at_once, one_by_one, places
 
 from exporter.bundles.inspection import inspect_bundle
 from exporter.bundles.layout import DRAFT_ROUND_VALUE, SHA256_KEY
@@ -22,10 +20,8 @@ from exporter.heads import HeadKind
 from exporter.options import ExportOptions
 from exporter.pipeline import export
 from quantize.builtin_recipes import RECIPES
-from runtime_py.executor import Floats
-from runtime_py.litert_executor import LitertCache, LitertExecutor
+from runtime_py.litert_executor import LitertExecutor
 from runtime_py.litert_graph import Hardware
-from runtime_py.mapped_section import FileRegion, MappedSection, can_map
 from runtime_py.opened_model import OpenedModel, open_model
 from runtime_py.sampling import GREEDY, SamplingSettings
 from tests.bundles import (
@@ -35,6 +31,7 @@ from tests.bundles import (
     TINY_TARGET,
     held_out_prompts,
 )
+from tests.damage import rewritten
 
 HARDWARE = Hardware(threads=2)
 POSITIONS = 60
@@ -47,40 +44,6 @@ TEXT = "\n".join(held_out_prompts(6))
 @pytest.fixture(scope="module")
 def bundle(tiny_bundles: dict[str, Path]) -> Path:
     return tiny_bundles["int8"]
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where something can be drafted."""
-
-    cache: LitertCache
-    token: int
-    hidden: Floats
-    position: int
-
-
-def places(executor: LitertExecutor, tokens: list[int], count: int) -> Iterator[Place]:
-    """After a prompt, and after each token that the target goes on with."""
-    cache, token = executor.new_cache(), tokens[-1]
-    executor.prefill(cache, tokens[:-1], 0)
-    for position in range(len(tokens) - 1, len(tokens) - 1 + count):
-        step = executor.decode(cache, token, position)
-        token = int(step.logits[0].argmax())
-        yield Place(cache, token, step.hidden[0].copy(), position)
-
-
-def one_by_one(executor: LitertExecutor, place: Place) -> tuple[int, ...]:
-    """The drafts of single steps."""
-    token, hidden, drafted = place.token, place.hidden, []
-    for _ in range(executor.draft_length):
-        draft = executor.draft(place.cache, token, hidden, place.position)
-        token, hidden = int(draft.logits.argmax()), draft.projected
-        drafted.append(token)
-    return tuple(drafted)
-
-
-def at_once(executor: LitertExecutor, place: Place) -> tuple[int, ...]:
-    return executor.draft_round(place.cache, place.token, place.hidden, place.position)
 
 
 def assert_same_drafts(executor: LitertExecutor, prompt: list[int], count: int) -> None:
@@ -178,27 +141,6 @@ def test_without_mapping(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert_same_drafts(model.executor, model.tokenizer.encode_prompt(TEXT), 9)
 
 
-def test_regions_stand_side_by_side(tmp_path: Path) -> None:
-    """Mapped or read, zeros between them."""
-    content = np.random.default_rng(0).integers(0, 256, 40_000, np.uint8).tobytes()
-    file, page = tmp_path / "file", 1 << 14
-    file.write_bytes(content)
-    for begin in (page, 8):
-        section = MappedSection(
-            file,
-            FileRegion(2 * page, 100),
-            FileRegion(begin, 5000, page),
-            FileRegion(0, 7, 2 * page),
-        )
-        assert section.mapped == (can_map() and begin == page)
-        found = bytes.fromhex(section.use(bytes.hex))  # a copy: a slice of all would be the mapping
-        section.close()
-        parts = (content[2 * page :][:100], content[begin:][:5000], content[:7])
-        assert found[:100] == parts[0]
-        assert found[page:][:5000] == parts[1]
-        assert found[2 * page :] == parts[2]
-
-
 def test_it_has_no_weights_of_its_own(bundle: Path) -> None:
     opened = open_bundle(bundle)
     entry = opened.draft_round
@@ -291,5 +233,22 @@ def test_a_graph_made_for_other_sections_is_refused(bundle: Path, tmp_path: Path
     assert drafter is not None
     digest = drafter.metadata[SHA256_KEY].encode()
     exchanged = replaced(bundle, tmp_path, digest, digest[::-1])
-    with pytest.raises(BundleError, match="another token table or drafter"), open_model(exchanged):
+    said = "made for another token table or drafter than the bundle has"
+    with pytest.raises(BundleError, match=said), open_model(exchanged):
         pass
+    (problem,) = inspect_bundle(exchanged).problems
+    assert said in problem
+
+
+def test_the_drafter_may_have_another_name(bundle: Path, tmp_path: Path) -> None:
+    """In its own section; the graph that stands in its place has the contract's."""
+    drafter = open_bundle(bundle).model(Section.MTP_DRAFTER)
+    assert drafter is not None
+    graph = open_bundle(bundle).read(drafter)[: drafter.graph_bytes]
+    name = DRAFT.encode()
+    assert name in graph
+    renamed = rewritten(bundle, tmp_path, drafter, graph.replace(name, name[::-1]))
+    assert inspect_bundle(renamed).problems == ()
+    with open_model(renamed, HARDWARE) as model:
+        assert model.executor.drafts_at_once == DRAFT_LENGTH
+        assert_same_drafts(model.executor, model.tokenizer.encode_prompt(TEXT)[:40], 9)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import subprocess
 import sys
@@ -10,8 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 
-from exporter.bundles.layout import SHA256_KEY
+from exporter.bundles.inspection import inspect_bundle
 from exporter.bundles.reader import BundleSection, open_bundle
 from exporter.contract import Section
 from exporter.errors import BundleError
@@ -19,10 +19,29 @@ from runtime_py.integrity import check_sections
 from runtime_py.native_log import captured_native_log
 from runtime_py.opened_model import open_model
 from tests.bundles import DRAFT_LENGTH, held_out_prompts
+from tests.damage import damaged, rewritten
 
 COMMAND = [sys.executable, "-m", "exporter.cli.main", "generate"]
 SECTIONS = 8
 """Of a bundle with a drafter: four models, the draft round, the manifest, tokenizer and metadata."""
+
+BUILTIN_CODE, UNKNOWN_OPERATION = 10, 250
+"""The field of an operator code in LiteRT's schema, and a value that it gives no meaning."""
+
+INTERRUPTED = """
+import signal, sys
+from exporter.cli.main import main
+
+def interrupt(frame, happened, argument):
+    if [happened, frame.f_code.co_name] == wanted:
+        signal.raise_signal(signal.SIGINT)
+
+wanted = [sys.argv.pop(1), sys.argv.pop(1)]
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.setprofile(interrupt)
+main()
+"""
+"""The command with a Ctrl-C in it when a certain thing happens in a certain function."""
 
 
 def generate(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -33,25 +52,6 @@ def generate(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 @pytest.fixture(scope="module")
 def bundle(tiny_bundles: dict[str, Path]) -> Path:
     return tiny_bundles["int8"]
-
-
-def damaged(bundle: Path, folder: Path, position: int, patch: bytes | None = None) -> Path:
-    """A copy with a byte flipped, or with ``patch`` written, at ``position``."""
-    content = bytearray(bundle.read_bytes())
-    patch = patch if patch is not None else bytes([content[position] ^ 0xFF])
-    content[position : position + len(patch)] = patch
-    path = folder / "damaged.litertlm"
-    path.write_bytes(content)
-    return path
-
-
-def rewritten(bundle: Path, folder: Path, section: BundleSection, patch: bytes) -> Path:
-    """A copy whose ``section`` begins with ``patch`` and has the checksum that goes with it."""
-    path = damaged(bundle, folder, section.begin, patch)
-    digest = hashlib.sha256(open_bundle(path).read(section)).hexdigest()
-    content = path.read_bytes()
-    path.write_bytes(content.replace(section.metadata[SHA256_KEY].encode(), digest.encode(), 1))
-    return path
 
 
 def entry(bundle: Path, data_type: str) -> BundleSection:
@@ -92,14 +92,23 @@ def test_a_damaged_manifest(bundle: Path, tmp_path: Path) -> None:
     assert_one_sentence(generate(path, "-p", "x"), "damaged")
 
 
-def test_a_contract_the_graphs_do_not_keep(bundle: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("says", "instead"),
+    [(b'"hidden_size": 1', b'"hidden_size": 2'), (b'"kv_dtype": "float32"', b'"kv_dtype": "int8"')],
+)
+def test_a_contract_the_graphs_do_not_keep(
+    says: bytes, instead: bytes, bundle: Path, tmp_path: Path
+) -> None:
+    """The runtime refuses what ``inspect`` calls broken, in the same words."""
     section = entry(bundle, "GenericBinaryData")
     content = open_bundle(bundle).read(section)
-    changed = content.replace(b'"hidden_size": 1', b'"hidden_size": 2', 1)
+    changed = content.replace(says, instead.ljust(len(says)), 1)
     assert changed != content
     path = rewritten(bundle, tmp_path, section, changed)
-    with pytest.raises(BundleError, match="do not keep the contract"), open_model(path):
+    with pytest.raises(BundleError, match="do not keep the contract") as refused, open_model(path):
         pass
+    first, second = inspect_bundle(path).problems[:2]
+    assert f"  - {first}\n  - {second}\n" in str(refused.value)
 
 
 def test_another_family(bundle: Path, tmp_path: Path) -> None:
@@ -156,8 +165,51 @@ def test_weights_are_looked_at_on_demand_and_graphs_always(bundle: Path, tmp_pat
 def test_a_graph_that_litert_refuses(bundle: Path, tmp_path: Path) -> None:
     section = open_bundle(bundle).model(Section.EMBEDDER)
     assert section is not None
-    path = damaged(bundle, tmp_path, section.begin + 4, b"NOPE")
-    assert_one_sentence(generate(path, "-p", "x"), "tf_lite_embedder")
+    graph = open_bundle(bundle).read(section)[: section.graph_bytes]
+    path = rewritten(bundle, tmp_path, section, with_unknown_operations(graph))
+    done = generate(path, "-p", "x")
+    assert_one_sentence(done, "tf_lite_embedder: LiteRT cannot load this section")
+    assert "INFO" not in done.stderr, "LiteRT's chatter reaches the terminal"
+
+
+def with_unknown_operations(graph: bytes) -> bytes:
+    """A flatbuffer whose signatures are the same and whose operations nobody knows."""
+    changed = bytearray(graph)
+    model = schema.Model.GetRootAs(changed, 0)
+    for code in map(model.OperatorCodes, range(model.OperatorCodesLength())):
+        table = code._tab
+        changed[table.Pos + table.Offset(BUILTIN_CODE)] = UNKNOWN_OPERATION
+        assert code.BuiltinCode() == UNKNOWN_OPERATION
+    return bytes(changed)
+
+
+def test_a_weight_cache_that_cannot_be(bundle: Path) -> None:
+    done = generate(bundle, "-p", "x", "--weight-cache", "/proc/none")
+    assert_one_sentence(done, "/proc/none: packed weights cannot be kept there")
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("event", "function"),
+    [
+        ("call", "from_buffer"),
+        ("c_call", "from_buffer"),
+        ("c_return", "from_buffer"),
+        ("call", "signature"),
+    ],
+)
+def test_an_interrupt_while_a_graph_is_loaded(event: str, function: str, bundle: Path) -> None:
+    """Before LiteRT compiles it, while it does, when it has, and once the graph is in use."""
+    command = [sys.executable, "-c", INTERRUPTED, event, function, "generate", str(bundle)]
+    done = subprocess.run(
+        [*command, "-p", "x", "--runtime", "reference"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 130, done.stderr
+    assert done.stderr.strip() == "mtp-export: interrupted; nothing was left half-written"
+    assert done.stdout == ""
 
 
 def test_native_words_are_captured() -> None:

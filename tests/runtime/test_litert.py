@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 
 from exporter.bundles.reader import open_bundle
-from exporter.errors import BundleError
+from exporter.contract import DECODE, EMBEDDINGS
+from exporter.errors import BundleError, EngineError
 from runtime_py.chat import Conversation, Message
 from runtime_py.executor import Floats
 from runtime_py.graph_executor import Chunk, prefill_chunks
 from runtime_py.litert_executor import LitertExecutor
 from runtime_py.litert_graph import Hardware
-from runtime_py.mapped_section import FileRegion, MappedSection, can_map
+from runtime_py.mapped_section import can_map
 from runtime_py.opened_model import DraftLength, OpenedModel, open_model
 from runtime_py.reference_run import ReferenceRun, RunSettings, run_reference
 from runtime_py.rounds import Cursor, Finish
@@ -244,20 +245,6 @@ def test_sections_are_mapped(model: OpenedModel) -> None:
     assert model.executor.mapped == can_map()
 
 
-def test_a_mapped_section_is_the_files_bytes(bundle: Path) -> None:
-    opened = open_bundle(bundle)
-    for entry in opened.sections:
-        section = MappedSection(bundle, FileRegion(entry.begin, entry.nbytes))
-        assert section.use(bytes.hex) == opened.read(entry).hex()
-        section.close()
-
-
-def test_a_region_off_the_page_boundary_is_read(bundle: Path) -> None:
-    section = MappedSection(bundle, FileRegion(8, 100))
-    assert not section.mapped
-    assert section.use(bytes) == bundle.read_bytes()[8:108]
-
-
 def test_opening_many_times(bundle: Path) -> None:
     """Nothing dangles when a model is closed, and closing twice is harmless."""
     prompt, texts = held_out_prompts(1)[0], set()
@@ -295,3 +282,9 @@ def test_a_bundle_without_drafter(plain_bundle: Path) -> None:
         assert opened.session(policy=opened.policy("auto")).answer("x", 4).text is not None
     with pytest.raises(BundleError, match="no drafter"), open_model(plain_bundle, HARDWARE):
         pass
+
+
+def test_an_input_that_litert_does_not_take(model: OpenedModel) -> None:
+    decode = model.executor.signatures[DECODE]
+    with pytest.raises(EngineError, match=r"tf_lite_prefill_decode: LiteRT failed: .* larger"):
+        decode.write(EMBEDDINGS, np.zeros(1 << 16, np.float32))
