@@ -14,8 +14,8 @@ from exporter.binding.bind import StoredWeight
 from exporter.binding.weights import Weights
 from exporter.checkpoints.assets import Assets
 from exporter.contract import Contract, Section, TensorSpec
+from exporter.extras import require_onnx
 from exporter.lowering.lower import LoweringRequest
-from exporter.onnx.needs import require_onnx
 from exporter.output_format import OutputFormat
 from exporter.progress import Advance, Reporter
 from quantize.recipe import Recipe
@@ -83,7 +83,7 @@ def format_of(kind: OutputFormat) -> Format:
     """The format of this kind; what it needs is imported now.
 
     Raises:
-        MissingOnnxError: The extra that ONNX needs is not installed.
+        MissingExtraError: The extra that ONNX needs is not installed.
     """
     if kind is OutputFormat.ONNX:
         require_onnx()

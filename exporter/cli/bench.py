@@ -66,7 +66,7 @@ def command(
 
     The stock engine and the reference runtime take turns, MTP off and on, greedily.
     """
-    from runtime_py.needs import require_runtime
+    from exporter.extras import require_runtime
 
     require_runtime()
     from exporter.bundles.inspection import inspect_bundle, require_contract

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def show(path: Path, *, as_json: bool) -> None:
     """Print the inspection; exit code 1 if the models break the contract."""
-    from exporter.onnx.needs import require_onnx
+    from exporter.extras import require_onnx
 
     require_onnx()
     from exporter.onnx.inspection import inspect_folder

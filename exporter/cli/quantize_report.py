@@ -65,7 +65,7 @@ def command(
     SOURCES are TARGET and DRAFTER (folders or hub ids), from which a bundle of each recipe is made
     and measured; or ready bundles, of which the first is what the others are compared with.
     """
-    from runtime_py.needs import require_runtime
+    from exporter.extras import require_runtime
 
     require_runtime()
     from exporter.cli.progress import TerminalReporter

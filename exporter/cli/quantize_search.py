@@ -147,7 +147,7 @@ def command(
         raise click.UsageError("give --max-size, or losses, but not both")
     if len(ways) < 2:
         raise click.UsageError("give --store twice at least: where to start, and what to try")
-    from runtime_py.needs import require_runtime
+    from exporter.extras import require_runtime
 
     require_runtime()
     from exporter.bundles.output import check_destination

@@ -94,7 +94,7 @@ def with_engine(request: Request) -> Iterator[tuple[str, EngineRun]]:
 
 def with_reference(request: Request) -> Iterator[tuple[str, EngineRun]]:
     """A run of the reference runtime for each mode, on a model that is opened once."""
-    from runtime_py.needs import require_runtime
+    from exporter.extras import require_runtime
 
     require_runtime()
     from runtime_py.litert_graph import Hardware
@@ -117,8 +117,7 @@ def with_reference(request: Request) -> Iterator[tuple[str, EngineRun]]:
 
 def with_onnx(request: Request) -> Iterator[tuple[str, EngineRun]]:
     """The same loop on ONNX Runtime, on a folder that is opened once."""
-    from exporter.onnx.needs import require_onnx
-    from runtime_py.needs import require_runtime
+    from exporter.extras import require_onnx, require_runtime
 
     require_onnx()
     require_runtime()

@@ -87,7 +87,7 @@ def command(
         raise click.UsageError("--drafter needs --target")
     if (lora and not target) or (drafter_lora and not drafter):
         raise click.UsageError("--lora needs --target, and --drafter-lora needs --drafter")
-    from runtime_py.needs import require_runtime
+    from exporter.extras import require_runtime
 
     require_runtime()
     from exporter.checkpoints.checkpoint import resolve

@@ -29,9 +29,8 @@ FULL_BITS = 32
 
 LEAST_SAME_DRAFTS = {FULL_BITS: 1.0, 8: 0.6, 4: 0.4, 2: 0.0}
 """Share of drafts that must be the assistant's, by the fewest bits of the drafter's matrices and of the
-caches. Drafters
-are unsure by nature; float32 must draft the same token every time, but for near-ties; with fewer bits a
-different draft is a loss and not noise."""
+caches. Drafters are unsure by nature; float32 must draft the same token every time, but for near-ties;
+with fewer bits a different draft is a loss and not noise."""
 
 
 def drafter_rung(

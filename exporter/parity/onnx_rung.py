@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from exporter.extras import require_onnx
 from exporter.onnx.folder import OnnxFolder, open_folder
-from exporter.onnx.needs import require_onnx
 from exporter.parity.answers import Answer, Answered, answer_all
 from exporter.parity.compare import bridged, compare_choices, position_errors, worst
 from exporter.parity.graph_run import GraphRun, run_graphs, slots
@@ -30,7 +30,7 @@ def require_folder(path: Path) -> None:
 
     Raises:
         BundleError: The folder is none.
-        MissingOnnxError: The ``onnx`` extra is not installed.
+        MissingExtraError: The ``onnx`` extra is not installed.
     """
     require_onnx()
     open_folder(path)

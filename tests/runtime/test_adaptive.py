@@ -20,7 +20,8 @@ TOKENS = 1500
 SEEDS = range(4)
 WORST = 1.05
 WORST_TURN = 1.15
-"""Of an answer by itself, when the one before it was of the opposite kind."""
+"""Of an answer by itself, when every draft of the one before it was right: at most 1.12 here, and 1.28 where
+the next answer takes over all that was learnt."""
 
 CHANCES = (0.0, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 SHORT_SEEDS = 12

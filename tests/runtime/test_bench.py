@@ -14,10 +14,11 @@ import pytest
 
 from exporter.contract import VERSION
 from runtime_py.bench import run as bench
+from runtime_py.bench.comparison import ENGINE, REFERENCE, Sample, Side, notes, ratios
 from runtime_py.bench.costs import Costs, Timing, Work, measure_costs
 from runtime_py.bench.curve import Known, chances, curve, expected_tokens
 from runtime_py.bench.memory import Memory, children_watched
-from runtime_py.bench.run import ENGINE, REFERENCE, Sample, Side, sides_of
+from runtime_py.bench.run import sides_of
 from runtime_py.executor import Draft, Floats, Step
 from runtime_py.rounds import Acceptance
 from tests.bundles import held_out_prompts
@@ -188,7 +189,7 @@ class TestSides:
             Side(ENGINE, False): [sample(20.0), sample(10.0), sample(10.0)],
             Side(REFERENCE, False): [sample(22.0), sample(11.0), sample(9.0)],
         }
-        (found,) = bench.ratios(samples)
+        (found,) = ratios(samples)
         assert found.name == "reference / stock engine, MTP off"
         assert (found.median, found.low, found.high) == pytest.approx((1.1, 0.9, 1.1))
         assert found.of_best == pytest.approx(22 / 20)
@@ -199,12 +200,12 @@ class TestSides:
             Side(REFERENCE, True): [sample(1.0, "one two", "three four")],  # cut off later
             Side(ENGINE, True): [sample(1.0, "one two", "four")],
         }
-        (note,) = bench.notes(samples, engine=True, drafter=True)
+        (note,) = notes(samples, engine=True, drafter=True)
         assert note.startswith("stock engine, MTP on: 1 of 2 answers differ")
 
     def test_what_was_not_measured_is_told(self) -> None:
         samples = {Side(REFERENCE, False): [sample(1.0)]}
-        first, second = bench.notes(samples, engine=False, drafter=False)
+        first, second = notes(samples, engine=False, drafter=False)
         assert "the stock engine is not installed" in first
         assert "no drafter" in second
 

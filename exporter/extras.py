@@ -1,0 +1,37 @@
+"""Whether an extra of this package is installed, asked before anything of it is imported."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+
+from exporter.errors import MtpExportError
+
+
+class MissingExtraError(MtpExportError):
+    """An extra is not installed."""
+
+
+def require_onnx() -> None:
+    """Refuse to go on without what everything about ONNX needs.
+
+    Raises:
+        MissingExtraError: Naming the packages that are missing.
+    """
+    _require("ONNX folders need", ("onnx", "onnxruntime"), "onnx")
+
+
+def require_runtime() -> None:
+    """Refuse to go on without what turns text into tokens in the reference runtime.
+
+    Raises:
+        MissingExtraError: Naming the packages that are missing.
+    """
+    _require("the reference runtime needs", ("jinja2", "tokenizers"), "runtime")
+
+
+def _require(who_needs: str, packages: Sequence[str], extra: str) -> None:
+    if missing := [name for name in packages if importlib.util.find_spec(name) is None]:
+        raise MissingExtraError(
+            f"{who_needs} {' and '.join(missing)}: pip install 'mtp-export[{extra}]'"
+        )
