@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from exporter.binding.bind import StoredWeight
+from exporter.binding.storing import StoredWeight
 from exporter.binding.weights import Weights
 from exporter.checkpoints.assets import Assets
 from exporter.contract import Contract, Section, TensorSpec

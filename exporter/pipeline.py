@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from exporter.binding.bind import StoredWeight
+from exporter.binding.storing import StoredWeight
 from exporter.binding.weights import Weights, WeightSpecs, unused_tensors
 from exporter.bundles.manifest import build_manifest, group_names, source_block
 from exporter.bundles.output import check_free_space, scratch_folder, size_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from exporter.binding.bind import misfit
+from exporter.binding.storing import misfit
 from exporter.binding.weights import Weight, Weights
 from exporter.contract import Section
 from exporter.errors import RecipeError, listed

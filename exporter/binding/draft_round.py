@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypeVar
 
-from exporter.binding.bind import ALIGNMENT, SCALE_BYTES, TABLE_BYTES, Constant, LoweredGraph
+from exporter.binding.bind import SCALE_BYTES, TABLE_BYTES, LoweredGraph
+from exporter.binding.constant import ALIGNMENT, Constant
 from exporter.binding.weights import Weight, Weights
 from exporter.bundles.layout import BLOCK, DRAFT_ROUND_SECTIONS, side_by_side
 from exporter.contract import Section

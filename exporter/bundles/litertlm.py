@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from exporter.binding.bind import Constant, LoweredGraph, StoredWeight, bind_constants, stored_size
+from exporter.binding.bind import LoweredGraph, bind_constants, stored_size
+from exporter.binding.constant import Constant
 from exporter.binding.draft_round import bind_draft_round, draft_round_size
+from exporter.binding.storing import StoredWeight
 from exporter.binding.weights import Weights
 from exporter.bundles.output import check_destination, publish
 from exporter.bundles.writer import write_bundle

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from exporter.binding.bind import StoredWeight
+from exporter.binding.storing import StoredWeight
 from exporter.checkpoints.checkpoint import Checkpoint
 from exporter.contract import Contract, Section
 from exporter.lora.adapter import Adapter

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from exporter.binding.bind import choose_rule
+from exporter.binding.storing import choose_rule
 from exporter.binding.weights import Weight
 from exporter.calibrate.inputs import InputSums
 from exporter.calibrate.spool import spool

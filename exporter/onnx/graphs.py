@@ -12,7 +12,7 @@ from typing import Any
 
 import onnx
 
-from exporter.binding.bind import StoredWeight
+from exporter.binding.storing import StoredWeight
 from exporter.binding.weights import Weights
 from exporter.contract import Contract, Section, TensorSpec
 from exporter.errors import LoweringError

@@ -13,7 +13,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from exporter.binding.bind import StoredWeight, choose_rule, stored_blocks
+from exporter.binding.storing import StoredWeight, choose_rule, stored_blocks
 from exporter.binding.weights import Weight, Weights
 from exporter.checkpoints.stored_tensor import StoredTensor
 from exporter.contract import Section

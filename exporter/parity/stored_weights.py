@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from exporter.binding.bind import SCALES_SUFFIX
+from exporter.binding.constant import SCALES_SUFFIX
 from exporter.bundles.reader import Bundle
 from exporter.contract import Section
 from exporter.errors import BundleError

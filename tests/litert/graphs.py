@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from exporter import contract
 from exporter.agreement import make_contract
-from exporter.binding.bind import StoredWeight, bind
+from exporter.binding.bind import bind
 from exporter.binding.parameters import parameter_specs
+from exporter.binding.storing import StoredWeight
 from exporter.binding.weights import Weights, find_weights
 from exporter.bundles.litertlm import find_graphs
 from exporter.checkpoints.checkpoint import open_checkpoint

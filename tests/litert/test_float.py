@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from exporter import contract
-from exporter.binding.bind import SCALES_SUFFIX, choose_rule
+from exporter.binding.constant import SCALES_SUFFIX
+from exporter.binding.storing import choose_rule
 from exporter.binding.weights import Weight
 from exporter.bundles.promises import broken_promises
 from exporter.checkpoints.config import AttentionKind

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from exporter import contract
-from exporter.binding.bind import choose_rule
+from exporter.binding.storing import choose_rule
 from exporter.binding.weights import Weight
 from exporter.contract import Section
 from exporter.model.decoder import DecoderLayer
