@@ -31,6 +31,10 @@ class RecipeError(MtpExportError):
     """A quantisation recipe is unknown or does not fit the model."""
 
 
+class TemplateError(MtpExportError):
+    """A chat template cannot be rendered, or not as the engine needs it."""
+
+
 class LoweringError(MtpExportError):
     """The traced graph is not the graph the engine's contract asks for."""
 

@@ -1,0 +1,1 @@
+"""Chat templates: rendered as LiteRT-LM and as transformers do, and made to fit the engine."""

@@ -1,0 +1,126 @@
+"""Whether an engine template gives the model the text that transformers gives it with the checkpoint's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from exporter.errors import TemplateError
+from exporter.templates.engine import EngineTemplate
+from exporter.templates.huggingface import HuggingFaceTemplate
+from exporter.templates.samples import SAMPLES, STOPS_FOR_TOOL, TOOL_RESULT, Sample
+
+SHOWN = 60
+"""Characters of a rendering that a message quotes."""
+
+@dataclass(frozen=True)
+class Difference:
+    """A conversation that the engine template renders otherwise, and how."""
+
+    sample: str
+    problem: str
+
+    def __str__(self) -> str:
+        return f"{self.sample}: {self.problem}"
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What transformers renders, by sample: every spelling that the template knows; empty if it refuses all."""
+
+    renderings: Mapping[str, tuple[str, ...]]
+
+    @staticmethod
+    def of(template: HuggingFaceTemplate) -> Expected:
+        """Try every sample; those with tools only if the template declares tools at all."""
+        found = {sample.name: tuple(_spellings(template, sample)) for sample in SAMPLES}
+        if not _declares_tools(template):
+            found |= {sample.name: () for sample in SAMPLES if sample.tools}
+        return Expected(found)
+
+    @property
+    def count(self) -> int:
+        """How many samples there are to compare."""
+        return sum(1 for texts in self.renderings.values() if texts)
+
+
+def _declares_tools(template: HuggingFaceTemplate) -> bool:
+    samples = [sample for sample in SAMPLES if sample.tools and len(sample.engine) == 1]
+    for sample in samples:
+        try:
+            with_tools = template.render(sample.engine, tools=sample.tools)
+            if with_tools != template.render(sample.engine):
+                return True
+        except TemplateError:
+            continue
+    return False
+
+
+def _spellings(template: HuggingFaceTemplate, sample: Sample) -> Iterator[str]:
+    for messages in sample.transformers:
+        try:
+            text = template.render(messages, tools=sample.tools, thinking=sample.thinking)
+        except TemplateError:
+            continue
+        if sample.shows in text:
+            yield text
+
+
+def differences(template: EngineTemplate, expected: Expected) -> Iterator[Difference]:
+    """Every sample that transformers can render and the engine would render otherwise."""
+    for sample in SAMPLES:
+        wanted = expected.renderings[sample.name]
+        if wanted and (problem := _problem(template, sample, wanted)):
+            yield Difference(sample.name, problem)
+
+
+def instabilities(template: EngineTemplate) -> Iterator[Difference]:
+    """Every sample that the engine could not continue, whatever transformers renders."""
+    for sample in SAMPLES:
+        try:
+            problem = _instability(template, sample, _rendered(template, sample))
+        except TemplateError as error:
+            problem = str(error)
+        if problem:
+            yield Difference(sample.name, problem)
+
+
+def _problem(template: EngineTemplate, sample: Sample, wanted: tuple[str, ...]) -> str:
+    try:
+        text = _rendered(template, sample)
+        if text not in wanted:
+            return _first_difference(text, wanted[0])
+        return _instability(template, sample, text)
+    except TemplateError as error:
+        return str(error)
+
+
+def _rendered(template: EngineTemplate, sample: Sample) -> str:
+    return template.render(sample.engine, tools=sample.tools, thinking=sample.thinking)
+
+
+def _instability(template: EngineTemplate, sample: Sample, text: str) -> str:
+    """The engine renders a history with and without the next message, and processes what is new."""
+    for history in sample.histories():
+        before = template.render(
+            history, tools=sample.tools, thinking=sample.thinking, answering=False
+        )
+        if not text.startswith(before):
+            return (
+                "what was rendered of the history changes when the conversation goes on, which the engine "
+                f"refuses: {_first_difference(text, before)}"
+            )
+        if sample.name.startswith(TOOL_RESULT) and before.endswith(STOPS_FOR_TOOL):
+            return (
+                f"{STOPS_FOR_TOOL} is rendered with the call instead of with the tool's answer, so the "
+                "engine never processes it"
+            )
+    return ""
+
+
+def _first_difference(text: str, wanted: str) -> str:
+    at = next(
+        (i for i, (a, b) in enumerate(zip(text, wanted, strict=False)) if a != b),
+        min(len(text), len(wanted)),
+    )
+    return f"character {at} on is {text[at:][:SHOWN]!r} instead of {wanted[at:][:SHOWN]!r}"

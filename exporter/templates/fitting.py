@@ -1,0 +1,140 @@
+"""Choosing the template that goes into a bundle: one the engine renders as transformers renders the checkpoint's.
+
+In this order: the checkpoint's own, if the engine renders it alike; this project's template for Gemma 4, in
+the variant that renders alike; the checkpoint's, rewritten. "Alike" is tried on conversations of every kind
+(``samples``), and a template for which nothing renders alike is refused.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from exporter.errors import TemplateError
+from exporter.templates.agreement import Difference, Expected, differences, instabilities
+from exporter.templates.engine import EngineTemplate
+from exporter.templates.gemma4 import variants
+from exporter.templates.huggingface import HuggingFaceTemplate
+from exporter.templates.rewriting import rewritten
+from exporter.templates.samples import SAMPLES
+
+
+class Origin(enum.StrEnum):
+    """Where a bundle's template comes from."""
+
+    CHECKPOINT = "checkpoint"
+    GEMMA4 = "gemma4"
+    REWRITTEN = "rewritten"
+    GIVEN = "given"
+
+
+TOLD = {
+    Origin.CHECKPOINT: "the checkpoint's chat template works in LiteRT-LM as it is",
+    Origin.GEMMA4: "the checkpoint's chat template is Gemma 4's, which LiteRT-LM cannot run; the bundle gets one "
+    "for LiteRT-LM that renders the same",
+    Origin.REWRITTEN: "the checkpoint's chat template was rewritten for LiteRT-LM and renders the same",
+    Origin.GIVEN: "the chat template is the one that was given",
+}
+
+
+@dataclass(frozen=True)
+class FittedTemplate:
+    """The template of a bundle, and what it can do."""
+
+    source: str
+    origin: Origin
+    conversations: int
+    """How many were tried and rendered as transformers renders them; of a given one, how many of all."""
+    thinking: bool
+    """Whether it has a switch for thinking."""
+    tools: bool
+    """Whether it declares tools to the model."""
+
+    def summary(self) -> str:
+        """One line for the person who exports."""
+        count = f"{self.conversations} of {len(SAMPLES)} conversations"
+        how = "rendered without a checkpoint's to compare with"
+        if self.conversations:
+            how = f"{count} compared with transformers"
+        return f"{TOLD[self.origin]} ({how})"
+
+
+def fit_template(source: str, where: str) -> FittedTemplate:
+    """Find the template for the engine.
+
+    Args:
+        source: The checkpoint's template.
+        where: Where it was found, for messages.
+
+    Raises:
+        TemplateError: The engine cannot be given a template that renders the same; says on which
+            conversation, and the line where there is one.
+    """
+    try:
+        expected = Expected.of(HuggingFaceTemplate(source))
+    except TemplateError as error:
+        raise TemplateError(f"{where}: expected a chat template, but {error}") from error
+    if not expected.count:
+        raise TemplateError(f"{where}: the chat template refuses every conversation, a single question too")
+    problem = ""
+    for origin, candidate in _candidates(source):
+        try:
+            template = EngineTemplate(candidate)
+            first = next(differences(template, expected), None)
+        except TemplateError as error:
+            first = Difference("every conversation", str(error))
+        if first is None:
+            return _fitted(template, origin, expected.count)
+        if origin is not Origin.GEMMA4:
+            problem = str(first)
+    raise TemplateError(
+        f"{where}: LiteRT-LM cannot render this chat template as transformers does, not even rewritten: "
+        f"{problem}; give a template that it can render with --chat-template FILE"
+    )
+
+
+def given_template(source: str, where: str, checkpoints: str | None) -> FittedTemplate:
+    """A template that somebody wrote for the engine; it must work there, and may differ from the checkpoint's.
+
+    Args:
+        source: The template.
+        where: Its file, for messages.
+        checkpoints: The checkpoint's template, if it has one.
+
+    Raises:
+        TemplateError: The engine cannot render it, or not go on with a conversation.
+    """
+    try:
+        template = EngineTemplate(source)
+    except TemplateError as error:
+        raise TemplateError(f"{where}: LiteRT-LM cannot parse this chat template: {error}") from error
+    if unstable := next(instabilities(template), None):
+        raise TemplateError(f"{where}: LiteRT-LM cannot use this chat template: {unstable}")
+    same = 0
+    if checkpoints is not None:
+        try:
+            expected = Expected.of(HuggingFaceTemplate(checkpoints))
+            same = expected.count - sum(1 for _ in differences(template, expected))
+        except TemplateError:
+            same = 0  # nothing to compare with
+    return _fitted(template, Origin.GIVEN, same)
+
+
+def _candidates(source: str) -> Iterator[tuple[Origin, str]]:
+    yield Origin.CHECKPOINT, source
+    yield from ((Origin.GEMMA4, variant.source()) for variant in variants())
+    yield Origin.REWRITTEN, rewritten(source)
+
+
+def _fitted(template: EngineTemplate, origin: Origin, conversations: int) -> FittedTemplate:
+    question = ({"role": "user", "content": "?"},)
+    tool = {"type": "function", "function": {"name": "f", "description": "d"}}
+    plain = template.render(question)
+    return FittedTemplate(
+        template.source,
+        origin,
+        conversations,
+        thinking=template.render(question, thinking=True) != plain,
+        tools=template.render(question, tools=(tool,)) != plain,
+    )
