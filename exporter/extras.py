@@ -27,7 +27,7 @@ def require_runtime() -> None:
     Raises:
         MissingExtraError: Naming the packages that are missing.
     """
-    _require("the reference runtime needs", ("jinja2", "tokenizers"), "runtime")
+    _require("the reference runtime needs", ("tokenizers",), "runtime")
 
 
 def _require(who_needs: str, packages: Sequence[str], extra: str) -> None:

@@ -1,83 +1,116 @@
-"""Conversations as values: who said what, and what is still to be answered."""
+"""Conversations as values: who said what, with which tools, and what is still to be answered."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
-from exporter.errors import MtpExportError
+Json = Mapping[str, Any]
 
-ROLES = ("system", "user", "assistant")
-
-
-class ChatFileError(MtpExportError):
-    """A chat file is not a list of messages that ends with a question."""
+ROLES = ("system", "developer", "user", "assistant", "tool")
 
 
 @dataclass(frozen=True)
 class Message:
-    """One message of a conversation."""
+    """One message of a conversation, in the spelling of the engine.
+
+    ``content`` is a text or parts: ``{"type": "text", "text": ...}`` and, from a tool,
+    ``{"type": "tool_response", "name": ..., "response": ...}``. ``tool_calls`` are those the model made, in
+    OpenAI's form with arguments as an object. ``thought`` is what it thought before it answered.
+    """
 
     role: str
-    content: str
+    content: str | tuple[Json, ...] = ""
+    tool_calls: tuple[Json, ...] = ()
+    thought: str = ""
 
-    def to_json(self) -> dict[str, str]:
-        """As the engine and Hugging Face templates want it."""
-        return {"role": self.role, "content": self.content}
+    def to_json(self) -> dict[str, Any]:
+        """As the engine and its chat templates want it."""
+        content = self.content if isinstance(self.content, str) else list(self.content)
+        message: dict[str, Any] = {"role": self.role, "content": content}
+        if self.tool_calls:
+            message["tool_calls"] = list(self.tool_calls)
+        if self.thought:
+            message["reasoning_content"] = self.thought
+        return message
+
+    @staticmethod
+    def from_json(value: Json) -> Message:
+        """Read back what :meth:`to_json` wrote."""
+        content = value["content"]
+        return Message(
+            value["role"],
+            content if isinstance(content, str) else tuple(content),
+            tuple(value.get("tool_calls", ())),
+            value.get("reasoning_content", ""),
+        )
+
+
+def tool_result(name: str, response: Any) -> Message:
+    """What a tool answered: any JSON value."""
+    part = {"type": "tool_response", "name": name, "response": response}
+    return Message("tool", (part,))
+
+
+Turn = str | Message
+"""What is to be answered: the user's words, or a message."""
+
+
+def as_message(turn: Turn) -> Message:
+    """A turn as a message; plain words are the user's."""
+    return Message("user", turn) if isinstance(turn, str) else turn
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a conversation is held with, from its first message on.
+
+    ``tools`` are declarations in OpenAI's form. ``thinking`` is the chat template's switch; None leaves it
+    unset.
+    """
+
+    tools: tuple[Json, ...] = ()
+    thinking: bool | None = None
+
+
+PLAIN = Setting()
+"""No tools, and no word about thinking."""
 
 
 @dataclass(frozen=True)
 class Conversation:
-    """What has been said, and the user turns that are to be answered one after the other."""
+    """What has been said, and the turns that are to be answered one after the other."""
 
-    turns: tuple[str, ...]
+    turns: tuple[Turn, ...]
     history: tuple[Message, ...] = ()
+    setting: Setting = PLAIN
 
     @staticmethod
     def asking(prompt: str) -> Conversation:
         """A conversation of one question."""
         return Conversation((prompt,))
 
+    def with_thinking(self, thinking: bool | None) -> Conversation:
+        """The conversation with the switch for thinking set; None leaves it as it is."""
+        if thinking is None:
+            return self
+        return replace(self, setting=replace(self.setting, thinking=thinking))
+
     def to_json(self) -> dict[str, Any]:
         """As JSON for another process."""
-        return {"turns": list(self.turns), "history": [m.to_json() for m in self.history]}
+        return {
+            "turns": [as_message(turn).to_json() for turn in self.turns],
+            "history": [message.to_json() for message in self.history],
+            "tools": list(self.setting.tools),
+            "thinking": self.setting.thinking,
+        }
 
     @staticmethod
-    def from_json(value: dict[str, Any]) -> Conversation:
+    def from_json(value: Json) -> Conversation:
         """Read back what :meth:`to_json` wrote."""
-        return Conversation(tuple(value["turns"]), tuple(Message(**m) for m in value["history"]))
-
-
-def read_chat_file(path: Path) -> Conversation:
-    """A JSON list of ``{"role", "content"}`` whose last message is the user's.
-
-    Raises:
-        ChatFileError: It is something else; the message says what.
-    """
-    try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ChatFileError(f"{path}: expected a JSON list of messages ({error})") from error
-    if not isinstance(entries, list) or not entries:
-        raise ChatFileError(
-            f"{path}: expected a JSON list of messages, found {type(entries).__name__}"
+        return Conversation(
+            tuple(map(Message.from_json, value["turns"])),
+            tuple(map(Message.from_json, value["history"])),
+            Setting(tuple(value["tools"]), value["thinking"]),
         )
-    messages = [_message(path, index, entry) for index, entry in enumerate(entries)]
-    if messages[-1].role != "user":
-        raise ChatFileError(
-            f"{path}: the last message must be the user's, found {messages[-1].role}"
-        )
-    return Conversation((messages[-1].content,), tuple(messages[:-1]))
-
-
-def _message(path: Path, index: int, entry: object) -> Message:
-    if isinstance(entry, dict):
-        role, content = entry.get("role"), entry.get("content")
-        if role in ROLES and isinstance(content, str):
-            return Message(role, content)
-    raise ChatFileError(
-        f"{path}: message {index}: expected a role ({', '.join(ROLES)}) and a content string, found "
-        f"{json.dumps(entry)[:80]}"
-    )

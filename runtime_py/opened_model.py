@@ -13,12 +13,13 @@ from exporter.bundles.stored_contract import require_drafter, stored_contract
 from exporter.contract import Contract
 from exporter.errors import BundleError
 from runtime_py.adaptive import Adaptive
-from runtime_py.chat import Message
+from runtime_py.chat import PLAIN, Message, Setting
 from runtime_py.chat_template import ChatTemplate
 from runtime_py.graph_executor import GraphExecutor
 from runtime_py.integrity import check_sections
 from runtime_py.litert_executor import LitertExecutor
 from runtime_py.litert_graph import Hardware
+from runtime_py.reply_text import Markers
 from runtime_py.resized_graph import with_cache_length
 from runtime_py.sampling import GREEDY, SamplingSettings
 from runtime_py.session import Session
@@ -43,6 +44,7 @@ class Opened(Generic[ExecutorT]):
     executor: ExecutorT
     tokenizer: Tokenizer
     template: ChatTemplate
+    markers: Markers
     learnt: dict[int, Adaptive] = field(default_factory=dict)
     """By how many sequences run together, which decides what a call costs."""
 
@@ -50,6 +52,7 @@ class Opened(Generic[ExecutorT]):
         self,
         *,
         history: Sequence[Message] = (),
+        setting: Setting = PLAIN,
         policy: DraftPolicy | None = None,
         sampling: SamplingSettings = GREEDY,
         context_length: int | None = None,
@@ -59,7 +62,9 @@ class Opened(Generic[ExecutorT]):
             self.executor,
             self.tokenizer,
             self.template,
+            self.markers,
             history=history,
+            setting=setting,
             policy=policy,
             sampling=sampling,
             context_length=context_length,
@@ -110,20 +115,18 @@ def open_model(
     agreed = with_cache_length(path, _contract(bundle), cache_length)
     if drafting:
         require_drafter(path, agreed)
-    tokenizer, template = read_text_side(bundle)
+    text_side = read_text_side(bundle)
     with LitertExecutor(bundle, agreed, hardware or Hardware(), drafting=drafting) as executor:
-        yield OpenedModel(executor, tokenizer, template)
+        yield OpenedModel(executor, *text_side)
 
 
-def read_text_side(source: TextSource) -> tuple[Tokenizer, ChatTemplate]:
-    """Tokenizer and chat template.
+def read_text_side(source: TextSource) -> tuple[Tokenizer, ChatTemplate, Markers]:
+    """Tokenizer, chat template, and how answers mark thoughts and tool calls.
 
     Raises:
         BundleError: One of them is missing or damaged.
     """
-    tokenizer = Tokenizer(source)
-    start = "" if tokenizer.start_token is None else tokenizer.text_of(tokenizer.start_token)
-    return tokenizer, ChatTemplate(source, start)
+    return Tokenizer(source), ChatTemplate(source), Markers.of(source.llm_metadata())
 
 
 def _require_family(bundle: Bundle) -> None:

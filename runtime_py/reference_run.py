@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from runtime_py.chat import Conversation
+from runtime_py.chat import Conversation, Turn
 from runtime_py.opened_model import DraftLength, Opened
 from runtime_py.rounds import Acceptance, Round
 from runtime_py.sampling import GREEDY, SamplingSettings
@@ -54,6 +54,7 @@ def run_reference(
     for conversation in conversations:
         session = model.session(
             history=conversation.history,
+            setting=conversation.setting,
             policy=policy,
             sampling=settings.sampling,
             context_length=settings.context_length,
@@ -70,7 +71,7 @@ def run_reference(
 
 def _ask(
     session: Session[Any],
-    turn: str,
+    turn: Turn,
     settings: RunSettings,
     on_chunk: Callable[[str], None],
     clock: Clock,
@@ -92,6 +93,8 @@ def _reply(answer: Answer, first: float) -> Reply:
     """In the stock engine's terms."""
     return Reply(
         text=answer.text,
+        thought=answer.thought,
+        tool_calls=answer.tool_calls,
         prefill_tokens=answer.prefill_tokens,
         prefill_tokens_per_second=per_second(answer.prefill_tokens, answer.prefill_seconds),
         decode_tokens=len(answer.tokens),

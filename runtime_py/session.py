@@ -15,9 +15,10 @@ from itertools import takewhile
 from typing import Generic
 
 from exporter.errors import EngineError
-from runtime_py.chat import Message
+from runtime_py.chat import PLAIN, Json, Message, Setting, Turn, as_message
 from runtime_py.chat_template import ChatTemplate
 from runtime_py.executor import CacheT, Executor
+from runtime_py.reply_text import Markers
 from runtime_py.rounds import Acceptance, Cursor, Finish, Limits, Round
 from runtime_py.sampling import GREEDY, SamplingSettings, chooser
 from runtime_py.speculative import Clock, DraftPolicy, Fixed, Speaker, generate
@@ -28,18 +29,13 @@ class ContextFullError(EngineError):
     """A conversation has grown longer than the context; start another or drop turns."""
 
 
-def prompt_tokens(
-    tokenizer: Tokenizer,
-    template: ChatTemplate,
-    messages: Sequence[Message],
-    context_length: int,
-) -> list[int]:
-    """What the model reads of a conversation before it answers.
+def prompt_tokens(tokenizer: Tokenizer, text: str, context_length: int) -> list[int]:
+    """Tokens of a rendered conversation.
 
     Raises:
-        ContextFullError: It is longer than the context.
+        ContextFullError: There are more than the context holds.
     """
-    prompt = tokenizer.encode_prompt(template.render(messages, answering=True))
+    prompt = tokenizer.encode_prompt(text)
     if len(prompt) > context_length:
         raise ContextFullError(
             f"the conversation is {len(prompt)} tokens long and the context holds "
@@ -52,10 +48,13 @@ def prompt_tokens(
 class Answer:
     """The model's answer to one turn, with what it took.
 
-    ``tokens`` were emitted, a final stop token included; ``text`` is theirs without it.
+    ``tokens`` were emitted, a final stop token included; ``text`` is what they say to the user, without
+    thought and tool calls.
     """
 
     text: str
+    thought: str
+    tool_calls: tuple[Json, ...]
     tokens: tuple[int, ...]
     finish: Finish
     rounds: tuple[Round, ...]
@@ -84,7 +83,9 @@ class Session(Generic[CacheT]):
         executor: Shared by any number of sessions, one at a time.
         tokenizer: The bundle's.
         template: The bundle's.
+        markers: How the bundle's answers mark thoughts and tool calls.
         history: What was said before, a system prompt first if there is one.
+        setting: Tools, and whether the model is to think.
         policy: How much to draft; by default not at all. It may be shared to share what it learns.
         sampling: By default greedy.
         context_length: Use less of the cache than there is.
@@ -96,8 +97,10 @@ class Session(Generic[CacheT]):
         executor: Executor[CacheT],
         tokenizer: Tokenizer,
         template: ChatTemplate,
+        markers: Markers,
         *,
         history: Sequence[Message] = (),
+        setting: Setting = PLAIN,
         policy: DraftPolicy | None = None,
         sampling: SamplingSettings = GREEDY,
         context_length: int | None = None,
@@ -105,6 +108,7 @@ class Session(Generic[CacheT]):
     ) -> None:
         self._speaker = Speaker(executor, executor.new_cache(), chooser(sampling), clock)
         self._tokenizer, self._template = tokenizer, template
+        self._markers, self._setting = markers, setting
         self._policy: DraftPolicy = policy or Fixed(0)
         self._context_length = min(context_length or executor.cache_length, executor.cache_length)
         self._messages = list(history)
@@ -120,8 +124,8 @@ class Session(Generic[CacheT]):
         """The tokens in the cache, by slot."""
         return tuple(self._committed)
 
-    def ask(self, message: str, max_new_tokens: int) -> Generator[str, None, Answer]:
-        """Answer the user's ``message``: yields text as it comes, returns the whole.
+    def ask(self, turn: Turn, max_new_tokens: int) -> Generator[str, None, Answer]:
+        """Answer the user's words or a message: yields text as it comes, returns the whole answer.
 
         An answer that is abandoned half-way stays in the conversation as far as it went.
 
@@ -129,8 +133,9 @@ class Session(Generic[CacheT]):
             ContextFullError: The conversation does not fit into the context; nothing has changed.
             EngineError: The runtime failed.
         """
-        asked = [*self._messages, Message("user", message)]
-        prompt = prompt_tokens(self._tokenizer, self._template, asked, self._context_length)
+        asked = [*self._messages, as_message(turn)]
+        rendered = self._template.render(asked, self._setting)
+        prompt = prompt_tokens(self._tokenizer, rendered, self._context_length)
         reused = self._common_prefix(prompt)
         clock = self._speaker.clock
         begun = clock()
@@ -138,17 +143,23 @@ class Session(Generic[CacheT]):
         self._speaker.executor.prefill(self._speaker.cache, prompt[reused:-1], reused)
         self._committed += prompt[reused:-1]
         prefill_seconds = clock() - begun
-        text, rounds = "", list[Round]()
+        rounds = list[Round]()
+        reading = self._markers.reading(self._setting, rendered)
         try:
             for piece in (pieces := self._answer(prompt[-1], max_new_tokens, rounds)):
-                text += piece
-                yield piece
+                if text := reading.push(piece):
+                    yield text
+            if text := reading.rest():
+                yield text
         finally:
             pieces.close()
-            self._messages = [*asked, Message("assistant", text)]
+            said = reading.said()
+            self._messages = [*asked, said.to_message()]
         tokens = tuple(token for done in rounds for token in done.tokens)
         return Answer(
-            text,
+            said.text,
+            said.thought,
+            said.tool_calls,
             tokens,
             self._finish(tokens, max_new_tokens),
             tuple(rounds),
@@ -158,14 +169,14 @@ class Session(Generic[CacheT]):
             len(self._committed),
         )
 
-    def answer(self, message: str, max_new_tokens: int) -> Answer:
-        """The same in one piece.
+    def answer(self, turn: Turn, max_new_tokens: int) -> Answer:
+        """Answer a turn and return the whole answer at once.
 
         Raises:
             ContextFullError: The conversation does not fit into the context; nothing has changed.
             EngineError: The runtime failed.
         """
-        pieces = self.ask(message, max_new_tokens)
+        pieces = self.ask(turn, max_new_tokens)
         while True:
             try:
                 next(pieces)

@@ -12,7 +12,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import IO, Any
 
 from exporter.contract import Accelerator
 from exporter.errors import EngineError
-from runtime_py.chat import Conversation
+from runtime_py.chat import Conversation, Json
 from runtime_py.gpu.device import MISSING, is_missing
 from runtime_py.sampling import GREEDY, SamplingSettings
 
@@ -29,6 +29,9 @@ LOG_LINES_SHOWN = 8
 
 WORKER = "runtime_py.stock_engine_worker"
 """The module that the child process runs."""
+
+ANSWERING: Mapping[str, Any] = {"rendering": False, "chat_templates": []}
+"""What the worker is asked to do, unless it is to render only."""
 
 OnChunk = Callable[[str], None]
 
@@ -54,7 +57,10 @@ class EngineSettings:
 
 @dataclass(frozen=True)
 class Reply:
-    """The answer to one turn, and the engine's own measurements of it."""
+    """The answer to one turn, and the engine's own measurements of it.
+
+    ``text`` is without ``thought`` and ``tool_calls``, which are in OpenAI's form.
+    """
 
     text: str
     prefill_tokens: int
@@ -64,6 +70,8 @@ class Reply:
     time_to_first_token: float  # seconds
     context_tokens: int
     """Cache slots in use after the reply."""
+    thought: str = ""
+    tool_calls: tuple[Json, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -115,7 +123,7 @@ def same_text(off: Reply, on: Reply, limits: Limits) -> bool:
     length more than asked for. So where the plain answer was cut off, by ``max_new_tokens`` or
     because the cache was full, the other may go on by so much.
     """
-    if off.text == on.text:
+    if (off.text, off.thought, off.tool_calls) == (on.text, on.thought, on.tool_calls):
         return True
     full = off.context_tokens >= limits.cache_length - 1
     cut_off = full or off.decode_tokens >= limits.max_new_tokens
@@ -136,13 +144,57 @@ def run_engine(
     Raises:
         EngineError: The engine is not installed, refused the bundle, failed or aborted.
     """
-    request = {**asdict(settings), "conversations": [c.to_json() for c in conversations]}
-    request["bundle"] = str(settings.bundle)
-    request["weight_cache"] = str(settings.weight_cache) if settings.weight_cache else None
-    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
-        finished, status = _converse(request, log, on_chunk or (lambda text: None))
-        log.seek(0)
-        return _result(settings, finished, log.read(), status)
+    finished, log = _ask(settings, conversations, on_chunk)
+    rates = SUCCESS_RATE.findall(log)
+    return EngineRun(
+        replies=tuple(tuple(map(_reply, replies)) for replies in finished["replies"]),
+        success_rate=float(rates[-1]) if rates else None,
+        init_seconds=float(finished["init_seconds"]),
+    )
+
+
+def render_in_engine(
+    settings: EngineSettings,
+    conversations: Sequence[Conversation],
+    chat_templates: Sequence[str] | None = None,
+) -> list[str]:
+    """The prompt that the engine makes of each conversation's first turn; empty where it refuses.
+
+    Args:
+        settings: Bundle and options.
+        conversations: Each by itself.
+        chat_templates: One for each conversation, in place of the bundle's.
+
+    Raises:
+        EngineError: As for :func:`run_engine`.
+    """
+    bundles_own: list[str | None] = [None] * len(conversations)
+    templates = bundles_own if chat_templates is None else list(chat_templates)
+    rendering = {"rendering": True, "chat_templates": templates}
+    finished, _ = _ask(settings, conversations, None, rendering)
+    return [str(prompt) for prompt in finished["prompts"]]
+
+
+def _ask(
+    settings: EngineSettings,
+    conversations: Sequence[Conversation],
+    on_chunk: OnChunk | None,
+    rendering: Mapping[str, Any] = ANSWERING,
+) -> tuple[dict[str, Any], str]:
+    """What the worker gave in the end, and the engine's log."""
+    request = {
+        **asdict(settings),
+        **rendering,
+        "conversations": [conversation.to_json() for conversation in conversations],
+        "bundle": str(settings.bundle),
+        "weight_cache": str(settings.weight_cache) if settings.weight_cache else None,
+    }
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as stream:
+        finished, status = _converse(request, stream, on_chunk or (lambda text: None))
+        stream.seek(0)
+        log = stream.read()
+    _check(settings, finished, log, status)
+    return finished, log
 
 
 def _converse(
@@ -193,24 +245,24 @@ def _events(stream: IO[str]) -> Iterator[dict[str, Any]]:
             yield json.loads(line)
 
 
-def _result(settings: EngineSettings, finished: dict[str, Any], log: str, status: int) -> EngineRun:
-    if "replies" not in finished and is_missing(log):
+def _check(settings: EngineSettings, finished: dict[str, Any], log: str, status: int) -> None:
+    """Whether the engine did what it was asked to."""
+    done = "replies" in finished or "prompts" in finished
+    if not done and is_missing(log):
         raise EngineError(MISSING)
     if "error" in finished:
         raise EngineError(
             f"{settings.bundle}: the engine says: {finished['error']}{_last_errors(log)}"
         )
-    if status or "replies" not in finished:
+    if status or not done:
         raise EngineError(
             f"{settings.bundle}: the engine stopped with status {status}"
             f"{_last_errors(log) or _quoted(log.splitlines())}"
         )
-    rates = SUCCESS_RATE.findall(log)
-    return EngineRun(
-        replies=tuple(tuple(Reply(**r) for r in replies) for replies in finished["replies"]),
-        success_rate=float(rates[-1]) if rates else None,
-        init_seconds=float(finished["init_seconds"]),
-    )
+
+
+def _reply(values: dict[str, Any]) -> Reply:
+    return Reply(**{**values, "tool_calls": tuple(values["tool_calls"])})
 
 
 def _last_errors(log: str) -> str:

@@ -11,7 +11,7 @@ import os
 import sys
 from typing import IO, Any
 
-from runtime_py.chat import Conversation
+from runtime_py.chat import Conversation, as_message
 
 NO_CACHE = ":nocache"
 """The engine's word for keeping packed weights in memory only."""
@@ -47,6 +47,7 @@ def _run(request: dict[str, Any], events: IO[str]) -> dict[str, Any]:
         litert_lm.Backend.GPU() if request["accelerator"] == "gpu" else _cpu(request["threads"])
     )
     precision = litert_lm.ActivationDataType.FLOAT32 if request["full_precision"] else None
+    conversations = list(map(Conversation.from_json, request["conversations"]))
     with litert_lm.Engine(
         request["bundle"],
         backend,
@@ -56,8 +57,11 @@ def _run(request: dict[str, Any], events: IO[str]) -> dict[str, Any]:
         enable_benchmark=True,
         activation_data_type=precision,
     ) as engine:
+        if request["rendering"]:
+            asked = zip(conversations, request["chat_templates"], strict=True)
+            return {"prompts": [_render(engine, *pair) for pair in asked]}
         replies, init_seconds = [], 0.0
-        for conversation in map(Conversation.from_json, request["conversations"]):
+        for conversation in conversations:
             answered, init_seconds = _answer(engine, conversation, request, events)
             replies.append(answered)
     return {"replies": replies, "init_seconds": init_seconds}
@@ -69,6 +73,17 @@ def _cpu(threads: int | None) -> Any:
     return litert_lm.Backend.CPU(thread_count=threads)
 
 
+def _render(engine: Any, conversation: Conversation, chat_template: str | None) -> str:
+    """The prompt of a conversation's first turn; empty if the engine refuses it."""
+    with engine.create_conversation(
+        messages=[message.to_json() for message in conversation.history] or None,
+        tools=[_tool(declared) for declared in conversation.setting.tools] or None,
+        extra_context=_switches(conversation.setting.thinking),
+        chat_template=chat_template,
+    ) as chat:
+        return str(chat.render_message_to_string(as_message(conversation.turns[0]).to_json()))
+
+
 def _answer(
     engine: Any, conversation: Conversation, request: dict[str, Any], events: IO[str]
 ) -> tuple[list[dict[str, Any]], float]:
@@ -77,14 +92,18 @@ def _answer(
     replies, init_seconds = [], 0.0
     with engine.create_conversation(
         messages=[message.to_json() for message in conversation.history] or None,
+        tools=[_tool(declared) for declared in conversation.setting.tools] or None,
+        automatic_tool_calling=False,
+        extra_context=_switches(conversation.setting.thinking),
         sampler_config=litert_lm.SamplerConfig(**request["sampling"]),
         max_output_tokens=request["max_new_tokens"],
     ) as chat:
         for turn in conversation.turns:
-            text = ""
-            for piece in chat.send_message_async(turn):
-                chunk = str(piece)
-                text += chunk
+            text, thought, calls = "", "", list[Any]()
+            for piece in chat.send_message_async(as_message(turn).to_json()):
+                text += (chunk := str(piece))
+                thought += "".join(piece.channels.values())
+                calls += [call.to_json() for call in piece.tool_calls]
                 _send(events, {"chunk": chunk})
             _send(events, {"chunk": "\n"})
             info = chat.get_benchmark_info()
@@ -92,6 +111,8 @@ def _answer(
             replies.append(
                 {
                     "text": text,
+                    "thought": thought,
+                    "tool_calls": calls,
                     "prefill_tokens": info.last_prefill_token_count,
                     "prefill_tokens_per_second": info.last_prefill_tokens_per_second,
                     "decode_tokens": info.last_decode_token_count,
@@ -101,6 +122,24 @@ def _answer(
                 }
             )
     return replies, init_seconds
+
+
+def _tool(declared: Any) -> Any:
+    """A tool that the engine only declares to the model."""
+    import litert_lm
+
+    class Declared(litert_lm.Tool):  # type: ignore[misc]
+        def get_tool_description(self) -> Any:
+            return declared
+
+        def execute(self, param: Any) -> Any:
+            raise NotImplementedError("whoever asked runs the tool")
+
+    return Declared()
+
+
+def _switches(thinking: bool | None) -> dict[str, Any] | None:
+    return None if thinking is None else {"enable_thinking": thinking}
 
 
 if __name__ == "__main__":

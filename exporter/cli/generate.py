@@ -38,7 +38,12 @@ STOCK = "litert-lm"
 @click.option(
     "--chat-file",
     type=click.Path(path_type=Path),
-    help="A JSON list of {role, content} messages that ends with the user's.",
+    help="A conversation to go on with: JSON messages as in OpenAI's API, with tools if wanted (docs/chat.md).",
+)
+@click.option(
+    "--thinking/--no-thinking",
+    default=None,
+    help="The chat template's switch for thinking.  [default: not set]",
 )
 @click.option(
     "--mtp",
@@ -112,6 +117,7 @@ def command(
     prompts: tuple[str, ...],
     prompt_file: Path | None,
     chat_file: Path | None,
+    thinking: bool | None,
     mtp: str,
     max_new_tokens: int,
     max_num_tokens: int | None,
@@ -133,7 +139,8 @@ def command(
     newline. With `--mtp both`, exit code 3 says that the two texts differ.
     """
     from exporter.parity.texts import read_prompts
-    from runtime_py.chat import Conversation, read_chat_file
+    from runtime_py.chat import Conversation
+    from runtime_py.chat_file import read_chat_file
     from runtime_py.resized_graph import with_cache_length
     from runtime_py.sampling import GREEDY
     from runtime_py.stock_engine import Limits
@@ -157,11 +164,12 @@ def command(
     request = Request(
         bundle=bundle,
         modes=("off", "on") if mtp == "both" else (mtp,),
-        conversations=(
-            [read_chat_file(chat_file)]
-            if chat_file
-            else [Conversation.asking(text) for text in prompts]
-        ),
+        conversations=[
+            conversation.with_thinking(thinking)
+            for conversation in (
+                [read_chat_file(chat_file)] if chat_file else map(Conversation.asking, prompts)
+            )
+        ],
         max_new_tokens=max_new_tokens,
         max_num_tokens=max_num_tokens,
         threads=threads,
@@ -176,6 +184,7 @@ def command(
     for mode, run in RUNTIMES[runtime](request):
         runs[mode] = run
         if not as_json:
+            _show_calls(run)
             click.echo(_measurements(run), err=True)
     if as_json:
         click.echo(json.dumps({mode: asdict(run) for mode, run in runs.items()}, indent=2))
@@ -273,6 +282,13 @@ def _sampling(
 
 def _show_chunk(text: str) -> None:
     click.echo(text, nl=False)
+
+
+def _show_calls(run: EngineRun) -> None:
+    """Tool calls, a line of JSON for each answer that has any."""
+    for reply in chain(*run.replies):
+        if reply.tool_calls:
+            click.echo(json.dumps({"tool_calls": reply.tool_calls}))
 
 
 def _measurements(run: EngineRun) -> str:

@@ -78,7 +78,7 @@ def answer_all(
     """Answer every prompt both ways; only greedily without a drafter."""
     answers = []
     for prompt in prompts:
-        text = template.render([Message("user", prompt)], answering=True)
+        text = template.render([Message("user", prompt)])
         tokens = tuple(tokenizer.encode_prompt(text))
         limits = Limits(max_new_tokens, tokenizer.stop_tokens, executor.cache_length)
         if len(tokens) >= executor.cache_length:

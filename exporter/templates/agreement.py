@@ -13,6 +13,7 @@ from exporter.templates.samples import SAMPLES, STOPS_FOR_TOOL, TOOL_RESULT, Sam
 SHOWN = 60
 """Characters of a rendering that a message quotes."""
 
+
 @dataclass(frozen=True)
 class Difference:
     """A conversation that the engine template renders otherwise, and how."""
@@ -26,7 +27,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Expected:
-    """What transformers renders, by sample: every spelling that the template knows; empty if it refuses all."""
+    """What transformers renders, by sample: every spelling that the template knows, or none."""
 
     renderings: Mapping[str, tuple[str, ...]]
 

@@ -79,7 +79,9 @@ class EngineTemplate:
         except minijinja.TemplateError as error:
             raise _refused(error) from error
         except UnicodeEncodeError as error:
-            raise TemplateError(f"expected text, found half of a character pair ({error})") from error
+            raise TemplateError(
+                f"expected text, found half of a character pair ({error})"
+            ) from error
 
     def render(
         self,
@@ -112,12 +114,11 @@ class EngineTemplate:
         if thinking is not None:
             given["enable_thinking"] = thinking
         native = ", ".join(f"{name} = {_literal(value)}" for name, value in given.items())
-        try:  # on one line, so that lines keep their numbers
-            return str(
-                self._environment.render_str(f"{{% with {native} +%}}{self._parsed}{{%+ endwith %}}", MAIN)
-            )
+        whole = f"{{% with {native} %}}\n{self._parsed}{{%+ endwith %}}"
+        try:
+            return str(self._environment.render_str(whole, MAIN))
         except minijinja.TemplateError as error:
-            raise _refused(error) from error
+            raise _refused(error, lines_before=1) from error
 
 
 def _environment() -> minijinja.Environment:
@@ -137,8 +138,8 @@ def _environment() -> minijinja.Environment:
     environment.add_filter("tojson", _to_json)
     environment.add_filter("lstrip", lambda text, characters=None: text.lstrip(characters))
     environment.add_filter("rstrip", lambda text, characters=None: text.rstrip(characters))
-    environment.add_function("raise_exception", _raise)
-    environment.add_function("strftime_now", lambda form: time.strftime(form, time.gmtime()))
+    environment.add_global("raise_exception", _raise)
+    environment.add_global("strftime_now", lambda form: time.strftime(form, time.gmtime()))
     return environment
 
 
@@ -198,7 +199,7 @@ def _literal(value: Any) -> str:
     return json.dumps(value)
 
 
-def _refused(error: minijinja.TemplateError) -> TemplateError:
+def _refused(error: minijinja.TemplateError, lines_before: int = 0) -> TemplateError:
     """The library's error as a sentence that begins with the line in the template."""
-    where = f"line {error.line}: " if error.line else ""
-    return TemplateError(where + str(error.message).removesuffix(f" (in {error.name}:{error.line})"))
+    message = str(error.message).removesuffix(f" (in {error.name}:{error.line})")
+    return TemplateError(f"line {error.line - lines_before}: {message}" if error.line else message)

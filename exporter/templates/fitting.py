@@ -1,4 +1,4 @@
-"""Choosing the template that goes into a bundle: one the engine renders as transformers renders the checkpoint's.
+"""Choosing the template that goes into a bundle: the engine must render what transformers renders.
 
 In this order: the checkpoint's own, if the engine renders it alike; this project's template for Gemma 4, in
 the variant that renders alike; the checkpoint's, rewritten. "Alike" is tried on conversations of every kind
@@ -31,8 +31,8 @@ class Origin(enum.StrEnum):
 
 TOLD = {
     Origin.CHECKPOINT: "the checkpoint's chat template works in LiteRT-LM as it is",
-    Origin.GEMMA4: "the checkpoint's chat template is Gemma 4's, which LiteRT-LM cannot run; the bundle gets one "
-    "for LiteRT-LM that renders the same",
+    Origin.GEMMA4: "the checkpoint's chat template is Gemma 4's, which LiteRT-LM cannot run; the bundle "
+    "gets one for LiteRT-LM that renders the same",
     Origin.REWRITTEN: "the checkpoint's chat template was rewritten for LiteRT-LM and renders the same",
     Origin.GIVEN: "the chat template is the one that was given",
 }
@@ -76,7 +76,9 @@ def fit_template(source: str, where: str) -> FittedTemplate:
     except TemplateError as error:
         raise TemplateError(f"{where}: expected a chat template, but {error}") from error
     if not expected.count:
-        raise TemplateError(f"{where}: the chat template refuses every conversation, a single question too")
+        raise TemplateError(
+            f"{where}: the chat template refuses every conversation, a single question too"
+        )
     problem = ""
     for origin, candidate in _candidates(source):
         try:
@@ -95,7 +97,7 @@ def fit_template(source: str, where: str) -> FittedTemplate:
 
 
 def given_template(source: str, where: str, checkpoints: str | None) -> FittedTemplate:
-    """A template that somebody wrote for the engine; it must work there, and may differ from the checkpoint's.
+    """A template that somebody wrote for the engine: it must work there and may differ otherwise.
 
     Args:
         source: The template.
@@ -108,7 +110,9 @@ def given_template(source: str, where: str, checkpoints: str | None) -> FittedTe
     try:
         template = EngineTemplate(source)
     except TemplateError as error:
-        raise TemplateError(f"{where}: LiteRT-LM cannot parse this chat template: {error}") from error
+        raise TemplateError(
+            f"{where}: LiteRT-LM cannot parse this chat template: {error}"
+        ) from error
     if unstable := next(instabilities(template), None):
         raise TemplateError(f"{where}: LiteRT-LM cannot use this chat template: {unstable}")
     same = 0

@@ -34,8 +34,8 @@ class Variant:
     thought_after_result: str = THOUGHT
     """Where the model goes on after a tool's answer, while thinking is on."""
     first_declarations: bool = False
-    """Whether tools are declared as in the first templates, which misplace commas and leave out parameters that
-    are called like words of JSON schema (``type``, ``description``)."""
+    """Whether tools are declared as in the first templates, which misplace commas and leave out parameters
+    that are called like words of JSON schema (``type``, ``description``)."""
 
     def source(self) -> str:
         """The template."""

@@ -10,8 +10,8 @@ import re
 from pathlib import Path
 
 from exporter.templates.huggingface import without_generation
-from exporter.templates.samples import STOPS_FOR_TOOL
 from exporter.templates.pieces import change_blocks, change_code, without_strings
+from exporter.templates.samples import STOPS_FOR_TOOL
 
 PREAMBLE = Path(__file__).with_name("messages.jinja")
 """Turns the engine's messages into those transformers gives; thoughts are left out of histories."""
@@ -35,7 +35,9 @@ def rewritten(source: str) -> str:
     """The template in the engine's language, behind a preamble that spells messages as it expects."""
     source = change_blocks(without_generation(source), _subscripts)
     source = change_code(source, _filters)
-    preamble = "".join(PREAMBLE.read_text(encoding="utf-8").splitlines())  # lines keep their numbers
+    preamble = "".join(
+        PREAMBLE.read_text(encoding="utf-8").splitlines()
+    )  # lines keep their numbers
     if STOPS_FOR_TOOL in source:
         return preamble + CAPTURE + source + PRINT
     return preamble + source
@@ -50,7 +52,7 @@ def _subscripts(block: str) -> str:
     """``x.get('a')`` as ``x['a']``, ``x.get('a', b)`` as ``(x['a'] | default(b))``; the last call first."""
     while (start := without_strings(block).rfind(LOOKUP)) >= 0:
         arguments, end = _arguments(block, start + len(LOOKUP))
-        if not 1 <= len(arguments) <= 2:
+        if not 1 <= len(arguments) <= 2 or "" in arguments:
             return block  # not a call of dict.get; left for the engine to refuse
         begin = _receiver(block, start)
         found = f"{block[begin:start]}[{arguments[0]}]"

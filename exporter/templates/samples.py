@@ -18,8 +18,8 @@ TOOL_RESULT = "tool result"
 
 
 STOPS_FOR_TOOL = "<|tool_response>"
-"""With this token the model stops and waits for a tool. The engine never processes it, so it must come with the
-tool's answer."""
+"""With this token the model stops and waits for a tool. The engine never processes it, so it must come with
+the tool's answer."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,9 @@ def _text(text: str) -> Json:
     return {"type": "text", "text": text}
 
 
-def _same(name: str, *messages: Json, thinking: bool | None = None) -> Sample:
+def _same(name: str, *messages: Json, thinking: bool | None = None, shows: str = "") -> Sample:
     """A conversation that is spelled alike on both sides."""
-    return Sample(name, messages, (messages,), thinking=thinking)
+    return Sample(name, messages, (messages,), thinking=thinking, shows=shows)
 
 
 SYSTEM = _said("system", "  You are a terse\nhelper. ")
@@ -207,9 +207,11 @@ SAMPLES = (
     _same(
         "a picture",
         {"role": "user", "content": [_text("What is this?"), {"type": "image", "path": "a.png"}]},
+        shows="<|image|>",
     ),
     _same(
         "a sound",
         {"role": "user", "content": [{"type": "audio", "path": "a.wav"}, _text("Transcribe.")]},
+        shows="<|audio|>",
     ),
 )

@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 from exporter.errors import EngineError
 from runtime_py.batch.litert import BatchLitertExecutor
 from runtime_py.batch.loop import Batch, Progress, Running
-from runtime_py.chat import Conversation, Message
+from runtime_py.chat import Conversation, as_message
 from runtime_py.litert_executor import LitertCache
 from runtime_py.opened_model import OpenedModel
 from runtime_py.reference_run import ReferenceRun, RunSettings, per_second
+from runtime_py.reply_text import Reading
 from runtime_py.rounds import Acceptance, Cursor, Limits, Round
 from runtime_py.sampling import chooser
 from runtime_py.session import prompt_tokens
@@ -55,6 +56,14 @@ class InOrder:
                 self._on_chunk(piece)
 
 
+@dataclass(frozen=True)
+class _Prompt:
+    """A conversation in tokens, and what takes its answer apart."""
+
+    tokens: list[int]
+    reading: Reading
+
+
 @dataclass
 class _Answer:
     """An answer as it grows."""
@@ -62,9 +71,9 @@ class _Answer:
     cache: LitertCache
     prompt: list[int]
     streaming: StreamingText
+    reading: Reading
     begun: float
     prefill_seconds: float
-    text: str = ""
     first: float | None = None  # seconds until there was text
     decode_seconds: float = 0.0  # its share of the calls it was in
     rounds: list[Round] = field(default_factory=list)
@@ -72,8 +81,11 @@ class _Answer:
     def reply(self) -> Reply:
         tokens = sum(len(done.tokens) for done in self.rounds)
         committed = sum(len(done.committed) for done in self.rounds)
+        said = self.reading.said()
         return Reply(
-            text=self.text,
+            text=said.text,
+            thought=said.thought,
+            tool_calls=said.tool_calls,
             prefill_tokens=len(self.prompt),
             prefill_tokens_per_second=per_second(len(self.prompt), self.prefill_seconds),
             decode_tokens=tokens,
@@ -91,7 +103,7 @@ class _Answers:
         model: OpenedModel,
         executor: BatchLitertExecutor,
         settings: RunSettings,
-        prompts: Sequence[list[int]],
+        prompts: Sequence[_Prompt],
         on_chunk: OnChunk,
         clock: Clock,
     ) -> None:
@@ -108,11 +120,13 @@ class _Answers:
         for index, prompt in enumerate(self._prompts):
             cache = self._free.pop() if self._free else self._executor.new_cache()
             begun = self._clock()
-            self._executor.prefill(cache, prompt[:-1], 0)
+            self._executor.prefill(cache, prompt.tokens[:-1], 0)
             streaming = StreamingText(self._model.tokenizer)
             seconds = self._clock() - begun
-            self.answers[index] = _Answer(cache, prompt, streaming, begun, seconds)
-            start = Cursor(len(prompt) - 1, prompt[-1])
+            self.answers[index] = _Answer(
+                cache, prompt.tokens, streaming, prompt.reading, begun, seconds
+            )
+            start = Cursor(len(prompt.tokens) - 1, prompt.tokens[-1])
             chosen = chooser(self._settings.sampling)
             yield Running(index, cache, start, self._limits, chosen)
 
@@ -124,11 +138,11 @@ class _Answers:
             answer.rounds.append(done)
             answer.decode_seconds += done.seconds / progress.shared_by
             stops = self._limits.stop_tokens
-            piece = answer.streaming.push(token for token in done.tokens if token not in stops)
+            new = answer.streaming.push(token for token in done.tokens if token not in stops)
+            piece = answer.reading.push(new)
         if progress.finish is not None:
-            piece += answer.streaming.flush()
+            piece += answer.reading.push(answer.streaming.flush()) + answer.reading.rest()
         if piece:
-            answer.text += piece
             answer.first = answer.first or self._clock() - answer.begun
             self._shown.push(progress.key, piece)
         if progress.finish is not None:
@@ -174,12 +188,13 @@ def run_batch(
     return ReferenceRun(replies, acceptance.rate, 0.0, acceptance)
 
 
-def _prompt(model: OpenedModel, settings: RunSettings, conversation: Conversation) -> list[int]:
+def _prompt(model: OpenedModel, settings: RunSettings, conversation: Conversation) -> _Prompt:
     if len(conversation.turns) != 1:
         raise EngineError(
             f"a batch answers one turn of each conversation, found {len(conversation.turns)}: answer the "
             "others one by one"
         )
-    messages = [*conversation.history, Message("user", conversation.turns[0])]
-    limit = context_length(model, settings)
-    return prompt_tokens(model.tokenizer, model.template, messages, limit)
+    messages = [*conversation.history, as_message(conversation.turns[0])]
+    text = model.template.render(messages, conversation.setting)
+    tokens = prompt_tokens(model.tokenizer, text, context_length(model, settings))
+    return _Prompt(tokens, model.markers.reading(conversation.setting, text))

@@ -39,6 +39,6 @@ def open_onnx_model(
     agreed = with_cache_length(path, folder.contract(), cache_length)
     if drafting:
         require_drafter(path, agreed)
-    tokenizer, template = read_text_side(folder)
+    text_side = read_text_side(folder)
     with OnnxExecutor(folder, agreed, threads, drafting=drafting) as executor:
-        yield Opened(executor, tokenizer, template)
+        yield Opened(executor, *text_side)

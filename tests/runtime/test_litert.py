@@ -12,7 +12,7 @@ import pytest
 from exporter.bundles.reader import open_bundle
 from exporter.contract import DECODE, EMBEDDINGS
 from exporter.errors import BundleError, EngineError
-from runtime_py.chat import Conversation, Message
+from runtime_py.chat import Conversation, Message, as_message
 from runtime_py.executor import Floats
 from runtime_py.graph_executor import Chunk, prefill_chunks
 from runtime_py.litert_executor import LitertExecutor
@@ -77,7 +77,7 @@ def as_single_turns(run: EngineRun) -> list[Conversation]:
         history: tuple[Message, ...] = ()
         for turn, reply in zip(conversation.turns, replies, strict=True):
             found.append(Conversation((turn,), history))
-            history = (*history, Message("user", turn), Message("assistant", reply.text))
+            history = (*history, as_message(turn), Message("assistant", reply.text))
     return found
 
 
@@ -139,13 +139,14 @@ def test_how_the_stock_engine_goes_on_after_its_own_answer(bundle: Path) -> None
     trained for, what transformers computes and what this runtime does.
     """
     first, second = held_out_prompts(2)
-    asked = [Conversation(pair) for pair in ((first, second), (second, first))]
+    pairs = ((first, second), (second, first))
+    asked = [Conversation(pair) for pair in pairs]
     engine = run_engine(EngineSettings(bundle, False, WHOLE_ANSWER, threads=2), asked)
     with open_model(bundle, HARDWARE, drafting=False) as opened:
         agreed = opened.executor.contract
         with EngineLikeExecutor(open_bundle(bundle), agreed, HARDWARE, drafting=False) as executor:
             like_it = replace(opened, executor=executor)
-            texts = [second_answer(like_it, *chat.turns) for chat in asked]
+            texts = [second_answer(like_it, *pair) for pair in pairs]
     assert texts == [replies[1].text for replies in engine.replies]
 
 
@@ -154,9 +155,7 @@ def second_answer(opened: OpenedModel, first: str, second: str) -> str:
     executor, tokenizer = opened.executor, opened.tokenizer
     answer = opened.session().answer(first, WHOLE_ANSWER)
     assert answer.finish is Finish.STOP
-    prompts = [
-        opened.template.render([Message("user", turn)], answering=True) for turn in (first, second)
-    ]
+    prompts = [opened.template.render([Message("user", turn)]) for turn in (first, second)]
     turn = tokenizer.encode_prompt(prompts[1])[1:]  # without the start token
     tokens = [*tokenizer.encode_prompt(prompts[0]), *answer.tokens[:-1], -1, *turn]
     cache = executor.new_cache()
@@ -174,7 +173,7 @@ def test_a_session_reuses_what_is_in_the_cache(model: OpenedModel) -> None:
     answers = [session.answer(turn, MAX_NEW_TOKENS) for turn in (first, second)]
     assert answers[0].reused_tokens == 0
     assert answers[1].reused_tokens >= answers[0].context_tokens - DRAFT_LENGTH
-    rendered = model.template.render(session.messages[:-1], answering=True)
+    rendered = model.template.render(session.messages[:-1])
     prompt = model.tokenizer.encode_prompt(rendered)
     assert list(session.committed[: len(prompt)]) == prompt
 

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from tokenizers import decoders, models
 
 from exporter.errors import EngineError
-from runtime_py.chat import Message
+from runtime_py.chat import PLAIN, Message, Setting
 from runtime_py.chat_template import ChatTemplate
+from runtime_py.reply_text import Markers, Span
 from runtime_py.rounds import Finish
 from runtime_py.session import Answer, ContextFullError, Session
 from runtime_py.speculative import Fixed
@@ -22,6 +23,7 @@ from tests.runtime.toys import DRAFTERS, ToyExecutor
 LETTERS = "abcdefgh"
 START, TURN, STOP = 0, 1, 2
 VOCAB = 3 + len(LETTERS)
+NO_MARKERS = Markers(None, Span("<", ">"), "'")
 
 
 class LetterTokenizer(Tokenizer):
@@ -44,10 +46,12 @@ class LetterTemplate(ChatTemplate):
     def __init__(self, dropped: str = "") -> None:
         self.dropped = dropped
 
-    def render(self, messages: Sequence[Message], *, answering: bool) -> str:
+    def render(
+        self, messages: Sequence[Message], setting: Setting = PLAIN, *, answering: bool = True
+    ) -> str:
         text = ""
         for message in messages:
-            said = message.content
+            said = str(message.content)
             if message.role == "assistant":
                 said = said.replace(self.dropped, "") + "$" if self.dropped else said + "$"
             text += "|" + said
@@ -60,13 +64,13 @@ def toy_session(
     toy = ToyExecutor(vocab=VOCAB, cache_length=cache_length, seed=4)
     toy.drafter = DRAFTERS[drafter](toy)
     template = LetterTemplate(dropped)
-    return Session(toy, LetterTokenizer(), template, policy=Fixed(drafts))
+    return Session(toy, LetterTokenizer(), template, NO_MARKERS, policy=Fixed(drafts))
 
 
 def fresh_answer(history: Sequence[Message], question: str, *, dropped: str = "") -> str:
     """The answer of a session that is given the conversation instead of having had it."""
     toy = ToyExecutor(vocab=VOCAB, cache_length=90, seed=4)
-    session = Session(toy, LetterTokenizer(), LetterTemplate(dropped), history=history)
+    session = Session(toy, LetterTokenizer(), LetterTemplate(dropped), NO_MARKERS, history=history)
     return session.answer(question, 12).text
 
 
@@ -91,7 +95,7 @@ def test_every_turn_is_as_if_it_had_been_given_the_conversation(
 def assert_cache_is_what_was_said(session: Session[list[int]], answer: Answer) -> None:
     """The cache begins with the rendered prompt, then the answer's tokens; a pending one may lack."""
     template, tokenizer = session._template, LetterTokenizer()
-    prompt = tokenizer.encode_prompt(template.render(session.messages[:-1], answering=True))
+    prompt = tokenizer.encode_prompt(template.render(session.messages[:-1]))
     whole = [*prompt, *answer.tokens]
     assert list(session.committed) in (whole, whole[:-1])
 
@@ -134,7 +138,7 @@ def test_an_answer_that_fills_the_context_ends_there() -> None:
 
 def test_less_of_the_cache_can_be_used() -> None:
     toy = ToyExecutor(vocab=VOCAB, cache_length=90)
-    session = Session(toy, LetterTokenizer(), LetterTemplate(), context_length=10)
+    session = Session(toy, LetterTokenizer(), LetterTemplate(), NO_MARKERS, context_length=10)
     with pytest.raises(ContextFullError, match="the context holds 10"):
         session.answer("abcdefgh", 4)
 
@@ -153,7 +157,7 @@ def test_an_abandoned_answer_stays_as_far_as_it_went() -> None:
 def test_a_system_prompt_comes_first() -> None:
     toy = ToyExecutor(vocab=VOCAB, cache_length=90)
     history = (Message("system", "hh"),)
-    session = Session(toy, LetterTokenizer(), LetterTemplate(), history=history)
+    session = Session(toy, LetterTokenizer(), LetterTemplate(), NO_MARKERS, history=history)
     session.answer("a", 3)
     assert LetterTokenizer().decode(session.committed).startswith("^|hh|a|")
 

@@ -1,0 +1,1 @@
+"""Chat templates: rendering, choosing and rewriting."""
