@@ -1,7 +1,7 @@
 """An answer taken apart as the engine takes it apart: text, thought and tool calls.
 
 The bundle's metadata says how a thought begins and ends and how a call does. Calls are read only where the
-conversation has tools; without, they are text like any other.
+conversation has tools; without, they are text like any other, and so is a call that does not end.
 """
 
 from __future__ import annotations
@@ -84,31 +84,35 @@ class Reading:
     def push(self, piece: str) -> str:
         """The text that became certain with ``piece``: nothing that may turn out to be a marker."""
         self._raw += piece
-        text, _ = self._apart(self._raw)
-        return self._new(text[: len(text) - self._may_begin(text)])
+        text, _, call = self._apart()
+        return self._new(text if call else text[: len(text) - self._may_begin(text)])
 
     def rest(self) -> str:
         """The text that was held back; nothing follows."""
-        return self._new(self._apart(self._raw)[0])
+        text, _, call = self._apart()
+        return self._new(text + call)
 
     def said(self) -> Said:
         """The answer so far."""
-        text, spans = self._apart(self._raw)
+        text, spans, call = self._apart()
         thought = "".join(inside for span, inside in spans if span is self._markers.thought)
         calls = [
             parse_call(inside, self._markers.quote)
             for span, inside in spans
             if span is self._markers.call
         ]
-        return Said(text, thought, tuple(call for call in calls if call is not None))
+        return Said(text + call, thought, tuple(call for call in calls if call is not None))
 
     def _new(self, text: str) -> str:
         piece, self._shown = text[self._shown :], max(self._shown, len(text))
         return piece
 
-    def _apart(self, raw: str) -> tuple[str, list[tuple[Span, str]]]:
-        """The text, and what stands between markers; a span without an end reaches to the end."""
-        text, found, at = "", list[tuple[Span, str]](), 0
+    def _apart(self) -> tuple[str, list[tuple[Span, str]], str]:
+        """The text, what stands between markers, and a call that has not ended yet.
+
+        A thought that has not ended reaches to the end.
+        """
+        raw, text, found, at = self._raw, "", list[tuple[Span, str]](), 0
         if self._thinking and self._markers.thought is not None:
             inside, at = _until(raw, 0, self._markers.thought.end)
             found.append((self._markers.thought, inside))
@@ -116,9 +120,11 @@ class Reading:
             starts = [(raw.find(span.start, at), span) for span in self._spans]
             starts = [(start, span) for start, span in starts if start >= 0]
             if not starts:
-                return text + raw[at:], found
+                return text + raw[at:], found, ""
             start, span = min(starts, key=lambda entry: entry[0])
             text += raw[at:start]
+            if span is self._markers.call and span.end not in raw[start:]:
+                return text, found, raw[start:]
             inside, at = _until(raw, start + len(span.start), span.end)
             found.append((span, inside))
 

@@ -38,7 +38,7 @@ STOCK = "litert-lm"
 @click.option(
     "--chat-file",
     type=click.Path(path_type=Path),
-    help="A conversation to go on with: JSON messages as in OpenAI's API, with tools if wanted (docs/chat.md).",
+    help="A conversation to go on with: JSON messages and tools; see docs/chat.md.",
 )
 @click.option(
     "--thinking/--no-thinking",

@@ -88,7 +88,11 @@ def test_the_engines_tool_results_are_kept(tmp_path: Path) -> None:
         ({"messages": [USER], "thinking": "yes"}, "thinking: expected true or false"),
         ({"messages": [USER], "model": "x"}, "unknown key 'model'"),
         (
-            [USER, {**CALLING, "tool_calls": [{"function": {"name": "f", "arguments": "{"}}]}, USER],
+            [
+                USER,
+                {**CALLING, "tool_calls": [{"function": {"name": "f", "arguments": "{"}}]},
+                USER,
+            ],
             "message 1: expected a call's arguments as JSON",
         ),
     ],

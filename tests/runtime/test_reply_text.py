@@ -52,6 +52,11 @@ def test_with_tools() -> None:
         assert functions == [{"name": "f", "arguments": {"a": 1}}, {"name": "g", "arguments": {}}]
 
 
+def test_a_call_that_does_not_end_is_text() -> None:
+    for cut in (1, 100):
+        assert read("a<|tool_call>call:f{", TOOLS, cut=cut)[1] == Said("a<|tool_call>call:f{")
+
+
 def test_an_answer_may_begin_within_a_thought() -> None:
     said = read("Clear sky.\n<channel|>Nice.", prompt="<tool_response|><|channel>thought\n")[1]
     assert said == Said("Nice.", "Clear sky.\n")
@@ -90,7 +95,8 @@ TEMPLATE = EngineTemplate(Variant().source())
 
 
 @pytest.mark.parametrize(
-    "text", ["", "f{}", "call:f", "call:f{a}", "call:f{a:}", "call:f{a:1", "call:f{a:1}}", "call:f{a:x}"]
+    "text",
+    ["", "f{}", "call:f", "call:f{a}", "call:f{a:}", "call:f{a:1", "call:f{a:1}}", "call:f{a:x}"],
 )
 def test_what_is_no_call_is_none(text: str) -> None:
     assert parse_call(text, QUOTE) is None
