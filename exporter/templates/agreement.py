@@ -79,7 +79,7 @@ def instabilities(template: EngineTemplate) -> Iterator[Difference]:
     """Every sample that the engine could not continue, whatever transformers renders."""
     for sample in SAMPLES:
         try:
-            problem = _instability(template, sample, _rendered(template, sample))
+            problem = _instability(template, sample, rendered(template, sample))
         except TemplateError as error:
             problem = str(error)
         if problem:
@@ -88,15 +88,16 @@ def instabilities(template: EngineTemplate) -> Iterator[Difference]:
 
 def _problem(template: EngineTemplate, sample: Sample, wanted: tuple[str, ...]) -> str:
     try:
-        text = _rendered(template, sample)
+        text = rendered(template, sample)
         if text not in wanted:
-            return _first_difference(text, wanted[0])
+            return first_difference(text, wanted[0])
         return _instability(template, sample, text)
     except TemplateError as error:
         return str(error)
 
 
-def _rendered(template: EngineTemplate, sample: Sample) -> str:
+def rendered(template: EngineTemplate, sample: Sample) -> str:
+    """A sample's prompt."""
     return template.render(sample.engine, tools=sample.tools, thinking=sample.thinking)
 
 
@@ -109,7 +110,7 @@ def _instability(template: EngineTemplate, sample: Sample, text: str) -> str:
         if not text.startswith(before):
             return (
                 "what was rendered of the history changes when the conversation goes on, which the engine "
-                f"refuses: {_first_difference(text, before)}"
+                f"refuses: {first_difference(text, before)}"
             )
         if sample.name.startswith(TOOL_RESULT) and before.endswith(STOPS_FOR_TOOL):
             return (
@@ -119,7 +120,8 @@ def _instability(template: EngineTemplate, sample: Sample, text: str) -> str:
     return ""
 
 
-def _first_difference(text: str, wanted: str) -> str:
+def first_difference(text: str, wanted: str) -> str:
+    """Where two texts part, for a message."""
     at = next(
         (i for i, (a, b) in enumerate(zip(text, wanted, strict=False)) if a != b),
         min(len(text), len(wanted)),

@@ -8,16 +8,27 @@ the variant that renders alike; the checkpoint's, rewritten. "Alike" is tried on
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 from exporter.errors import TemplateError
-from exporter.templates.agreement import Difference, Expected, differences, instabilities
+from exporter.templates.agreement import (
+    Difference,
+    Expected,
+    differences,
+    first_difference,
+    instabilities,
+    rendered,
+)
 from exporter.templates.engine import EngineTemplate
 from exporter.templates.gemma4 import variants
 from exporter.templates.huggingface import HuggingFaceTemplate
 from exporter.templates.rewriting import rewritten
-from exporter.templates.samples import SAMPLES
+from exporter.templates.samples import SAMPLES, Sample
+
+RenderInEngine = Callable[[str, Sequence[Sample]], Sequence[str]]
+"""Renders samples with a template in the engine itself; an empty text where it refuses."""
 
 
 class Origin(enum.StrEnum):
@@ -50,6 +61,8 @@ class FittedTemplate:
     """Whether it has a switch for thinking."""
     tools: bool
     """Whether it declares tools to the model."""
+    asked_engine: bool = False
+    """Whether the engine itself rendered the conversations, too, and as expected."""
 
     def summary(self) -> str:
         """One line for the person who exports."""
@@ -57,7 +70,17 @@ class FittedTemplate:
         how = "rendered without a checkpoint's to compare with"
         if self.conversations:
             how = f"{count} compared with transformers"
+        if self.asked_engine:
+            how += " and with the engine"
         return f"{TOLD[self.origin]} ({how})"
+
+    def to_json(self) -> dict[str, Any]:
+        """For the manifest."""
+        return {
+            "origin": self.origin.value,
+            "conversations": self.conversations,
+            "asked_engine": self.asked_engine,
+        }
 
 
 def fit_template(source: str, where: str) -> FittedTemplate:
@@ -123,6 +146,27 @@ def given_template(source: str, where: str, checkpoints: str | None) -> FittedTe
         except TemplateError:
             same = 0  # nothing to compare with
     return _fitted(template, Origin.GIVEN, same)
+
+
+def checked_by_engine(fitted: FittedTemplate, render: RenderInEngine, where: str) -> FittedTemplate:
+    """Let the engine render every sample, which must give what we expect of it.
+
+    Raises:
+        TemplateError: It renders one otherwise.
+    """
+    template = EngineTemplate(fitted.source)
+    for sample, text in zip(SAMPLES, render(fitted.source, SAMPLES), strict=True):
+        try:
+            expected = rendered(template, sample)
+        except TemplateError:
+            expected = ""  # which is what the engine gives for a refusal
+        if text != expected:
+            raise TemplateError(
+                f"{where}: the installed LiteRT-LM renders the chat template otherwise than expected: "
+                f"{sample.name}: {first_difference(text, expected)}; install the version of the engine "
+                "that comes with 'mtp-export[engine]', or report this"
+            )
+    return replace(fitted, asked_engine=True)
 
 
 def _candidates(source: str) -> Iterator[tuple[Origin, str]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,8 +10,10 @@ import pytest
 from exporter.errors import TemplateError
 from exporter.templates.engine import EngineTemplate
 from exporter.templates.gemma4 import variants
-from exporter.templates.samples import SAMPLES, Sample
+from exporter.templates.probe import unpack_probe
+from exporter.templates.samples import SAMPLES
 from runtime_py.chat import Conversation, Message, Setting
+from runtime_py.engine_rendering import asked
 from runtime_py.stock_engine import EngineSettings, render_in_engine
 from tests.templates.known import BREAKING, HERMES, TIRELESS
 
@@ -70,20 +71,15 @@ SNIPPETS = (
 
 
 @pytest.fixture(scope="module")
-def settings(tiny_bundles: dict[str, Path]) -> EngineSettings:
-    pytest.importorskip("litert_lm")
-    return EngineSettings(tiny_bundles["int8"], mtp=False, max_new_tokens=1, threads=1)
+def settings(tmp_path_factory: pytest.TempPathFactory) -> EngineSettings:
+    probe = unpack_probe(tmp_path_factory.mktemp("probe"))
+    return EngineSettings(probe, mtp=False, max_new_tokens=1, threads=1)
 
 
 def conversation(messages: Sequence[Mapping[str, Any]], setting: Setting) -> Conversation:
     """As an app would give it to the engine."""
     *history, last = [Message.from_json({"content": "", **message}) for message in messages]
     return Conversation((last,), tuple(history), setting)
-
-
-def asked(sample: Sample) -> Conversation:
-    """A sample's conversation."""
-    return conversation(sample.engine, Setting(sample.tools, sample.thinking))
 
 
 def ours(source: str, messages: Sequence[Mapping[str, Any]] = TALK) -> str:
