@@ -7,18 +7,17 @@ from typing import Any
 
 import pytest
 
-from exporter.checkpoints.checkpoint import open_checkpoint
-from exporter.checkpoints.config import (
+from exporter.checkpoints.architecture import (
     AttentionKind,
     CentroidHead,
     DrafterConfig,
     Rope,
     TargetConfig,
-    check_pair,
-    parse_drafter,
-    parse_target,
 )
+from exporter.checkpoints.checkpoint import open_checkpoint
+from exporter.checkpoints.config import parse_drafter, parse_target
 from exporter.errors import ConfigError, MismatchError
+from exporter.pair import check_pair
 from tests.pairs import Pair
 
 Json = dict[str, Any]
