@@ -142,7 +142,7 @@ def unpadded(text: Json) -> Json:
 def silent(text: Json) -> Json:
     """By hand: every key is left out, or null, for which transformers has the right value."""
     left_out = "global_head_dim", "head_dim", "hidden_activation", "max_position_embeddings"
-    more = "vocab_size", "sliding_window", "rms_norm_eps", "attention_bias", "attention_k_eq_v"
+    more = "sliding_window", "rms_norm_eps", "attention_bias", "attention_k_eq_v"
     kept = without(text, *left_out, *more, "enable_moe_block", "use_bidirectional_attention")
     return {**kept, "rope_parameters": None, "per_layer_config": None}
 

@@ -1,7 +1,7 @@
 """A pair of more than ten layers, as ``save_pretrained`` leaves it, through the whole export.
 
-The tiny pair has eight layers, whose indices nobody pads. The graphs of this one are compared with torch by the
-other modules here, and torch with transformers in ``tests/model``.
+The tiny pair has eight layers, whose indices nobody pads. The graphs of this one are compared with torch by
+the other modules here, and torch with transformers in ``tests/model``.
 """
 
 from __future__ import annotations
