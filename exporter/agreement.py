@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from exporter.checkpoints.config import AttentionKind, DrafterConfig, TargetConfig
+from exporter.checkpoints.architecture import AttentionKind, DrafterConfig, TargetConfig
 from exporter.contract import Accelerator, Contract, Dtype, KvCache, is_prime
 from exporter.errors import ConfigError
 from exporter.options import ExportOptions

@@ -4,16 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from exporter.checkpoints.architecture import AttentionKind, DrafterConfig, TargetConfig
 from exporter.checkpoints.checkpoint import Checkpoint
-from exporter.checkpoints.config import (
-    DrafterConfig,
-    TargetConfig,
-    check_pair,
-    parse_drafter,
-    parse_target,
-)
+from exporter.checkpoints.config import parse_drafter, parse_target
 from exporter.contract import Accelerator
-from exporter.errors import ConfigError
+from exporter.errors import ConfigError, MismatchError, listed
 from exporter.heads import HeadKind
 
 TARGET, DRAFTER = "target", "drafter"
@@ -48,6 +43,36 @@ class Pair:
         """Those that there are, by role."""
         both = {TARGET: self.target, DRAFTER: self.drafter}
         return {role: checkpoint for role, checkpoint in both.items() if checkpoint is not None}
+
+
+def check_pair(target: TargetConfig, drafter: DrafterConfig) -> None:
+    """Check that a drafter was made for a target of this shape.
+
+    Raises:
+        MismatchError: Listing every dimension that differs.
+    """
+    problems = []
+
+    def same(what: str, of_drafter: object, of_target: object) -> None:
+        if of_drafter != of_target:
+            problems.append(f"{what}: the drafter has {of_drafter}, the target has {of_target}")
+
+    same("hidden size of the target", drafter.backbone_hidden_size, target.text.hidden_size)
+    same("vocabulary size", drafter.text.vocab_size, target.text.vocab_size)
+    same("sliding window", drafter.text.sliding_window, target.text.sliding_window)
+    for kind in AttentionKind:
+        reader = next((layer for layer in drafter.text.layers if layer.kind is kind), None)
+        if reader is None:
+            continue
+        donor = target.kv_donor(kind)
+        same(f"head dim of {kind.value} layers", reader.head_dim, donor.head_dim)
+        same(f"kv heads of {kind.value} layers", reader.kv_heads, donor.kv_heads)
+        same(f"rope of {kind.value} layers", drafter.text.rope[kind], target.text.rope[kind])
+    if problems:
+        raise MismatchError(
+            "this drafter does not belong to this target (each size of Gemma 4 has its own "
+            f"-assistant checkpoint): {listed(problems)}"
+        )
 
 
 def drafter_head(

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from exporter.binding.weights import Weight, find_weights
+from exporter.checkpoints.architecture import AttentionKind
 from exporter.checkpoints.checkpoint import Checkpoint, open_checkpoint
-from exporter.checkpoints.config import AttentionKind, check_pair, parse_drafter, parse_target
+from exporter.checkpoints.config import parse_drafter, parse_target
 from exporter.checkpoints.tensor_reader import TensorReader
 from exporter.contract import Dtype, Section
 from exporter.heads import HeadKind
@@ -23,6 +24,7 @@ from exporter.lowering.signatures import parameter_specs
 from exporter.model.drafter import Draft, Drafter
 from exporter.model.kv import Kv
 from exporter.model.target import Caches, PerLayerEmbedder, Step, Target, TokenEmbedder
+from exporter.pair import check_pair
 
 CACHE_LENGTH = 256
 

@@ -7,7 +7,6 @@ of this project. ``python tests/pairs.py e2b FOLDER`` writes one by hand.
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 from dataclasses import dataclass
@@ -62,14 +61,15 @@ def e2b_shaped(folder: Path) -> Pair:
 
 
 def e4b_shaped(folder: Path) -> Pair:
-    """Two kv heads, a full layer every 6th, one MLP width; configs in the older spelling."""
+    """Two kv heads, a full layer every 6th, one MLP width.
+
+    More than ten layers, so that transformers pads the keys of ``per_layer_config``.
+    """
     pair = Pair(folder / "target", folder / "drafter")
     stack = _stack(kv_heads=2, layers=12, full_every=6, eps=LARGE_EPS)
     _write_target(pair.target, stack, shared=6, double_wide=False, seed=2)
     drafter_stack = _stack(kv_heads=2, layers=4, full_every=4, eps=LARGE_EPS)
     _write_drafter(pair.drafter, drafter_stack, seed=3)
-    for checkpoint in (pair.target, pair.drafter):
-        _spell_global_head_dim(checkpoint / "config.json")
     return pair
 
 
@@ -177,15 +177,6 @@ def _add_unused_kv(file: Path, stack: dict[str, Any], shared: int) -> None:
             tensors[f"{prefix}{part}.weight"] = values
         tensors[f"{prefix}v_norm.weight"] = torch.ones(width, dtype=torch.bfloat16)
     save_file(tensors, file, {"format": "pt"})
-
-
-def _spell_global_head_dim(file: Path) -> None:
-    """Rewrite a config as earlier transformers wrote it: one head dim for all full layers."""
-    config = json.loads(file.read_text())
-    text = config["text_config"]
-    del text["per_layer_config"]
-    text["global_head_dim"] = FULL_HEAD_DIM
-    file.write_text(json.dumps(config))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from exporter.binding.parameters import SCALED, scale_name
 from exporter.bundles.inspection import inspect_bundle
 from exporter.calibrate.text import DEFAULT_TEXT
-from exporter.checkpoints.config import AttentionKind
+from exporter.checkpoints.architecture import AttentionKind
 from exporter.cli.main import cli
 from exporter.contract import Contract, Dtype, Section
 from exporter.parity.stored_weights import stored_constants

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from exporter.checkpoints.config import DrafterConfig, Layer, TargetConfig, TextConfig
+from exporter.checkpoints.architecture import DrafterConfig, Layer, TargetConfig, TextConfig
 from exporter.checkpoints.tensor_names import TOKEN_ORDERING
 from exporter.contract import Dtype, Section, TensorSpec
 from exporter.heads import HeadKind

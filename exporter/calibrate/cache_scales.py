@@ -24,7 +24,7 @@ from exporter.calibrate.calibration import Models
 from exporter.calibrate.choice import Choices
 from exporter.calibrate.target_pass import TargetPass
 from exporter.calibrate.text import CalibrationText
-from exporter.checkpoints.config import AttentionKind, Layer, TargetConfig
+from exporter.checkpoints.architecture import AttentionKind, Layer, TargetConfig
 from exporter.checkpoints.stored_tensor import StoredTensor
 from exporter.checkpoints.tensor_names import recipe_name
 from exporter.checkpoints.tensor_reader import TensorReader

@@ -12,7 +12,7 @@ from exporter.calibrate.choice import Choices
 from exporter.calibrate.drafter_pass import DrafterPass
 from exporter.calibrate.target_pass import TargetPass
 from exporter.calibrate.text import CalibrationText
-from exporter.checkpoints.config import DrafterConfig, TargetConfig
+from exporter.checkpoints.architecture import DrafterConfig, TargetConfig
 from exporter.contract import Section
 from exporter.progress import Advance
 from quantize.recipe import Recipe

@@ -13,7 +13,7 @@ from torch import Tensor
 from exporter.calibrate.choice import Choices, Parameters, load, under
 from exporter.calibrate.inputs import InputSums
 from exporter.calibrate.target_pass import HEAD, Reading
-from exporter.checkpoints.config import AttentionKind, DrafterConfig, TargetConfig
+from exporter.checkpoints.architecture import AttentionKind, DrafterConfig, TargetConfig
 from exporter.heads import HeadKind
 from exporter.model.drafter import Drafter
 from exporter.model.kv import Kv, View

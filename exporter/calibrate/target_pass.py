@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from exporter.binding.weights import Weight, Weights
 from exporter.calibrate.choice import Choices, float_blocks, load, under
 from exporter.calibrate.inputs import InputSums
-from exporter.checkpoints.config import AttentionKind, Layer, TargetConfig
+from exporter.checkpoints.architecture import AttentionKind, Layer, TargetConfig
 from exporter.contract import Section
 from exporter.model.decoder import DecoderLayer
 from exporter.model.kv import Kv, View

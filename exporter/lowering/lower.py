@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from exporter.checkpoints.config import DrafterConfig, TargetConfig
+from exporter.checkpoints.architecture import DrafterConfig, TargetConfig
 from exporter.contract import (
     BATCH_DECODE,
     BATCH_VERIFY,

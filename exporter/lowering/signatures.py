@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from exporter import contract
-from exporter.checkpoints.config import AttentionKind, DrafterConfig, TargetConfig
+from exporter.checkpoints.architecture import AttentionKind, DrafterConfig, TargetConfig
 from exporter.contract import Contract, Dtype, Section, SignatureSpec, TensorSpec
 from exporter.heads import HeadKind
 from exporter.model.draft_round import DraftRound

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from exporter.checkpoints.config import Layer, TextConfig
+from exporter.checkpoints.architecture import Layer, TextConfig
 from exporter.model.kv import KvT, Sight
 from exporter.model.layers import Mlp, RmsNorm, Rotation
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from exporter.checkpoints.config import AttentionKind, DrafterConfig, TargetConfig
+from exporter.checkpoints.architecture import AttentionKind, DrafterConfig, TargetConfig
 from exporter.contract import Dtype
 from exporter.heads import HeadKind
 from exporter.model.drafter import Drafter, seen_by

@@ -17,7 +17,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from exporter.checkpoints.config import AttentionKind, CentroidHead, DrafterConfig
+from exporter.checkpoints.architecture import AttentionKind, CentroidHead, DrafterConfig
 from exporter.contract import Dtype
 from exporter.heads import HeadKind
 from exporter.model.decoder import DecoderLayer

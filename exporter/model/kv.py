@@ -14,7 +14,7 @@ import torch
 from litert_torch.generative.custom_ops.dynamic_update_slice import dynamic_update_slice
 from torch import Tensor
 
-from exporter.checkpoints.config import Rope
+from exporter.checkpoints.architecture import Rope
 from exporter.contract import stretch_length
 from exporter.model.layers import MASKED_SCORE, Rotation, attend, over_cache
 from exporter.model.slots import stretch

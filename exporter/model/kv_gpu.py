@@ -18,7 +18,7 @@ import torch
 from litert_torch.backend.composite import StableHLOCompositeBuilder
 from torch import Tensor
 
-from exporter.checkpoints.config import Rope
+from exporter.checkpoints.architecture import Rope
 from exporter.model.kv import Kv, View
 from exporter.model.layers import MASKED_SCORE, Rotation
 from exporter.model.rope_tables import looked_up

@@ -14,7 +14,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from exporter.checkpoints.config import Rope
+from exporter.checkpoints.architecture import Rope
 
 MASKED_SCORE = -30000.0
 """Added to the score of a slot that may not be seen.

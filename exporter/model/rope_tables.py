@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from exporter.checkpoints.config import Rope
+from exporter.checkpoints.architecture import Rope
 from exporter.model.layers import Rotation
 
 BASE = 64

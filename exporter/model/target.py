@@ -14,7 +14,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from exporter.checkpoints.config import AttentionKind, TargetConfig
+from exporter.checkpoints.architecture import AttentionKind, TargetConfig
 from exporter.contract import Dtype
 from exporter.model.decoder import DecoderLayer
 from exporter.model.kv import Kv, KvT, Sight, View, filled_slots

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from exporter.checkpoints.config import AttentionKind
+from exporter.checkpoints.architecture import AttentionKind
 from exporter.model.drafter import FLOOR_LOGIT
 from exporter.model.target import Caches
 from exporter.parity.compare import Floats, bridged, margin, position_errors, worst

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from exporter import contract
 from exporter.binding.weights import Weight, Weights
-from exporter.checkpoints.config import AttentionKind, DrafterConfig, TargetConfig
+from exporter.checkpoints.architecture import AttentionKind, DrafterConfig, TargetConfig
 from exporter.checkpoints.tensor_names import recipe_name
 from exporter.contract import Contract, Dtype, Section
 from exporter.heads import HeadKind

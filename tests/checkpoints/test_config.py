@@ -1,98 +1,36 @@
-"""Parsing configs: both spellings, derived facts, and every problem named at once."""
+"""Parsing configs: derived facts, what transformers fills in, and every problem named at once."""
 
 from __future__ import annotations
 
-from copy import deepcopy
-from typing import Any
-
 import pytest
 
-from exporter.checkpoints.checkpoint import open_checkpoint
-from exporter.checkpoints.config import (
+from exporter.checkpoints.architecture import (
     AttentionKind,
     CentroidHead,
     DrafterConfig,
     Rope,
     TargetConfig,
-    check_pair,
-    parse_drafter,
-    parse_target,
 )
+from exporter.checkpoints.checkpoint import open_checkpoint
+from exporter.checkpoints.config import parse_drafter, parse_target
 from exporter.errors import ConfigError, MismatchError
+from exporter.pair import check_pair
+from tests.checkpoints.written_configs import (
+    FULL_ROPE,
+    PARTIAL,
+    ROPE,
+    Json,
+    drafter_json,
+    e2b_json,
+    e4b_json,
+)
 from tests.pairs import Pair
 
-Json = dict[str, Any]
-
-PARTIAL = "partial_rotary_factor"
-FULL_ROPE: Json = {"rope_type": "proportional", PARTIAL: 0.25, "rope_theta": 1_000_000.0}
-ROPE: Json = {
-    "sliding_attention": {"rope_type": "default", "rope_theta": 10_000.0},
-    "full_attention": FULL_ROPE,
-}
-
-
-def stack(hidden: int, layers: int, full_every: int, heads: int, kv_heads: int) -> Json:
-    kinds = ["sliding_attention"] * (full_every - 1) + ["full_attention"]
-    return {
-        "model_type": "gemma4_text",
-        "hidden_size": hidden,
-        "num_hidden_layers": layers,
-        "layer_types": kinds * (layers // full_every),
-        "num_attention_heads": heads,
-        "num_key_value_heads": kv_heads,
-        "head_dim": 256,
-        "global_head_dim": 512,
-        "vocab_size": 262_144,
-        "sliding_window": 512,
-        "rms_norm_eps": 1e-6,
-        "rope_parameters": deepcopy(ROPE),
-        "hidden_activation": "gelu_pytorch_tanh",
-        "max_position_embeddings": 131_072,
-    }
-
-
-def target_json(text: Json, **more: object) -> Json:
-    ple = {"hidden_size_per_layer_input": 256, "vocab_size_per_layer_input": 262_144}
-    text = {**text, **ple, "final_logit_softcapping": 30.0, **more}
-    return {"model_type": "gemma4", "text_config": text, "vision_config": {}}
-
-
-def e2b_json() -> Json:
-    """Gemma 4 E2B's published dimensions."""
-    mlp = {"intermediate_size": 6144, "use_double_wide_mlp": True}
-    return target_json(stack(1536, 35, 5, 8, 1), num_kv_shared_layers=20, **mlp)
-
-
-def e4b_json() -> Json:
-    """Gemma 4 E4B's published dimensions."""
-    mlp = {"intermediate_size": 10_240, "use_double_wide_mlp": False}
-    return target_json(stack(2560, 42, 6, 8, 2), num_kv_shared_layers=18, **mlp)
-
-
-def drafter_json(backbone: int, kv_heads: int) -> Json:
-    """The assistant of either."""
-    text = {**stack(256, 4, 4, 4, kv_heads), "intermediate_size": 2048, "num_kv_shared_layers": 4}
-    return {
-        "model_type": "gemma4_assistant",
-        "text_config": text,
-        "backbone_hidden_size": backbone,
-        "use_ordered_embeddings": True,
-        "num_centroids": 2048,
-        "centroid_intermediate_top_k": 32,
-    }
+NAN, INFINITE = float("nan"), float("inf")
 
 
 def e2b() -> TargetConfig:
     return parse_target(e2b_json(), "e2b")
-
-
-def per_layer_spelling(config: Json, width: int) -> Json:
-    """The same config as transformers writes it since per_layer_config exists."""
-    text = config["text_config"]
-    del text["global_head_dim"]
-    full = [i for i, kind in enumerate(text["layer_types"]) if kind == "full_attention"]
-    text["per_layer_config"] = {str(index): {"head_dim": width} for index in full}
-    return config
 
 
 @pytest.mark.parametrize(
@@ -125,20 +63,11 @@ def test_full_layers_lie_where_published() -> None:
     assert full == list(range(4, 35, 5))
 
 
-def test_spellings_agree() -> None:
-    """``global_head_dim``, ``per_layer_config``, or neither where the default of 512 is meant."""
-    silent = e2b_json()
-    del silent["text_config"]["global_head_dim"]
-    assert parse_target(per_layer_spelling(e2b_json(), 512), "new") == e2b()
-    assert parse_target(silent, "silent") == e2b()
-    assert parse_target(e2b_json()["text_config"], "text only") == e2b()
-
-
-def test_both_spellings_from_transformers(pair: Pair, shape: str) -> None:
-    """What transformers 5.22 writes (e2b), and what earlier versions wrote (e4b)."""
+def test_saved_pairs(pair: Pair, shape: str) -> None:
+    """Of 8 and of 12 layers, so that transformers pads the keys of one of them."""
     target = open_checkpoint(pair.target).config
-    spelling = {"e2b": "per_layer_config", "e4b": "global_head_dim"}[shape]
-    assert spelling in target["text_config"]
+    keys = {"e2b": ["3", "7"], "e4b": ["05", "11"]}[shape]
+    assert list(target["text_config"]["per_layer_config"]) == keys
     config = parse_target(target, "target")
     for layer in config.text.layers:
         assert layer.head_dim == (64 if layer.kind is AttentionKind.FULL else 32)
@@ -165,36 +94,56 @@ def test_every_problem_is_listed_once() -> None:
     """One run of the tool names all that is wrong, each thing one time."""
     config = e2b_json()
     text = config["text_config"]
-    del text["num_attention_heads"], text["num_key_value_heads"], text["rms_norm_eps"]
+    del text["hidden_size"], text["intermediate_size"]
     text |= {
-        "hidden_size": "1536",
+        "num_attention_heads": None,
+        "num_key_value_heads": "1",
+        "rms_norm_eps": NAN,
         "vocab_size": True,
         "sliding_window": 0,
         "hidden_activation": "relu",
         "attention_bias": True,
-        "enable_moe_block": True,
-        "attention_k_eq_v": True,
+        "enable_moe_block": 1,
+        "attention_k_eq_v": "no",
+        "use_double_wide_mlp": None,
         "use_bidirectional_attention": "all",
-        "hidden_size_per_layer_input": 0,
-        "final_logit_softcapping": -1,
+        "hidden_size_per_layer_input": -1,
+        "final_logit_softcapping": INFINITE,
         "max_position_embeddings": None,
-        "vocab_size_per_layer_input": None,
+        "vocab_size_per_layer_input": 262_144.0,
+        "rope_scaling": {"factor": 8.0},
     }
     text["rope_parameters"]["full_attention"]["factor"] = 8.0
     text["rope_parameters"]["sliding_attention"]["rope_theta"] = None
     with pytest.raises(ConfigError) as raised:
         parse_target(config, "here")
     lines = str(raised.value).splitlines()
-    assert lines[0] == "here: 17 problems:"
+    assert lines[0] == "here: 20 problems:"
     keys = {line.removeprefix("  - ").split(":")[0].split(" is ")[0] for line in lines[1:]}
-    assert len(lines) == 18
+    assert len(lines) == 21
     assert keys == {
-        "num_attention_heads", "num_key_value_heads", "rms_norm_eps", "hidden_size", "vocab_size",
-        "sliding_window", "hidden_activation", "attention_bias", "enable_moe_block",
-        "attention_k_eq_v", "use_bidirectional_attention", "hidden_size_per_layer_input",
-        "final_logit_softcapping", "max_position_embeddings", "vocab_size_per_layer_input",
+        "hidden_size", "intermediate_size", "num_attention_heads", "num_key_value_heads",
+        "rms_norm_eps", "vocab_size", "sliding_window", "hidden_activation", "attention_bias",
+        "enable_moe_block", "attention_k_eq_v", "use_double_wide_mlp",
+        "use_bidirectional_attention", "hidden_size_per_layer_input", "final_logit_softcapping",
+        "max_position_embeddings", "vocab_size_per_layer_input", "rope_scaling",
         "rope_parameters.full_attention", "rope_parameters.sliding_attention.rope_theta",
     }  # fmt: skip
+    assert "  - hidden_size: expected an integer of at least 1, found nothing" in lines
+
+
+@pytest.mark.parametrize("value", [NAN, INFINITE, -INFINITE, True, "1e-6", None, 0, [1]])
+@pytest.mark.parametrize("key", ["rms_norm_eps", "final_logit_softcapping", "rope_theta"])
+def test_numbers_are_finite(key: str, value: object) -> None:
+    """Python reads NaN and Infinity from JSON, and takes true for 1."""
+    config = e2b_json()
+    text = config["text_config"]
+    (text["rope_parameters"]["full_attention"] if key == "rope_theta" else text)[key] = value
+    if key == "final_logit_softcapping" and value is None:
+        assert parse_target(config, "here").logit_softcap is None
+        return
+    with pytest.raises(ConfigError, match=f"{key}: expected a positive number, found"):
+        parse_target(config, "here")
 
 
 @pytest.mark.parametrize(
@@ -202,14 +151,15 @@ def test_every_problem_is_listed_once() -> None:
     [
         ({"layer_types": ["chunked_attention"] * 35}, "chunked_attention"),
         ({"layer_types": ["full_attention"] * 3}, "each of 35 layers, found 3 entries"),
-        ({"layer_types": None}, "found None"),
+        ({"layer_types": []}, "each of 35 layers, found 0 entries"),
+        ({"num_hidden_layers": None}, "here: num_hidden_layers: expected an integer"),
         ({"num_kv_shared_layers": 35}, "fewer than the 35 layers, found 35"),
         ({"num_kv_shared_layers": 32}, "full_attention share KV, but no earlier"),
         ({"layer_types": ["full_attention"] * 35}, "both kinds, found only full_attention"),
         ({"num_kv_shared_layers": 40}, "fewer than the 35 layers, found 40"),
         ({"num_key_value_heads": 3}, "3 kv heads do not divide 8 heads"),
         ({"rope_parameters": {}}, "rope_parameters.full_attention"),
-        ({"rope_parameters": [ROPE]}, "rope_parameters.full_attention"),
+        ({"rope_parameters": [ROPE]}, "rope_parameters: expected an object"),
         (
             {"rope_parameters": ROPE | {"full_attention": FULL_ROPE | {"rope_type": "yarn"}}},
             "expected rope_type default or proportional",
@@ -218,8 +168,12 @@ def test_every_problem_is_listed_once() -> None:
             {"rope_parameters": ROPE | {"full_attention": FULL_ROPE | {PARTIAL: None}}},
             "partial_rotary_factor",
         ),
-        ({"per_layer_config": [512]}, "per_layer_config: expected an object"),
-        ({"per_layer_config": {"4": {"head_dim": -1}}}, "head_dim"),
+        (
+            {"rope_parameters": ROPE | {"full_attention": FULL_ROPE | {PARTIAL: NAN}}},
+            "partial_rotary_factor",
+        ),
+        ({"global_head_dim": 0}, "global_head_dim: expected an integer of at least 1, found 0"),
+        ({"use_bidirectional_attention": "some"}, "use_bidirectional_attention: expected null"),
     ],
 )
 def test_unsupported_stacks_are_refused(change: Json, said: str) -> None:
@@ -229,6 +183,30 @@ def test_unsupported_stacks_are_refused(change: Json, said: str) -> None:
         parse_target(config, "here")
 
 
+def test_the_last_layer_is_full() -> None:
+    """Transformers makes it so, whatever ``layer_types`` says."""
+    config = e2b_json()
+    config["text_config"]["layer_types"][-1] = "sliding_attention"
+    assert parse_target(config, "here") == e2b()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"num_kv_shared_layers": 3},
+        {"hidden_size_per_layer_input": 256},
+        {"vocab_size_per_layer_input": 262_144},
+        {"use_double_wide_mlp": True},
+    ],
+)
+def test_what_no_drafter_has(change: Json) -> None:
+    """Transformers refuses these as well."""
+    config = drafter_json(1536, 1)
+    config["text_config"] |= change
+    with pytest.raises(ConfigError, match=next(iter(change))):
+        parse_drafter(config, "here")
+
+
 @pytest.mark.parametrize("text", [None, [], "text"])
 def test_a_config_without_text_part(text: object) -> None:
     """Not a traceback, whatever stands in its place."""
@@ -236,14 +214,6 @@ def test_a_config_without_text_part(text: object) -> None:
         parse_target({"model_type": "gemma4", "text_config": text}, "here")
     with pytest.raises(ConfigError, match="text_config"):
         parse_drafter(drafter_json(1536, 1) | {"text_config": text}, "here")
-
-
-def test_swapped_checkpoints() -> None:
-    """The likeliest slip: each message says which is which."""
-    with pytest.raises(ConfigError, match="target first and its -assistant checkpoint second"):
-        parse_target(drafter_json(1536, 1), "here")
-    with pytest.raises(ConfigError, match="name ends in -assistant"):
-        parse_drafter(e2b_json(), "here")
 
 
 def test_centroids_must_divide_the_vocabulary() -> None:

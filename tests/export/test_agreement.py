@@ -8,8 +8,9 @@ from dataclasses import replace
 import pytest
 
 from exporter.agreement import choose_placeholder
+from exporter.checkpoints.architecture import TargetConfig
 from exporter.checkpoints.checkpoint import open_checkpoint
-from exporter.checkpoints.config import TargetConfig, parse_target
+from exporter.checkpoints.config import parse_target
 from tests.bundles import TINY_TARGET
 
 CACHE_LENGTH = 256

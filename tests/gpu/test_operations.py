@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from exporter.checkpoints.config import Rope
+from exporter.checkpoints.architecture import Rope
 from exporter.contract import PARAM_TENSOR, key_cache, value_cache
 from exporter.errors import EngineError
 from exporter.model.kv import Kv

@@ -16,7 +16,7 @@ from exporter.binding.constant import SCALES_SUFFIX
 from exporter.binding.storing import choose_rule
 from exporter.binding.weights import Weight
 from exporter.bundles.promises import broken_promises
-from exporter.checkpoints.config import AttentionKind
+from exporter.checkpoints.architecture import AttentionKind
 from exporter.contract import Section
 from exporter.lowering.graph_reader import CONSTANT_THRESHOLD, GraphReader
 from exporter.model.drafter import FLOOR_LOGIT

@@ -16,8 +16,9 @@ from exporter.agreement import make_contract
 from exporter.binding.parameters import parameter_specs
 from exporter.bundles.inspection import inspect_bundle
 from exporter.bundles.litertlm import LitertGraphs
+from exporter.checkpoints.architecture import DrafterConfig, TargetConfig
 from exporter.checkpoints.checkpoint import open_checkpoint
-from exporter.checkpoints.config import DrafterConfig, TargetConfig, parse_drafter, parse_target
+from exporter.checkpoints.config import parse_drafter, parse_target
 from exporter.heads import HeadKind
 from exporter.lowering.graph_cache import SHIPPED, Graphs, find, graph_key, keep, kept_path, read
 from exporter.lowering.lower import Lowered, LoweringRequest, lower

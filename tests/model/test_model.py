@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from exporter.checkpoints.config import AttentionKind
+from exporter.checkpoints.architecture import AttentionKind
 from exporter.heads import HeadKind
 from exporter.model.drafter import FLOOR_LOGIT
 from exporter.model.kv import Kv

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from exporter.checkpoints.config import AttentionKind
+from exporter.checkpoints.architecture import AttentionKind
 from exporter.heads import HeadKind
 from exporter.model.kv import Kv
 from exporter.model.rows import KvRows

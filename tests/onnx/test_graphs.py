@@ -21,7 +21,8 @@ from torch import nn
 
 from exporter import contract as names
 from exporter.agreement import make_contract
-from exporter.checkpoints.config import DrafterConfig, TargetConfig, parse_drafter, parse_target
+from exporter.checkpoints.architecture import DrafterConfig, TargetConfig
+from exporter.checkpoints.config import parse_drafter, parse_target
 from exporter.contract import WEIGHT_PREFIX, Contract, Dtype, SignatureSpec, TensorSpec
 from exporter.errors import LoweringError
 from exporter.heads import HeadKind

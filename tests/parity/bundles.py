@@ -26,9 +26,9 @@ from exporter.binding.parameters import parameter_specs
 from exporter.binding.weights import Weight, Weights, find_weights
 from exporter.bundles.litertlm import LitertGraphs, LitertLmFormat
 from exporter.bundles.manifest import build_manifest, source_block
+from exporter.checkpoints.architecture import AttentionKind, TargetConfig
 from exporter.checkpoints.assets import read_assets
 from exporter.checkpoints.checkpoint import hash_files, open_checkpoint
-from exporter.checkpoints.config import AttentionKind, TargetConfig
 from exporter.checkpoints.tensor_names import TOKEN_ORDERING
 from exporter.checkpoints.tensor_reader import TensorReader
 from exporter.contract import Contract, Section

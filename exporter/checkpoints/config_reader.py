@@ -1,0 +1,98 @@
+"""Typed values out of one JSON object, and everything that is wrong with it.
+
+A value that is refused is noted, and zero is returned in its place; :meth:`ConfigReader.finish` raises
+before anyone uses it. Knows nothing about models.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from exporter.errors import ConfigError, listed
+
+
+class ConfigReader:
+    """Reads the keys of one object.
+
+    A ``default`` stands for a key that is absent; a null is a value like others, and refused.
+
+    Args:
+        config: The object.
+        where: Path or id of the checkpoint, for messages.
+        problems: Collects what is wrong; shared with the readers of parts.
+        path: Of the object within the file, put before its keys.
+    """
+
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        where: str,
+        problems: list[str] | None = None,
+        path: str = "",
+    ) -> None:
+        self.config = config
+        self.where = where
+        self.problems: list[str] = [] if problems is None else problems
+        self.path = path
+
+    def problem(self, text: str) -> None:
+        """Note a problem, once."""
+        if text not in self.problems:
+            self.problems.append(text)
+
+    def refuse(self, key: str, expected: str) -> None:
+        """Note that a key has another value than the ``expected`` kind."""
+        found = repr(self.config[key]) if key in self.config else "nothing"
+        self.problem(f"{self.path}{key}: expected {expected}, found {found}")
+
+    def integer(self, key: str, *, default: int | None = None, minimum: int = 1) -> int:
+        """An integer of at least ``minimum``."""
+        value = self.config.get(key, default)
+        if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
+            self.refuse(key, f"an integer of at least {minimum}")
+            return 0
+        return value
+
+    def number(self, key: str, *, default: float | None = None) -> float:
+        """A finite number above 0."""
+        value = self.config.get(key, default)
+        if not is_number(value) or value <= 0:
+            self.refuse(key, "a positive number")
+            return 0.0
+        return float(value)
+
+    def flag(self, key: str) -> bool:
+        """True or false; false where the key is absent."""
+        value = self.config.get(key, False)
+        if not isinstance(value, bool):
+            self.refuse(key, "true or false")
+        return value is True
+
+    def forbid(self, key: str, why: str) -> None:
+        """A flag that must not be set."""
+        if self.flag(key):
+            self.problem(f"{self.path}{key} is True: {why}")
+
+    def part(self, key: str) -> ConfigReader | None:
+        """The reader of an object within; None, and a problem, if there is none."""
+        value = self.config.get(key)
+        if not isinstance(value, Mapping):
+            self.refuse(key, "an object")
+            return None
+        return ConfigReader(value, self.where, self.problems, f"{self.path}{key}.")
+
+    def finish(self) -> None:
+        """Raise if anything was wrong.
+
+        Raises:
+            ConfigError: Listing every problem.
+        """
+        if self.problems:
+            raise ConfigError(f"{self.where}: {listed(self.problems)}")
+
+
+def is_number(value: object) -> bool:
+    """Whether a JSON value is a finite number; Python's JSON reads NaN and Infinity, too."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
