@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from exporter.cli.strict_command import StrictCommand
+
 if TYPE_CHECKING:
     from exporter.bundles.inspection import Inspection, ModelSection, WeightGroup
     from exporter.contract import Contract
     from exporter.lowering.graph_reader import SignatureInfo
 
 
-@click.command()
+@click.command(cls=StrictCommand)
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Everything, machine-readable.")
 def command(bundle: Path, as_json: bool) -> None:
