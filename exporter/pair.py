@@ -13,7 +13,7 @@ from exporter.checkpoints.config import (
     parse_target,
 )
 from exporter.contract import Accelerator
-from exporter.errors import ConfigError
+from exporter.errors import CheckpointError, ConfigError
 from exporter.heads import HeadKind
 
 TARGET, DRAFTER = "target", "drafter"
@@ -35,9 +35,11 @@ class Pair:
 
         Raises:
             ConfigError: One of them is not exportable.
+            CheckpointError: The target's tables are for different numbers of tokens.
             MismatchError: They are of different sizes of Gemma.
         """
         target_config = parse_target(target.config, str(target.folder))
+        _check_tables(target, target_config)
         if drafter is None:
             return Pair(target, target_config, None, None)
         drafter_config = parse_drafter(drafter.config, str(drafter.folder))
@@ -48,6 +50,31 @@ class Pair:
         """Those that there are, by role."""
         both = {TARGET: self.target, DRAFTER: self.drafter}
         return {role: checkpoint for role, checkpoint in both.items() if checkpoint is not None}
+
+    def notes(self) -> list[str]:
+        """What a user should be told of them before they are exported, one sentence each."""
+        notes = [note for checkpoint in self.checkpoints().values() for note in checkpoint.notes()]
+        if self.drafter_config is None:
+            return notes
+        known, tokens = self.drafter_config.text.vocab_size, self.target_config.text.vocab_size
+        if known < tokens:
+            notes.append(
+                f"the target has {tokens} tokens, {tokens - known} more than the drafter was trained with: "
+                "those are never drafted, and come from the target alone"
+            )
+        return notes
+
+
+def _check_tables(target: Checkpoint, config: TargetConfig) -> None:
+    """Check that every token has per-layer embeddings, too."""
+    tokens, rows = config.text.vocab_size, config.per_layer_vocab_size
+    if rows < tokens:
+        raise CheckpointError(
+            f"{target.folder}: expected a row of the per-layer embeddings for each of {tokens} tokens "
+            f"(vocab_size), found {rows} (vocab_size_per_layer_input): tokens were added to one table only, "
+            "and neither transformers nor a bundle can look them up; model.resize_token_embeddings adds them "
+            "to both"
+        )
 
 
 def drafter_head(

@@ -95,19 +95,12 @@ def packed_tensors(
         where: Shown in error messages.
 
     Raises:
-        CheckpointError: It is quantised in another format or the configuration of this one is
-            malformed, or listing every matrix whose parts do not fit together.
+        CheckpointError: The configuration of this format is malformed, or listing every matrix whose parts
+            do not fit together.
     """
     quantisation = config.get("quantization_config")
-    if quantisation is None:
-        return {}
     if not isinstance(quantisation, Mapping) or quantisation.get("quant_method") != METHOD:
-        method = quantisation.get("quant_method") if isinstance(quantisation, Mapping) else None
-        raise CheckpointError(
-            f"{where}: the weights are quantised as {method!r}, which cannot be read; expected float "
-            f"weights or quant_method {METHOD!r}, as in the -qat-q4_0-unquantized and "
-            "-qat-mobile-transformers checkpoints"
-        )
+        return {}
     modules = _parse_bits(quantisation, where)
     found: dict[str, PackedTensor] = {}
     problems: list[str] = []

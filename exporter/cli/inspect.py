@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from exporter.cli.strict_command import StrictCommand
+from exporter.path_kind import Kind, kind_of
 
 if TYPE_CHECKING:
     from exporter.bundles.inspection import Inspection, ModelSection, WeightGroup
@@ -28,7 +29,7 @@ def command(bundle: Path, as_json: bool) -> None:
     """
     from exporter.bundles.inspection import inspect_bundle
 
-    if bundle.is_dir():
+    if kind_of(bundle).kind is Kind.ONNX_EXPORT:
         from exporter.cli.inspect_onnx import show
 
         show(bundle, as_json=as_json)

@@ -20,7 +20,7 @@ from exporter.checkpoints.config import AttentionKind, DrafterConfig, TargetConf
 from exporter.contract import Contract, Dtype, Section, SignatureSpec, TensorSpec
 from exporter.heads import HeadKind
 from exporter.model.draft_round import DraftRound
-from exporter.model.drafter import Drafter
+from exporter.model.drafter import FLOOR_LOGIT, Drafter
 from exporter.model.kv import Kv
 from exporter.model.kv_gpu import GpuKv
 from exporter.model.rows import KvRows
@@ -147,7 +147,8 @@ def drafter_signatures(config: DrafterConfig, wanted: Contract, head: HeadKind) 
         donors = _donors(model, kinds, inputs)
         activations, position = inputs[contract.ACTIVATIONS], inputs[contract.INPUT_POS]
         result = model(activations, position, inputs[contract.MASK], donors)
-        return {contract.LOGITS: result.logits, contract.PROJECTED_ACTIVATIONS: result.projected}
+        logits = widened(result.logits, wanted.vocab_size)
+        return {contract.LOGITS: logits, contract.PROJECTED_ACTIVATIONS: result.projected}
 
     def draft_rows(model: nn.Module, inputs: Tensors) -> Tensors:
         assert isinstance(model, Drafter)
@@ -157,7 +158,8 @@ def drafter_signatures(config: DrafterConfig, wanted: Contract, head: HeadKind) 
         }
         activations, positions = inputs[contract.ACTIVATIONS], inputs[contract.INPUT_POS]
         result = model.forward_rows(activations, positions, inputs[contract.MASK], donors)
-        return {contract.LOGITS: result.logits, contract.PROJECTED_ACTIVATIONS: result.projected}
+        logits = widened(result.logits, wanted.vocab_size)
+        return {contract.LOGITS: logits, contract.PROJECTED_ACTIVATIONS: result.projected}
 
     bodies = {contract.DRAFT: draft, contract.BATCH_DRAFT: draft_rows}
     specs = {contract.DRAFT: wanted.drafter_signature(), **wanted.batch_drafter_signatures()}
@@ -165,6 +167,17 @@ def drafter_signatures(config: DrafterConfig, wanted: Contract, head: HeadKind) 
         Signature(name, spec, SignatureModule(model, bodies[name]), parameter_specs(model))
         for name, spec in specs.items()
     ]
+
+
+def widened(logits: Tensor, vocab_size: int) -> Tensor:
+    """A drafter's logits as ``[B, 1, vocab_size]``: tokens that it does not know have the floor's.
+
+    A fine-tune added them to the target after the drafter was trained; they are never drafted.
+    """
+    unknown = vocab_size - logits.shape[-1]
+    if unknown == 0:
+        return logits
+    return nn.functional.pad(logits, (0, unknown), value=FLOOR_LOGIT)
 
 
 def draft_round_signature(

@@ -24,8 +24,6 @@ from exporter.binding.weights import (
     unused_tensors,
 )
 from exporter.checkpoints.checkpoint import (
-    INDEX,
-    SINGLE,
     Checkpoint,
     hash_files,
     open_checkpoint,
@@ -33,8 +31,9 @@ from exporter.checkpoints.checkpoint import (
     resolve,
 )
 from exporter.checkpoints.stored_tensor import StoredTensor, read_directory
-from exporter.checkpoints.tensor_names import TOKEN_ORDERING, target_prefix
+from exporter.checkpoints.tensor_names import TOKEN_ORDERING, find_names
 from exporter.checkpoints.tensor_reader import TensorReader
+from exporter.checkpoints.weight_files import INDEX, SINGLE
 from exporter.contract import Dtype, Section, TensorSpec
 from exporter.errors import CheckpointError
 from tests.pairs import Pair
@@ -181,7 +180,9 @@ def test_pickles_are_refused(tmp_path: Path) -> None:
     write(tmp_path)
     (tmp_path / SINGLE).unlink()
     torch.save(TENSORS, tmp_path / "pytorch_model.bin")
-    with pytest.raises(CheckpointError, match=r"only pickled ones \(pytorch_model\.bin\)"):
+    with pytest.raises(
+        CheckpointError, match=r"a pickle \(pytorch_model\.bin\).*safe_serialization=True"
+    ):
         open_checkpoint(tmp_path)
 
 
@@ -211,7 +212,11 @@ def test_a_shard_without_its_tensor(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("missing", "said"),
-    [("config.json", "expected a config.json"), (SINGLE, "found neither"), ("", "found none")],
+    [
+        ("config.json", r"found weights without their configuration \(model\.safetensors\)"),
+        (SINGLE, r"found a config\.json without weights"),
+        ("", "found no such file or folder"),
+    ],
 )
 def test_missing_files(missing: str, said: str, tmp_path: Path) -> None:
     folder = write(tmp_path / "model")
@@ -319,7 +324,7 @@ def test_blocks_cover_a_weight(tmp_path: Path) -> None:
 def test_unused_tensors_are_known(pairs: dict[str, Pair]) -> None:
     """The vision tower and the k/v of sharing layers 4 and 7: read by nothing, reported."""
     target = open_checkpoint(pairs["e2b"].target)
-    prefix = target_prefix(target)
+    prefix = find_names(target).prefix
     assert prefix == "model.language_model."
     extra = {f"{prefix}layers.{layer}.self_attn.{part}.weight"
              for layer in (4, 7) for part in ("k_proj", "v_proj", "k_norm", "v_norm")}  # fmt: skip
@@ -337,8 +342,8 @@ def test_unused_tensors_are_known(pairs: dict[str, Pair]) -> None:
 
 
 def test_a_target_without_text_model(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"found neither .*embed_tokens\.weight"):
-        target_prefix(open_checkpoint(write(tmp_path)))
+    with pytest.raises(CheckpointError, match=r"expected the text model's embedding as one of"):
+        find_names(open_checkpoint(write(tmp_path)))
 
 
 def test_local_folder_is_not_downloaded(tmp_path: Path) -> None:
@@ -352,7 +357,7 @@ def test_local_folder_is_not_downloaded(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="revision applies to hub ids only"):
         resolve(str(folder), "main", refuse)
     for name in (str(tmp_path / "typo"), "./typo", "typo", "a/b/c"):
-        with pytest.raises(CheckpointError, match="expected a checkpoint folder or a hub id"):
+        with pytest.raises(CheckpointError, match="expected a folder or a hub id"):
             resolve(name, None, refuse)
 
 
