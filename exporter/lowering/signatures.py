@@ -20,7 +20,7 @@ from exporter.checkpoints.config import AttentionKind, DrafterConfig, TargetConf
 from exporter.contract import Contract, Dtype, Section, SignatureSpec, TensorSpec
 from exporter.heads import HeadKind
 from exporter.model.draft_round import DraftRound
-from exporter.model.drafter import FLOOR_LOGIT, Drafter
+from exporter.model.drafter import Drafter, widened
 from exporter.model.kv import Kv
 from exporter.model.kv_gpu import GpuKv
 from exporter.model.rows import KvRows
@@ -167,17 +167,6 @@ def drafter_signatures(config: DrafterConfig, wanted: Contract, head: HeadKind) 
         Signature(name, spec, SignatureModule(model, bodies[name]), parameter_specs(model))
         for name, spec in specs.items()
     ]
-
-
-def widened(logits: Tensor, vocab_size: int) -> Tensor:
-    """A drafter's logits as ``[B, 1, vocab_size]``: tokens that it does not know have the floor's.
-
-    A fine-tune added them to the target after the drafter was trained; they are never drafted.
-    """
-    unknown = vocab_size - logits.shape[-1]
-    if unknown == 0:
-        return logits
-    return nn.functional.pad(logits, (0, unknown), value=FLOOR_LOGIT)
 
 
 def draft_round_signature(
