@@ -54,6 +54,8 @@ class Pair:
     def notes(self) -> list[str]:
         """What a user should be told of them before they are exported, one sentence each."""
         notes = [note for checkpoint in self.checkpoints().values() for note in checkpoint.notes()]
+        if taken := self.target.taken_from_adapter():
+            notes.append(f"taken from the target's adapter: {', '.join(taken)}")
         if self.drafter_config is None:
             return notes
         known, tokens = self.drafter_config.text.vocab_size, self.target_config.text.vocab_size

@@ -174,15 +174,21 @@ def _weight(
 def _require_fit(
     specs: WeightSpecs, checkpoint: Checkpoint, changes: Mapping[tuple[Section, str], Change]
 ) -> None:
-    problems: list[str] = []
-    for (section, parameter), change in changes.items():
-        shape = stored_shape(parameter, specs[section][parameter])
-        problems += change.misfits(shape)
-    if problems:
-        assert checkpoint.adapter is not None
+    if checkpoint.adapter is None:
+        return
+    shapes = {key: stored_shape(key[1], specs[key[0]][key[1]]) for key in changes}
+    found = (problem for key, change in changes.items() for problem in change.misfits(shapes[key]))
+    problems = list(dict.fromkeys(found))  # a tensor of a tied head is met twice
+    where, target = checkpoint.adapter.folder, checkpoint.source
+    if any(change.grows(shapes[key]) for key, change in changes.items()):
         raise CheckpointError(
-            f"{checkpoint.adapter.folder}: the adapter was trained on a model of another shape than "
-            f"{checkpoint.source}: {listed(problems)}"
+            f"{where}: tokens were added while the adapter was trained, for which {target} has no rows; "
+            "add them with resize_token_embeddings, merge with PEFT (merge_and_unload) and export "
+            f"what that saves: {listed(problems)}"
+        )
+    if problems:
+        raise CheckpointError(
+            f"{where}: the adapter was trained on a model of another shape than {target}: {listed(problems)}"
         )
 
 

@@ -96,15 +96,13 @@ class Checkpoint:
 
     def notes(self) -> list[str]:
         """What a user should be told of the checkpoint and its adapter, one sentence each."""
-        if self.adapter is None:
-            return list(self.remarks)
-        taken = [
-            n
-            for n in SMALL_FILES
-            if (p := self.small_file(n)).is_file() and p.parent != self.folder
-        ]
-        used = f"taken from the adapter {self.adapter.source}: {', '.join(taken)}"
-        return [*self.remarks, *self.adapter.notes(self.source), *([used] if taken else [])]
+        of_adapter = self.adapter.notes(self.source) if self.adapter is not None else []
+        return [*self.remarks, *of_adapter]
+
+    def taken_from_adapter(self) -> list[str]:
+        """Names of the small files that are the adapter's and not the checkpoint's."""
+        found = [self.small_file(name) for name in SMALL_FILES]
+        return [path.name for path in found if path.parent != self.folder and path.is_file()]
 
     def text_file(self, name: str) -> str | None:
         """Contents of a small text file of the checkpoint, or None if there is no such file."""

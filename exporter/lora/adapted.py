@@ -41,6 +41,16 @@ class Change:
         if self.rows is not None and (problem := self.rows.misfit(shape)):
             yield problem
 
+    def grows(self, shape: tuple[int, ...]) -> bool:
+        """Whether training added rows to a table of this shape."""
+        if isinstance(self.rows, TokenRows) and max(self.rows.tokens, default=0) >= shape[0]:
+            return True
+        return (
+            self.whole is not None
+            and self.whole.shape[1:] == shape[1:]
+            and self.whole.shape > shape
+        )
+
 
 UNCHANGED = Change()
 

@@ -38,7 +38,8 @@ def widened(logits: Tensor, vocab_size: int) -> Tensor:
     unknown = vocab_size - logits.shape[-1]
     if unknown == 0:
         return logits
-    return nn.functional.pad(logits, (0, unknown), value=FLOOR_LOGIT)
+    floor = torch.full((*logits.shape[:-1], unknown), FLOOR_LOGIT)
+    return torch.cat([logits, floor], dim=-1)
 
 
 @dataclass(frozen=True)

@@ -200,6 +200,27 @@ def test_damaged_index(index: str, tmp_path: Path) -> None:
         open_checkpoint(tmp_path)
 
 
+@pytest.mark.parametrize("shard", ["../elsewhere.safetensors", "/elsewhere.safetensors"])
+def test_shards_outside_the_folder(shard: str, tmp_path: Path) -> None:
+    """An index is a file from the net: it does not choose what else is read."""
+    write_sharded(tmp_path)
+    index = json.loads((tmp_path / INDEX).read_text())
+    index["weight_map"]["a.weight"] = shard
+    (tmp_path / INDEX).write_text(json.dumps(index))
+    with pytest.raises(CheckpointError, match=f"expected shards in this folder, found {shard}"):
+        open_checkpoint(tmp_path)
+
+
+def test_tensors_in_two_files(tmp_path: Path) -> None:
+    """Two saves in one folder: which is meant is not ours to guess."""
+    write(tmp_path)
+    (tmp_path / SINGLE).rename(tmp_path / "consolidated.safetensors")
+    save_file({"b.weight": TENSORS["b.weight"]}, tmp_path / "extra.safetensors")
+    said = r"b\.weight is in consolidated\.safetensors and in extra\.safetensors"
+    with pytest.raises(CheckpointError, match=said):
+        open_checkpoint(tmp_path)
+
+
 def test_a_shard_without_its_tensor(tmp_path: Path) -> None:
     """An index that promises more than the shards hold comes from a half-written download."""
     write_sharded(tmp_path)

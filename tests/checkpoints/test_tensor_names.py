@@ -40,11 +40,11 @@ def test_transformers_loads_it_for_verify(prefix: str, tmp_path: Path) -> None:
         return renames(tensors) | {f"{prefix.removesuffix('model.')}lm_head.weight": head}
 
     untied = {"tie_word_embeddings": False}
-    folder = save_variant(tmp_path / "renamed", change, **untied)
+    folder = save_variant(tmp_path / "renamed", change, untied)
     stock = save_variant(
         tmp_path / "stock",
         lambda tensors: tensors | {HEAD: tensors[f"{STOCK_PREFIX}{EMBEDDING}"] + 0.5},
-        **untied,
+        untied,
     )
     question = Question((2, 5, 9, 13, 17), (3, 4), (2,), 1)
     ours, theirs = (
@@ -56,7 +56,7 @@ def test_transformers_loads_it_for_verify(prefix: str, tmp_path: Path) -> None:
 
 
 def test_drafter_without_a_prefix(tmp_path: Path) -> None:
-    folder = save_variant(tmp_path, renamed("model.", ""), TINY_DRAFTER)
+    folder = save_variant(tmp_path, renamed("model.", ""), source=TINY_DRAFTER)
     ours, stock = (
         values(None, open_checkpoint(folder)),
         values(None, open_checkpoint(TINY_DRAFTER)),
@@ -68,7 +68,7 @@ def test_packed_target_under_another_prefix(tmp_path: Path) -> None:
     packed = write_packed(TINY_TARGET, tmp_path / "packed", E2B_BITS).folder
     config = {"quantization_config": open_checkpoint(packed).config["quantization_config"]}
     folder = save_variant(
-        tmp_path / "x", renamed(STOCK_PREFIX, "language_model.model."), packed, **config
+        tmp_path / "x", renamed(STOCK_PREFIX, "language_model.model."), config, packed
     )
     ours, stock = values(open_checkpoint(folder), None), values(open_checkpoint(packed), None)
     assert all(np.array_equal(ours[name], stock[name]) for name in stock)

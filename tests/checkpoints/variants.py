@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +21,17 @@ Tensors = dict[str, Tensor]
 
 
 def save_variant(
-    folder: Path, change: Callable[[Tensors], Tensors], source: Path = TINY_TARGET, **config: Any
+    folder: Path,
+    change: Callable[[Tensors], Tensors],
+    config: Mapping[str, Any] | None = None,
+    source: Path = TINY_TARGET,
 ) -> Path:
     """Copy a checkpoint with other tensors and other keys of its ``config.json``."""
     shutil.copytree(source, folder, dirs_exist_ok=True)
     tensors = change(load_file(source / "model.safetensors"))
     save_file(tensors, folder / "model.safetensors", {"format": "pt"})
     written = json.loads((source / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(written | config))
+    (folder / "config.json").write_text(json.dumps({**written, **(config or {})}))
     return folder
 
 
@@ -60,4 +63,4 @@ def grown(folder: Path, rows: int, tables: tuple[str, ...]) -> Path:
             tensors[name] = torch.cat([old, new.to(old.dtype)])
         return tensors
 
-    return save_variant(folder, change, text_config=text)
+    return save_variant(folder, change, {"text_config": text})
