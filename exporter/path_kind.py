@@ -77,6 +77,12 @@ ENDS = {
 }  # fmt: skip
 """What the end of a file's name tells of the folder it is in."""
 
+FILE_ENDS = {
+    **ENDS, **dict.fromkeys(PICKLES, Kind.PICKLED), ".litertlm": Kind.OTHER,  # which would begin otherwise
+    ".safetensors": Kind.PART, ".json": Kind.PART, ".jinja": Kind.PART,
+}  # fmt: skip
+"""What it tells of the file itself."""
+
 MAGIC = {b"LITERTLM": Kind.BUNDLE, b"GGUF": Kind.GGUF}
 """First bytes of files, whatever they are called."""
 
@@ -121,16 +127,9 @@ def base_of(adapter: Path) -> str | None:
 def _file(path: Path) -> PathKind:
     with path.open("rb") as stream:
         start = stream.read(max(map(len, MAGIC)))
-    known = next((kind for magic, kind in MAGIC.items() if start.startswith(magic)), None)
-    if known is None and path.suffix in (".safetensors", ".json", ".jinja"):
-        known = Kind.PART
-    if known is None and path.suffix in PICKLES:
-        known = Kind.PICKLED
-    if known is None and path.suffix != ".litertlm":  # which would begin otherwise
-        known = ENDS.get(path.suffix)
-    if known is None:
-        return PathKind(path, Kind.OTHER, "a file of no known kind")
-    return PathKind(path, known, path.name)
+    by_content = (kind for magic, kind in MAGIC.items() if start.startswith(magic))
+    kind = next(by_content, FILE_ENDS.get(path.suffix, Kind.OTHER))
+    return PathKind(path, kind, "a file of no known kind" if kind is Kind.OTHER else path.name)
 
 
 def _folder(path: Path) -> PathKind:
@@ -156,7 +155,7 @@ def _by_files(path: Path, names: list[str]) -> PathKind | None:
             return PathKind(path, Kind.BOTH, f"{weights[0]} and {ADAPTER_WEIGHTS}")
         return PathKind(path, Kind.CHECKPOINT)
     if ADAPTER_CONFIG in names:
-        return PathKind(path, Kind.ADAPTER, base_of(path) or "a base model that it does not name")
+        return PathKind(path, Kind.ADAPTER, base_of(path) or "TARGET")
     if MANIFEST in names and any(name.endswith(".onnx") for name in names):
         return PathKind(path, Kind.ONNX_EXPORT)
     for end, kind in ENDS.items():
