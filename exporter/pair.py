@@ -8,7 +8,7 @@ from exporter.checkpoints.architecture import AttentionKind, DrafterConfig, Targ
 from exporter.checkpoints.checkpoint import Checkpoint
 from exporter.checkpoints.config import parse_drafter, parse_target
 from exporter.contract import Accelerator
-from exporter.errors import ConfigError, MismatchError, listed
+from exporter.errors import CheckpointError, ConfigError, MismatchError, listed
 from exporter.heads import HeadKind
 
 TARGET, DRAFTER = "target", "drafter"
@@ -30,9 +30,11 @@ class Pair:
 
         Raises:
             ConfigError: One of them is not exportable.
+            CheckpointError: The target's tables are for different numbers of tokens.
             MismatchError: They are of different sizes of Gemma.
         """
         target_config = parse_target(target.config, str(target.folder))
+        _check_tables(target, target_config)
         if drafter is None:
             return Pair(target, target_config, None, None)
         drafter_config = parse_drafter(drafter.config, str(drafter.folder))
@@ -43,6 +45,33 @@ class Pair:
         """Those that there are, by role."""
         both = {TARGET: self.target, DRAFTER: self.drafter}
         return {role: checkpoint for role, checkpoint in both.items() if checkpoint is not None}
+
+    def notes(self) -> list[str]:
+        """What a user should be told of them before they are exported, one sentence each."""
+        notes = [note for checkpoint in self.checkpoints().values() for note in checkpoint.notes()]
+        if taken := self.target.taken_from_adapter():
+            notes.append(f"taken from the target's adapter: {', '.join(taken)}")
+        if self.drafter_config is None:
+            return notes
+        known, tokens = self.drafter_config.text.vocab_size, self.target_config.text.vocab_size
+        if known < tokens:
+            notes.append(
+                f"the target has {tokens} tokens, {tokens - known} more than the drafter was trained with: "
+                "those are never drafted, and come from the target alone"
+            )
+        return notes
+
+
+def _check_tables(target: Checkpoint, config: TargetConfig) -> None:
+    """Check that every token has per-layer embeddings, too."""
+    tokens, rows = config.text.vocab_size, config.per_layer_vocab_size
+    if rows < tokens:
+        raise CheckpointError(
+            f"{target.folder}: expected a row of the per-layer embeddings for each of {tokens} tokens "
+            f"(vocab_size), found {rows} (vocab_size_per_layer_input): tokens were added to one table only, "
+            "and neither transformers nor a bundle can look them up; model.resize_token_embeddings adds them "
+            "to both"
+        )
 
 
 def check_pair(target: TargetConfig, drafter: DrafterConfig) -> None:
@@ -58,7 +87,8 @@ def check_pair(target: TargetConfig, drafter: DrafterConfig) -> None:
             problems.append(f"{what}: the drafter has {of_drafter}, the target has {of_target}")
 
     same("hidden size of the target", drafter.backbone_hidden_size, target.text.hidden_size)
-    same("vocabulary size", drafter.text.vocab_size, target.text.vocab_size)
+    if drafter.text.vocab_size > target.text.vocab_size:  # fewer: a fine-tune added tokens
+        same("vocabulary size", drafter.text.vocab_size, target.text.vocab_size)
     same("sliding window", drafter.text.sliding_window, target.text.sliding_window)
     for kind in AttentionKind:
         reader = next((layer for layer in drafter.text.layers if layer.kind is kind), None)

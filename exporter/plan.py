@@ -85,6 +85,6 @@ def make_plan(
     )
     text = calibration_text(options, assets)
     kept = Kept(weights, {}) if options.requantize else keep_trained_codes(weights, reporter)
-    for note in kept.notes():
+    for note in (*pair.notes(), *kept.notes()):
         reporter.note(note)
     return Plan(pair, output, options, form, assets, head, contract, kept, text)

@@ -146,7 +146,7 @@ def keep_trained_codes(weights: Weights, reporter: Reporter) -> Kept:
         CheckpointError: Scales are negative, or a weight cannot be read.
     """
     every = [weight for section in weights.values() for weight in section.values()]
-    matrices = [weight for weight in every if weight.is_matrix and weight.low_rank is None]
+    matrices = [weight for weight in every if weight.is_matrix and weight.change is None]
     codes: dict[str, TrainedCodes] = {}
     for weight in matrices:
         if weight.packed is not None and (found := packed_codes(weight, weight.packed)) is not None:

@@ -16,12 +16,14 @@ from numpy.typing import NDArray
 from exporter.checkpoints.checkpoint import Checkpoint, require
 from exporter.checkpoints.packed_tensor import PackedTensor
 from exporter.checkpoints.stored_tensor import StoredTensor
-from exporter.checkpoints.tensor_names import recipe_name, stored_shape, tensor_name, text_prefix
+from exporter.checkpoints.tensor_names import find_names, recipe_name, stored_shape
 from exporter.checkpoints.tensor_reader import TensorReader
+from exporter.checkpoints.tied_head import is_head_tied
 from exporter.contract import Dtype, Section, TensorSpec
 from exporter.errors import CheckpointError, listed
 from exporter.lora.adapted import Change, change_of, module_of, unused_modules
 from exporter.lora.low_rank import LowRank
+from exporter.lora.token_rows import TokenRows
 from quantize.arrays import ReadyRows
 
 BLOCK_ELEMENTS = 2 * 1024 * 1024
@@ -33,7 +35,7 @@ class Weight:
     """One weight of a graph and the tensor that fills it.
 
     ``name`` is what recipes match: ``target.`` or ``drafter.`` and the parameter's name. ``packed``
-    says how the tensor's codes stand for values, ``low_rank`` is what an adapter adds to them. ``ready``
+    says how the tensor's codes stand for values, ``change`` is what an adapter does to its rows. ``ready``
     are codes that need no quantising any more; they are stored as they are.
     """
 
@@ -42,7 +44,7 @@ class Weight:
     tensor: StoredTensor
     reader: TensorReader
     packed: PackedTensor | None = None
-    low_rank: LowRank | None = None
+    change: LowRank | TokenRows | None = None
     ready: ReadyRows | None = None
 
     @property
@@ -81,7 +83,7 @@ class Weight:
         else:
             flat = self.reader.floats(self.tensor, row * self.row_length, count * self.row_length)
             rows = flat.reshape(count, self.row_length)
-        return rows if self.low_rank is None else self.low_rank.added_to(rows, row, self.reader)
+        return rows if self.change is None else self.change.changed(rows, row, self.reader)
 
     def ordering(self) -> NDArray[np.int32]:
         """An integer table (the centroid head's), checked to be a permutation of the vocabulary.
@@ -124,10 +126,10 @@ def find_weights(
 
 def _find_weights(specs: WeightSpecs, checkpoint: Checkpoint, reader: TensorReader) -> Weights:
     """The same of the sections that are made of one checkpoint."""
-    prefix = text_prefix(checkpoint, next(iter(specs)))
+    stored = find_names(checkpoint)
     keys = [(section, parameter) for section, weights in specs.items() for parameter in weights]
-    tied = checkpoint.ties_head
-    names = {key: tensor_name(*key, prefix, tied=tied) for key in keys}
+    tied = is_head_tied(checkpoint, stored, reader)
+    names = {key: stored.of(*key, tied=tied) for key in keys}
     changes = {key: change_of(checkpoint.adapter, module_of(*key), tied=tied) for key in keys}
     require(
         checkpoint,
@@ -163,26 +165,30 @@ def _weight(
     reader: TensorReader,
 ) -> Weight:
     if change.whole is not None:
-        return Weight(name, spec, change.whole, reader, low_rank=change.low_rank)
+        return Weight(name, spec, change.whole, reader, change=change.rows)
     packed = checkpoint.packed.get(tensor)
     stored = checkpoint.tensors[tensor] if packed is None else packed.codes
-    return Weight(name, spec, stored, reader, packed, change.low_rank)
+    return Weight(name, spec, stored, reader, packed, change.rows)
 
 
 def _require_fit(
     specs: WeightSpecs, checkpoint: Checkpoint, changes: Mapping[tuple[Section, str], Change]
 ) -> None:
-    problems = []
-    for (section, parameter), change in changes.items():
-        shape = stored_shape(parameter, specs[section][parameter])
-        for found, name in change.shapes():
-            if found != shape:
-                problems.append(f"{name} is for shape {list(found)}, expected {list(shape)}")
-    if problems:
-        assert checkpoint.adapter is not None
+    if checkpoint.adapter is None:
+        return
+    shapes = {key: stored_shape(key[1], specs[key[0]][key[1]]) for key in changes}
+    found = (problem for key, change in changes.items() for problem in change.misfits(shapes[key]))
+    problems = list(dict.fromkeys(found))  # a tensor of a tied head is met twice
+    where, target = checkpoint.adapter.folder, checkpoint.source
+    if any(change.grows(shapes[key]) for key, change in changes.items()):
         raise CheckpointError(
-            f"{checkpoint.adapter.folder}: the adapter was trained on a model of another shape than "
-            f"{checkpoint.source}: {listed(problems)}"
+            f"{where}: tokens were added while the adapter was trained, for which {target} has no rows; "
+            "add them with resize_token_embeddings, merge with PEFT (merge_and_unload) and export "
+            f"what that saves: {listed(problems)}"
+        )
+    if problems:
+        raise CheckpointError(
+            f"{where}: the adapter was trained on a model of another shape than {target}: {listed(problems)}"
         )
 
 

@@ -29,6 +29,7 @@ from exporter.bundles.layout import (
 )
 from exporter.contract import Section
 from exporter.errors import BundleError
+from exporter.path_kind import kind_of
 
 MAGIC = litertlm_core.HEADER_MAGIC_BYTES
 SUPPORTED_MAJOR = litertlm_core.LITERTLM_MAJOR_VERSION
@@ -176,21 +177,14 @@ def open_bundle(path: Path) -> Bundle:
 
 
 def _read_header(path: Path) -> Bundle:
-    if path.is_dir():
-        raise BundleError(
-            f"{path}: expected a .litertlm bundle, found a folder; what export --format onnx makes runs "
-            "with generate --runtime onnx, and verify takes it by --onnx"
-        )
     if not path.is_file():
-        raise BundleError(f"{path}: expected a .litertlm bundle, found no such file")
+        raise BundleError(kind_of(path).instead_of("a .litertlm bundle"))
     size = path.stat().st_size
     with path.open("rb") as stream:
         start = stream.read(HEADER_BEGIN)
         if start[: len(MAGIC)] != MAGIC:
-            raise BundleError(
-                f"{path}: expected a .litertlm bundle, found a file that does not begin with "
-                f"{MAGIC.decode()}"
-            )
+            expected = f"a .litertlm bundle, which begins with {MAGIC.decode()}"
+            raise BundleError(kind_of(path).instead_of(expected))
         if len(start) < HEADER_BEGIN:
             raise BundleError(f"{path}: the bundle is truncated after {size} bytes")
         major, minor, patch = struct.unpack_from("<III", start, len(MAGIC))

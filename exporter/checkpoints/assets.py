@@ -45,7 +45,7 @@ def read_assets(target: Checkpoint) -> Assets:
     Raises:
         CheckpointError: The tokenizer or the chat template is missing, or no stop token is defined.
     """
-    tokenizer = target.folder / "tokenizer.json"
+    tokenizer = target.small_file("tokenizer.json")
     if not tokenizer.is_file():
         raise CheckpointError(
             f"{target.folder}: expected a tokenizer.json, found none; save the tokenizer beside the "

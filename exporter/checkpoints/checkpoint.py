@@ -13,15 +13,16 @@ from typing import Any
 
 from exporter.checkpoints.json_file import read_json
 from exporter.checkpoints.packed_tensor import PackedTensor, packed_tensors
+from exporter.checkpoints.quantisation import remarks_on_quantisation
 from exporter.checkpoints.source_folder import Download, locate
-from exporter.checkpoints.stored_tensor import StoredTensor, read_directory
+from exporter.checkpoints.stored_tensor import StoredTensor
+from exporter.checkpoints.weight_files import read_tensors
 from exporter.checksum import sha256
 from exporter.errors import CheckpointError, listed
 from exporter.lora.adapter import Adapter, resolve_adapter
+from exporter.path_kind import CONFIG, Kind, kind_of
 from exporter.progress import Advance
 
-INDEX = "model.safetensors.index.json"
-SINGLE = "model.safetensors"
 SMALL_FILES = (
     "config.json",
     "generation_config.json",
@@ -29,7 +30,9 @@ SMALL_FILES = (
     "tokenizer_config.json",
     "chat_template.jinja",
 )
-PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+"""What is read of a checkpoint besides weights."""
+
+TEMPLATE = "chat_template.jinja"
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,9 @@ class Checkpoint:
 
     ``source`` is what the user named (a hub id or a path's last part) and ``revision`` the commit the
     files came from, if they came from the hub. ``packed`` are matrices stored as codes, by
-    the name of their weight. An ``adapter`` is merged into the weights as they are read.
+    the name of their weight. An ``adapter`` is merged into the weights as they are read, and its tokenizer
+    and template, which it was trained with, take the place of the checkpoint's. ``remarks`` are about
+    what was found and put right.
     """
 
     folder: Path
@@ -48,6 +53,7 @@ class Checkpoint:
     tensors: dict[str, StoredTensor]
     packed: Mapping[str, PackedTensor] = field(default_factory=dict)
     adapter: Adapter | None = None
+    remarks: tuple[str, ...] = ()
 
     @property
     def ties_head(self) -> bool:
@@ -69,13 +75,38 @@ class Checkpoint:
 
     def source_files(self) -> list[Path]:
         """Every file an export reads: the weights, the small files beside them, and the adapter's."""
-        beside = (self.folder / name for name in SMALL_FILES)
+        beside = (self.small_file(name) for name in SMALL_FILES)
         merged = self.adapter.source_files() if self.adapter is not None else []
         return [*(path for path in beside if path.is_file()), *self.weight_files, *merged]
 
+    def small_file(self, name: str) -> Path:
+        """Where a small file is, if there is one: in the adapter's folder or, else, in the checkpoint's."""
+        if self.adapter is None or name == CONFIG:
+            return self.folder / name
+        own = self.adapter.folder / name
+        if own.is_file() or (name == TEMPLATE and self._template_in_settings(own.parent)):
+            return own
+        return self.folder / name
+
+    @staticmethod
+    def _template_in_settings(folder: Path) -> bool:
+        """Whether a tokenizer was saved with its template inside its settings, as it was before 2025."""
+        settings = folder / "tokenizer_config.json"
+        return settings.is_file() and bool(read_json(settings).get("chat_template"))
+
+    def notes(self) -> list[str]:
+        """What a user should be told of the checkpoint and its adapter, one sentence each."""
+        of_adapter = self.adapter.notes(self.source) if self.adapter is not None else []
+        return [*self.remarks, *of_adapter]
+
+    def taken_from_adapter(self) -> list[str]:
+        """Names of the small files that are the adapter's and not the checkpoint's."""
+        found = [self.small_file(name) for name in SMALL_FILES]
+        return [path.name for path in found if path.parent != self.folder and path.is_file()]
+
     def text_file(self, name: str) -> str | None:
         """Contents of a small text file of the checkpoint, or None if there is no such file."""
-        path = self.folder / name
+        path = self.small_file(name)
         try:
             return path.read_text(encoding="utf-8") if path.is_file() else None
         except UnicodeDecodeError as error:
@@ -83,7 +114,8 @@ class Checkpoint:
 
     def json_file(self, name: str) -> dict[str, Any] | None:
         """A small JSON object of the checkpoint, or None if there is no such file."""
-        return read_json(self.folder / name) if (self.folder / name).is_file() else None
+        path = self.small_file(name)
+        return read_json(path) if path.is_file() else None
 
 
 def open_checkpoint(
@@ -92,44 +124,17 @@ def open_checkpoint(
     """Read a checkpoint's config and tensor directory; no weights are read.
 
     Raises:
-        CheckpointError: Files are missing, truncated or inconsistent, or the weights are pickled.
+        CheckpointError: The folder is something else, or files are missing, truncated or inconsistent.
     """
-    if not folder.is_dir():
-        raise CheckpointError(f"{folder}: expected a checkpoint folder, found none")
-    if not (folder / "config.json").is_file():
-        raise CheckpointError(f"{folder}: expected a config.json beside the weights, found none")
-    config = read_json(folder / "config.json")
-    tensors: dict[str, StoredTensor] = {}
-    for file in _weight_files(folder):
-        tensors.update(read_directory(file))
-    packed = packed_tensors(config, tensors, str(folder))
-    return Checkpoint(folder, source or folder.resolve().name, revision, config, tensors, packed)
-
-
-def _weight_files(folder: Path) -> list[Path]:
-    if (
-        folder / SINGLE
-    ).is_file():  # as in transformers, before an index that may be an older one's
-        return [folder / SINGLE]
-    if (folder / INDEX).is_file():
-        weight_map = read_json(folder / INDEX).get("weight_map")
-        if not isinstance(weight_map, dict) or not weight_map:
-            raise CheckpointError(f"{folder / INDEX}: expected a weight_map, found {weight_map!r}")
-        files = [folder / str(name) for name in sorted({str(name) for name in weight_map.values()})]
-        if missing := [file.name for file in files if not file.is_file()]:
-            raise CheckpointError(
-                f"{folder}: {INDEX} names shards that are missing: {', '.join(missing)}; "
-                "download the checkpoint again"
-            )
-        return files
-    if files := sorted(folder.glob("*.safetensors")):
-        return files
-    if pickled := sorted(p.name for p in folder.iterdir() if p.suffix in PICKLES):
+    if (found := kind_of(folder)).kind is not Kind.CHECKPOINT:
         raise CheckpointError(
-            f"{folder}: expected safetensors weights, found only pickled ones ({pickled[0]}), which "
-            "can run code when read; save the model again with safe_serialization=True"
+            found.instead_of("a checkpoint's folder, with config.json and weights")
         )
-    raise CheckpointError(f"{folder}: expected {SINGLE} or {INDEX}, found neither")
+    config, tensors = read_json(folder / CONFIG), read_tensors(folder)
+    remarks = remarks_on_quantisation(config, tensors, str(folder))
+    packed = packed_tensors(config, tensors, str(folder))
+    named = source or folder.resolve().name
+    return Checkpoint(folder, named, revision, config, tensors, packed, remarks=remarks)
 
 
 def resolve(

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from exporter.checkpoints.stored_tensor import StoredTensor
 from exporter.checkpoints.tensor_reader import TensorReader
-from exporter.checkpoints.text_modules import is_tower
+from exporter.checkpoints.text_modules import class_prefix, is_tower, text_module
 from exporter.errors import CheckpointError, listed
 from quantize.packing import unpack
 
@@ -95,20 +95,13 @@ def packed_tensors(
         where: Shown in error messages.
 
     Raises:
-        CheckpointError: It is quantised in another format or the configuration of this one is
-            malformed, or listing every matrix whose parts do not fit together.
+        CheckpointError: The configuration of this format is malformed, or listing every matrix whose parts
+            do not fit together.
     """
     quantisation = config.get("quantization_config")
-    if quantisation is None:
-        return {}
     if not isinstance(quantisation, Mapping) or quantisation.get("quant_method") != METHOD:
-        method = quantisation.get("quant_method") if isinstance(quantisation, Mapping) else None
-        raise CheckpointError(
-            f"{where}: the weights are quantised as {method!r}, which cannot be read; expected float "
-            f"weights or quant_method {METHOD!r}, as in the -qat-q4_0-unquantized and "
-            "-qat-mobile-transformers checkpoints"
-        )
-    modules = _parse_bits(quantisation, where)
+        return {}
+    modules, prefix = _parse_bits(quantisation, where), class_prefix(config)
     found: dict[str, PackedTensor] = {}
     problems: list[str] = []
     for codes_end, scales_end in PARTS:
@@ -116,7 +109,7 @@ def packed_tensors(
             if name.endswith(scales_end) and not is_tower(name):
                 module = name.removesuffix(scales_end)
                 codes = tensors.get(module + codes_end)
-                bits = modules.of(module)
+                bits = modules.of(_in_class(module, prefix))
                 if problem := _problem(module, codes, scales, bits):
                     problems.append(problem)
                 elif codes is not None:
@@ -125,6 +118,12 @@ def packed_tensors(
     if problems:
         raise CheckpointError(f"{where}: {listed(problems)}")
     return found
+
+
+def _in_class(module: str, prefix: str) -> str:
+    """A module as today's class calls it, which is what the configuration's patterns are for."""
+    name = text_module(module)
+    return name if name.startswith("lm_head") else prefix + name
 
 
 @dataclass(frozen=True)

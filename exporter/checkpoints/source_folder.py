@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from exporter.errors import CheckpointError
+from exporter.path_kind import kind_of
 
 Download = Callable[[str, str | None], tuple[Path, str]]
 """Fetches a hub id at a revision (None: the default branch); its folder and the commit it is."""
@@ -34,16 +35,18 @@ def locate(name: str, revision: str | None, download: Download) -> SourceFolder:
     """
     try:
         path = Path(name).expanduser()
-        is_folder = path.is_dir()
+        is_folder, is_file = path.is_dir(), path.is_file()
     except (OSError, RuntimeError) as error:  # a name too long, or a home folder that is not there
         raise CheckpointError(f"{name}: not a path that can be read ({error})") from error
     if is_folder:
         if revision is not None:
             raise CheckpointError(f"{name} is a local folder; a revision applies to hub ids only")
         return SourceFolder(path, path.resolve().name, None)
+    if is_file:
+        raise CheckpointError(kind_of(path).instead_of("a folder or a hub id (owner/name)"))
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
         raise CheckpointError(
-            f"{name}: expected a checkpoint folder or a hub id (owner/name), found no such folder"
+            f"{name}: expected a folder or a hub id (owner/name), found no such folder"
         )
     folder, commit = download(name, revision)
     return SourceFolder(folder, name, commit)

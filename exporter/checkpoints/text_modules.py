@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 MODEL_PREFIXES = ("model.language_model.", "language_model.model.", "language_model.", "model.")
 """What may come before a module of the text model: of today's multimodal class, of earlier ones, and of
 the text-only class and the assistant. The longest that fits is taken off."""
@@ -22,6 +25,11 @@ def text_module(module: str) -> str:
         if module.startswith(prefix):
             return module.removeprefix(prefix)
     return module
+
+
+def class_prefix(config: Mapping[str, Any]) -> str:
+    """The prefix that today's class for a checkpoint's ``config.json`` gives to modules of the text model."""
+    return "model.language_model." if config.get("model_type") == "gemma4" else "model."
 
 
 def is_tower(module: str) -> bool:

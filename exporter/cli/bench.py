@@ -9,6 +9,7 @@ import click
 
 from exporter.cli.report_option import report_option
 from exporter.cli.runtimes import check_accelerator
+from exporter.cli.strict_command import StrictCommand
 from exporter.cli.text_file import write_text
 from exporter.contract import Accelerator
 
@@ -16,7 +17,7 @@ DEFAULT_NEW_TOKENS = 64
 DEFAULT_ROUNDS = 3
 
 
-@click.command()
+@click.command(cls=StrictCommand)
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option(
     "--prompts",

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from exporter.cli.recipe_option import RECIPE
+from exporter.cli.strict_command import StrictCommand
 from exporter.contract import Accelerator, Dtype
 from exporter.heads import HeadKind
 from exporter.output_format import OutputFormat
@@ -30,7 +31,7 @@ def parse_lengths(
     return lengths
 
 
-@click.command()
+@click.command(cls=StrictCommand)
 @click.argument("target")
 @click.argument("drafter", required=False)
 @click.option(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from exporter.cli.runtimes import RUNTIMES, DraftLengthType, Request, check_accelerator
+from exporter.cli.strict_command import StrictCommand
 from exporter.contract import Accelerator
 from exporter.errors import ParityError
 
@@ -24,7 +25,7 @@ STOCK = "litert-lm"
 """The runtime that is not ours."""
 
 
-@click.command()
+@click.command(cls=StrictCommand)
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option(
     "-p", "--prompt", "prompts", multiple=True, help="What to ask; may be given several times."

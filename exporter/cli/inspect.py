@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from exporter.cli.strict_command import StrictCommand
+from exporter.path_kind import Kind, kind_of
+
 if TYPE_CHECKING:
     from exporter.bundles.inspection import Inspection, ModelSection, WeightGroup
     from exporter.contract import Contract
     from exporter.lowering.graph_reader import SignatureInfo
 
 
-@click.command()
+@click.command(cls=StrictCommand)
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Everything, machine-readable.")
 def command(bundle: Path, as_json: bool) -> None:
@@ -26,7 +29,7 @@ def command(bundle: Path, as_json: bool) -> None:
     """
     from exporter.bundles.inspection import inspect_bundle
 
-    if bundle.is_dir():
+    if kind_of(bundle).kind is Kind.ONNX_EXPORT:
         from exporter.cli.inspect_onnx import show
 
         show(bundle, as_json=as_json)

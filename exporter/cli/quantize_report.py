@@ -17,6 +17,7 @@ from exporter.cli.measuring import (
 )
 from exporter.cli.recipe_option import RECIPE
 from exporter.cli.report_option import report_option
+from exporter.cli.strict_command import StrictCommand
 from exporter.cli.text_file import write_text
 from quantize.builtin_recipes import FLOAT32, PLANS, RECIPES, built_in
 from quantize.recipe import Algorithm, Recipe
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 BUNDLE = ".litertlm"
 
 
-@click.command()
+@click.command(cls=StrictCommand)
 @click.argument("sources", nargs=-1, required=True)
 @click.option(
     "--recipe",

@@ -17,6 +17,7 @@ from exporter.cli.measuring import (
     text_option,
     work_folder,
 )
+from exporter.cli.strict_command import StrictCommand
 from exporter.cli.text_file import write_text
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class WayType(click.ParamType["Way"]):
             ) from error
 
 
-@click.command()
+@click.command(cls=StrictCommand)
 @click.argument("target")
 @click.argument("drafter")
 @click.option(

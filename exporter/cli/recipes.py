@@ -6,6 +6,7 @@ import json
 
 import click
 
+from exporter.cli.strict_command import StrictCommand
 from quantize.builtin_recipes import PLAIN_NAMES, RECIPES
 
 ALGORITHMS = """\
@@ -14,7 +15,7 @@ or -gptq (codes chosen with `export --calibration FILE.txt`). A file with rules 
 instead of a name: see docs/recipes.md."""
 
 
-@click.command()
+@click.command(cls=StrictCommand)
 @click.option(
     "--json",
     "as_json",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from exporter.cli.report_option import report_option
+from exporter.cli.strict_command import StrictCommand
 from exporter.cli.text_file import write_text
 from exporter.contract import Accelerator
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 DEFAULT_NEW_TOKENS = 64
 
 
-@click.command()
+@click.command(cls=StrictCommand)
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--target", help="The checkpoint BUNDLE was made from: a folder or a hub id.")
 @click.option("--drafter", help="The drafter's checkpoint; needs --target.")

@@ -19,6 +19,7 @@ from exporter.contract import Section
 from exporter.errors import CheckpointError, listed
 from exporter.lora.adapter import Adapter, ModuleChange
 from exporter.lora.low_rank import LowRank
+from exporter.lora.token_rows import TokenRows
 
 EMBEDDING, HEAD = "embed_tokens", "lm_head"
 
@@ -28,17 +29,27 @@ KV_PROJECTION = re.compile(r"layers\.\d+\.self_attn\.[kv]_proj")
 
 @dataclass(frozen=True)
 class Change:
-    """What becomes of one weight: ``whole`` in its place (or the checkpoint's own), plus ``low_rank``."""
+    """What becomes of one weight: ``whole`` in its place (or the checkpoint's own), its ``rows`` changed."""
 
     whole: StoredTensor | None = None
-    low_rank: LowRank | None = None
+    rows: LowRank | TokenRows | None = None
 
-    def shapes(self) -> Iterator[tuple[tuple[int, ...], str]]:
-        """Of each part, the shape of the weight that it fits, and the part's name."""
-        if self.whole is not None:
-            yield self.whole.shape, self.whole.name
-        if self.low_rank is not None:
-            yield self.low_rank.shape, self.low_rank.up.name
+    def misfits(self, shape: tuple[int, ...]) -> Iterator[str]:
+        """Why a weight of this shape cannot be changed so."""
+        if self.whole is not None and self.whole.shape != shape:
+            yield f"{self.whole.name} is for shape {list(self.whole.shape)}, expected {list(shape)}"
+        if self.rows is not None and (problem := self.rows.misfit(shape)):
+            yield problem
+
+    def grows(self, shape: tuple[int, ...]) -> bool:
+        """Whether training added rows to a table of this shape."""
+        if isinstance(self.rows, TokenRows) and max(self.rows.tokens, default=0) >= shape[0]:
+            return True
+        return (
+            self.whole is not None
+            and self.whole.shape[1:] == shape[1:]
+            and self.whole.shape > shape
+        )
 
 
 UNCHANGED = Change()
@@ -67,11 +78,12 @@ def change_of(adapter: Adapter | None, module: str, *, tied: bool) -> Change:
     partner = _partner(adapter, module) if tied else None
     ties = adapter.config.ties_embeddings
     whole = own.whole if own else None
-    low_rank = own.low_rank if own else None
+    rows = own.rows if own else None
     if partner is not None:
         whole = whole or (partner.whole if partner.in_place or ties else None)
-        low_rank = low_rank or (partner.low_rank if ties else None)
-    return Change(whole, low_rank)
+        of_tokens = module == HEAD and isinstance(partner.rows, TokenRows)  # which PEFT ties itself
+        rows = rows or (partner.rows if ties or of_tokens else None)
+    return Change(whole, rows)
 
 
 def _partner(adapter: Adapter, module: str) -> ModuleChange | None:

@@ -16,17 +16,22 @@ from exporter.checkpoints.source_folder import Download, locate
 from exporter.checkpoints.stored_tensor import StoredTensor, read_directory
 from exporter.checkpoints.text_modules import text_module
 from exporter.errors import CheckpointError, listed
+from exporter.lora.base_model import base_note
 from exporter.lora.config import AdapterConfig, parse_adapter_config
 from exporter.lora.low_rank import LowRank
+from exporter.lora.token_rows import TokenRows
+from exporter.path_kind import ADAPTER_CONFIG, ADAPTER_WEIGHTS, Kind, base_of, kind_of
 
-CONFIG = "adapter_config.json"
-WEIGHTS = "adapter_model.safetensors"
 PICKLED_WEIGHTS = "adapter_model.bin"
 
 PREFIX = "base_model.model."
 """Of every tensor: PEFT's wrappers around the model that was trained."""
 
+TOKENS = ".token_adapter.trainable_tokens_delta"
+"""Rows of single tokens."""
+
 PARTS = (
+    TOKENS,
     ".lora_A.weight",
     ".lora_B.weight",
     ".lora_embedding_A",
@@ -41,11 +46,11 @@ PARTS = (
 
 @dataclass(frozen=True)
 class ModuleChange:
-    """What an adapter does to one module: another weight in its place, a low-rank change, or both."""
+    """What an adapter does to one module: another weight in its place, a change of its rows, or both."""
 
     module: str  # as in the file, without PEFT's prefix
     whole: StoredTensor | None
-    low_rank: LowRank | None
+    rows: LowRank | TokenRows | None
     in_place: bool
     """Whether ``whole`` was loaded into the parameter itself, which a tied head shares."""
 
@@ -59,10 +64,22 @@ class Adapter:
     revision: str | None
     config: AdapterConfig
     changes: Mapping[str, ModuleChange]
+    base: str | None = None
+    """The model it was trained on, as its configuration names it."""
+
+    def notes(self, target: str) -> list[str]:
+        """What should be said of merging it into ``target``, one sentence each."""
+        notes = [
+            f"{self.source}: {ADAPTER_CONFIG} sets {', '.join(self.config.unknown)}, which this version does "
+            "not know; `verify --lora` compares with PEFT"
+        ]
+        notes = notes if self.config.unknown else []
+        note = base_note(self.base, target)
+        return [*notes, note] if note else notes
 
     def source_files(self) -> list[Path]:
         """Every file that merging reads."""
-        return [self.folder / CONFIG, self.folder / WEIGHTS]
+        return [self.folder / ADAPTER_CONFIG, self.folder / ADAPTER_WEIGHTS]
 
 
 def resolve_adapter(name: str, download: Download) -> Adapter:
@@ -83,24 +100,27 @@ def open_adapter(folder: Path, source: str | None = None, revision: str | None =
         CheckpointError: Files are missing or damaged, or listing every tensor that is not part of a
             LoRA adapter.
     """
-    if not (folder / CONFIG).is_file():
-        raise CheckpointError(f"{folder}: expected an adapter with {CONFIG}, found none")
-    if not (folder / WEIGHTS).is_file():
+    if (found := kind_of(folder)).kind not in (Kind.ADAPTER, Kind.BOTH):
+        raise CheckpointError(found.instead_of(f"an adapter's folder, with {ADAPTER_CONFIG}"))
+    weights = folder / ADAPTER_WEIGHTS
+    if not weights.is_file():
         pickled = (folder / PICKLED_WEIGHTS).is_file()
         raise CheckpointError(
-            f"{folder}: expected {WEIGHTS}, found "
+            f"{folder}: expected {ADAPTER_WEIGHTS}, found "
             + (f"only {PICKLED_WEIGHTS}, a pickle, which can run code" if pickled else "none")
             + "; save the adapter again with safe_serialization=True"
         )
-    config = parse_adapter_config(read_json(folder / CONFIG), str(folder / CONFIG))
-    parts, problems = _by_module(read_directory(folder / WEIGHTS))
+    where = folder / ADAPTER_CONFIG
+    config = parse_adapter_config(read_json(where), str(where))
+    parts, problems = _by_module(read_directory(weights))
     for module, tensors in parts.items():
         problems += _problems(module, tensors, config)
     problems += _twice(parts)
     if problems:
-        raise CheckpointError(f"{folder / WEIGHTS}: {listed(problems)}")
+        raise CheckpointError(f"{weights}: {listed(problems)}")
     changes = {text_module(m): _change(m, tensors, config) for m, tensors in parts.items()}
-    return Adapter(folder, source or folder.resolve().name, revision, config, changes)
+    named = source or folder.resolve().name
+    return Adapter(folder, named, revision, config, changes, base_of(folder))
 
 
 Parts = dict[str, StoredTensor]
@@ -148,7 +168,21 @@ def _problems(module: str, parts: Parts, config: AdapterConfig) -> list[str]:
             f"{module}: use_dora is {config.dora}, and a lora_magnitude_vector is "
             + ("there" if magnitude else "missing")
         )
+    if TOKENS in parts:
+        problems += _token_problems(module, parts, config)
     return problems
+
+
+def _token_problems(module: str, parts: Parts, config: AdapterConfig) -> list[str]:
+    expected, shape = len(config.tokens_of(module)), parts[TOKENS].shape
+    if len(shape) != 2 or shape[0] != expected:
+        return [
+            f"{module}: expected rows of the {expected} tokens of trainable_token_indices, found a tensor "
+            f"of shape {list(shape)}"
+        ]
+    if {".lora_A", ".lora_embedding_A"} & parts.keys():
+        return [f"{module}: trained both as a whole, by factors, and in single rows"]
+    return []
 
 
 def _factor_problems(
@@ -166,12 +200,14 @@ def _factor_problems(
 def _change(module: str, parts: Parts, config: AdapterConfig) -> ModuleChange:
     whole = parts.get(".base_layer", parts.get(".weight"))
     return ModuleChange(
-        module, whole, _low_rank(module, parts, config), in_place=not config.saves(module)
+        module, whole, _rows(module, parts, config), in_place=not config.saves(module)
     )
 
 
-def _low_rank(module: str, parts: Parts, config: AdapterConfig) -> LowRank | None:
+def _rows(module: str, parts: Parts, config: AdapterConfig) -> LowRank | TokenRows | None:
     scaling = config.scaling(module)
+    if TOKENS in parts:
+        return TokenRows(parts[TOKENS], config.tokens_of(module))
     if ".lora_A" in parts:
         magnitude = parts.get(".lora_magnitude_vector")
         return LowRank(parts[".lora_B"], parts[".lora_A"], scaling, magnitude=magnitude)

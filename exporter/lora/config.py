@@ -24,12 +24,25 @@ UNSUPPORTED = {
     "lora_bias": "it adds biases, which this model has no place for",
     "monteclora_config": "it samples its weights",
     "target_parameters": "it changes parameters that are not linear layers or embeddings",
-    "trainable_token_indices": "it changes single rows of the embedding",
     "use_bdlora": "its factors are block-diagonal",
     "use_qalora": "it pools its inputs, so it cannot be merged exactly",
     "velora_config": "it compresses its inputs",
 }
 """Options whose mere presence makes another kind of adapter."""
+
+HARMLESS = {
+    "auto_mapping", "base_model_name_or_path", "corda_config", "eva_config", "exclude_modules",
+    "fan_in_fan_out", "inference_mode", "layers_pattern", "layers_to_transform", "loftq_config",
+    "lora_dropout", "lora_ga_config", "megatron_config", "megatron_core", "peft_type", "peft_version",
+    "qalora_group_size", "revision", "runtime_config", "target_modules", "task_type",
+}  # fmt: skip
+"""Options that say how training went or what it was of: the tensors say what came of it."""
+
+READ = {
+    "alpha_pattern", "bias", "ensure_weight_tying", "init_lora_weights", "lora_alpha", "modules_to_save",
+    "r", "rank_pattern", "trainable_token_indices", "use_dora", "use_rslora",
+}  # fmt: skip
+"""Options that decide how tensors are merged, or whether they can be."""
 
 CHANGES_BASE = ("pissa", "corda", "olora", "loftq", "lora_ga")
 """Values of ``init_lora_weights`` (or their beginning) with which training began by changing the base
@@ -51,6 +64,10 @@ class AdapterConfig:
     """Modules stored whole instead of as factors, by the end of their name."""
     ties_embeddings: bool
     """A change of the embedding is one of the head that is tied to it, too."""
+    tokens: Mapping[str, tuple[int, ...]]
+    """Tokens whose rows were trained alone, by the end of their table's name."""
+    unknown: tuple[str, ...] = ()
+    """Options that are set and that this exporter does not know."""
 
     def rank_of(self, module: str) -> int:
         """The rank that the configuration gives a module."""
@@ -63,7 +80,11 @@ class AdapterConfig:
 
     def saves(self, module: str) -> bool:
         """Whether ``module`` is stored whole, in place of the base model's."""
-        return any(module == name or module.endswith(f".{name}") for name in self.saved_modules)
+        return any(_ends_with(module, name) for name in self.saved_modules)
+
+    def tokens_of(self, module: str) -> tuple[int, ...]:
+        """The tokens whose rows of ``module`` were trained alone."""
+        return next((ids for name, ids in self.tokens.items() if _ends_with(module, name)), ())
 
 
 def parse_adapter_config(config: Mapping[str, Any], where: str) -> AdapterConfig:
@@ -90,6 +111,8 @@ def parse_adapter_config(config: Mapping[str, Any], where: str) -> AdapterConfig
             problems.append(f"{key}: expected a positive number, found {config.get(key)!r}")
     for key in ("rank_pattern", "alpha_pattern"):
         problems += _pattern_problems(key, config.get(key) or {})
+    tokens = _tokens(config.get("trainable_token_indices") or {})
+    problems += _token_problems(tokens)
     if problems:
         raise CheckpointError(f"{where}: {listed(problems)}")
     return AdapterConfig(
@@ -101,7 +124,33 @@ def parse_adapter_config(config: Mapping[str, Any], where: str) -> AdapterConfig
         dora=bool(config.get("use_dora", False)),
         saved_modules=tuple(config.get("modules_to_save") or ()),
         ties_embeddings=bool(config.get("ensure_weight_tying", False)),
+        tokens={name: tuple(ids) for name, ids in tokens.items()},
+        unknown=tuple(
+            sorted(
+                key for key in config.keys() - HARMLESS - READ - UNSUPPORTED.keys() if config[key]
+            )
+        ),
     )
+
+
+def _ends_with(module: str, name: str) -> bool:
+    """Whether PEFT takes a module to be the one of this name."""
+    return module == name or module.endswith(f".{name}")
+
+
+def _tokens(value: Any) -> Mapping[str, Any]:
+    """Token ids by table; a list alone is of the embedding."""
+    return value if isinstance(value, Mapping) else {"embed_tokens": value}
+
+
+def _token_problems(tokens: Mapping[str, Any]) -> list[str]:
+    problems = []
+    for name, ids in tokens.items():
+        if not isinstance(ids, list) or not all(type(i) is int and i >= 0 for i in ids):
+            problems.append(f"trainable_token_indices.{name}: expected token ids, found {ids!r}")
+        elif len(set(ids)) < len(ids):
+            problems.append(f"trainable_token_indices.{name}: a token is listed twice: {ids!r}")
+    return problems
 
 
 def _by_pattern(patterns: Mapping[str, float], module: str, default: float) -> float:

@@ -48,7 +48,13 @@ class LowRank:
             return self.up.shape[1], self.down.shape[0]
         return self.up.shape[0], self.down.shape[1]
 
-    def added_to(self, rows: Floats, start: int, reader: TensorReader) -> Floats:
+    def misfit(self, shape: tuple[int, ...]) -> str | None:
+        """Why a weight of this shape cannot be changed; None if it can."""
+        if self.shape == shape:
+            return None
+        return f"{self.up.name} is for shape {list(self.shape)}, expected {list(shape)}"
+
+    def changed(self, rows: Floats, start: int, reader: TensorReader) -> Floats:
         """``rows`` ``[N, C]``, which begin at row ``start`` of the weight, with the change.
 
         Raises:

@@ -20,7 +20,7 @@ from exporter.checkpoints.architecture import AttentionKind, DrafterConfig, Targ
 from exporter.contract import Contract, Dtype, Section, SignatureSpec, TensorSpec
 from exporter.heads import HeadKind
 from exporter.model.draft_round import DraftRound
-from exporter.model.drafter import Drafter
+from exporter.model.drafter import Drafter, widened
 from exporter.model.kv import Kv
 from exporter.model.kv_gpu import GpuKv
 from exporter.model.rows import KvRows
@@ -147,7 +147,8 @@ def drafter_signatures(config: DrafterConfig, wanted: Contract, head: HeadKind) 
         donors = _donors(model, kinds, inputs)
         activations, position = inputs[contract.ACTIVATIONS], inputs[contract.INPUT_POS]
         result = model(activations, position, inputs[contract.MASK], donors)
-        return {contract.LOGITS: result.logits, contract.PROJECTED_ACTIVATIONS: result.projected}
+        logits = widened(result.logits, wanted.vocab_size)
+        return {contract.LOGITS: logits, contract.PROJECTED_ACTIVATIONS: result.projected}
 
     def draft_rows(model: nn.Module, inputs: Tensors) -> Tensors:
         assert isinstance(model, Drafter)
@@ -157,7 +158,8 @@ def drafter_signatures(config: DrafterConfig, wanted: Contract, head: HeadKind) 
         }
         activations, positions = inputs[contract.ACTIVATIONS], inputs[contract.INPUT_POS]
         result = model.forward_rows(activations, positions, inputs[contract.MASK], donors)
-        return {contract.LOGITS: result.logits, contract.PROJECTED_ACTIVATIONS: result.projected}
+        logits = widened(result.logits, wanted.vocab_size)
+        return {contract.LOGITS: logits, contract.PROJECTED_ACTIVATIONS: result.projected}
 
     bodies = {contract.DRAFT: draft, contract.BATCH_DRAFT: draft_rows}
     specs = {contract.DRAFT: wanted.drafter_signature(), **wanted.batch_drafter_signatures()}

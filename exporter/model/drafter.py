@@ -30,6 +30,18 @@ FLOOR_LOGIT = -1.0e4
 """Logit of the tokens that a centroid head does not score; below any real one, finite in float16."""
 
 
+def widened(logits: Tensor, vocab_size: int) -> Tensor:
+    """A drafter's logits as ``[B, 1, vocab_size]``: tokens that it does not know have the floor's.
+
+    A fine-tune added them to the target after the drafter was trained; they are never drafted.
+    """
+    unknown = vocab_size - logits.shape[-1]
+    if unknown == 0:
+        return logits
+    floor = torch.full((*logits.shape[:-1], unknown), FLOOR_LOGIT)
+    return torch.cat([logits, floor], dim=-1)
+
+
 @dataclass(frozen=True)
 class Draft:
     """What one draft step gives back."""

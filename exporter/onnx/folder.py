@@ -25,8 +25,8 @@ from exporter.bundles.stored_contract import stored_contract
 from exporter.checksum import sha256
 from exporter.contract import Contract
 from exporter.errors import BundleError, listed
+from exporter.path_kind import MANIFEST, Kind, kind_of
 
-MANIFEST = "manifest.json"
 METADATA = "llm_metadata.json"
 TOKENIZER = "tokenizer.json"
 MODEL_SUFFIX = ".onnx"
@@ -100,12 +100,14 @@ def open_folder(path: Path) -> OnnxFolder:
     Raises:
         BundleError: It is not such a folder, or of another version of this tool.
     """
+    if (found := kind_of(path)).kind is not Kind.ONNX_EXPORT:
+        raise BundleError(found.instead_of("a folder made by mtp-export export --format onnx"))
     try:
         content = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise BundleError(
-            f"{path}: expected a folder made by mtp-export export --format onnx, found no readable "
-            f"{MANIFEST} in it ({error})"
+            f"{path / MANIFEST}: expected the manifest of export --format onnx, found something else "
+            f"({error})"
         ) from error
     wanted = {*MANIFEST_BLOCKS, FILES}
     if not isinstance(content, dict) or not set(content) >= wanted:

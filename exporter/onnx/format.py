@@ -11,8 +11,9 @@ from exporter.bundles.writer import llm_metadata
 from exporter.checkpoints.assets import Assets
 from exporter.contract import Contract
 from exporter.lowering.lower import LoweringRequest
-from exporter.onnx.folder import MANIFEST, write_description
+from exporter.onnx.folder import write_description
 from exporter.onnx.graphs import FOLDER, OnnxGraphs, find_graphs
+from exporter.path_kind import MANIFEST
 from exporter.progress import Reporter
 
 

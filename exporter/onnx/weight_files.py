@@ -62,7 +62,7 @@ class WeightFile:
     def place(self, weight: Weight, recipe: Recipe, progress: Advance) -> Placed:
         """Append a weight as the recipe says, unless its bytes are in the file already."""
         rule = choose_rule(weight, recipe)
-        how = rule and (rule.storage, rule.algorithm, weight.low_rank, id(weight.ready))
+        how = rule and (rule.storage, rule.algorithm, weight.change, id(weight.ready))
         key = (weight.tensor, how)
         if key in self._written:
             progress(weight.tensor.nbytes)

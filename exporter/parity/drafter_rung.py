@@ -56,7 +56,7 @@ def drafter_rung(
         errors += _errors(litert, reference)
         for step, (mine, theirs) in enumerate(zip(litert.logits, reference.logits, strict=True)):
             same.append(int(mine.argmax()) == int(theirs.argmax()))
-            noise = _noise(mine, theirs, tolerance) if bits == FULL_BITS else 0.0
+            noise = _noise(mine[: theirs.size], theirs, tolerance) if bits == FULL_BITS else 0.0
             if not same[-1] and margin(theirs) <= noise:
                 ties.append(_tie(start, step, mine, theirs, noise))
     limit = tolerance.error if bits == FULL_BITS else None
@@ -135,8 +135,9 @@ def _errors(ours: Drafted, reference: Drafted) -> Iterator[float]:
     yield worst(position_errors(ours.projected, reference.projected))
     for mine, theirs in zip(ours.logits, reference.logits, strict=True):
         scored = _scored(theirs)
-        missing = mine[scored] <= FLOOR_LOGIT
-        yield worst(position_errors(np.where(missing, 0, mine[scored])[None], theirs[scored][None]))
+        found = mine[: theirs.size][scored]  # of a grown target's tokens the assistant knows fewer
+        known = np.where(found <= FLOOR_LOGIT, 0, found)
+        yield worst(position_errors(known[None], theirs[scored][None]))
 
 
 def _tie(start: int, step: int, ours: Floats, theirs: Floats, noise: float) -> NearTie:

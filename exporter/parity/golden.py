@@ -20,6 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exporter.checkpoints.checkpoint import Checkpoint
+from exporter.checkpoints.quantisation import is_out_of_date
+from exporter.checkpoints.tensor_names import renamings
 from exporter.errors import MtpExportError
 
 FLOAT_BYTES = 4
@@ -106,6 +108,8 @@ def _request(
         "drafter": str(drafter.folder) if drafter else None,
         "target_adapter": _adapter_folder(target),
         "drafter_adapter": _adapter_folder(drafter),
+        "target_loading": _loading(target),
+        "drafter_loading": _loading(drafter) if drafter else None,
         "tokens": list(question.tokens),
         "probes": list(question.probes),
         "starts": list(question.starts),
@@ -117,6 +121,14 @@ def _request(
 def _adapter_folder(checkpoint: Checkpoint | None) -> str | None:
     adapter = checkpoint.adapter if checkpoint is not None else None
     return str(adapter.folder) if adapter is not None else None
+
+
+def _loading(checkpoint: Checkpoint) -> dict[str, Any]:
+    """What transformers is told of a checkpoint that it would not load as it is."""
+    return {
+        "key_mapping": renamings(checkpoint),
+        "drop_quantization_config": is_out_of_date(checkpoint.config),
+    }
 
 
 def _float32_bytes(checkpoint: Checkpoint) -> int:

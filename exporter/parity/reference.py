@@ -40,7 +40,12 @@ def main(request_file: str, out: str) -> None:
     request = json.loads(Path(request_file).read_text(encoding="utf-8"))
     torch.set_num_threads(int(request["threads"]))
     torch.set_grad_enabled(False)
-    target = _load(_target_class(request["target"]), request["target"], request["target_adapter"])
+    target = _load(
+        _target_class(request["target"]),
+        request["target"],
+        request["target_adapter"],
+        request["target_loading"],
+    )
     tokens = torch.tensor([request["tokens"]])
     outputs = target(
         input_ids=tokens,
@@ -58,7 +63,12 @@ def main(request_file: str, out: str) -> None:
     for kind, (keys, values) in kv.items():
         arrays[f"kv.{kind}.keys"], arrays[f"kv.{kind}.values"] = keys[0].numpy(), values[0].numpy()
     if request["drafter"]:
-        drafter = _load(Gemma4AssistantForCausalLM, request["drafter"], request["drafter_adapter"])
+        drafter = _load(
+            Gemma4AssistantForCausalLM,
+            request["drafter"],
+            request["drafter_adapter"],
+            request["drafter_loading"],
+        )
         embed = target.get_input_embeddings()  # scales by sqrt(H) itself
         for start in request["starts"]:
             arrays |= _draft(drafter, embed, tokens, hidden, kv, start, request["drafts"])
@@ -71,11 +81,38 @@ def _target_class(folder: str) -> type[PreTrainedModel]:
     return Gemma4ForCausalLM if text_only else Gemma4ForConditionalGeneration  # type: ignore[no-any-return]
 
 
-def _load(kind: type[PreTrainedModel], folder: str, adapter: str | None) -> PreTrainedModel:
-    model = kind.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager")
+def _load(
+    kind: type[PreTrainedModel], folder: str, adapter: str | None, loading: dict[str, Any]
+) -> PreTrainedModel:
+    """Load a checkpoint whose tensors may have other names, and whose config may name a packing it lost.
+
+    Raises:
+        ValueError: Part of the text model is not in the checkpoint, so that it would be random.
+    """
+    config = kind.config_class.from_pretrained(folder)
+    if loading["drop_quantization_config"]:
+        _drop_quantization(config)
+    model, found = kind.from_pretrained(
+        folder,
+        config=config,
+        dtype=torch.float32,
+        attn_implementation="eager",
+        key_mapping=loading["key_mapping"] or None,
+        output_loading_info=True,
+    )
+    text = model.get_decoder()
+    owned = {name for name, module in model.named_modules() if module is text}
+    if lost := sorted(name for name in found["missing_keys"] if name.startswith(tuple(owned))):
+        raise ValueError(f"{folder} has no {lost[0]} for {kind.__name__}")
     if adapter is not None:
         _adapt(model, adapter)
     return model.eval()
+
+
+def _drop_quantization(config: Any) -> None:
+    for part in {id(part): part for part in (config, config.get_text_config())}.values():
+        if hasattr(part, "quantization_config"):
+            del part.quantization_config
 
 
 def _adapt(model: PreTrainedModel, adapter: str) -> None:

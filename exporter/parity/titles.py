@@ -12,6 +12,7 @@ SHAPES = Title("shapes", "decode, verify and prefill agree with each other")
 QUANTISATION = Title("quantisation", "The bundle against the float model, on the given text")
 DRAFTER = Title("drafter", "The drafter is transformers' assistant")
 LOOP = Title("loop", "The speculative loop gives greedy decoding's tokens")
+CONVERSATIONS = Title("conversations", "Prompts of every kind of conversation are the engine's")
 ENGINE = Title("engine", "The stock engine gives the reference runtime's text")
 ONNX = Title("onnx", "ONNX Runtime gives LiteRT's numbers and tokens")
 ACCEPTANCE = Title("acceptance", "Accepted drafts, by position in the round")
@@ -25,6 +26,7 @@ ORDER = (
     QUANTISATION,
     DRAFTER,
     LOOP,
+    CONVERSATIONS,
     ENGINE,
     ONNX,
     ACCEPTANCE,

@@ -23,7 +23,7 @@ from exporter.checkpoints.tensor_names import recipe_name
 from exporter.contract import Contract, Dtype, Section
 from exporter.heads import HeadKind
 from exporter.lowering.signatures import TORCH_DTYPES, parameter_specs
-from exporter.model.drafter import Drafter
+from exporter.model.drafter import Drafter, widened
 from exporter.model.target import Caches, Step, Target
 from exporter.parity.stored_weights import Constants, StoredConstant
 
@@ -198,7 +198,8 @@ class TorchPair:
         position = torch.tensor([committed - 1], dtype=torch.int32)
         donors = {kind: caches[self.config.kv_donor(kind).index] for kind in AttentionKind}
         draft = self.drafter(activations, position, mask, donors)
-        return DraftStep(draft.logits[0, 0], draft.projected[0, 0])
+        logits = widened(draft.logits, self.contract.vocab_size)
+        return DraftStep(logits[0, 0], draft.projected[0, 0])
 
 
 class _layer_outputs:  # noqa: N801 (a context manager)

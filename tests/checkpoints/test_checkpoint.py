@@ -24,8 +24,6 @@ from exporter.binding.weights import (
     unused_tensors,
 )
 from exporter.checkpoints.checkpoint import (
-    INDEX,
-    SINGLE,
     Checkpoint,
     hash_files,
     open_checkpoint,
@@ -33,8 +31,9 @@ from exporter.checkpoints.checkpoint import (
     resolve,
 )
 from exporter.checkpoints.stored_tensor import StoredTensor, read_directory
-from exporter.checkpoints.tensor_names import TOKEN_ORDERING, target_prefix
+from exporter.checkpoints.tensor_names import TOKEN_ORDERING, find_names
 from exporter.checkpoints.tensor_reader import TensorReader
+from exporter.checkpoints.weight_files import INDEX, SINGLE
 from exporter.contract import Dtype, Section, TensorSpec
 from exporter.errors import CheckpointError
 from tests.pairs import Pair
@@ -181,7 +180,9 @@ def test_pickles_are_refused(tmp_path: Path) -> None:
     write(tmp_path)
     (tmp_path / SINGLE).unlink()
     torch.save(TENSORS, tmp_path / "pytorch_model.bin")
-    with pytest.raises(CheckpointError, match=r"only pickled ones \(pytorch_model\.bin\)"):
+    with pytest.raises(
+        CheckpointError, match=r"a pickle \(pytorch_model\.bin\).*safe_serialization=True"
+    ):
         open_checkpoint(tmp_path)
 
 
@@ -199,6 +200,27 @@ def test_damaged_index(index: str, tmp_path: Path) -> None:
         open_checkpoint(tmp_path)
 
 
+@pytest.mark.parametrize("shard", ["../elsewhere.safetensors", "/elsewhere.safetensors"])
+def test_shards_outside_the_folder(shard: str, tmp_path: Path) -> None:
+    """An index is a file from the net: it does not choose what else is read."""
+    write_sharded(tmp_path)
+    index = json.loads((tmp_path / INDEX).read_text())
+    index["weight_map"]["a.weight"] = shard
+    (tmp_path / INDEX).write_text(json.dumps(index))
+    with pytest.raises(CheckpointError, match=f"expected shards in this folder, found {shard}"):
+        open_checkpoint(tmp_path)
+
+
+def test_tensors_in_two_files(tmp_path: Path) -> None:
+    """Two saves in one folder: which is meant is not ours to guess."""
+    write(tmp_path)
+    (tmp_path / SINGLE).rename(tmp_path / "consolidated.safetensors")
+    save_file({"b.weight": TENSORS["b.weight"]}, tmp_path / "extra.safetensors")
+    said = r"b\.weight is in consolidated\.safetensors and in extra\.safetensors"
+    with pytest.raises(CheckpointError, match=said):
+        open_checkpoint(tmp_path)
+
+
 def test_a_shard_without_its_tensor(tmp_path: Path) -> None:
     """An index that promises more than the shards hold comes from a half-written download."""
     write_sharded(tmp_path)
@@ -211,7 +233,11 @@ def test_a_shard_without_its_tensor(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("missing", "said"),
-    [("config.json", "expected a config.json"), (SINGLE, "found neither"), ("", "found none")],
+    [
+        ("config.json", r"found weights without their configuration \(model\.safetensors\)"),
+        (SINGLE, r"found a config\.json without weights"),
+        ("", "found no such file or folder"),
+    ],
 )
 def test_missing_files(missing: str, said: str, tmp_path: Path) -> None:
     folder = write(tmp_path / "model")
@@ -319,7 +345,7 @@ def test_blocks_cover_a_weight(tmp_path: Path) -> None:
 def test_unused_tensors_are_known(pairs: dict[str, Pair]) -> None:
     """The vision tower and the k/v of sharing layers 4 and 7: read by nothing, reported."""
     target = open_checkpoint(pairs["e2b"].target)
-    prefix = target_prefix(target)
+    prefix = find_names(target).prefix
     assert prefix == "model.language_model."
     extra = {f"{prefix}layers.{layer}.self_attn.{part}.weight"
              for layer in (4, 7) for part in ("k_proj", "v_proj", "k_norm", "v_norm")}  # fmt: skip
@@ -337,8 +363,8 @@ def test_unused_tensors_are_known(pairs: dict[str, Pair]) -> None:
 
 
 def test_a_target_without_text_model(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"found neither .*embed_tokens\.weight"):
-        target_prefix(open_checkpoint(write(tmp_path)))
+    with pytest.raises(CheckpointError, match=r"expected the text model's embedding as one of"):
+        find_names(open_checkpoint(write(tmp_path)))
 
 
 def test_local_folder_is_not_downloaded(tmp_path: Path) -> None:
@@ -352,7 +378,7 @@ def test_local_folder_is_not_downloaded(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="revision applies to hub ids only"):
         resolve(str(folder), "main", refuse)
     for name in (str(tmp_path / "typo"), "./typo", "typo", "a/b/c"):
-        with pytest.raises(CheckpointError, match="expected a checkpoint folder or a hub id"):
+        with pytest.raises(CheckpointError, match="expected a folder or a hub id"):
             resolve(name, None, refuse)
 
 

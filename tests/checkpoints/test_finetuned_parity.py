@@ -76,6 +76,17 @@ def test_dora_adapter(plain: Golden, tmp_path: Path) -> None:
     assert_unlike(plain, compared(adapted(TINY_TARGET, tmp_path)))
 
 
+def test_adapter_of_single_tokens(plain: Golden, tmp_path: Path) -> None:
+    """Rows of the tied head change with those of the embedding."""
+    make_adapter(
+        TINY_TARGET,
+        tmp_path,
+        target_modules=TEXT + "q_proj",
+        trainable_token_indices=sorted(set(TOKENS[::2])),
+    )
+    assert_unlike(plain, compared(adapted(TINY_TARGET, tmp_path)))
+
+
 def test_packed_checkpoint(plain: Golden, tmp_path: Path) -> None:
     packed = write_packed(TINY_TARGET, tmp_path / "target", E2B_BITS)
     assert_unlike(plain, compared(open_checkpoint(packed.folder)))

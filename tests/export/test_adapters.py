@@ -20,9 +20,10 @@ def test_what_is_no_adapter(tmp_path: Path) -> None:
     output = "-o", tmp_path / "x.litertlm"
     (tmp_path / "empty").mkdir()
     refused(
-        run(*output, "--lora", tmp_path / "empty"), "expected an adapter with adapter_config.json"
+        run(*output, "--lora", tmp_path / "empty"),
+        "expected an adapter's folder, with adapter_config.json, found an empty folder",
     )
-    refused(run(*output, "--drafter-lora", tmp_path / "none"), "expected a checkpoint folder")
+    refused(run(*output, "--drafter-lora", tmp_path / "none"), "expected a folder or a hub id")
     (tmp_path / "empty" / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA"}))
     (tmp_path / "empty" / "adapter_model.safetensors").write_bytes(b"\x02" + bytes(7) + b"{}")
     edit_json(tmp_path / "empty" / "adapter_config.json", r=4)

@@ -13,7 +13,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from exporter.errors import CheckpointError
-from exporter.lora.adapter import CONFIG, PREFIX, WEIGHTS, open_adapter
+from exporter.lora.adapter import PREFIX, open_adapter
+from exporter.path_kind import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from tests.adapters import TEXT, make_adapter
 from tests.bundles import TINY_TARGET
 from tests.weight_values import adapted, values
@@ -32,30 +33,32 @@ Edit = Callable[[Path], None]
 
 def configured(**change: Any) -> Edit:
     def edit(folder: Path) -> None:
-        config = json.loads((folder / CONFIG).read_text())
-        (folder / CONFIG).write_text(json.dumps(config | change))
+        config = json.loads((folder / ADAPTER_CONFIG).read_text())
+        (folder / ADAPTER_CONFIG).write_text(json.dumps(config | change))
 
     return edit
 
 
 def with_tensor(name: str, shape: tuple[int, ...] = (4, 128)) -> Edit:
     def edit(folder: Path) -> None:
-        tensors = load_file(folder / WEIGHTS)
-        save_file(tensors | {name: torch.zeros(shape)}, folder / WEIGHTS)
+        tensors = load_file(folder / ADAPTER_WEIGHTS)
+        save_file(tensors | {name: torch.zeros(shape)}, folder / ADAPTER_WEIGHTS)
 
     return edit
 
 
 def without(part: str) -> Edit:
     def edit(folder: Path) -> None:
-        tensors = load_file(folder / WEIGHTS)
-        save_file({name: t for name, t in tensors.items() if part not in name}, folder / WEIGHTS)
+        tensors = load_file(folder / ADAPTER_WEIGHTS)
+        save_file(
+            {name: t for name, t in tensors.items() if part not in name}, folder / ADAPTER_WEIGHTS
+        )
 
     return edit
 
 
 def pickled(folder: Path) -> None:
-    (folder / WEIGHTS).rename(folder / "adapter_model.bin")
+    (folder / ADAPTER_WEIGHTS).rename(folder / "adapter_model.bin")
 
 
 Q = f"{PREFIX}model.language_model.layers.0.self_attn.q_proj"
@@ -74,7 +77,8 @@ OTHER = f"{PREFIX}model.language_model.layers.99.self_attn.q_proj"
         (configured(alpha_pattern={"q_proj": -1}), ["alpha_pattern.q_proj"]),
         (configured(use_dora=True), ["lora_magnitude_vector is missing"]),
         (configured(use_qalora=True), ["use_qalora is set"]),
-        (configured(trainable_token_indices=[3]), ["trainable_token_indices is set"]),
+        (configured(trainable_token_indices=[3, 3]), ["embed_tokens: a token is listed twice"]),
+        (configured(trainable_token_indices={"x": ["a"]}), ["x: expected token ids, found ['a']"]),
         (without(".layers.0.self_attn.q_proj.lora_B"), ["expected both of .lora_A and .lora_B"]),
         (without("lora"), ["found none"]),
         (with_tensor(f"{Q}.lora_C"), [f"{Q}.lora_C: not a tensor of a LoRA adapter"]),
@@ -83,7 +87,7 @@ OTHER = f"{PREFIX}model.language_model.layers.99.self_attn.q_proj"
         (with_tensor(f"{OTHER}.weight"), ["trained on another model", "layers.99.self_attn.q_proj"]),
         (with_tensor(f"{Q}.weight"), ["another shape", "[4, 128], expected [128, 128]"]),
         (pickled, ["only adapter_model.bin", "safe_serialization=True"]),
-        (lambda folder: (folder / CONFIG).unlink(), ["adapter_config.json, found none"]),
+        (lambda folder: (folder / ADAPTER_CONFIG).unlink(), ["with adapter_config.json, found weights"]),
     ],
 )  # fmt: skip
 def test_refused(damage: Edit, said: list[str], good: Path, tmp_path: Path) -> None:
@@ -97,11 +101,11 @@ def test_refused(damage: Edit, said: list[str], good: Path, tmp_path: Path) -> N
 
 def test_module_changed_twice(tmp_path: Path) -> None:
     make_adapter(TINY_TARGET, tmp_path, target_modules=TEXT + r"layers\.0\.self_attn\.q_proj")
-    tensors = load_file(tmp_path / WEIGHTS)
+    tensors = load_file(tmp_path / ADAPTER_WEIGHTS)
     short = {
         name.replace(".language_model", ""): tensor.clone() for name, tensor in tensors.items()
     }
-    save_file(tensors | short, tmp_path / WEIGHTS)
+    save_file(tensors | short, tmp_path / ADAPTER_WEIGHTS)
     with pytest.raises(CheckpointError, match="q_proj is changed twice"):
         open_adapter(tmp_path)
 

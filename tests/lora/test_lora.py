@@ -19,10 +19,11 @@ from exporter.checkpoints.checkpoint import Checkpoint, open_checkpoint
 from exporter.checkpoints.stored_tensor import read_directory
 from exporter.checkpoints.tensor_reader import TensorReader
 from exporter.contract import TensorSpec
-from exporter.lora.adapter import CONFIG, PREFIX, WEIGHTS
+from exporter.lora.adapter import PREFIX
 from exporter.lora.low_rank import LowRank
 from exporter.options import ExportOptions
 from exporter.parity.stored_weights import stored_constants
+from exporter.path_kind import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from exporter.pipeline import export
 from quantize.builtin_recipes import RECIPES
 from tests.adapters import KINDS, TEXT, make_adapter, save_merged
@@ -107,9 +108,17 @@ EMBEDDING, HEAD = "target.embed_tokens.weight", "target.lm_head.weight"
         ({"target_modules": TEXT + "embed_tokens"}, {EMBEDDING}),
         ({"target_modules": ["lm_head"]}, {HEAD}),
         ({"target_modules": ["embed_tokens"], "ensure_weight_tying": True}, {EMBEDDING, HEAD}),
+        (
+            {"target_modules": TEXT + "q_proj", "trainable_token_indices": [2000, 9, 5]},
+            {EMBEDDING, HEAD},
+        ),
+        (
+            {"target_modules": TEXT + "q_proj", "trainable_token_indices": {"lm_head": [7, 8]}},
+            {HEAD},
+        ),
         ({"target_modules": TEXT + "q_proj", "modules_to_save": ["lm_head"]}, {HEAD}),
     ],
-    ids=["embedding", "head", "both", "whole head"],
+    ids=["embedding", "head", "both", "tokens", "tokens of the head", "whole head"],
 )
 def test_tied_head(options: dict[str, Any], changed: set[str], tmp_path: Path) -> None:
     """A change of one module's output leaves the other as it is, though they share a parameter.
@@ -136,12 +145,12 @@ def test_text_only_adapter_on_a_multimodal_checkpoint(good: Path, tmp_path: Path
     shutil.copytree(good, tmp_path, dirs_exist_ok=True)
     expected = values(adapted(TINY_TARGET, tmp_path), None)
     for prefix in ("model.", "language_model.model."):
-        tensors = load_file(tmp_path / WEIGHTS)
+        tensors = load_file(tmp_path / ADAPTER_WEIGHTS)
         renamed = {
             PREFIX + prefix + name[name.index("layers.") :]: tensor
             for name, tensor in tensors.items()
         }
-        save_file(renamed, tmp_path / WEIGHTS)
+        save_file(renamed, tmp_path / ADAPTER_WEIGHTS)
         ours = values(adapted(TINY_TARGET, tmp_path), None)
         assert all(np.array_equal(ours[name], expected[name]) for name in expected)
 
@@ -163,8 +172,8 @@ def test_rows_do_not_depend_on_the_blocks(tmp_path: Path) -> None:
         with TensorReader() as reader:
             for cut in (1, 7):
                 parts = [
-                    change.added_to(rows[:cut], 0, reader),
-                    change.added_to(rows[cut:], cut, reader),
+                    change.changed(rows[:cut], 0, reader),
+                    change.changed(rows[cut:], cut, reader),
                 ]
                 assert np.allclose(np.concatenate(parts), expected, rtol=1e-6, atol=1e-6)
 
@@ -172,7 +181,7 @@ def test_rows_do_not_depend_on_the_blocks(tmp_path: Path) -> None:
 def test_towers_and_unused_keys_are_ignored(good: Path, tmp_path: Path) -> None:
     """And told of: adapters trained by name suffix change vision towers, too."""
     shutil.copytree(good, tmp_path, dirs_exist_ok=True)
-    tensors = load_file(tmp_path / WEIGHTS)
+    tensors = load_file(tmp_path / ADAPTER_WEIGHTS)
     others = (
         "model.vision_tower.encoder.layers.0.q_proj",
         "model.language_model.layers.7.self_attn.k_proj",
@@ -180,7 +189,7 @@ def test_towers_and_unused_keys_are_ignored(good: Path, tmp_path: Path) -> None:
     for module in others:
         tensors[f"{PREFIX}{module}.lora_A.weight"] = torch.zeros(4, 8)
         tensors[f"{PREFIX}{module}.lora_B.weight"] = torch.zeros(8, 4)
-    save_file(tensors, tmp_path / WEIGHTS)
+    save_file(tensors, tmp_path / ADAPTER_WEIGHTS)
     exported = export_float(adapted(TINY_TARGET, tmp_path), tmp_path / "x.litertlm")
     assert exported["model.vision_tower.encoder.layers.*"] == 1
     assert exported["model.language_model.layers.*.self_attn"] == 1
@@ -211,7 +220,7 @@ def test_bundle_equals_that_of_the_merged_checkpoint(tmp_path: Path) -> None:
     assert manifest is not None
     source = manifest["sources"]["target"]
     assert source["adapter"] == {"source": "adapter", "revision": None}
-    assert {CONFIG, WEIGHTS} <= source["sha256"].keys()
+    assert {ADAPTER_CONFIG, ADAPTER_WEIGHTS} <= source["sha256"].keys()
 
 
 MOST_MEMORY = 64e6
@@ -231,7 +240,7 @@ def test_a_large_table_streams(tmp_path: Path) -> None:
     change = LowRank(found["A"], found["B"], 0.25, of_embedding=True)
     with TensorReader() as reader:
         spec = TensorSpec((rows, width))
-        weight = Weight("target.x", spec, found["table"], reader, low_rank=change)
+        weight = Weight("target.x", spec, found["table"], reader, change=change)
         tracemalloc.start()
         try:
             assert all((block == 0.25 * rank).all() for block in weight.blocks())

@@ -70,7 +70,7 @@ def test_each_runtime_says_what_it_takes(
 ) -> None:
     folder = run("generate", folders["int4"], "--prompt", "Hello")
     assert folder.returncode == 1
-    assert "found a folder" in folder.stderr
+    assert "found a folder that `export --format onnx` made" in folder.stderr
     bundle = run("generate", tiny_bundles["int4"], "--runtime", "onnx", "--prompt", "Hello")
     assert bundle.returncode == 1
     assert "expected a folder made by mtp-export export --format onnx" in bundle.stderr
@@ -115,7 +115,8 @@ def test_verify_fails_with_other_weights(
 ) -> None:
     """A folder that claims to be of the same export and has one wrong row of weights."""
     from exporter.checksum import sha256
-    from exporter.onnx.folder import FILES, MANIFEST
+    from exporter.onnx.folder import FILES
+    from exporter.path_kind import MANIFEST
     from tests.onnx.reading import external, models
 
     copy = tmp_path / "copy"

@@ -16,8 +16,9 @@ from onnx import TensorProto, shape_inference
 
 from exporter.contract import Contract, Dtype
 from exporter.errors import BundleError
-from exporter.onnx.folder import FILES, MANIFEST, open_folder
+from exporter.onnx.folder import FILES, open_folder
 from exporter.onnx.names import SLOTS, as_onnx
+from exporter.path_kind import MANIFEST
 from tests.bundles import TINY_DRAFTER, TINY_TARGET
 from tests.export.command import Tensors, edit_tensors, refused, run, start
 from tests.onnx.conftest import RECIPES

@@ -1,0 +1,178 @@
+"""What a path that a user gave is: a checkpoint, an adapter, a bundle, or something of another tool.
+
+Looks at names of files, at the first bytes of a file, and one level down. Every command that refuses a
+path asks here, so that it can say what was found and what to do with it.
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+CONFIG = "config.json"
+ADAPTER_CONFIG = "adapter_config.json"
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
+MANIFEST = "manifest.json"
+
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+"""Ends of names of files that can run code when they are read."""
+
+TRAINING_STATE = ("training_args", "optimizer", "scheduler", "scaler", "rng_state")
+"""Beginnings of names of pickles that a trainer leaves beside the weights."""
+
+SHOWN = 4
+"""Entries of a folder that are named."""
+
+
+class Kind(enum.Enum):
+    """What there is; each value completes "found" with a detail in the braces."""
+
+    CHECKPOINT = "a checkpoint (config.json and safetensors weights)"
+    ADAPTER = "a LoRA adapter of {}"
+    BOTH = "a whole model and a LoRA adapter in one folder ({})"
+    BELOW = "a folder with {} one level down"
+    CONFIG_ONLY = "a config.json without weights"
+    WEIGHTS_ONLY = "weights without their configuration ({})"
+    PART = "one file of a checkpoint or adapter ({})"
+    PICKLED = "weights in a pickle ({})"
+    BUNDLE = "a .litertlm bundle ({})"
+    ONNX_EXPORT = "a folder that `export --format onnx` made"
+    ONNX = "ONNX models of another tool ({})"
+    GGUF = "weights for llama.cpp ({})"
+    TFLITE = "models for LiteRT or MediaPipe ({})"
+    EMPTY = "an empty folder"
+    NOTHING = "no such file or folder"
+    OTHER = "{}"
+
+
+CONVERTED = "give the safetensors checkpoint that it was converted from"
+
+WAYS_OUT = {
+    Kind.CHECKPOINT: "`export {path} DRAFTER -o OUT.litertlm` makes a bundle of it",
+    Kind.ADAPTER: "`export {detail} DRAFTER --lora {path} -o OUT.litertlm` merges it",
+    Kind.BOTH: "if the adapter is merged already, remove it; if not, move it to a folder of its own and "
+    "give that by --lora",
+    Kind.BELOW: "give the path of that",
+    Kind.CONFIG_ONLY: "download or save the checkpoint again",
+    Kind.WEIGHTS_ONLY: "put the model's config.json (an adapter's adapter_config.json) beside them",
+    Kind.PART: "give the folder it is in",
+    Kind.PICKLED: "pickles can run code when they are read: save the model or adapter again with "
+    "safe_serialization=True",
+    Kind.BUNDLE: "`inspect`, `generate`, `verify` and `bench` take that file, `export` the checkpoint it was "
+    "made from",
+    Kind.ONNX_EXPORT: "`inspect` and `generate --runtime onnx` take it, `verify` by --onnx, and `export` the "
+    "checkpoint it was made from",
+    Kind.ONNX: CONVERTED,
+    Kind.GGUF: CONVERTED,
+    Kind.TFLITE: CONVERTED,
+}
+"""What to do with what there is, where there is something to say."""
+
+ENDS = {
+    ".gguf": Kind.GGUF, ".litertlm": Kind.BUNDLE, ".onnx": Kind.ONNX,
+    ".tflite": Kind.TFLITE, ".task": Kind.TFLITE, ".safetensors": Kind.WEIGHTS_ONLY,
+}  # fmt: skip
+"""What the end of a file's name tells of the folder it is in."""
+
+FILE_ENDS = {
+    **ENDS, **dict.fromkeys(PICKLES, Kind.PICKLED), ".litertlm": Kind.OTHER,  # which would begin otherwise
+    ".safetensors": Kind.PART, ".json": Kind.PART, ".jinja": Kind.PART,
+}  # fmt: skip
+"""What it tells of the file itself."""
+
+MAGIC = {b"LITERTLM": Kind.BUNDLE, b"GGUF": Kind.GGUF}
+"""First bytes of files, whatever they are called."""
+
+
+@dataclass(frozen=True)
+class PathKind:
+    """What ``path`` is; ``detail`` names the file or the base model that shows it."""
+
+    path: Path
+    kind: Kind
+    detail: str = ""
+
+    @property
+    def found(self) -> str:
+        """Completes "expected ..., found"."""
+        return self.kind.value.format(self.detail)
+
+    def instead_of(self, expected: str) -> str:
+        """The sentence that refuses the path."""
+        advice = WAYS_OUT.get(self.kind, "").format(path=self.path, detail=self.detail)
+        refusal = f"{self.path}: expected {expected}, found {self.found}"
+        return f"{refusal}; {advice}" if advice else refusal
+
+
+def kind_of(path: Path) -> PathKind:
+    """Look at what is at ``path``."""
+    if path.is_dir():
+        return _folder(path)
+    return _file(path) if path.is_file() else PathKind(path, Kind.NOTHING)
+
+
+def base_of(adapter: Path) -> str | None:
+    """The base model that the adapter in a folder says it was trained on, if it says so."""
+    try:
+        config = json.loads((adapter / ADAPTER_CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):  # whoever reads the adapter itself will say so
+        return None
+    base = config.get("base_model_name_or_path") if isinstance(config, dict) else None
+    return base if isinstance(base, str) and base else None
+
+
+def _file(path: Path) -> PathKind:
+    with path.open("rb") as stream:
+        start = stream.read(max(map(len, MAGIC)))
+    by_content = (kind for magic, kind in MAGIC.items() if start.startswith(magic))
+    kind = next(by_content, FILE_ENDS.get(path.suffix, Kind.OTHER))
+    return PathKind(path, kind, "a file of no known kind" if kind is Kind.OTHER else path.name)
+
+
+def _folder(path: Path) -> PathKind:
+    entries = sorted(path.iterdir())
+    names = [entry.name for entry in entries if entry.is_file()]
+    if found := _by_files(path, names):
+        return found
+    if below := list(_below(entries)):
+        return PathKind(path, Kind.BELOW, ", ".join(below[-SHOWN:]))
+    if CONFIG in names:
+        return PathKind(path, Kind.CONFIG_ONLY)
+    if not entries:
+        return PathKind(path, Kind.EMPTY)
+    some = ", ".join(entry.name for entry in entries[:SHOWN])
+    return PathKind(path, Kind.OTHER, f"a folder with {some}")
+
+
+def _by_files(path: Path, names: list[str]) -> PathKind | None:
+    """What a folder's own files make it; None if they say nothing."""
+    weights = [n for n in names if n.endswith(".safetensors") and n != ADAPTER_WEIGHTS]
+    if CONFIG in names and weights:
+        if {ADAPTER_CONFIG, ADAPTER_WEIGHTS} <= set(names):
+            return PathKind(path, Kind.BOTH, f"{weights[0]} and {ADAPTER_WEIGHTS}")
+        return PathKind(path, Kind.CHECKPOINT)
+    if ADAPTER_CONFIG in names:
+        return PathKind(path, Kind.ADAPTER, base_of(path) or "TARGET")
+    if MANIFEST in names and any(name.endswith(".onnx") for name in names):
+        return PathKind(path, Kind.ONNX_EXPORT)
+    for end, kind in ENDS.items():
+        if found := [name for name in names if name.endswith(end)]:
+            return PathKind(path, kind, found[0])
+    pickled = [n for n in names if n.endswith(PICKLES) and not n.startswith(TRAINING_STATE)]
+    return PathKind(path, Kind.PICKLED, pickled[0]) if pickled else None
+
+
+def _below(entries: list[Path]) -> Iterator[str]:
+    """What can be exported or merged one level down, or where a hub's cache keeps it."""
+    for folder in entries:
+        if not folder.is_dir():
+            continue
+        inside = sorted(folder.iterdir()) if folder.name == "snapshots" else [folder]
+        for each in filter(Path.is_dir, inside):
+            names = [entry.name for entry in each.iterdir() if entry.is_file()]
+            found = _by_files(each, names)
+            if found is not None and found.kind in (Kind.CHECKPOINT, Kind.ADAPTER, Kind.BOTH):
+                yield f"{found.found} ({each})"

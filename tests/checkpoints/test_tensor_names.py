@@ -1,0 +1,125 @@
+"""The text model under every prefix that tools save it with, and what is no text model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from exporter.checkpoints.checkpoint import open_checkpoint
+from exporter.checkpoints.tensor_names import EMBEDDING, HEAD, find_names
+from exporter.errors import CheckpointError
+from exporter.parity.golden import Question, ask
+from tests.bundles import TINY_DRAFTER, TINY_TARGET
+from tests.checkpoints.variants import STOCK_PREFIX, Tensors, renamed, save_variant
+from tests.packed_target import E2B_BITS, write_packed
+from tests.weight_values import values
+
+PREFIXES = ("language_model.model.", "language_model.", "model.", "")
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_target_under_another_prefix(prefix: str, tmp_path: Path) -> None:
+    folder = save_variant(tmp_path, renamed(STOCK_PREFIX, prefix))
+    assert find_names(open_checkpoint(folder)).prefix == prefix
+    ours, stock = (
+        values(open_checkpoint(folder), None),
+        values(open_checkpoint(TINY_TARGET), None),
+    )
+    assert all(np.array_equal(ours[name], stock[name]) for name in stock)
+
+
+@pytest.mark.parametrize("prefix", ["language_model.model.", ""])
+def test_transformers_loads_it_for_verify(prefix: str, tmp_path: Path) -> None:
+    """Under names that it would pass over, leaving random weights."""
+    renames = renamed(STOCK_PREFIX, prefix)
+
+    def change(tensors: Tensors) -> Tensors:
+        head = tensors[f"{STOCK_PREFIX}{EMBEDDING}"] + 0.5
+        return renames(tensors) | {f"{prefix.removesuffix('model.')}lm_head.weight": head}
+
+    untied = {"tie_word_embeddings": False}
+    folder = save_variant(tmp_path / "renamed", change, untied)
+    stock = save_variant(
+        tmp_path / "stock",
+        lambda tensors: tensors | {HEAD: tensors[f"{STOCK_PREFIX}{EMBEDDING}"] + 0.5},
+        untied,
+    )
+    question = Question((2, 5, 9, 13, 17), (3, 4), (2,), 1)
+    ours, theirs = (
+        ask(open_checkpoint(f), open_checkpoint(TINY_DRAFTER), question, 1).arrays
+        for f in (folder, stock)
+    )
+    assert ours.keys() == theirs.keys()
+    assert all(np.array_equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_drafter_without_a_prefix(tmp_path: Path) -> None:
+    folder = save_variant(tmp_path, renamed("model.", ""), source=TINY_DRAFTER)
+    ours, stock = (
+        values(None, open_checkpoint(folder)),
+        values(None, open_checkpoint(TINY_DRAFTER)),
+    )
+    assert all(np.array_equal(ours[name], stock[name]) for name in stock)
+
+
+def test_packed_target_under_another_prefix(tmp_path: Path) -> None:
+    packed = write_packed(TINY_TARGET, tmp_path / "packed", E2B_BITS).folder
+    config = {"quantization_config": open_checkpoint(packed).config["quantization_config"]}
+    folder = save_variant(
+        tmp_path / "x", renamed(STOCK_PREFIX, "language_model.model."), config, packed
+    )
+    ours, stock = values(open_checkpoint(folder), None), values(open_checkpoint(packed), None)
+    assert all(np.array_equal(ours[name], stock[name]) for name in stock)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("", "base_model.model.", ["base_model.model.", "PEFT", "merge_and_unload()", "--lora"]),
+        ("", "_orig_mod.", ["torch.compile", "model._orig_mod"]),
+        ("", "module.", ["DistributedDataParallel", "model.module"]),
+        ("", "_fsdp_wrapped_module.", ["FSDP"]),
+        (
+            f"{STOCK_PREFIX}layers.1.self_attn.q_proj.",
+            f"{STOCK_PREFIX}layers.1.self_attn.q_proj.base_layer.",
+            ["q_proj.base_layer.weight", "saved unmerged"],
+        ),
+        (
+            f"{STOCK_PREFIX}layers.1.",
+            f"{STOCK_PREFIX}layers.1._orig_mod.",
+            ["layers.1._orig_mod", "torch.compile"],
+        ),
+        (
+            f"{STOCK_PREFIX}layers.1.",
+            "model.layers.1.",
+            ["under one prefix", f"under {STOCK_PREFIX} and", "under model.;", "mixed"],
+        ),
+        (STOCK_PREFIX, "backbone.", ["language_model.model.embed_tokens.weight", "found none"]),
+    ],
+)  # fmt: skip
+def test_named_for_what_it_is(old: str, new: str, said: list[str], tmp_path: Path) -> None:
+    folder = save_variant(tmp_path, renamed(old, new))
+    with pytest.raises(CheckpointError) as caught:
+        find_names(open_checkpoint(folder))
+    for part in said:
+        assert part in str(caught.value)
+
+
+def test_head_that_differs_though_the_configuration_ties_it(tmp_path: Path) -> None:
+    """Transformers keeps both then; equal ones are one, whatever the blocks."""
+    table = f"{STOCK_PREFIX}{EMBEDDING}"
+
+    def own_head(tensors: Tensors) -> Tensors:
+        head = tensors[table].clone()
+        head[-1, -1] += 1
+        return tensors | {HEAD: head}
+
+    differing = save_variant(tmp_path / "a", own_head)
+    equal = save_variant(tmp_path / "b", lambda tensors: tensors | {HEAD: tensors[table].clone()})
+    stock = values(open_checkpoint(TINY_TARGET), None)
+    of_differing, of_equal = (values(open_checkpoint(f), None) for f in (differing, equal))
+    changed = [name for name in stock if not np.array_equal(of_differing[name], stock[name])]
+    assert changed == ["target.lm_head.weight"]
+    assert all(np.array_equal(of_equal[name], stock[name]) for name in stock)
