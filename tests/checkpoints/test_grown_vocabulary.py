@@ -9,11 +9,12 @@ import pytest
 import torch
 
 from exporter.checkpoints.checkpoint import open_checkpoint
+from exporter.checkpoints.config import parse_drafter, parse_target
 from exporter.contract import Accelerator
 from exporter.errors import CheckpointError, MismatchError
 from exporter.model.drafter import FLOOR_LOGIT, widened
 from exporter.options import ExportOptions
-from exporter.pair import Pair, check_pair, parse_drafter, parse_target
+from exporter.pair import Pair, check_pair
 from exporter.parity.ladder import Request, climb
 from exporter.parity.report import require_parity
 from exporter.pipeline import export
