@@ -30,6 +30,15 @@ def require_runtime() -> None:
     _require("the reference runtime needs", ("tokenizers",), "runtime")
 
 
+def require_torch() -> None:
+    """Refuse to go on without what computes a checkpoint's own outputs.
+
+    Raises:
+        MissingExtraError: Naming the package.
+    """
+    _require("verify --target needs", ("torch",), "reference")
+
+
 def _require(who_needs: str, packages: Sequence[str], extra: str) -> None:
     if missing := [name for name in packages if importlib.util.find_spec(name) is None]:
         raise MissingExtraError(

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from exporter import contract as names
 from exporter.contract import Accelerator, Contract
 from runtime_py.executor import CacheT, Draft, Floats, Step
-from runtime_py.token_inputs import TokenRow, token_inputs
+from runtime_py.token_inputs import Lookups, TokenRow, token_inputs
 
 
 class SignatureBuffers(Protocol):
@@ -167,6 +167,23 @@ class GraphExecutor(ABC, Generic[CacheT]):
         length = self.contract.draft_length + 1
         return self._step(names.VERIFY, cache, tokens, position, length)
 
+    def read(
+        self, cache: CacheT, tokens: Sequence[int], position: int, lookups: Lookups | None = None
+    ) -> Step:
+        """As many tokens as one call takes: :meth:`verify`, or :meth:`decode` where nothing drafts.
+
+        Args:
+            cache: Written from ``position`` on.
+            tokens: G + 1 of them, or fewer.
+            position: Of the first.
+            lookups: Embeddings to use instead of the bundle's own.
+
+        Raises:
+            EngineError: The runtime failed.
+        """
+        name = names.VERIFY if self.draft_length else names.DECODE
+        return self._step(name, cache, tokens, position, self.draft_length + 1, lookups)
+
     def draft(self, cache: CacheT, token: int, hidden: Floats, position: int) -> Draft:
         """One token through the drafter, over the target's caches.
 
@@ -205,19 +222,32 @@ class GraphExecutor(ABC, Generic[CacheT]):
         self._draft_positions[name] = position
 
     def _step(
-        self, name: str, cache: CacheT, tokens: Sequence[int], position: int, length: int
+        self,
+        name: str,
+        cache: CacheT,
+        tokens: Sequence[int],
+        position: int,
+        length: int,
+        lookups: Lookups | None = None,
     ) -> Step:
-        self._run_target(name, cache, tokens, position, length)
+        self._run_target(name, cache, tokens, position, length, lookups)
         signature, used = self.signatures[name], len(tokens)
         logits, hidden = signature.output(names.LOGITS), signature.output(names.ACTIVATIONS)
         return Step(logits[0, :used], hidden[0, :used])
 
     def _run_target(
-        self, name: str, cache: CacheT, tokens: Sequence[int], position: int, length: int
+        self,
+        name: str,
+        cache: CacheT,
+        tokens: Sequence[int],
+        position: int,
+        length: int,
+        lookups: Lookups | None = None,
     ) -> None:
         """Run a signature of ``length`` tokens on ``tokens``, of which there may be fewer."""
         signature, rows = self.signatures[name], [TokenRow(tokens, position)]
-        for key, values in token_inputs(self.contract, self, rows, (1, length)).items():
+        inputs = token_inputs(self.contract, lookups or self, rows, (1, length))
+        for key, values in inputs.items():
             signature.write(key, values)
         self._write_params(signature, position, len(tokens))
         self.run(name, cache, writes=True)

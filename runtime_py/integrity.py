@@ -1,18 +1,46 @@
 """Whether a bundle's bytes are those that were exported.
 
-Compares the sections with the SHA-256 that the exporter stores beside each of them in the header. A
-section without one (an older bundle, another tool's) is taken on trust.
+Compares the sections with the SHA-256 that the exporter stores beside each of them in the header, and
+the tokenizer, which has none, with the checksum inside its zlib stream. A section without either (an
+older bundle, another tool's) is taken on trust.
 """
 
 from __future__ import annotations
 
+import enum
 import hashlib
+from dataclasses import dataclass
 
 from exporter.bundles.layout import GRAPH_BYTES_KEY, GRAPH_SHA256_KEY, SHA256_KEY
-from exporter.bundles.reader import Bundle, BundleSection
+from exporter.bundles.reader import HF_TOKENIZER, Bundle, BundleSection
 from exporter.errors import BundleError, listed
+from exporter.progress import Advance
 
 CHUNK = 1 << 22  # bytes
+
+
+class Condition(enum.Enum):
+    """What comparing a section with its checksum says."""
+
+    INTACT = "intact"
+    DAMAGED = "damaged"
+    UNKNOWN = "without a checksum"
+
+
+@dataclass(frozen=True)
+class CheckedSection:
+    """A section's name, as a person would say it, and its condition.
+
+    ``sealed`` if its checksum is the exporter's; a tokenizer's zlib stream has one whoever wrote it.
+    """
+
+    name: str
+    condition: Condition
+    sealed: bool
+
+    def damage(self) -> str:
+        """One sentence about a damaged section."""
+        return f"{self.name} does not have the checksum it was exported with"
 
 
 def check_sections(bundle: Bundle, *, weights: bool) -> None:
@@ -25,11 +53,8 @@ def check_sections(bundle: Bundle, *, weights: bool) -> None:
     Raises:
         BundleError: Some section differs; all of them are named.
     """
-    damaged = [
-        f"the {section.model_type or section.label or section.data_type} section"
-        for section in bundle.sections
-        if not _intact(bundle, section, weights=weights)
-    ]
+    found = checked_sections(bundle, weights=weights)
+    damaged = [section.name for section in found if section.condition is Condition.DAMAGED]
     if damaged:
         raise BundleError(
             f"{bundle.path}: damaged: {listed(damaged)} does not have the checksum it was exported "
@@ -37,17 +62,55 @@ def check_sections(bundle: Bundle, *, weights: bool) -> None:
         )
 
 
-def _intact(bundle: Bundle, section: BundleSection, *, weights: bool) -> bool:
+def checked_sections(
+    bundle: Bundle, *, weights: bool, advance: Advance = lambda _: None
+) -> tuple[CheckedSection, ...]:
+    """Every section of a bundle in the order of the file.
+
+    Args:
+        bundle: The header.
+        weights: Include the weights; without them a model's graph alone is compared.
+        advance: Told of every block of bytes.
+    """
+    return tuple(
+        CheckedSection(
+            _name(section),
+            _condition(bundle, section, weights, advance),
+            SHA256_KEY in section.metadata,
+        )
+        for section in bundle.sections
+    )
+
+
+def _name(section: BundleSection) -> str:
+    return f"the {section.model_type or section.label or section.data_type} section"
+
+
+def _condition(
+    bundle: Bundle, section: BundleSection, weights: bool, advance: Advance
+) -> Condition:
     known = section.metadata
     if (weights or section.model_type is None) and SHA256_KEY in known:
-        return _sha256(bundle, section, section.nbytes) == str(known[SHA256_KEY])
-    if GRAPH_SHA256_KEY in known:
+        intact = _sha256(bundle, section, section.nbytes, advance) == str(known[SHA256_KEY])
+    elif GRAPH_SHA256_KEY in known:
         nbytes = int(known[GRAPH_BYTES_KEY])
-        return _sha256(bundle, section, nbytes) == str(known[GRAPH_SHA256_KEY])
+        intact = _sha256(bundle, section, nbytes, advance) == str(known[GRAPH_SHA256_KEY])
+    elif section.data_type == HF_TOKENIZER:
+        intact = _unpacks(bundle)
+    else:
+        return Condition.UNKNOWN
+    return Condition.INTACT if intact else Condition.DAMAGED
+
+
+def _unpacks(bundle: Bundle) -> bool:
+    try:
+        bundle.tokenizer_json()
+    except BundleError:
+        return False
     return True
 
 
-def _sha256(bundle: Bundle, section: BundleSection, nbytes: int) -> str:
+def _sha256(bundle: Bundle, section: BundleSection, nbytes: int, advance: Advance) -> str:
     """Of the section's first bytes. Read, not mapped: mapped pages would count as memory in use."""
     digest = hashlib.sha256()
     with bundle.path.open("rb") as stream:
@@ -55,5 +118,6 @@ def _sha256(bundle: Bundle, section: BundleSection, nbytes: int) -> str:
         left = nbytes
         while left and (chunk := stream.read(min(CHUNK, left))):
             digest.update(chunk)
+            advance(len(chunk))
             left -= len(chunk)
     return digest.hexdigest()

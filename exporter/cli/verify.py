@@ -88,15 +88,20 @@ def command(
         raise click.UsageError("--drafter needs --target")
     if (lora and not target) or (drafter_lora and not drafter):
         raise click.UsageError("--lora needs --target, and --drafter-lora needs --drafter")
-    from exporter.extras import require_runtime
+    from exporter.extras import require_onnx, require_runtime, require_torch
 
     require_runtime()
+    if target is not None:
+        require_torch()
+    if onnx is not None:
+        require_onnx()
     from exporter.checkpoints.checkpoint import resolve
     from exporter.checkpoints.hub import download
     from exporter.cli.progress import TerminalReporter
-    from exporter.parity.ladder import Request, climb
+    from exporter.parity.ladder import climb
     from exporter.parity.report import require_parity
     from exporter.parity.report_markdown import render_text
+    from exporter.parity.request import Request
     from exporter.parity.texts import read_prompts
 
     request = Request(

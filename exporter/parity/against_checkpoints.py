@@ -19,6 +19,7 @@ from exporter.contract import Contract, Dtype, Section
 from exporter.heads import HeadKind
 from exporter.pair import Pair
 from exporter.parity import drafter_rung, graph_rung, model_rung, quantisation_rung, weights_rung
+from exporter.parity.allowed import Allowed
 from exporter.parity.golden import Ask, Golden, Question, missing
 from exporter.parity.graph_run import GraphRun
 from exporter.parity.quantisation_rung import FloatModel
@@ -26,7 +27,6 @@ from exporter.parity.report import Series
 from exporter.parity.rung import Rung, Verdict
 from exporter.parity.stored_weights import UnreadableWeightError, stored_constants
 from exporter.parity.titles import DRAFTER, GRAPHS, MODEL, WEIGHTS
-from exporter.parity.tolerances import GraphTolerance
 from exporter.parity.torch_pair import Pass, Source, TorchPair, from_bundle, from_checkpoints
 from exporter.progress import Reporter
 from quantize.recipe import Recipe
@@ -47,7 +47,7 @@ class Against:
     run: GraphRun
     fresh: int
     starts: tuple[int, ...]
-    tolerance: GraphTolerance
+    allowed: Allowed
     target_bits: int
     drafter_bits: int
     noise: float
@@ -156,7 +156,7 @@ def _stored_rungs(
                 source = from_bundle(_parameters(against, weights), constants)
                 kept = _torch_pair(against, source, against.executor.contract)
             graphs, errors = graph_rung.graph_rung(
-                against.executor, against.run, kept, against.tolerance
+                against.executor, against.run, kept, against.allowed
             )
     except UnreadableWeightError as error:
         reason = str(error)
@@ -177,18 +177,18 @@ def _drafter_rung(
     if not against.executor.draft_length:
         return DRAFTER.skipped("the bundle has no drafter")
     if model.drafter is None:
-        return DRAFTER.skipped("no --drafter given")
+        return DRAFTER.skipped("no --drafter given; with --drafter CHECKPOINT it runs")
     if golden is None:
         return DRAFTER.skipped(reason)
-    if stored.pair is None and against.executor.contract.kv_dtype is Dtype.INT8:
-        return DRAFTER.skipped("the scales of the bundle's caches cannot be read back")
+    if stored.pair is None:
+        return DRAFTER.skipped(f"the bundle's weights cannot be read back: {stored.weights.note}")
     return drafter_rung.drafter_rung(
         model,
         against.executor,
         golden,
-        against.tolerance,
         against.drafter_bits,
-        stored.pair or model,
+        stored.pair,
+        against.allowed,
     )
 
 

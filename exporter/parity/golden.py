@@ -23,12 +23,15 @@ from exporter.checkpoints.checkpoint import Checkpoint
 from exporter.checkpoints.quantisation import is_out_of_date
 from exporter.checkpoints.tensor_names import renamings
 from exporter.errors import MtpExportError
+from exporter.version import installed
 
 FLOAT_BYTES = 4
 HEADROOM = 1.15
 """Of the float32 weights: activations, logits, and the reading of one shard."""
 
 LOG_LINES_SHOWN = 12
+BROKEN_TRANSFORMERS = ("5.23.0",)
+"""Raise on every Gemma 4 assistant: "set of layer types producing a cache ..."."""
 MEMORY_FILE = Path("/proc/meminfo")
 
 
@@ -64,6 +67,12 @@ def missing(target: Checkpoint, drafter: Checkpoint | None) -> str:
     """Why transformers cannot be asked; empty if it can."""
     if importlib.util.find_spec("transformers") is None:
         return "transformers is not installed: pip install 'mtp-export[reference]'"
+    version = installed(("transformers",)).get("transformers")
+    if drafter is not None and version in BROKEN_TRANSFORMERS:
+        return (
+            f"transformers {version} cannot build a Gemma 4 assistant, other versions can: "
+            "pip install 'mtp-export[reference]'"
+        )
     adapted = any(_adapter_folder(checkpoint) for checkpoint in (target, drafter))
     if adapted and importlib.util.find_spec("peft") is None:
         return "peft is not installed: pip install 'mtp-export[reference]'"

@@ -19,6 +19,7 @@ from exporter import contract
 from exporter.contract import Contract
 from runtime_py.graph_executor import GraphExecutor
 from runtime_py.litert_executor import LitertCache
+from runtime_py.token_inputs import Lookups
 
 Floats = NDArray[np.float32]
 
@@ -125,17 +126,21 @@ def with_tail(probes: Sequence[int], length: int) -> tuple[int, ...]:
 
 
 def read_text(
-    executor: GraphExecutor[Any], cache: object, tokens: Sequence[int], probes: Sequence[int]
+    executor: GraphExecutor[Any],
+    cache: object,
+    tokens: Sequence[int],
+    probes: Sequence[int],
+    lookups: Lookups | None = None,
 ) -> tuple[Floats, Floats]:
-    """A text from slot 0 on: logits ``[N, V]`` at the probes, hidden states ``[T, H]`` everywhere."""
+    """A text from slot 0 on: logits ``[N, V]`` at the probes, hidden states ``[T, H]`` everywhere.
+
+    ``lookups`` are embeddings to use instead of the bundle's own.
+    """
     logits, hidden, wanted = [], [], set(probes)
     stride = executor.draft_length + 1
     for start in range(0, len(tokens), stride):
         part = tokens[start : start + stride]
-        if executor.draft_length:
-            step = executor.verify(cache, part, start)
-        else:
-            step = executor.decode(cache, part[0], start)
+        step = executor.read(cache, part, start, lookups)
         hidden.append(step.hidden.copy())
         kept = [row for row in range(len(part)) if start + row in wanted]
         logits.append(step.logits[kept])

@@ -6,20 +6,22 @@ was wrong before they parted.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from exporter.extras import require_onnx
 from exporter.onnx.folder import OnnxFolder, open_folder
+from exporter.parity.allowed import Allowed, nearest_to_limit
 from exporter.parity.answers import Answer, Answered, answer_all
-from exporter.parity.compare import bridged, compare_choices, position_errors, worst
+from exporter.parity.compare import bridged, compare_choices, position_errors
 from exporter.parity.graph_run import GraphRun, run_graphs, slots
 from exporter.parity.loop_rung import first_difference
 from exporter.parity.rung import Figure, NearTie, Rung
 from exporter.parity.titles import ONNX as TITLE
-from exporter.parity.tolerances import OnnxTolerance
 
 SAME = ("contract", "recipe", "sources", "options")
 """Blocks of the manifest in which bundle and folder must agree."""
@@ -46,14 +48,14 @@ class LitertSide:
 
 
 def onnx_rung(
-    path: Path, theirs: LitertSide, tolerance: OnnxTolerance, threads: int, max_new_tokens: int
+    path: Path, theirs: LitertSide, allowed: Allowed, threads: int, max_new_tokens: int
 ) -> Rung:
     """Run the folder on what the bundle was run on, and compare.
 
     Args:
         path: The folder.
         theirs: LiteRT's side.
-        tolerance: How far the two may be apart.
+        allowed: How far the two may be apart.
         threads: For ONNX Runtime.
         max_new_tokens: Of each answer.
 
@@ -62,14 +64,13 @@ def onnx_rung(
     """
     folder = open_folder(path)
     if problems := _other_export(folder, theirs.manifest):
-        return TITLE.judged((), tolerance.reason, problems=problems)
+        return TITLE.judged((), allowed.reason, problems=problems)
     ours, answers = _repeat(path, theirs, threads, max_new_tokens)
-    noise = bridged(ours.logits, theirs.run.logits, tolerance.error)
+    noise = bridged(ours.logits, theirs.run.logits, allowed.most)
     choices = compare_choices(ours.logits, theirs.run.logits, theirs.run.probes, noise)
     texts = _compare_texts(answers, theirs.answers, noise)
-    errors = _errors(ours, theirs.run).items()
     figures = [
-        *(Figure(name, value, tolerance.error) for name, value in errors),
+        *_figures(ours, theirs.run, allowed),
         Figure("other first choice", len(choices.differing), 0),
         Figure("answers that differ", len(texts.problems), 0),
         Figure("tokens compared", texts.tokens),
@@ -77,7 +78,7 @@ def onnx_rung(
     ]
     problems = [*choices.differing, *texts.problems]
     near_ties = [*choices.near_ties, *texts.near_ties]
-    return TITLE.judged(figures, tolerance.reason, problems=problems, near_ties=near_ties)
+    return TITLE.judged(figures, allowed.reason, problems=problems, near_ties=near_ties)
 
 
 def _repeat(
@@ -108,29 +109,30 @@ def _other_export(folder: OnnxFolder, manifest: Mapping[str, Any] | None) -> lis
     ]
 
 
-def _errors(ours: GraphRun, theirs: GraphRun) -> dict[str, float]:
+def _figures(ours: GraphRun, theirs: GraphRun, allowed: Allowed) -> Iterator[Figure]:
     agreed, count = theirs.contract, len(theirs.tokens)
-    errors = {
-        "verify: logits": worst(position_errors(ours.logits, theirs.logits)),
-        "verify: activations": worst(position_errors(ours.hidden, theirs.hidden)),
-        "verify: caches": worst(
-            position_errors(slots(agreed, ours.caches, count), slots(agreed, theirs.caches, count))
-        ),
-        "decode: logits": worst(position_errors(ours.decoded_logits, theirs.decoded_logits)),
-    }
+    written = [("verify", ours.caches, theirs.caches, count)]
     for (length, here), (_, there) in zip(ours.prefilled, theirs.prefilled, strict=True):
-        pair = slots(agreed, here, length), slots(agreed, there, length)
-        errors[f"prefill of {length}: caches"] = worst(position_errors(*pair))
+        written.append((f"prefill of {length}", here, there, length))
+    errors = position_errors(ours.logits, theirs.logits)
+    yield nearest_to_limit("verify: logits", errors, allowed.logits)
+    errors = position_errors(ours.hidden, theirs.hidden)
+    yield nearest_to_limit("verify: activations", errors, allowed.hidden)
+    for name, here, there, length in written:
+        errors = position_errors(slots(agreed, here, length), slots(agreed, there, length))
+        yield nearest_to_limit(f"{name}: caches", errors, allowed.caches[:length])
+    errors = position_errors(ours.decoded_logits, theirs.decoded_logits)
+    yield nearest_to_limit("decode: logits", errors, allowed.logits[-len(theirs.tail) :])
     alike = [
-        (here, there)
-        for here, there in zip(ours.drafts, theirs.drafts, strict=True)
+        (position_errors(here.projected, there.projected), limits)
+        for here, there, limits in zip(
+            ours.drafts, theirs.drafts, allowed.draft_projected, strict=True
+        )
         if here.tokens == there.tokens
     ]
     if alike:
-        errors["draft: projected activations"] = max(
-            worst(position_errors(here.projected, there.projected)) for here, there in alike
-        )
-    return errors
+        errors, limits = (np.stack(part) for part in zip(*alike, strict=True))
+        yield nearest_to_limit("draft: projected activations", errors, limits)
 
 
 def _compare_texts(ours: Sequence[Answer], theirs: Sequence[Answer], noise: float) -> _Texts:

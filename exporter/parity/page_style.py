@@ -8,14 +8,14 @@ STYLE = """
   --page: #f7f7f5; --card: #ffffff; --ink: #1b1b1a; --soft: #62625e; --rule: #dededa;
   --pass: #187a3c; --pass-bg: #e4f4e9; --fail: #b3261e; --fail-bg: #fbe9e7;
   --skip: #6b6b66; --skip-bg: #ececea; --tie: #8a5a00; --tie-bg: #fff1d6;
-  --s1: #2a6fd6; --s2: #c2571a; --s3: #7a4fc0; --bar: #2a6fd6;
+  --s1: #2a6fd6; --s2: #c2571a; --s3: #7a4fc0; --s4: #62625e; --bar: #2a6fd6;
 }
 @media (prefers-color-scheme: dark) {
   :root {
     --page: #161615; --card: #20201e; --ink: #ecece8; --soft: #a3a39c; --rule: #3a3a37;
     --pass: #6fd08f; --pass-bg: #17321f; --fail: #ff9b92; --fail-bg: #411815;
     --skip: #a3a39c; --skip-bg: #2c2c2a; --tie: #f0c265; --tie-bg: #3c2e10;
-    --s1: #6aa5ff; --s2: #f0945a; --s3: #b596f0; --bar: #6aa5ff;
+    --s1: #6aa5ff; --s2: #f0945a; --s3: #b596f0; --s4: #a3a39c; --bar: #6aa5ff;
   }
 }
 * { box-sizing: border-box; }
@@ -65,11 +65,14 @@ svg .bar { fill: var(--bar); }
 svg .line { fill: none; stroke-width: 1.5; opacity: .8; }
 svg .line.s1 { stroke: var(--s1); } svg .line.s2 { stroke: var(--s2); }
 svg .line.s3 { stroke: var(--s3); }
+svg .line.s4 { stroke: var(--s4); }
 svg circle.s1 { fill: var(--s1); } svg circle.s2 { fill: var(--s2); }
 svg circle.s3 { fill: var(--s3); }
+svg circle.s4 { fill: var(--s4); }
 .key { display: inline-block; width: 11px; height: 11px; border-radius: 50%; margin-right: 6px; }
 .key.s1 { background: var(--s1); } .key.s2 { background: var(--s2); }
 .key.s3 { background: var(--s3); }
+.key.s4 { background: var(--s4); }
 .legend { font-size: 13px; color: var(--soft); }
 .answer { background: var(--card); border: 1px solid var(--rule); border-radius: 10px;
   padding: 14px 18px; margin: 10px 0; }

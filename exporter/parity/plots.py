@@ -17,7 +17,7 @@ LEFT, RIGHT, TOP, BOTTOM = 58, 16, 22, 46
 FLOOR = 1e-9
 """Errors below, and exact zeros, are drawn here; a logarithm has no zero."""
 
-SERIES_CLASSES = ("s1", "s2", "s3")
+SERIES_CLASSES = ("s1", "s2", "s3", "s4")
 
 
 @dataclass(frozen=True)

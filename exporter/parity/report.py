@@ -57,17 +57,22 @@ class Report:
     tools: dict[str, str]
     notes: tuple[str, ...]
     rungs: tuple[Rung, ...]
-    acceptance: tuple[tuple[int, int], ...]
+    acceptance: tuple[tuple[int, int], ...] = ()
     """Drafted and accepted, by position in the round."""
-    tolerance: float | None
-    """Of LiteRT against torch, drawn into the plot of errors."""
-    position_errors: tuple[Series, ...]
-    layer_errors: tuple[Series, ...]
-    answers: tuple[AnswerView, ...]
+    tolerance: float | None = None
+    """Of LiteRT against torch, drawn into the plot of errors, if it is one number."""
+    position_errors: tuple[Series, ...] = ()
+    layer_errors: tuple[Series, ...] = ()
+    answers: tuple[AnswerView, ...] = ()
 
     @property
     def failed(self) -> tuple[Rung, ...]:
         return tuple(rung for rung in self.rungs if rung.verdict is Verdict.FAIL)
+
+    @property
+    def what_now(self) -> tuple[tuple[str, str], ...]:
+        """Key and advice of every rung that failed; later ones may fail because of the first."""
+        return tuple((rung.key, rung.advice) for rung in self.failed)
 
     @property
     def near_ties(self) -> int:
@@ -98,6 +103,7 @@ class Report:
             "version": VERSION,
             "verdict": verdict,
             "headline": self.headline,
+            "what_now": [{"rung": key, "advice": advice} for key, advice in self.what_now],
             "near_ties": self.near_ties,
             **block,
         }

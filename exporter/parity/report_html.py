@@ -8,7 +8,7 @@ from html import escape
 from exporter.parity.page_style import STYLE
 from exporter.parity.plots import acceptance_plot, error_plot, legend
 from exporter.parity.report import AnswerView, Report, TokenView, near_ties
-from exporter.parity.report_markdown import limit, number, tightest
+from exporter.parity.report_markdown import WHAT_NOW, limit, number, tightest
 from exporter.parity.rung import Rung, Verdict
 
 WORDS = {Verdict.PASS: "✓ pass", Verdict.FAIL: "✗ fail", Verdict.SKIPPED: "skipped"}
@@ -54,12 +54,15 @@ def _body(report: Report) -> Iterator[str]:
 def _verdict(report: Report) -> str:
     word = "fail" if report.failed else "pass"
     findings = "".join(
-        f"<li><b>{escape(rung.title)}</b>: {escape(rung.summary())}</li>" for rung in report.failed
+        f"<li><b>{escape(rung.title)}</b>: {escape(rung.summary())}<br>"
+        f'<span class="advice">{escape(rung.advice)}</span></li>'
+        for rung in report.failed
     )
+    now = f"<h2>What now</h2><p>{WHAT_NOW}</p><ol>{findings}</ol>" if findings else ""
     tools = ", ".join(f"{name} {version}" for name, version in report.tools.items())
     return (
         f'<section class="verdict {word}"><h1>{escape(report.headline)}</h1>'
-        f"{f'<ul>{findings}</ul>' if findings else ''}"
+        f"{now}"
         f'<p class="facts">{escape(report.bundle)} · {report.nbytes:,} bytes · recipe '
         f"{escape(report.recipe)} · {escape(report.accelerator)}<br>{escape(tools)}</p></section>"
     )

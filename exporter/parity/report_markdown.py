@@ -9,6 +9,8 @@ from exporter.parity.rung import Figure, Rung, Verdict
 
 MARKS = {Verdict.PASS: "pass", Verdict.FAIL: "FAIL", Verdict.SKIPPED: "skip"}
 
+WHAT_NOW = "Begin with the first: what fails below it may fail because of it."
+
 
 def number(value: float) -> str:
     """A figure as a person reads it: counts whole, shares with three digits, errors as powers."""
@@ -27,6 +29,7 @@ def limit(figure: Figure) -> str:
 def render_text(report: Report) -> str:
     """For a terminal: a line for each rung, its figures where it failed."""
     lines = [report.headline]
+    lines += [f"what now, {key}: {advice}" for key, advice in report.what_now]
     lines += [f"note: {note}" for note in report.notes]
     for rung in report.rungs:
         lines.append(f"{MARKS[rung.verdict]:4}  {rung.title}{_aside(rung)}")
@@ -73,6 +76,10 @@ def render_markdown(report: Report) -> str:
         + ", ".join(f"{name} {version}" for name, version in report.tools.items()),
         "",
     ]
+    if report.what_now:
+        lines += ["## What now", "", WHAT_NOW, ""]
+        lines += [f"1. `{key}`: {advice}" for key, advice in report.what_now]
+        lines.append("")
     lines += [f"- note: {note}" for note in report.notes]
     for rung in report.rungs:
         lines += ["", f"## {MARKS[rung.verdict]}: {rung.title}", ""]

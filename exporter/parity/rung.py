@@ -78,6 +78,8 @@ class Rung:
     note: str = ""
     problems: tuple[str, ...] = ()
     near_ties: tuple[NearTie, ...] = ()
+    advice: str = ""
+    """What to do about it; empty unless it failed."""
 
     @property
     def failed_figures(self) -> tuple[Figure, ...]:
@@ -100,10 +102,11 @@ class Rung:
 
 @dataclass(frozen=True)
 class Title:
-    """Which rung: its key in reports and tests, and its name for a person."""
+    """Which rung: its key in reports and tests, its name for a person, and what to do where it fails."""
 
     key: str
     text: str
+    advice: str
 
     def judged(
         self,
@@ -126,6 +129,7 @@ class Title:
             note,
             tuple(problems),
             tuple(near_ties),
+            "" if ok else self.advice,
         )
 
     def skipped(self, reason: str) -> Rung:

@@ -7,34 +7,35 @@ the tokens of single steps, which are what the later rungs compare.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from exporter.parity.allowed import Allowed, nearest_to_limit
 from exporter.parity.compare import (
     Choices,
     bridged,
     compare_choices,
     compare_tokens,
     position_errors,
-    worst,
 )
-from exporter.parity.graph_run import Caches, GraphRun, slots
+from exporter.parity.graph_run import GraphRun, slots
 from exporter.parity.report import Series
 from exporter.parity.rung import Figure, NearTie, Rung
 from exporter.parity.titles import SHAPES as TITLE
-from exporter.parity.tolerances import GraphTolerance
 
 DRAFTS_DIFFER = "drafts in one call that differ from single steps"
 
 DRAFTS_REASON = "; drafts in one call are made by a single step's operations: the same tokens"
 
 
-def shapes_rung(run: GraphRun, tolerance: GraphTolerance) -> tuple[Rung, float]:
+def shapes_rung(run: GraphRun, allowed: Allowed) -> tuple[Rung, float]:
     """Compare them on one text; also gives the noise between two logits of decode and verify."""
-    limit, verified = tolerance.between_shapes, run.tail_logits()
-    figures = [Figure(name, value, limit) for name, value in _errors(run).items()]
-    noise = bridged(run.decoded_logits, verified, limit)
+    verified = run.tail_logits()
+    figures = list(_figures(run, allowed))
+    noise = bridged(run.decoded_logits, verified, allowed.most)
     choices = compare_choices(run.decoded_logits, verified, tuple(run.tail), noise)
     figures.append(Figure("other first choice", len(choices.differing), 0))
     drafted = _compare_rounds(run, noise)
-    reason = tolerance.between_shapes_reason
+    reason = allowed.reason
     if run.rounds:
         figures.append(Figure(DRAFTS_DIFFER, len(drafted.differing), 0))
         reason += DRAFTS_REASON
@@ -47,17 +48,25 @@ def shapes_rung(run: GraphRun, tolerance: GraphTolerance) -> tuple[Rung, float]:
     return rung, noise
 
 
-def _errors(run: GraphRun) -> dict[str, float]:
-    verified = run.hidden[run.decoded_from :]
-    prefilled = {
-        f"prefill of {count} and verify: caches": _cache_error(run, caches, count)
-        for count, caches in run.prefilled
-    }
-    return {
-        "decode and verify: logits": worst(position_errors(run.decoded_logits, run.tail_logits())),
-        "decode and verify: activations": worst(position_errors(run.decoded_hidden, verified)),
-        **prefilled,
-    }
+def _figures(run: GraphRun, allowed: Allowed) -> Iterator[Figure]:
+    last = slice(run.decoded_from, None)
+    yield nearest_to_limit(
+        "decode and verify: logits",
+        position_errors(run.decoded_logits, run.tail_logits()),
+        allowed.logits[-len(run.tail) :],
+    )
+    yield nearest_to_limit(
+        "decode and verify: activations",
+        position_errors(run.decoded_hidden, run.hidden[last]),
+        allowed.hidden[last],
+    )
+    for count, caches in run.prefilled:
+        verified = slots(run.contract, run.caches, count)
+        yield nearest_to_limit(
+            f"prefill of {count} and verify: caches",
+            position_errors(slots(run.contract, caches, count), verified),
+            allowed.caches[:count],
+        )
 
 
 def _compare_rounds(run: GraphRun, noise: float) -> Choices:
@@ -76,8 +85,3 @@ def series(run: GraphRun) -> Series:
     """Error of decode against verify by position, for the plot."""
     errors = position_errors(run.decoded_logits, run.tail_logits())
     return Series("decode, verify", tuple(run.tail), tuple(errors.tolist()))
-
-
-def _cache_error(run: GraphRun, caches: Caches, count: int) -> float:
-    verified = slots(run.contract, run.caches, count)
-    return worst(position_errors(slots(run.contract, caches, count), verified))

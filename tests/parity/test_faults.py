@@ -14,13 +14,14 @@ import pytest
 
 from exporter.checkpoints.checkpoint import Checkpoint
 from exporter.contract import Accelerator
-from exporter.parity.golden import Golden, Question, ask
-from exporter.parity.ladder import Request, climb
+from exporter.parity.ladder import climb
 from exporter.parity.report import Report, require_parity
+from exporter.parity.request import Request
 from exporter.parity.rung import Rung, Verdict
 from exporter.parity.shapes_rung import DRAFTS_DIFFER
 from exporter.progress import SilentReporter
 from tests.bundles import held_out_prompts
+from tests.parity.asking import RememberedAnswers
 from tests.parity.bundles import SCALED, Fault, make_bundle, tiny_pair
 
 PROMPTS = 3
@@ -32,14 +33,7 @@ Climb = Callable[[Fault], Report]
 @pytest.fixture(scope="module")
 def climbing(tmp_path_factory: pytest.TempPathFactory) -> Climb:
     """Verifies the bundle with a fault, once; transformers is asked once for all of them."""
-    known: dict[Question, Golden] = {}
-
-    def asking(
-        target: Checkpoint, drafter: Checkpoint | None, question: Question, threads: int
-    ) -> Golden:
-        if question not in known:
-            known[question] = ask(target, drafter, question, threads)
-        return known[question]
+    asking = RememberedAnswers()
 
     @cache
     def climb_fault(fault: Fault) -> Report:
@@ -149,4 +143,4 @@ def test_faults_seen_without_checkpoints(fault: Fault, tmp_path: Path) -> None:
     report = climb(request(make_bundle(fault, tmp_path), None, None), SilentReporter())
     assert failed(report)[0] == "shapes"
     assert rung(report, "graphs").verdict is Verdict.SKIPPED
-    assert rung(report, "graphs").note == "no --target given"
+    assert rung(report, "graphs").note.startswith("no --target given; with --target CHECKPOINT")

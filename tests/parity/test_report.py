@@ -25,7 +25,8 @@ from exporter.parity.report import (
 )
 from exporter.parity.report_html import render_html
 from exporter.parity.report_markdown import number, render_markdown, render_text
-from exporter.parity.rung import Bound, Figure, NearTie, Rung, Title, Verdict
+from exporter.parity.rung import Bound, Figure, NearTie, Rung, Verdict
+from exporter.parity.titles import GRAPHS, MODEL
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 HOSTILE = '<script>alert(1)</script> & "quotes"'
@@ -33,12 +34,12 @@ HOSTILE = '<script>alert(1)</script> & "quotes"'
 
 def make_report(*, failing: bool) -> Report:
     error = 0.5 if failing else 1e-6
-    graphs = Title("graphs", "LiteRT computes what our model computes").judged(
+    graphs = GRAPHS.judged(
         [Figure("verify: logits", error, 1e-4), Figure("positions", 112)],
         "only the order of sums differs",
         near_ties=[NearTie("position 7", "12", "34", 1e-6, 1e-5)],
     )
-    skipped = Title("model", "Our torch model is transformers' model").skipped("no --target given")
+    skipped = MODEL.skipped("no --target given")
     tokens = (
         TokenView("Once", 0, 3.2, False, "The"),
         TokenView(" upon", 1, 5.0, False, ""),
