@@ -17,6 +17,7 @@ DEFAULT_DRAFT_LENGTH = 3
 class ExportOptions:
     """What the user chose about a bundle.
 
+    ``chat_template`` is a file with a template for the engine, instead of the checkpoint's.
     ``cache_length`` and ``prefill_lengths`` of None are chosen to suit the model. With
     ``fixed_cache_length`` whoever loads the bundle cannot choose another. ``calibration`` is a text
     file, for recipes and caches that need one. ``kv_dtype`` is float32 or int8.
@@ -28,6 +29,7 @@ class ExportOptions:
     draft_length: int = DEFAULT_DRAFT_LENGTH
     drafter_head: HeadKind | None = None
     batch: int = 1
+    chat_template: Path | None = None
     format: OutputFormat = OutputFormat.LITERTLM
     calibration: Path | None = None
     accelerator: Accelerator = Accelerator.CPU

@@ -22,6 +22,7 @@ from exporter.pair import DRAFTER, TARGET, Pair
 from exporter.plan import Plan, make_plan
 from exporter.progress import Reporter, SilentReporter
 from exporter.source_hashes import Hashes, hashing
+from exporter.templates.fitting import RenderInEngine
 
 Stored = Mapping[Section, Sequence[StoredWeight]]
 """How every weight was stored."""
@@ -47,8 +48,17 @@ def export(
     output: Path,
     options: ExportOptions,
     reporter: Reporter | None = None,
+    render: RenderInEngine | None = None,
 ) -> Exported:
     """Make a bundle of a target and its drafter, in the format that was chosen.
+
+    Args:
+        target: The target's checkpoint.
+        drafter: The drafter's; None for a bundle without one.
+        output: What to write.
+        options: What the user chose.
+        reporter: Told what is going on.
+        render: The engine, to try the chat template on; None where there is none.
 
     Raises:
         MtpExportError: One of its subclasses; nothing is left on disk.
@@ -56,7 +66,7 @@ def export(
     reporter = reporter or SilentReporter()
     pair = Pair.of(target, drafter)
     with TensorReader() as reader, hashing(pair) as hashes:
-        plan = make_plan(pair, output, options, reader, reporter)
+        plan = make_plan(pair, output, options, reader, reporter, render)
         graphs = _find_graphs(plan, reporter)
         with scratch_folder(output) as scratch:
             weights = _calibrated(plan, scratch, reader, reporter)
@@ -157,7 +167,10 @@ def _recipe_block(plan: Plan) -> dict[str, Any]:
 def _options_block(plan: Plan) -> dict[str, Any]:
     """What the manifest says of other options."""
     head = plan.head.value if plan.pair.drafter is not None else None
-    block: dict[str, Any] = {"drafter_head": head}
+    block: dict[str, Any] = {
+        "drafter_head": head,
+        "chat_template": plan.assets.template.to_json(),
+    }
     if plan.text is not None and plan.options.int8_caches:
         block["kv_cache_text"] = plan.text.describe()
     return block

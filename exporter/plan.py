@@ -12,6 +12,7 @@ from exporter.binding.weights import WeightSpecs, find_weights
 from exporter.calibrate.stage import calibration_text
 from exporter.calibrate.text import CalibrationText
 from exporter.checkpoints.assets import Assets, read_assets
+from exporter.checkpoints.template_choice import TemplateChoice
 from exporter.checkpoints.tensor_reader import TensorReader
 from exporter.contract import Contract
 from exporter.formats import Format, format_of
@@ -21,6 +22,7 @@ from exporter.options import ExportOptions
 from exporter.pair import Pair, drafter_head
 from exporter.progress import Reporter
 from exporter.recipe_check import check_recipe
+from exporter.templates.fitting import RenderInEngine
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,12 @@ class Plan:
 
 
 def make_plan(
-    pair: Pair, output: Path, options: ExportOptions, reader: TensorReader, reporter: Reporter
+    pair: Pair,
+    output: Path,
+    options: ExportOptions,
+    reader: TensorReader,
+    reporter: Reporter,
+    render: RenderInEngine | None = None,
 ) -> Plan:
     """Read what there is and decide what will be made.
 
@@ -65,14 +72,17 @@ def make_plan(
         output: What is to be made.
         options: How.
         reader: Reads the checkpoints' tensors, now and later.
-        reporter: Told how many weights have codes already.
+        reporter: Told what was put right, left out and chosen.
+        render: The engine, to try the chat template on.
 
     Raises:
         MtpExportError: One of its subclasses: the export cannot be made.
     """
     form = format_of(options.format)
     form.check_destination(output, force=options.force)
-    assets = read_assets(pair.target)
+    assets = read_assets(
+        pair.target, pair.target_config, TemplateChoice(options.chat_template, render)
+    )
     head = drafter_head(pair.drafter_config, options.drafter_head, options.accelerator)
     contract = make_contract(pair.target_config, pair.drafter_config, options)
     specs = parameter_specs(pair.target_config, pair.drafter_config, head)
@@ -85,6 +95,6 @@ def make_plan(
     )
     text = calibration_text(options, assets)
     kept = Kept(weights, {}) if options.requantize else keep_trained_codes(weights, reporter)
-    for note in (*pair.notes(), *kept.notes()):
+    for note in (*pair.notes(), *assets.notes, *kept.notes()):
         reporter.note(note)
     return Plan(pair, output, options, form, assets, head, contract, kept, text)

@@ -106,7 +106,8 @@ class Session(Generic[CacheT]):
         context_length: int | None = None,
         clock: Clock = time.perf_counter,
     ) -> None:
-        self._speaker = Speaker(executor, executor.new_cache(), chooser(sampling), clock)
+        choosing = chooser(sampling, tokenizer.suppressed_tokens)
+        self._speaker = Speaker(executor, executor.new_cache(), choosing, clock)
         self._tokenizer, self._template = tokenizer, template
         self._markers, self._setting = markers, setting
         self._policy: DraftPolicy = policy or Fixed(0)

@@ -29,6 +29,8 @@ SMALL_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
     "chat_template.jinja",
+    "chat_template.json",
+    "processor_config.json",
 )
 """What is read of a checkpoint besides weights."""
 

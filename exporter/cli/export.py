@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,6 +13,9 @@ from exporter.contract import Accelerator, Dtype
 from exporter.heads import HeadKind
 from exporter.output_format import OutputFormat
 from quantize.recipe import Recipe
+
+if TYPE_CHECKING:
+    from exporter.templates.fitting import RenderInEngine
 
 
 def parse_lengths(
@@ -99,6 +103,12 @@ def parse_lengths(
     "the stock engine uses the others.",
 )
 @click.option(
+    "--chat-template",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="A chat template that LiteRT-LM can run, instead of the checkpoint's; see docs/chat.md.",
+)
+@click.option(
     "--lora",
     metavar="ADAPTER",
     help="LoRA adapter (PEFT format, folder or hub id) to merge into TARGET.",
@@ -142,6 +152,7 @@ def command(
     drafter_head: str | None,
     kv_cache: str,
     batch: int,
+    chat_template: Path | None,
     lora: str | None,
     drafter_lora: str | None,
     output_format: str,
@@ -186,6 +197,7 @@ def command(
         draft_length=draft_length,
         drafter_head=HeadKind(drafter_head) if drafter_head else None,
         batch=batch,
+        chat_template=chat_template,
         format=OutputFormat(output_format),
         calibration=calibration,
         accelerator=Accelerator(accelerator),
@@ -198,9 +210,17 @@ def command(
     drafter_checkpoint = (
         resolve(drafter, drafter_revision, download, drafter_lora) if drafter else None
     )
-    exported = export(target_checkpoint, drafter_checkpoint, output, options, TerminalReporter())
+    exported = export(target_checkpoint, drafter_checkpoint, output, options, TerminalReporter(), _engine())
     for role, kinds in exported.ignored.items():
         if kinds:
             names = ", ".join(f"{name} ({count})" for name, count in sorted(kinds.items()))
             click.echo(f"ignored in the {role}: {names}", err=True)
     click.echo(f"{output}: {exported.nbytes:,} bytes")
+
+
+def _engine() -> RenderInEngine | None:
+    """The engine, if it is installed, to try chat templates on."""
+    from exporter.extras import has_engine
+    from runtime_py.engine_rendering import render_in_probe
+
+    return render_in_probe if has_engine() else None

@@ -75,12 +75,8 @@ class FittedTemplate:
         return f"{TOLD[self.origin]} ({how})"
 
     def to_json(self) -> dict[str, Any]:
-        """For the manifest."""
-        return {
-            "origin": self.origin.value,
-            "conversations": self.conversations,
-            "asked_engine": self.asked_engine,
-        }
+        """For the manifest, where it must not matter whether an engine was there to be asked."""
+        return {"origin": self.origin.value, "conversations": self.conversations}
 
 
 def fit_template(source: str, where: str) -> FittedTemplate:

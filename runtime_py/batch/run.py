@@ -127,7 +127,8 @@ class _Answers:
                 cache, prompt.tokens, streaming, prompt.reading, begun, seconds
             )
             start = Cursor(len(prompt.tokens) - 1, prompt.tokens[-1])
-            chosen = chooser(self._settings.sampling)
+            suppressed = self._model.tokenizer.suppressed_tokens
+            chosen = chooser(self._settings.sampling, suppressed)
             yield Running(index, cache, start, self._limits, chosen)
 
     def take(self, progress: Progress) -> None:
