@@ -189,7 +189,7 @@ def parse_drafter(config: Mapping[str, Any], where: str) -> DrafterConfig:
 
 
 def check_pair(target: TargetConfig, drafter: DrafterConfig) -> None:
-    """Check that a drafter was made for a target of this shape.
+    """Check that a drafter was made for a target of this shape, to which a fine-tune may have added tokens.
 
     Raises:
         MismatchError: Listing every dimension that differs.
@@ -201,7 +201,7 @@ def check_pair(target: TargetConfig, drafter: DrafterConfig) -> None:
             problems.append(f"{what}: the drafter has {of_drafter}, the target has {of_target}")
 
     same("hidden size of the target", drafter.backbone_hidden_size, target.text.hidden_size)
-    if drafter.text.vocab_size > target.text.vocab_size:  # fewer: a fine-tune added tokens
+    if drafter.text.vocab_size > target.text.vocab_size:
         same("vocabulary size", drafter.text.vocab_size, target.text.vocab_size)
     same("sliding window", drafter.text.sliding_window, target.text.sliding_window)
     for kind in AttentionKind:

@@ -260,7 +260,7 @@ def test_more_clusters_than_centroids() -> None:
 def test_a_wrong_pair_names_every_difference() -> None:
     drafter_config = drafter_json(2560, 2)
     drafter_config["text_config"] |= {
-        "vocab_size": 2048 * 4,
+        "vocab_size": 2048 * 256,
         "sliding_window": 1024,
         "head_dim": 128,
         "global_head_dim": 256,
@@ -273,7 +273,7 @@ def test_a_wrong_pair_names_every_difference() -> None:
     for line in (
         "8 problems",
         "hidden size of the target: the drafter has 2560, the target has 1536",
-        "vocabulary size: the drafter has 8192, the target has 262144",
+        "vocabulary size: the drafter has 524288, the target has 262144",
         "sliding window: the drafter has 1024, the target has 512",
         "head dim of sliding_attention layers: the drafter has 128, the target has 256",
         "head dim of full_attention layers: the drafter has 256, the target has 512",
