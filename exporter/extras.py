@@ -39,6 +39,11 @@ def require_torch() -> None:
     _require("verify --target needs", ("torch",), "reference")
 
 
+def has_engine() -> bool:
+    """Whether the stock engine is installed."""
+    return importlib.util.find_spec("litert_lm") is not None
+
+
 def _require(who_needs: str, packages: Sequence[str], extra: str) -> None:
     if missing := [name for name in packages if importlib.util.find_spec(name) is None]:
         raise MissingExtraError(

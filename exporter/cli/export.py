@@ -210,7 +210,9 @@ def command(
     drafter_checkpoint = (
         resolve(drafter, drafter_revision, download, drafter_lora) if drafter else None
     )
-    exported = export(target_checkpoint, drafter_checkpoint, output, options, TerminalReporter(), _engine())
+    exported = export(
+        target_checkpoint, drafter_checkpoint, output, options, TerminalReporter(), _engine()
+    )
     for role, kinds in exported.ignored.items():
         if kinds:
             names = ", ".join(f"{name} ({count})" for name, count in sorted(kinds.items()))

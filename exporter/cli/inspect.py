@@ -19,6 +19,15 @@ if TYPE_CHECKING:
     from exporter.lowering.graph_reader import SignatureInfo
 
 
+ORIGINS = {
+    "checkpoint": "the checkpoint's, as it is",
+    "gemma4": "mtp-export's for Gemma 4, in place of the checkpoint's, which LiteRT-LM cannot run",
+    "rewritten": "the checkpoint's, rewritten for LiteRT-LM",
+    "given": "given to export with --chat-template",
+}
+"""Where a bundle's chat template comes from, by what the manifest says."""
+
+
 @click.command(cls=StrictCommand)
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Everything, machine-readable.")
@@ -208,6 +217,8 @@ def manifest_lines(manifest: dict[str, Any] | None) -> list[str]:
         ignored = sum(source["ignored_tensors"].values())
         if ignored:
             lines.append(f"    {ignored} tensors not used (--json lists them)")
+    if (template := manifest["options"].get("chat_template")) is not None:
+        lines.append(f"chat template: {ORIGINS.get(template['origin'], template['origin'])}")
     graphs = manifest["graphs"]
     lines.append(f"graphs {graphs['key']}, lowered with {_versions(graphs['lowered_with'])}")
     return [*lines, f"stored and packed by {_versions(manifest['tools'])}"]

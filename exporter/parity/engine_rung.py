@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
 from exporter.contract import Contract
+from exporter.extras import has_engine
 from exporter.parity.answers import Answer
 from exporter.parity.rung import Figure, NearTie, Rung
 from exporter.parity.titles import ENGINE as TITLE
@@ -39,7 +39,7 @@ class EngineRuns:
 
 def missing_engine() -> str:
     """Why the engine cannot run; empty if it can."""
-    if importlib.util.find_spec("litert_lm") is None:
+    if not has_engine():
         return "the stock engine is not installed: pip install 'mtp-export[engine]'"
     return ""
 

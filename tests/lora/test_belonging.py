@@ -11,8 +11,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from exporter.checkpoints.assets import read_assets
-from exporter.checkpoints.checkpoint import open_checkpoint
+from exporter.checkpoints.assets import Assets, read_assets
+from exporter.checkpoints.checkpoint import Checkpoint, open_checkpoint
+from exporter.checkpoints.config import parse_target
 from exporter.checkpoints.tensor_reader import TensorReader
 from exporter.errors import CheckpointError
 from exporter.lora.adapter import PREFIX
@@ -27,7 +28,7 @@ from tests.adapters import TEXT, make_adapter
 from tests.bundles import TINY_TARGET
 from tests.weight_values import adapted, values
 
-TEMPLATE = "{{ messages[0]['content'] }} of the adapter"
+TEMPLATE = (TINY_TARGET / "chat_template.jinja").read_text(encoding="utf-8") + "{# the adapter's #}"
 
 
 @pytest.fixture(scope="module")
@@ -48,15 +49,19 @@ def configure(folder: Path, **change: Any) -> None:
     (folder / ADAPTER_CONFIG).write_text(json.dumps(config | change))
 
 
+def assets_of(checkpoint: Checkpoint) -> Assets:
+    return read_assets(checkpoint, parse_target(checkpoint.config, "target"))
+
+
 def test_its_tokenizer_and_template_are_used(adapter: Path) -> None:
     """They are what it was trained with; told in one line, and part of what is hashed."""
     tokenizer = json.loads((TINY_TARGET / "tokenizer.json").read_text())
     (adapter / "tokenizer.json").write_text(json.dumps(tokenizer, indent=1))
     (adapter / "chat_template.jinja").write_text(TEMPLATE)
     checkpoint = adapted(TINY_TARGET, adapter)
-    assets = read_assets(checkpoint)
+    assets = assets_of(checkpoint)
     assert assets.tokenizer_json == adapter / "tokenizer.json"
-    assert assets.chat_template == TEMPLATE
+    assert assets.template.source == TEMPLATE
     assert checkpoint.taken_from_adapter() == ["tokenizer.json", "chat_template.jinja"]
     files = checkpoint.source_files()
     assert {adapter / "tokenizer.json", TINY_TARGET / "config.json"} <= set(files)
@@ -86,6 +91,8 @@ def test_an_export_tells(adapter: Path, tmp_path: Path) -> None:
     assert notes.said == [
         "the adapter names google/gemma-4-E4B-it as its base; the target is target",
         "taken from the target's adapter: chat_template.jinja",
+        "the checkpoint's chat template works in LiteRT-LM as it is (13 of 19 conversations compared with "
+        "transformers)",
     ]
 
 
@@ -94,13 +101,13 @@ def test_a_template_inside_its_settings(adapter: Path) -> None:
     settings = json.loads((TINY_TARGET / "tokenizer_config.json").read_text())
     settings["chat_template"] = TEMPLATE
     (adapter / "tokenizer_config.json").write_text(json.dumps(settings))
-    assert read_assets(adapted(TINY_TARGET, adapter)).chat_template == TEMPLATE
+    assert assets_of(adapted(TINY_TARGET, adapter)).template.source == TEMPLATE
 
 
 def test_without_files_of_its_own(adapter: Path) -> None:
     configure(adapter, base_model_name_or_path="someone/target")
     checkpoint = adapted(TINY_TARGET, adapter)
-    assert read_assets(checkpoint) == read_assets(open_checkpoint(TINY_TARGET))
+    assert assets_of(checkpoint) == assets_of(open_checkpoint(TINY_TARGET))
     assert checkpoint.notes() == []
 
 
