@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from exporter.checkpoints.architecture import TargetConfig
 from exporter.checkpoints.checkpoint import Checkpoint
-from exporter.checkpoints.config import TargetConfig
 from exporter.checkpoints.sampler_defaults import SamplerDefaults, not_carried, read_sampler
 from exporter.checkpoints.special_tokens import special_tokens
 from exporter.checkpoints.template_choice import (

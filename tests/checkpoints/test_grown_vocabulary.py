@@ -15,8 +15,9 @@ from exporter.errors import CheckpointError, MismatchError
 from exporter.model.drafter import FLOOR_LOGIT, widened
 from exporter.options import ExportOptions
 from exporter.pair import Pair, check_pair
-from exporter.parity.ladder import Request, climb
+from exporter.parity.ladder import climb
 from exporter.parity.report import require_parity
+from exporter.parity.request import Request
 from exporter.pipeline import export
 from exporter.progress import SilentReporter
 from quantize.builtin_recipes import RECIPES

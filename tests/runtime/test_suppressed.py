@@ -27,8 +27,7 @@ from runtime_py.sampling import SamplingSettings, chooser, distribution
 from runtime_py.speculative import Chooser, Fixed, Greedy, Speaker, generate
 from runtime_py.stock_engine import EngineRun, EngineSettings, run_engine
 from tests.bundles import DRAFT_LENGTH, TINY_TARGET, export_tiny, held_out_prompts
-from tests.runtime.test_loop import DRAFTERS
-from tests.runtime.toys import ToyExecutor
+from tests.runtime.toys import DRAFTERS, ToyExecutor
 
 WORDS = (" and", " was", " the", ".")
 """Which the tiny target says often."""
