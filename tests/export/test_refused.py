@@ -120,7 +120,7 @@ def swapped(target: Path, drafter: Path) -> None:
         (odd_sampler, ["top_k", "'many'"]),
         (empty_tokenizer, ["tokenizer.json", "expected a Hugging Face tokenizer"]),
         (latin_template, ["chat_template.jinja", "UTF-8"]),
-        (swapped, ["model_type gemma4", "'gemma4_assistant'"]),
+        (swapped, ["this is a drafter", "-assistant checkpoint second"]),
     ],
     ids=lambda value: value.__name__ if callable(value) else "",
 )
