@@ -74,6 +74,11 @@ def missing(target: Checkpoint, drafter: Checkpoint | None) -> str:
     adapted = any(_adapter_folder(checkpoint) for checkpoint in (target, drafter))
     if adapted and importlib.util.find_spec("peft") is None:
         return "peft is not installed: pip install 'mtp-export[reference]'"
+    if _trained_on_more_than_text(target):
+        return (
+            "the adapter was trained on the multimodal class, and the target was saved text-only: "
+            "transformers cannot bring them together"
+        )
     needed = HEADROOM * sum(_float32_bytes(c) for c in (target, drafter) if c is not None)
     free = _free_memory()
     if free is not None and needed > free:
@@ -121,6 +126,13 @@ def _request(
         "drafts": question.drafts,
         "threads": threads,
     }
+
+
+def _trained_on_more_than_text(target: Checkpoint) -> bool:
+    """Whether the adapter's modules are those of a class that the checkpoint is not of."""
+    if target.adapter is None or target.config.get("model_type") != "gemma4_text":
+        return False
+    return any("language_model." in change.module for change in target.adapter.changes.values())
 
 
 def _adapter_folder(checkpoint: Checkpoint | None) -> str | None:

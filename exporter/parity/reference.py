@@ -3,7 +3,7 @@
 Runs in a process of its own and imports nothing else of this project, so that our model can never be
 compared with itself: ``python -m exporter.parity.reference REQUEST.json OUT.npz``. Float32, eager
 attention, no KV cache, so that sliding KV is as long as the text. Adapters are applied by unmodified
-PEFT, beside the weights and not merged into them.
+PEFT, beside the weights and not merged into them, to the class that they were trained on.
 
 Arrays of the file (T tokens, N of them probed, P committed tokens at the start of a draft, G drafts):
     logits                     [N, V]        of the probed positions
@@ -23,8 +23,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import safe_open
 from torch import Tensor
 from transformers import (
+    AutoConfig,
     Gemma4AssistantForCausalLM,
     Gemma4ForCausalLM,
     Gemma4ForConditionalGeneration,
@@ -34,13 +36,27 @@ from transformers import (
 Arrays = dict[str, NDArray[Any]]
 SharedKv = dict[str, tuple[Tensor, Tensor]]
 
+PREFIXES = {
+    "Gemma4ForConditionalGeneration": "model.language_model.",
+    "Gemma4ForCausalLM": "model.",
+    "Gemma4AssistantForCausalLM": "model.",
+}
+"""What precedes the text model's weights in each class."""
+
+STORED_PREFIX = (
+    r"^(?:model\.language_model\.|language_model\.model\.|language_model\.|model\.)?"
+    r"(?=(?:layers|embed_tokens|embed_tokens_per_layer|norm|per_layer_\w+)\.)"
+)
+"""What may precede them in a file: of one class, of the other, of earlier versions of both, nothing."""
+
 
 def main(request_file: str, out: str) -> None:
     """Run what the request asks for."""
     request = json.loads(Path(request_file).read_text(encoding="utf-8"))
     torch.set_num_threads(int(request["threads"]))
     torch.set_grad_enabled(False)
-    target = _load(_target_class(request["target"]), request["target"], request["target_adapter"])
+    kind = _target_class(request["target"], request["target_adapter"])
+    target = _load(kind, request["target"], request["target_adapter"])
     tokens = torch.tensor([request["tokens"]])
     outputs = target(
         input_ids=tokens,
@@ -65,17 +81,37 @@ def main(request_file: str, out: str) -> None:
     np.savez(out, **arrays)  # type: ignore[arg-type]
 
 
-def _target_class(folder: str) -> type[PreTrainedModel]:
+def _target_class(folder: str, adapter: str | None) -> type[PreTrainedModel]:
+    """The class of the checkpoint, or the text-only one if the adapter was trained on that."""
     config = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
     text_only = config["model_type"] == "gemma4_text"
+    if adapter is not None:
+        with safe_open(Path(adapter) / "adapter_model.safetensors", "pt") as tensors:
+            names = tensors.keys()
+        text_only = text_only or not any("language_model." in name for name in names)
     return Gemma4ForCausalLM if text_only else Gemma4ForConditionalGeneration  # type: ignore[no-any-return]
 
 
 def _load(kind: type[PreTrainedModel], folder: str, adapter: str | None) -> PreTrainedModel:
-    model = kind.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager")
+    """A checkpoint in float32.
+
+    Raises:
+        ValueError: A weight of the text model is not in the checkpoint; it would be random.
+    """
+    config, prefix = AutoConfig.from_pretrained(folder), PREFIXES[kind.__name__]
+    model, found = kind.from_pretrained(
+        folder,
+        config=config.get_text_config() if kind is Gemma4ForCausalLM else config,
+        dtype=torch.float32,
+        attn_implementation="eager",
+        key_mapping={STORED_PREFIX: prefix} if kind is not Gemma4AssistantForCausalLM else None,
+        output_loading_info=True,
+    )
+    if missing := sorted(name for name in found["missing_keys"] if name.startswith(prefix)):
+        raise ValueError(f"{folder} has no {missing[0]} ({len(missing)} are missing)")
     if adapter is not None:
         _adapt(model, adapter)
-    return model.eval()
+    return model.eval()  # type: ignore[no-any-return]
 
 
 def _adapt(model: PreTrainedModel, adapter: str) -> None:
