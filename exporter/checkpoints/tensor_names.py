@@ -7,13 +7,12 @@ tie head and embedding. This is the only place that knows both.
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from exporter.checkpoints.checkpoint import Checkpoint
-from exporter.checkpoints.text_modules import MODEL_PREFIXES, class_prefix, is_tower, text_module
+from exporter.checkpoints.text_modules import MODEL_PREFIXES, is_tower, text_module
 from exporter.contract import Section, TensorSpec
 from exporter.errors import CheckpointError, listed
 
@@ -99,19 +98,6 @@ def prefixes_in(names: Iterable[str]) -> Counter[str]:
     of_decoder = [(name, text_module(name)) for name in names if not is_tower(name)]
     found = Counter(n.removesuffix(text) for n, text in of_decoder if text.startswith(OF_DECODER))
     return Counter(dict(found.most_common()))
-
-
-def renamings(checkpoint: Checkpoint) -> dict[str, str]:
-    """From the checkpoint's names to those that transformers expects, as its ``key_mapping`` takes them."""
-    names = find_names(checkpoint)
-    expected = class_prefix(checkpoint.config)
-    found: dict[str, str] = {}
-    if names.prefix != expected:
-        stack = "|".join(map(re.escape, OF_DECODER))
-        found[f"^{re.escape(names.prefix)}({stack})"] = rf"{expected}\1"
-    if names.head != HEAD:
-        found[f"^{re.escape(names.head)}"] = HEAD
-    return found
 
 
 def _refuse_wrappers(checkpoint: Checkpoint) -> None:

@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 
 from exporter.checkpoints.checkpoint import Checkpoint
 from exporter.checkpoints.quantisation import is_out_of_date
-from exporter.checkpoints.tensor_names import renamings
 from exporter.errors import MtpExportError
 from exporter.version import installed
 
@@ -76,6 +75,11 @@ def missing(target: Checkpoint, drafter: Checkpoint | None) -> str:
     adapted = any(_adapter_folder(checkpoint) for checkpoint in (target, drafter))
     if adapted and importlib.util.find_spec("peft") is None:
         return "peft is not installed: pip install 'mtp-export[reference]'"
+    if _trained_on_more_than_text(target):
+        return (
+            "the adapter was trained on the multimodal class, and the target was saved text-only: "
+            "transformers cannot bring them together"
+        )
     needed = HEADROOM * sum(_float32_bytes(c) for c in (target, drafter) if c is not None)
     free = _free_memory()
     if free is not None and needed > free:
@@ -117,8 +121,7 @@ def _request(
         "drafter": str(drafter.folder) if drafter else None,
         "target_adapter": _adapter_folder(target),
         "drafter_adapter": _adapter_folder(drafter),
-        "target_loading": _loading(target),
-        "drafter_loading": _loading(drafter) if drafter else None,
+        "stale": [str(c.folder) for c in (target, drafter) if c and is_out_of_date(c.config)],
         "tokens": list(question.tokens),
         "probes": list(question.probes),
         "starts": list(question.starts),
@@ -127,17 +130,16 @@ def _request(
     }
 
 
+def _trained_on_more_than_text(target: Checkpoint) -> bool:
+    """Whether the adapter's modules are those of a class that the checkpoint is not of."""
+    if target.adapter is None or target.config.get("model_type") != "gemma4_text":
+        return False
+    return any("language_model." in change.module for change in target.adapter.changes.values())
+
+
 def _adapter_folder(checkpoint: Checkpoint | None) -> str | None:
     adapter = checkpoint.adapter if checkpoint is not None else None
     return str(adapter.folder) if adapter is not None else None
-
-
-def _loading(checkpoint: Checkpoint) -> dict[str, Any]:
-    """What transformers is told of a checkpoint that it would not load as it is."""
-    return {
-        "key_mapping": renamings(checkpoint),
-        "drop_quantization_config": is_out_of_date(checkpoint.config),
-    }
 
 
 def _float32_bytes(checkpoint: Checkpoint) -> int:

@@ -3,7 +3,7 @@
 Runs in a process of its own and imports nothing else of this project, so that our model can never be
 compared with itself: ``python -m exporter.parity.reference REQUEST.json OUT.npz``. Float32, eager
 attention, no KV cache, so that sliding KV is as long as the text. Adapters are applied by unmodified
-PEFT, beside the weights and not merged into them.
+PEFT, beside the weights and not merged into them, to the class that they were trained on.
 
 Arrays of the file (T tokens, N of them probed, P committed tokens at the start of a draft, G drafts):
     logits                     [N, V]        of the probed positions
@@ -23,8 +23,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import safe_open
 from torch import Tensor
 from transformers import (
+    AutoConfig,
     Gemma4AssistantForCausalLM,
     Gemma4ForCausalLM,
     Gemma4ForConditionalGeneration,
@@ -34,18 +36,27 @@ from transformers import (
 Arrays = dict[str, NDArray[Any]]
 SharedKv = dict[str, tuple[Tensor, Tensor]]
 
+PREFIXES = {
+    "Gemma4ForConditionalGeneration": "model.language_model.",
+    "Gemma4ForCausalLM": "model.",
+    "Gemma4AssistantForCausalLM": "model.",
+}
+"""What precedes the text model's weights in each class."""
+
+STORED_PREFIX = (
+    r"^(?:model\.language_model\.|language_model\.model\.|language_model\.|model\.)?"
+    r"(?=(?:layers|embed_tokens|embed_tokens_per_layer|norm|per_layer_\w+)\.)"
+)
+"""What may precede them in a file: of one class, of the other, of earlier versions of both, nothing."""
+
 
 def main(request_file: str, out: str) -> None:
     """Run what the request asks for."""
     request = json.loads(Path(request_file).read_text(encoding="utf-8"))
     torch.set_num_threads(int(request["threads"]))
     torch.set_grad_enabled(False)
-    target = _load(
-        _target_class(request["target"]),
-        request["target"],
-        request["target_adapter"],
-        request["target_loading"],
-    )
+    kind = _target_class(request["target"], request["target_adapter"])
+    target = _load(kind, request["target"], request["target_adapter"], request["stale"])
     tokens = torch.tensor([request["tokens"]])
     outputs = target(
         input_ids=tokens,
@@ -67,7 +78,7 @@ def main(request_file: str, out: str) -> None:
             Gemma4AssistantForCausalLM,
             request["drafter"],
             request["drafter_adapter"],
-            request["drafter_loading"],
+            request["stale"],
         )
         embed = target.get_input_embeddings()  # scales by sqrt(H) itself
         for start in request["starts"]:
@@ -75,35 +86,38 @@ def main(request_file: str, out: str) -> None:
     np.savez(out, **arrays)  # type: ignore[arg-type]
 
 
-def _target_class(folder: str) -> type[PreTrainedModel]:
+def _target_class(folder: str, adapter: str | None) -> type[PreTrainedModel]:
+    """The class of the checkpoint, or the text-only one if the adapter was trained on that."""
     config = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
     text_only = config["model_type"] == "gemma4_text"
+    if adapter is not None:
+        with safe_open(Path(adapter) / "adapter_model.safetensors", "pt") as tensors:
+            names = tensors.keys()
+        text_only = text_only or not any("language_model." in name for name in names)
     return Gemma4ForCausalLM if text_only else Gemma4ForConditionalGeneration  # type: ignore[no-any-return]
 
 
 def _load(
-    kind: type[PreTrainedModel], folder: str, adapter: str | None, loading: dict[str, Any]
+    kind: type[PreTrainedModel], folder: str, adapter: str | None, stale: list[str]
 ) -> PreTrainedModel:
-    """Load a checkpoint whose tensors may have other names, and whose config may name a packing it lost.
+    """A checkpoint in float32; of folders in ``stale`` the quantisation block is not true any more.
 
     Raises:
-        ValueError: Part of the text model is not in the checkpoint, so that it would be random.
+        ValueError: A weight of the text model is not in the checkpoint; it would be random.
     """
-    config = kind.config_class.from_pretrained(folder)
-    if loading["drop_quantization_config"]:
+    config, prefix = AutoConfig.from_pretrained(folder), PREFIXES[kind.__name__]
+    if folder in stale:
         _drop_quantization(config)
     model, found = kind.from_pretrained(
         folder,
-        config=config,
+        config=config.get_text_config() if kind is Gemma4ForCausalLM else config,
         dtype=torch.float32,
         attn_implementation="eager",
-        key_mapping=loading["key_mapping"] or None,
+        key_mapping={STORED_PREFIX: prefix},
         output_loading_info=True,
     )
-    text = model.get_decoder()
-    owned = {name for name, module in model.named_modules() if module is text}
-    if lost := sorted(name for name in found["missing_keys"] if name.startswith(tuple(owned))):
-        raise ValueError(f"{folder} has no {lost[0]} for {kind.__name__}")
+    if missing := sorted(name for name in found["missing_keys"] if name.startswith(prefix)):
+        raise ValueError(f"{folder} has no {missing[0]} ({len(missing)} are missing)")
     if adapter is not None:
         _adapt(model, adapter)
     return model.eval()

@@ -5,10 +5,14 @@ There an adapter is applied by PEFT beside the weights, and codes by transformer
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
+from transformers import Gemma4ForCausalLM, Gemma4ForConditionalGeneration
 
 from exporter.agreement import make_contract
 from exporter.binding.parameters import parameter_specs
@@ -18,12 +22,12 @@ from exporter.checkpoints.tensor_reader import TensorReader
 from exporter.heads import HeadKind
 from exporter.options import ExportOptions
 from exporter.pair import Pair
-from exporter.parity.golden import Golden, Question, ask
+from exporter.parity.golden import Golden, Question, TransformersError, ask, missing
 from exporter.parity.model_rung import model_rung
 from exporter.parity.rung import Verdict
 from exporter.parity.torch_pair import TorchPair, from_checkpoints
 from quantize.builtin_recipes import RECIPES
-from tests.adapters import TEXT, make_adapter
+from tests.adapters import TEXT, load, make_adapter
 from tests.bundles import TINY_TARGET
 from tests.packed_target import E2B_BITS, write_packed
 from tests.weight_values import adapted
@@ -85,6 +89,56 @@ def test_adapter_of_single_tokens(plain: Golden, tmp_path: Path) -> None:
         trainable_token_indices=sorted(set(TOKENS[::2])),
     )
     assert_unlike(plain, compared(adapted(TINY_TARGET, tmp_path)))
+
+
+def test_adapter_of_the_text_only_class(plain: Golden, tmp_path: Path) -> None:
+    """Trained on Gemma4ForCausalLM, where a list of names is enough; the checkpoint is multimodal."""
+    names = ["q_proj", "v_proj", "o_proj", "down_proj"]
+    text = save_text_only(TINY_TARGET, tmp_path / "text")
+    make_adapter(text, tmp_path / "adapter", kind=Gemma4ForCausalLM, target_modules=names)
+    golden = compared(adapted(TINY_TARGET, tmp_path / "adapter"))
+    assert_unlike(plain, golden)
+    of_text = ask(adapted(text, tmp_path / "adapter"), None, QUESTION, 2)
+    assert np.array_equal(golden.arrays["logits"], of_text.arrays["logits"])
+
+
+def test_adapter_that_no_class_takes(tmp_path: Path) -> None:
+    """Trained on the multimodal class, over a checkpoint that was saved text-only."""
+    text = save_text_only(TINY_TARGET, tmp_path / "text")
+    make_adapter(TINY_TARGET, tmp_path / "adapter", target_modules=TEXT + "q_proj")
+    assert "multimodal class" in missing(adapted(text, tmp_path / "adapter"), None)
+    assert missing(adapted(TINY_TARGET, tmp_path / "adapter"), None) == ""
+
+
+@pytest.mark.parametrize("prefix", ["language_model.model.", "language_model.", ""])
+def test_prefixes_of_other_classes(prefix: str, plain: Golden, tmp_path: Path) -> None:
+    """Transformers alone would leave such weights random, and say so in a log only."""
+    folder = tmp_path / "target"
+    shutil.copytree(TINY_TARGET, folder)
+    tensors = load_file(folder / "model.safetensors")
+    renamed = {name.replace("model.language_model.", prefix): t for name, t in tensors.items()}
+    save_file(renamed, folder / "model.safetensors", {"format": "pt"})
+    golden = ask(open_checkpoint(folder), None, QUESTION, 2)
+    assert np.array_equal(golden.arrays["logits"], plain.arrays["logits"])
+
+
+def test_a_weight_that_is_missing_is_not_random(tmp_path: Path) -> None:
+    folder = tmp_path / "target"
+    shutil.copytree(TINY_TARGET, folder)
+    tensors = load_file(folder / "model.safetensors")
+    del tensors["model.language_model.layers.3.mlp.up_proj.weight"]
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(TransformersError, match=r"has no model\.language_model\.layers\.3\.mlp"):
+        ask(open_checkpoint(folder), None, QUESTION, 2)
+
+
+def save_text_only(multimodal: Path, folder: Path) -> Path:
+    """The text model of a checkpoint, as transformers saves it by itself."""
+    whole = load(multimodal, Gemma4ForConditionalGeneration)
+    model = Gemma4ForCausalLM(whole.config.text_config)
+    model.model.load_state_dict(whole.model.language_model.state_dict())
+    model.save_pretrained(folder)
+    return folder
 
 
 def test_packed_checkpoint(plain: Golden, tmp_path: Path) -> None:

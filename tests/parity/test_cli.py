@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from html import escape
 from pathlib import Path
 
 import pytest
 
+from exporter.parity.titles import SHAPES
 from tests.bundles import TINY_DRAFTER, TINY_TARGET, export_tiny, held_out_prompts
 from tests.parity.bundles import Fault, make_bundle
 
@@ -25,18 +27,17 @@ def prompts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-@pytest.mark.parametrize("recipe", ["float32", "int8", "int4"])
-def test_every_recipe_passes(recipe: str, tmp_path: Path, prompts: Path) -> None:
-    bundle = export_tiny(tmp_path / f"{recipe}.litertlm", recipe)
+def test_as_in_the_readme(tiny_bundles: dict[str, Path], tmp_path: Path) -> None:
+    """Default prompts, threads and limits; ``test_recipes`` has every recipe, in this process."""
     report = tmp_path / "report.json"
     checkpoints = ("--target", TINY_TARGET, "--drafter", TINY_DRAFTER)
-    done = verify(bundle, *checkpoints, "--prompts", prompts, "--report", report)
+    done = verify(tiny_bundles["int4"], *checkpoints, "--report", report)
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads(report.read_text())
-    assert found["verdict"] == "pass"
+    assert (found["verdict"], found["what_now"]) == ("pass", [])
     verdicts = {rung["key"]: rung["verdict"] for rung in found["rungs"]}
     assert verdicts.pop("onnx") == "skipped", "no --onnx was given"
-    assert list(verdicts.values()) == ["pass"] * 10
+    assert set(verdicts.values()) == {"pass"}
     assert all(accepted > 0 for _, accepted in found["acceptance"])
 
 
@@ -56,7 +57,55 @@ def test_a_broken_bundle_exits_with_3(tmp_path: Path, prompts: Path) -> None:
     assert done.returncode == 3
     assert "outside tolerance at shapes" in done.stderr
     assert done.stdout.splitlines()[0].endswith("decode, verify and prefill agree with each other”")
-    assert 'class="verdict fail"' in report.read_text(encoding="utf-8")
+    page = report.read_text(encoding="utf-8")
+    assert 'class="verdict fail"' in page
+    assert page.index(escape(SHAPES.advice)) < page.index('id="checksums"'), "what now comes first"
+    told = [line for line in done.stderr.splitlines() if not line.startswith(("WARNING", "I0000"))]
+    assert told[0].startswith("without --target these rungs are skipped: weights, model, graphs")
+    assert "give --target (and --drafter)" in told[0]
+
+
+def without(names: tuple[str, ...], *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """``verify`` where these packages are not installed."""
+    code = (
+        f"import sys; sys.argv[1:] = {['verify', *map(str, arguments)]!r}\n"
+        f"for name in {names!r}: sys.modules[name] = None\n"
+        "from exporter.cli.main import main\n"
+        "main()"
+    )
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("missing", "options", "words"),
+    [
+        ("torch", ("--target", "google/gemma"), "verify --target needs torch"),
+        ("onnxruntime", ("--onnx", "folder"), "ONNX folders need onnxruntime"),
+        ("tokenizers", (), "the reference runtime needs tokenizers"),
+    ],
+)
+def test_a_missing_extra_is_one_sentence(
+    missing: str, options: tuple[str, ...], words: str, tiny_bundles: dict[str, Path]
+) -> None:
+    """Before the first stage, and before anything is downloaded."""
+    done = without((missing,), tiny_bundles["int8"], *options)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"mtp-export: {words}: pip install 'mtp-export[")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_what_needs_transformers_is_skipped(tiny_bundles: dict[str, Path]) -> None:
+    """And said before the first stage."""
+    options = ("--target", TINY_TARGET, "--max-new-tokens", "4", "--json")
+    done = without(("transformers",), tiny_bundles["int8"], *options)
+    assert done.returncode == 0, done.stderr
+    verdicts = {rung["key"]: rung["verdict"] for rung in json.loads(done.stdout)["rungs"]}
+    assert {verdicts["model"], verdicts["drafter"]} == {"skipped"}
+    assert verdicts["graphs"] == "pass"
+    said = done.stderr.index(
+        "the rungs model and drafter are skipped: transformers is not installed"
+    )
+    assert said < done.stderr.index("...")
 
 
 def test_errors_exit_with_1(tmp_path: Path) -> None:
