@@ -49,6 +49,9 @@ STORED_PREFIX = (
 )
 """What may precede them in a file: of one class, of the other, of earlier versions of both, nothing."""
 
+STORED_HEAD = r"^(?:model\.)?(?:language_model\.)?(?:model\.)?lm_head\."
+"""What a head of its own may be called in a file."""
+
 
 def main(request_file: str, out: str) -> None:
     """Run what the request asks for."""
@@ -113,7 +116,7 @@ def _load(
         config=config.get_text_config() if kind is Gemma4ForCausalLM else config,
         dtype=torch.float32,
         attn_implementation="eager",
-        key_mapping={STORED_PREFIX: prefix},
+        key_mapping={STORED_PREFIX: prefix, STORED_HEAD: "lm_head."},
         output_loading_info=True,
     )
     if missing := sorted(name for name in found["missing_keys"] if name.startswith(prefix)):
