@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -147,6 +147,13 @@ def stretch_length(reach: int, tokens: int) -> int:
     return -(-(reach + tokens - 1) // LENGTH_MULTIPLE) * LENGTH_MULTIPLE
 
 
+def stated(lengths: Sequence[range]) -> str:
+    """Cache lengths in words: ``640 to 1024 or 1536 to 32770``."""
+    return " or ".join(
+        f"{these[0]} to {these[-1]}" if len(these) > 1 else f"{these[0]}" for these in lengths
+    )
+
+
 @dataclass(frozen=True)
 class Contract:
     """Everything that target and drafter agree on; enough to allocate every buffer.
@@ -185,22 +192,48 @@ class Contract:
     def resized(self, cache_length: int) -> Contract:
         """The contract of this bundle loaded with another length.
 
+        Without the prefill signatures that are too long for it.
+
         Raises:
-            ValueError: The length is fixed, or below or above what the graphs can do.
+            ValueError: The length is fixed, or none that the graphs can do.
         """
-        shortest, longest = self.shortest_cache, self.longest_cache
-        if not shortest <= cache_length <= longest:
-            allowed = f"{shortest} to {longest}" if shortest < longest else f"{longest}, fixed"
-            raise ValueError(f"a cache of {cache_length} slots; this bundle allows {allowed}")
-        return dataclasses.replace(self, cache_length=cache_length)
+        allowed = self.cache_lengths
+        if not any(cache_length in lengths for lengths in allowed):
+            fixed = ", fixed" if self.placeholder is None else ""
+            said = f"this bundle allows {stated(allowed)}{fixed}"
+            raise ValueError(f"a cache of {cache_length} slots; {said}")
+        short = tuple(tokens for tokens in self.prefill_lengths if tokens < cache_length)
+        lengths = self.prefill_lengths if self.placeholder is None else short
+        return dataclasses.replace(self, cache_length=cache_length, prefill_lengths=lengths)
+
+    @property
+    def cache_lengths(self) -> tuple[range, ...]:
+        """Values of S these graphs can be loaded with.
+
+        Every stretch of slots they cut must fit. A prefill of T tokens is used for prompts of T and more,
+        which a cache of up to T slots does not take; so it counts for longer caches only. Prefills of 128
+        and 1024 with a window of 512 give 640 to 1024 (without the second) and 1536 on.
+        """
+        if self.placeholder is None:
+            return (range(self.cache_length, self.cache_length + 1),)
+        tokens = sorted(self.prefill_lengths)
+        ends = (*(length + 1 for length in tokens[1:]), self.longest_cache + 1)
+        found = (
+            range(self._slots_for(length), end) for length, end in zip(tokens, ends, strict=True)
+        )
+        return tuple(lengths for lengths in found if lengths)
 
     @property
     def shortest_cache(self) -> int:
-        """The least S these graphs can be loaded with: every stretch of slots they cut must fit."""
+        """The least S with which every signature can be used."""
         if self.placeholder is None:
             return self.cache_length
-        longest_call = max(*self.prefill_lengths, self.draft_length + 1)
+        return self._slots_for(max(self.prefill_lengths))
+
+    def _slots_for(self, prefill: int) -> int:
+        """The longest stretch of slots that is cut, with no longer prefill than this."""
         drafter = stretch_length(self.sliding_window + 1, 1) if self.has_drafter else 0
+        longest_call = max(prefill, self.draft_length + 1)
         return max(stretch_length(self.sliding_window, longest_call), drafter)
 
     @property

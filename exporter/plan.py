@@ -72,7 +72,7 @@ def make_plan(
     """
     form = format_of(options.format)
     form.check_destination(output, force=options.force)
-    assets = read_assets(pair.target)
+    assets = read_assets(pair.target, pair.target_config)
     head = drafter_head(pair.drafter_config, options.drafter_head, options.accelerator)
     contract = make_contract(pair.target_config, pair.drafter_config, options)
     specs = parameter_specs(pair.target_config, pair.drafter_config, head)
@@ -85,6 +85,6 @@ def make_plan(
     )
     text = calibration_text(options, assets)
     kept = Kept(weights, {}) if options.requantize else keep_trained_codes(weights, reporter)
-    for note in kept.notes():
+    for note in (*assets.notes, *kept.notes()):
         reporter.note(note)
     return Plan(pair, output, options, form, assets, head, contract, kept, text)

@@ -11,7 +11,7 @@ and appendix A.1.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,9 +74,13 @@ class Distribution:
         return Distribution(self.tokens, rest / total) if total > 0 else self
 
 
-def distribution(logits: Floats, settings: SamplingSettings) -> Distribution:
-    """What ``settings`` make of logits ``[V]``."""
-    tokens = np.flatnonzero(logits > NOT_A_CANDIDATE)
+def distribution(
+    logits: Floats, settings: SamplingSettings, suppressed: Sequence[int] = ()
+) -> Distribution:
+    """What ``settings`` make of logits ``[V]`` without those of ``suppressed`` tokens."""
+    candidates = logits > NOT_A_CANDIDATE
+    candidates[list(suppressed)] = False
+    tokens = np.flatnonzero(candidates)
     if settings.top_k and settings.top_k < len(tokens):
         best = np.argpartition(logits[tokens], -settings.top_k)[-settings.top_k :]
         tokens = np.sort(tokens[best])
@@ -97,24 +101,29 @@ def _nucleus(chances: NDArray[np.float64], top_p: float) -> NDArray[np.int64]:
 
 
 class Sampler:
-    """Chooses by sampling; the same seed and calls give the same tokens."""
+    """Chooses by sampling; the same seed and calls give the same tokens.
+
+    Args:
+        settings: How to sample.
+        suppressed: Tokens that are never drafted or chosen.
+    """
 
     greedy = False
 
-    def __init__(self, settings: SamplingSettings) -> None:
-        self._settings = settings
+    def __init__(self, settings: SamplingSettings, suppressed: Collection[int] = ()) -> None:
+        self._settings, self._suppressed = settings, sorted(suppressed)
         self._random = np.random.default_rng(settings.seed)
 
     def choose(self, logits: Floats) -> int:
-        return distribution(logits, self._settings).draw(self._random)
+        return self._distribution(logits).draw(self._random)
 
     def propose(self, logits: Floats) -> Proposal:
-        drafter = distribution(logits, self._settings)
+        drafter = self._distribution(logits)
         return Proposal(drafter.draw(self._random), drafter)
 
     def judge(self, proposals: Sequence[Proposal], logits: Floats) -> tuple[int, int]:
         for index, proposal in enumerate(proposals):
-            target = distribution(logits[index], self._settings)
+            target = self._distribution(logits[index])
             drafter = proposal.chances
             assert isinstance(drafter, Distribution)
             token = np.array([proposal.token])
@@ -123,7 +132,10 @@ class Sampler:
                 return index, target.without(drafter).draw(self._random)
         return len(proposals), self.choose(logits[len(proposals)])
 
+    def _distribution(self, logits: Floats) -> Distribution:
+        return distribution(logits, self._settings, self._suppressed)
 
-def chooser(settings: SamplingSettings) -> Chooser:
-    """Greedy or sampling, as the settings say."""
-    return Greedy() if settings.greedy else Sampler(settings)
+
+def chooser(settings: SamplingSettings, suppressed: Collection[int] = ()) -> Chooser:
+    """Greedy or sampling, as the settings say; ``suppressed`` tokens are never chosen."""
+    return Greedy(suppressed) if settings.greedy else Sampler(settings, suppressed)

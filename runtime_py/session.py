@@ -103,7 +103,8 @@ class Session(Generic[CacheT]):
         context_length: int | None = None,
         clock: Clock = time.perf_counter,
     ) -> None:
-        self._speaker = Speaker(executor, executor.new_cache(), chooser(sampling), clock)
+        choosing = chooser(sampling, tokenizer.suppressed_tokens)
+        self._speaker = Speaker(executor, executor.new_cache(), choosing, clock)
         self._tokenizer, self._template = tokenizer, template
         self._policy: DraftPolicy = policy or Fixed(0)
         self._context_length = min(context_length or executor.cache_length, executor.cache_length)

@@ -10,9 +10,11 @@ Source: Leviathan et al., "Fast Inference from Transformers via Speculative Deco
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol
+
+import numpy as np
 
 from runtime_py.executor import CacheT, Executor, Floats, Step
 from runtime_py.rounds import Cursor, Finish, Limits, Round, Rounds
@@ -49,18 +51,30 @@ class Chooser(Protocol):
 
 
 class Greedy:
-    """Always the likeliest token; of equals, the one with the smallest id."""
+    """Always the likeliest token; of equals, the one with the smallest id.
+
+    Args:
+        suppressed: Tokens that are never chosen. A draft may be one of them: it is rejected then.
+    """
 
     greedy = True
 
+    def __init__(self, suppressed: Collection[int] = ()) -> None:
+        self._suppressed = sorted(suppressed)
+
     def choose(self, logits: Floats) -> int:
-        return int(logits.argmax())
+        best = int(logits.argmax())
+        if best in self._suppressed:  # seldom: only then are the logits copied
+            allowed = logits.copy()
+            allowed[self._suppressed] = -np.inf
+            best = int(allowed.argmax())
+        return best
 
     def propose(self, logits: Floats) -> Proposal:
-        return Proposal(int(logits.argmax()))
+        return Proposal(self.choose(logits))
 
     def judge(self, proposals: Sequence[Proposal], logits: Floats) -> tuple[int, int]:
-        best = [int(row.argmax()) for row in logits]
+        best = [self.choose(row) for row in logits]
         accepted = 0
         while accepted < len(proposals) and proposals[accepted].token == best[accepted]:
             accepted += 1

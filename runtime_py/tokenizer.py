@@ -1,6 +1,6 @@
 """Text to tokens and back, as the bundle's own ``tokenizer.json`` has it.
 
-Knows the start and stop tokens of the bundle's metadata; knows nothing of conversations.
+Knows the start, stop and suppressed tokens of the bundle's metadata; knows nothing of conversations.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ class Tokenizer:
                 f"{bundle.path}: expected stop tokens of one token each, found {sequences}"
             )
         self.stop_tokens = frozenset(sequence[0] for sequence in sequences)
+        self.suppressed_tokens = frozenset(metadata.suppress_tokens.ids)
 
     def _union(self, union: Any) -> list[int]:
         """Ids of the metadata's ``TokenUnion``: given as ids or as text."""

@@ -50,6 +50,7 @@ def export_tiny(
     fixed_cache_length: bool = False,
     prefill_lengths: tuple[int, ...] | None = None,
     batch: int = 1,
+    target_folder: Path = TINY_TARGET,
     drafter_folder: Path = TINY_DRAFTER,
     output_format: OutputFormat = OutputFormat.LITERTLM,
     accelerator: Accelerator = Accelerator.CPU,
@@ -68,4 +69,4 @@ def export_tiny(
         kv_dtype=kv_dtype,
     )
     assistant = open_checkpoint(drafter_folder) if drafter else None
-    return export(open_checkpoint(TINY_TARGET), assistant, output, options).output
+    return export(open_checkpoint(target_folder), assistant, output, options).output

@@ -85,7 +85,7 @@ class LitertLmFormat:
                 stream,
                 paths,
                 assets,
-                contract.cache_length,
+                contract,
                 manifest,
                 scratch,
                 _draft_round(scratch),

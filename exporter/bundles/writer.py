@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from litert_lm_builder.litertlm_builder import DType, LitertLmFileBuilder, Metadata, TfLiteModelType
-from litert_lm_builder.runtime.proto import llm_metadata_pb2, sampler_params_pb2
 
 from exporter.bundles.layout import (
     DRAFT_ROUND_SECTIONS,
@@ -27,53 +26,11 @@ from exporter.bundles.layout import (
     READS_KEY,
     SHA256_KEY,
 )
+from exporter.bundles.llm_metadata import llm_metadata
 from exporter.checkpoints.assets import Assets
 from exporter.checksum import sha256
-from exporter.contract import Section
+from exporter.contract import Contract, Section
 from exporter.lowering.graph_reader import GraphReader
-
-
-def llm_metadata(assets: Assets, max_num_tokens: int) -> Any:
-    """The engine's description of the model: tokens, template, sampler, capabilities."""
-    message = llm_metadata_pb2.LlmMetadata()
-    message.start_token.token_ids.ids.append(assets.bos_token_id)
-    for token in assets.stop_token_ids:
-        message.stop_tokens.add().token_ids.ids.append(token)
-    message.max_num_tokens = max_num_tokens
-    message.jinja_prompt_template = assets.chat_template
-    message.supports_thinking = "enable_thinking" in assets.chat_template
-    message.supports_function_calling = "tool_calls" in assets.chat_template
-    _fill_sampler(message.sampler_params, assets)
-    _fill_model_type(message, assets.special_tokens)
-    return message
-
-
-def _fill_sampler(sampler: Any, assets: Assets) -> None:
-    """Greedy is TOP_P among one token: the engine's CPU sampler knows no GREEDY (0.18.1)."""
-    sampler.type = sampler_params_pb2.SamplerParameters.TOP_P
-    sampler.k = assets.sampler.top_k
-    sampler.p = assets.sampler.top_p
-    sampler.temperature = assets.sampler.temperature
-
-
-def _fill_model_type(message: Any, tokens: Mapping[str, str]) -> None:
-    """Gemma 4, with the tokens of its tool calls and thoughts if the tokenizer has them."""
-    gemma = message.llm_model_type.gemma4
-    gemma.SetInParent()
-    for field, token in (
-        ("code_fence_start", "stc_token"),
-        ("code_fence_end", "etc_token"),
-        ("open_quote", "escape_token"),
-        ("close_quote", "escape_token"),
-        ("function_response_start", "str_token"),
-    ):
-        if token in tokens:
-            setattr(gemma, field, tokens[token])
-    if "soc_token" in tokens and "eoc_token" in tokens:
-        thought = message.channels.add()
-        thought.channel_name = "thought"
-        thought.start = f"{tokens['soc_token']}thought\n"
-        thought.end = tokens["eoc_token"]
 
 
 def checksums(path: Path) -> list[Metadata]:
@@ -101,7 +58,7 @@ def write_bundle(
     stream: BinaryIO,
     sections: Mapping[Section, Path],
     assets: Assets,
-    max_num_tokens: int,
+    contract: Contract,
     manifest: Mapping[str, Any],
     scratch: Path,
     draft_round: Path | None = None,
@@ -112,13 +69,13 @@ def write_bundle(
         stream: Seekable binary file, open for writing.
         sections: Bound graphs, as files.
         assets: Tokenizer, template and token ids.
-        max_num_tokens: Length of the KV caches.
+        contract: Of the graphs: the length of the caches and what runs them.
         manifest: JSON object that says how the bundle was made.
         scratch: Existing folder for small intermediate files.
         draft_round: The graph of a draft round.
     """
     metadata = scratch / "llm_metadata.pb"
-    metadata.write_bytes(llm_metadata(assets, max_num_tokens).SerializeToString(deterministic=True))
+    metadata.write_bytes(llm_metadata(assets, contract).SerializeToString(deterministic=True))
     made = scratch / "manifest.json"
     made.write_text(json.dumps(manifest, indent=1, sort_keys=True), encoding="utf-8")
     builder = LitertLmFileBuilder()
@@ -132,6 +89,7 @@ def write_bundle(
         builder.add_tflite_model(
             str(path),
             TfLiteModelType(section.value),
+            backend_constraint=contract.accelerator.value,
             additional_metadata=[_text(SHA256_KEY, sums[section]), *graph_checksums(path)],
         )
     if draft_round is not None:

@@ -58,5 +58,5 @@ def read_text(path: Path, assets: Assets) -> CalibrationText:
         )
     starts = range(0, len(tokens), SEQUENCE - 1)[:MOST_SEQUENCES]
     pieces = [tokens[start : start + SEQUENCE - 1] for start in starts]
-    sequences = tuple((assets.bos_token_id, *piece) for piece in pieces if len(piece) > 1)
+    sequences = tuple((assets.ids.bos, *piece) for piece in pieces if len(piece) > 1)
     return CalibrationText(sequences, hashlib.sha256(content).hexdigest())

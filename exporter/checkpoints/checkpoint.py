@@ -28,6 +28,8 @@ SMALL_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
     "chat_template.jinja",
+    "chat_template.json",
+    "processor_config.json",
 )
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 

@@ -171,9 +171,11 @@ def _cache_bytes(agreed: Contract) -> int:
 
 
 def _choice(agreed: Contract) -> str:
+    from exporter.contract import stated
+
     if agreed.placeholder is None:
         return ""
-    return f" unless the app asks for {agreed.shortest_cache} to {agreed.longest_cache},"
+    return f" unless the app asks for {stated(agreed.cache_lengths)},"
 
 
 def signature_lines(name: str, signature: SignatureInfo) -> list[str]:

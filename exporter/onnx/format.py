@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from exporter.bundles.llm_metadata import llm_metadata
 from exporter.bundles.output import check_folder_destination, publish_folder
-from exporter.bundles.writer import llm_metadata
 from exporter.checkpoints.assets import Assets
 from exporter.contract import Contract
 from exporter.lowering.lower import LoweringRequest
@@ -31,7 +31,7 @@ class OnnxFormat:
         self, scratch: Path, assets: Assets, contract: Contract, manifest: Mapping[str, Any]
     ) -> Path:
         folder = scratch / FOLDER
-        metadata = llm_metadata(assets, contract.cache_length)
+        metadata = llm_metadata(assets, contract)
         write_description(folder, metadata, assets.tokenizer_json, manifest)
         return folder
 

@@ -46,7 +46,7 @@ class Answer:
 class Witness:
     """Chooses greedily and remembers the margins and the proposals."""
 
-    chooser: Greedy = field(default_factory=Greedy)
+    chooser: Greedy
     margins: list[float] = field(default_factory=list)
     proposals: list[int] = field(default_factory=list)
 
@@ -83,18 +83,23 @@ def answer_all(
         limits = Limits(max_new_tokens, tokenizer.stop_tokens, executor.cache_length)
         if len(tokens) >= executor.cache_length:
             continue
-        greedy = _answer(executor, tokens, limits, 0)
+        chooser = Greedy(tokenizer.suppressed_tokens)
+        greedy = _answer(executor, tokens, limits, chooser, 0)
         speculative = None
         if executor.draft_length:
-            speculative = _answer(executor, tokens, limits, executor.draft_length)
+            speculative = _answer(executor, tokens, limits, chooser, executor.draft_length)
         answers.append(Answer(prompt, tokens, greedy, speculative))
     return tuple(answers)
 
 
 def _answer(
-    executor: GraphExecutor[Any], tokens: tuple[int, ...], limits: Limits, drafts: int
+    executor: GraphExecutor[Any],
+    tokens: tuple[int, ...],
+    limits: Limits,
+    chooser: Greedy,
+    drafts: int,
 ) -> Answered:
-    cache, witness = executor.new_cache(), Witness()
+    cache, witness = executor.new_cache(), Witness(chooser)
     if len(tokens) > 1:
         executor.prefill(cache, tokens[:-1], 0)
     steps = generate(

@@ -157,7 +157,7 @@ def _continue(
 ) -> Heard:
     executor = model.executor
     executor.prefill(cache, prompt[:-1], 0)
-    speaker = Speaker(executor, cache, Greedy())
+    speaker = Speaker(executor, cache, Greedy(model.tokenizer.suppressed_tokens))
     limits = Limits(new, model.tokenizer.stop_tokens, executor.cache_length)
     start = Cursor(len(prompt) - 1, prompt[-1])
     rounds = tuple(generate(speaker, start, limits, Fixed(drafts)))

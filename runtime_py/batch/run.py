@@ -113,7 +113,8 @@ class _Answers:
             seconds = self._clock() - begun
             self.answers[index] = _Answer(cache, prompt, streaming, begun, seconds)
             start = Cursor(len(prompt) - 1, prompt[-1])
-            chosen = chooser(self._settings.sampling)
+            suppressed = self._model.tokenizer.suppressed_tokens
+            chosen = chooser(self._settings.sampling, suppressed)
             yield Running(index, cache, start, self._limits, chosen)
 
     def take(self, progress: Progress) -> None:

@@ -22,7 +22,7 @@ from exporter.calibrate.inputs import InputSums
 from exporter.calibrate.spool import spool
 from exporter.calibrate.target_pass import Reading, TargetPass
 from exporter.calibrate.text import LEAST_TOKENS, MOST_SEQUENCES, SEQUENCE, read_text
-from exporter.checkpoints.assets import read_assets
+from exporter.checkpoints.assets import Assets, read_assets
 from exporter.checkpoints.checkpoint import open_checkpoint
 from exporter.checkpoints.tensor_reader import TensorReader
 from exporter.contract import Section
@@ -190,7 +190,7 @@ def test_hidden_states_are_kept(texts: Texts, tmp_path: Path) -> None:
     """
     errors = {}
     with opened(TINY_TARGET, TINY_DRAFTER) as found:
-        assets = read_assets(found.pair.target)
+        assets = read_assets(found.pair.target, found.pair.target_config)
         read_in, unseen = (
             read_text(texts.seen, assets),
             read_text(texts.unseen, assets).sequences[0],
@@ -218,7 +218,7 @@ def test_a_calibrated_bundle(texts: Texts, tmp_path: Path) -> None:
     manifest = bundle.manifest()
     assert manifest is not None
     with opened(TINY_TARGET, TINY_DRAFTER) as found:
-        read_in = read_text(texts.seen, read_assets(found.pair.target))
+        read_in = read_text(texts.seen, read_assets(found.pair.target, found.pair.target_config))
         assert manifest["recipe"]["calibration"] == read_in.describe()
         models = Models(found.pair.target_config, found.pair.drafter_config, DRAFT_LENGTH)
         done: list[int] = []
@@ -260,6 +260,11 @@ def test_spooled_rows_come_back(storage: Storage, tmp_path: Path) -> None:
     assert len(back) > 2
 
 
+def tiny_assets() -> Assets:
+    pair = Pair.of(open_checkpoint(TINY_TARGET), None)
+    return read_assets(pair.target, pair.target_config)
+
+
 class TestText:
     """What is read of a file."""
 
@@ -267,11 +272,11 @@ class TestText:
         """Each begins as a text does; together they are the file's first tokens."""
         file = tmp_path / "long.txt"
         file.write_text(WORDS * 2000, encoding="utf-8")
-        assets = read_assets(open_checkpoint(TINY_TARGET))
+        assets = tiny_assets()
         found = read_text(file, assets).sequences
         assert len(found) == MOST_SEQUENCES
         assert {len(sequence) for sequence in found} == {SEQUENCE}
-        assert {sequence[0] for sequence in found} == {assets.bos_token_id}
+        assert {sequence[0] for sequence in found} == {assets.ids.bos}
         assert found[0][1:] != found[1][1:]
 
     @pytest.mark.parametrize(
@@ -285,4 +290,4 @@ class TestText:
         file = tmp_path / "text.txt"
         file.write_bytes(content)
         with pytest.raises(RecipeError, match=message):
-            read_text(file, read_assets(open_checkpoint(TINY_TARGET)))
+            read_text(file, tiny_assets())

@@ -283,7 +283,9 @@ def make_bundle(fault: Fault, folder: Path) -> Path:
         stored=stored,
         trained_codes={},
     )
-    finished = LitertLmFormat().pack(folder, read_assets(pair.target), wanted, manifest)
+    finished = LitertLmFormat().pack(
+        folder, read_assets(pair.target, pair.target_config), wanted, manifest
+    )
     return finished.replace(folder / f"{fault.name.lower()}.litertlm")
 
 
