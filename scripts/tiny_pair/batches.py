@@ -79,10 +79,17 @@ def pack(rows: list[list[Encoded]], width: int) -> Batch:
 
 def training_batches(tokenizer: Tokenizer, seed: int, *, rows: int, width: int) -> Iterator[Batch]:
     """Endless shuffled batches of training documents."""
-    stream = documents(seed, held_out=False)
+    stream = (encode(tokenizer, d) for d in documents(seed, held_out=False))
+    return shuffled_batches(stream, seed, rows=rows, width=width)
+
+
+def shuffled_batches(
+    stream: Iterator[Encoded], seed: int, *, rows: int, width: int
+) -> Iterator[Batch]:
+    """Endless batches of an endless stream."""
     generator = torch.Generator().manual_seed(seed)
     while True:
-        pool = [encode(tokenizer, d) for d in islice(stream, _POOL)]
+        pool = [*islice(stream, _POOL)]
         packed = _rows(pool, width)
         order = torch.randperm(len(packed), generator=generator).tolist()
         for i in range(0, len(order) - rows + 1, rows):

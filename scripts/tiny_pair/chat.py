@@ -152,9 +152,14 @@ class Encoded:
 
 def encode(tokenizer: Tokenizer, document: Document) -> Encoded:
     """Tokens of a document; the same as tokenizing its whole text, since no merge crosses spans."""
+    return encode_spans(tokenizer, spans(document))
+
+
+def encode_spans(tokenizer: Tokenizer, parts: Iterable[Span]) -> Encoded:
+    """Tokens of a text that is cut at the borders of the answers."""
     ids: list[int] = []
     flags: list[bool] = []
-    for span in spans(document):
+    for span in parts:
         piece = tokenizer.encode(span.text, add_special_tokens=False).ids
         ids += piece
         flags += [span.is_answer] * len(piece)

@@ -34,6 +34,16 @@ class TargetScore:
 
 
 @torch.inference_mode()
+def answered(model: Gemma4ForConditionalGeneration, batch: Batch) -> tuple[bool, Tensor]:
+    """Whether one document's answers come out exactly, and the top-two margin of each of their tokens."""
+    logits = look(model, batch).logits[0, :-1]
+    answer = batch.is_answer[0, 1:]
+    exact = bool((logits.argmax(-1) == batch.ids[0, 1:])[answer].all())
+    top = logits[answer].topk(2).values
+    return exact, top[:, 0] - top[:, 1]
+
+
+@torch.inference_mode()
 def score_target(
     model: Gemma4ForConditionalGeneration, tokenizer: Tokenizer, chosen: list[Document]
 ) -> TargetScore:
@@ -42,16 +52,12 @@ def score_target(
     right: list[Document] = []
     margins: list[Tensor] = []
     for document in chosen:
-        batch = evaluation_batch(tokenizer, [document])
-        logits = look(model, batch).logits[0, :-1]
-        answer = batch.is_answer[0, 1:]
-        exact = bool((logits.argmax(-1) == batch.ids[0, 1:])[answer].all())
+        exact, margin = answered(model, evaluation_batch(tokenizer, [document]))
         by_kind[document.kind][0] += exact
         by_kind[document.kind][1] += 1
         if exact:
             right.append(document)
-            top = logits[answer].topk(2).values
-            margins.append(top[:, 0] - top[:, 1])
+            margins.append(margin)
     every = torch.cat([torch.empty(0), *margins])
     return TargetScore(
         exact=len(right),
