@@ -15,6 +15,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tests.quick_tier import (  # noqa: F401  hooks, which pytest finds here
+    pytest_addoption,
+    pytest_collection_modifyitems,
+    pytest_runtest_call,
+    pytest_runtest_protocol,
+)
+
 if TYPE_CHECKING:
     from tests.eager import Eager
     from tests.pairs import Pair

@@ -10,8 +10,9 @@ import pytest
 
 from exporter.bundles.inspection import inspect_bundle
 from tests.bundles import TINY_DRAFTER, TINY_TARGET
+from tests.command import COMMAND, run_process
+from tests.command import run as command
 from tests.export.command import (
-    COMMAND,
     Break,
     Tensors,
     edit_config,
@@ -162,8 +163,10 @@ def test_an_index_left_over_from_a_sharded_save(copies: tuple[Path, Path], folde
 def test_an_output_that_appears_meanwhile_is_not_replaced(folder: Path) -> None:
     """Two exports to one new name at the same time: one of them says that it came too late."""
     output = folder / "x.litertlm"
-    command = [*COMMAND, str(TINY_TARGET), str(TINY_DRAFTER), "-o", str(output)]
-    both = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    words = ["export", str(TINY_TARGET), str(TINY_DRAFTER), "-o", str(output)]
+    both = [
+        subprocess.Popen([*COMMAND, *words], stderr=subprocess.PIPE, text=True) for _ in range(2)
+    ]
     said = [process.communicate(timeout=120)[1] for process in both]
     assert sorted(process.returncode for process in both) == [0, 1], said
     assert any("exists already" in text for text in said)
@@ -182,8 +185,7 @@ def test_long_names(name: str, folder: Path) -> None:
 
 @pytest.mark.parametrize("name", ["foo bar/baz", "~nosuch/x", "x" * 300])
 def test_names_that_are_no_checkpoint(name: str, folder: Path) -> None:
-    command = [*COMMAND, name, str(TINY_DRAFTER), "-o", str(folder / "x.litertlm")]
-    refused(subprocess.run(command, capture_output=True, text=True, check=False), name)
+    refused(command("export", name, TINY_DRAFTER, "-o", folder / "x.litertlm"), name)
 
 
 @pytest.mark.parametrize(
@@ -206,8 +208,19 @@ def test_usage_errors_exit_with_2(folder: Path) -> None:
         [str(TINY_TARGET), str(TINY_DRAFTER), "-o", output, "--recipe", "int1"],
         [str(TINY_TARGET), str(TINY_DRAFTER), "-o", output, "--prefill-lengths", "many"],
     ):
-        done = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, check=False)
+        done = command("export", *arguments)
         assert done.returncode == 2, done.stderr
+
+
+def test_the_process_ends_as_told(folder: Path) -> None:
+    """Exit codes of the command as a user starts it; the tests above run it in their own process."""
+    output = folder / "x.litertlm"
+    pair = "export", TINY_TARGET, TINY_DRAFTER
+    assert run_process(*pair, "--recipe", "int1", "-o", output).returncode == 2
+    refused(run_process(*pair, "--cache-length", "100000", "-o", output), "trained for")
+    done = run_process(*pair, "-o", output)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"{output}: {output.stat().st_size:,} bytes\n"
 
 
 def test_too_little_space_is_seen_before_writing(small_disk: Path) -> None:
