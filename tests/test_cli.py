@@ -20,6 +20,7 @@ HELP_SECONDS = 0.5
 """The command must feel immediate; the median of a few runs forgives a busy machine."""
 
 
+@pytest.mark.slow
 def test_help_is_immediate() -> None:
     seconds = []
     for _ in range(5):

@@ -83,7 +83,7 @@ def test_a_calibrated_recipe_fits(weights: Weights) -> None:
     [
         ("int1", 2, "'int1' is no recipe; choose one of float32, int8"),
         ("absent.json", 1, "absent.json: expected a recipe as JSON"),
-        ("int4-gptq", 1, "gptq needs a text"),
+        pytest.param("int4-gptq", 1, "gptq needs a text", marks=pytest.mark.slow),
     ],
 )
 def test_the_command_refuses(recipe: str, code: int, message: str, tmp_path: Path) -> None:
@@ -93,6 +93,7 @@ def test_the_command_refuses(recipe: str, code: int, message: str, tmp_path: Pat
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_the_command_takes_a_file(tmp_path: Path) -> None:
     """The same rules under another name make a bundle of the same size."""
     file = tmp_path / "mine.json"

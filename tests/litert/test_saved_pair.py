@@ -10,6 +10,8 @@ import json
 import shutil
 from pathlib import Path
 
+import pytest
+
 from exporter.bundles.inspection import inspect_bundle
 from exporter.checkpoints.checkpoint import open_checkpoint
 from exporter.contract import KvCache
@@ -20,6 +22,8 @@ from tests.bundles import TINY_TARGET
 from tests.eager import CACHE_LENGTH
 from tests.litert.graphs import DRAFTS, HEADS, PREFILLS
 from tests.pairs import Pair
+
+pytestmark = pytest.mark.slow
 
 SHAPE = "e4b"
 OWNERS, FULL = 6, 5

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from exporter.parity.titles import SHAPES
-from tests.bundles import TINY_DRAFTER, TINY_TARGET, export_tiny, held_out_prompts
+from tests.bundles import TINY_DRAFTER, TINY_TARGET, held_out_prompts
 from tests.command import Done, run, run_process
 from tests.parity.bundles import Fault, make_bundle
 
@@ -41,15 +41,15 @@ def test_as_in_the_readme(tiny_bundles: dict[str, Path], tmp_path: Path) -> None
     assert all(accepted > 0 for _, accepted in found["acceptance"])
 
 
-def test_without_a_drafter(tmp_path: Path, prompts: Path) -> None:
-    bundle = export_tiny(tmp_path / "plain.litertlm", "int8", drafter=False)
-    done = verify(bundle, "--target", TINY_TARGET, "--prompts", prompts, "--json")
+def test_without_a_drafter(plain_bundle: Path, prompts: Path) -> None:
+    done = verify(plain_bundle, "--target", TINY_TARGET, "--prompts", prompts, "--json")
     assert done.returncode == 0, done.stdout + done.stderr
     verdicts = {rung["key"]: rung["verdict"] for rung in json.loads(done.stdout)["rungs"]}
     skipped = {key for key, verdict in verdicts.items() if verdict == "skipped"}
     assert skipped == {"drafter", "loop", "acceptance", "onnx"}
 
 
+@pytest.mark.slow
 def test_a_broken_bundle_exits_with_3(tmp_path: Path, prompts: Path) -> None:
     """Without checkpoints; the report is written all the same."""
     bundle, report = make_bundle(Fault.TRANSPOSED, tmp_path), tmp_path / "report.html"

@@ -57,6 +57,7 @@ def baseline(tiny_bundles: dict[str, Path], tmp_path_factory: pytest.TempPathFac
     return make_baseline(subject, PROMPT_FILE.read_text(encoding="utf-8"), SMALL, 2, folder)
 
 
+@pytest.mark.slow
 def test_the_command_compares_recipes_and_writes_reports(tmp_path: Path) -> None:
     """Of the checkpoints; the bundles it made are kept and compared again without them.
 

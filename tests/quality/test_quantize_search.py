@@ -79,6 +79,7 @@ def test_ways_are_written_as_they_are_read(word: str) -> None:
     assert parse_way(word).word == word
 
 
+@pytest.mark.slow
 def test_a_size_is_kept_with_the_least_damage(trials: Trials, tried: list[Group]) -> None:
     """Room for one step only: it goes to the group that is measured to mind least."""
     start = trials.run(trials.recipe({}))
@@ -93,6 +94,7 @@ def test_a_size_is_kept_with_the_least_damage(trials: Trials, tried: list[Group]
     assert trials.run(read).file_bytes == found.measured.file_bytes
 
 
+@pytest.mark.slow
 def test_a_quality_budget_is_kept_by_what_is_measured_as_a_whole(
     trials: Trials, tried: list[Group]
 ) -> None:
@@ -105,6 +107,7 @@ def test_a_quality_budget_is_kept_by_what_is_measured_as_a_whole(
     json.dumps(found.to_json())
 
 
+@pytest.mark.slow
 def test_a_budget_that_cannot_be_kept_is_an_error(trials: Trials, tried: list[Group]) -> None:
     with pytest.raises(BudgetError, match="no recipe of these storages"):
         search(trials, tried, [INT4], Limits(file_bytes=1000), SilentReporter())
@@ -131,6 +134,7 @@ def test_wrong_usage_exits_with_2(arguments: list[str], words: str, tmp_path: Pa
     assert words in done.stderr
 
 
+@pytest.mark.slow
 def test_the_command_writes_a_recipe_that_export_takes(tmp_path: Path) -> None:
     output = tmp_path / "found.json"
     few = ("--passages", "4", "--passage-length", "24", "--prompt-tokens", "8", "--new-tokens", "8")

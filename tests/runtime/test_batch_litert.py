@@ -29,6 +29,8 @@ from runtime_py.stock_engine import EngineSettings, Limits, run_engine, same_tex
 from tests.bundles import DRAFT_LENGTH, TINY_DRAFTER, export_tiny, held_out_prompts
 from tests.command import Done, run
 
+pytestmark = pytest.mark.slow
+
 HARDWARE = Hardware(threads=2)
 CACHE, PREFILLS = 256, (32,)
 BATCHES = (3, 8)
