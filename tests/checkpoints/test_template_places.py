@@ -148,6 +148,6 @@ def test_markers(template: str, expected: list[str]) -> None:
 
 def test_a_template_of_another_model_is_told(bare: Beside) -> None:
     bare.write("chat_template.jinja", GEMMA_3)
-    (note,) = bare.assets().notes
+    (note,) = bare.notes()
     assert "<start_of_turn>, <end_of_turn>" in note
     assert note.startswith("warning: ")
