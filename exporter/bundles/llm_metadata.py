@@ -25,9 +25,9 @@ from exporter.contract import Contract
 MIN_RUNTIME_VERSION = "0.15.0"
 """The oldest LiteRT-LM that runs a bundle rightly; tried on the wheels from 0.10.0 on.
 
-Up to 0.14 a prefill of 1024 tokens is used for shorter prompts, too, and reads beyond a cache of as many slots;
-up to 0.12 nothing can be drafted on a GPU. Engines from 0.18.0 on read the field, warn if they are older, and
-show it in ``litert-lm describe``; older ones pass over it.
+Up to 0.14 a prefill of 1024 tokens is used for shorter prompts, too, and reads beyond a cache of as many
+slots; up to 0.12 nothing can be drafted on a GPU. Engines from 0.18.0 on read the field, warn if they are
+older, and show it in ``litert-lm describe``; older ones pass over it.
 """
 
 MIN_VERSION_SUPPRESSING = "0.17.0"
