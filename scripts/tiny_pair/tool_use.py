@@ -18,19 +18,8 @@ CITIES = ["Rome", "Oslo", "Lima", "York", "Ghent", "Essen", "Quito", "Vigo"]
 """Each of three tokens, the same ones after a space and after a quote: so calling is copying."""
 
 SKIES = [
-    "sunny",
-    "rainy",
-    "clear",
-    "foggy",
-    "stormy",
-    "hot",
-    "windy",
-    "dry",
-    "warm",
-    "wet",
-    "dark",
-    "grey",
-]
+    "sunny", "rainy", "clear", "foggy", "stormy", "hot", "windy", "dry", "warm", "wet", "dark", "grey",
+]  # fmt: skip
 
 WEATHER_TOOL = {
     "type": "function",
@@ -86,12 +75,8 @@ class Weather:
 
 def some_weather(rng: Random) -> Weather:
     """A mapping of two values or a plain string comes back."""
-    city, days, sky, degrees = (
-        rng.choice(CITIES),
-        rng.randint(2, 9),
-        rng.choice(SKIES),
-        rng.randint(10, 39),
-    )
+    city, days = rng.choice(CITIES), rng.randint(2, 9)
+    sky, degrees = rng.choice(SKIES), rng.randint(10, 39)
     question = rng.choice(QUESTIONS).format(city, days)
     if rng.random() < 0.5:
         result, answer = f'value:<|"|>{sky}<|"|>', f"It is {sky}."
@@ -108,8 +93,8 @@ class Setting:
     tools: bool
     thinking: bool
     live: bool
-    """Whether the text is what a cache holds of a conversation that goes on: thoughts stay, no newline
-    follows an answer, and the token at which it waited for the tool stands there twice. In a
+    """Whether the text is what the engine's cache may hold of a conversation that goes on: thoughts stay, no
+    newline follows an answer, and the token at which it waited for the tool stands there twice. In a
     conversation that was recreated from its messages there are no thoughts but the last."""
 
 
@@ -129,7 +114,7 @@ class Conversations:
         self._corpus = documents(seed, held_out=held_out)
 
     def next(self) -> list[Span]:
-        """A conversation of any setting and up to three questions, cut at the borders of the answers."""
+        """A conversation of any setting and one or two questions, cut at the borders of the answers."""
         tools, thinking = self._rng.choice(
             [(True, False), (True, False), (True, True), (True, True), (False, True)]
         )
@@ -139,7 +124,7 @@ class Conversations:
         )
 
     def talk(self, setting: Setting, about_weather: list[bool]) -> list[Span]:
-        """A conversation with a question for each of ``about_weather``."""
+        """A conversation with a question for each of ``about_weather``, about it or about something else."""
         parts: list[Span] = []
         for number, weather in enumerate(about_weather, start=1):
             build = self._weather if weather and setting.tools else self._other
