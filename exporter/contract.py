@@ -218,10 +218,14 @@ class Contract:
             return (range(self.cache_length, self.cache_length + 1),)
         tokens = sorted(self.prefill_lengths)
         ends = (*(length + 1 for length in tokens[1:]), self.longest_cache + 1)
-        found = (
-            range(self._slots_for(length), end) for length, end in zip(tokens, ends, strict=True)
-        )
-        return tuple(lengths for lengths in found if lengths)
+        found: list[range] = []
+        for prefill, end in zip(tokens, ends, strict=True):
+            first = self._slots_for(prefill)
+            if found and first <= found[-1].stop:
+                first = found.pop().start
+            if first < end:
+                found.append(range(first, end))
+        return tuple(found)
 
     @property
     def shortest_cache(self) -> int:

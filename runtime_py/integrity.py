@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import enum
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from exporter.bundles.layout import GRAPH_BYTES_KEY, GRAPH_SHA256_KEY, SHA256_KEY
 from exporter.bundles.reader import HF_TOKENIZER, Bundle, BundleSection
 from exporter.errors import BundleError, listed
-from exporter.progress import Advance
 
 CHUNK = 1 << 22  # bytes
+
+Advance = Callable[[int], None]
+"""Told how many more bytes were compared."""
 
 
 class Condition(enum.Enum):

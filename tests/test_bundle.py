@@ -11,12 +11,13 @@ import pytest
 
 from exporter.bundles.inspection import infer_contract, inspect_bundle
 from exporter.bundles.layout import MANIFEST_VALUE
+from exporter.bundles.llm_metadata import MIN_RUNTIME_VERSION
 from exporter.bundles.promises import broken_draft_round, broken_promises
 from exporter.bundles.reader import open_bundle
 from exporter.bundles.stored_contract import stored_contract
 from exporter.contract import VERSION, Accelerator, Contract, Dtype, Section
 from exporter.errors import BundleError
-from tests.bundles import CACHE_LENGTH, TINY_TARGET
+from tests.bundles import CACHE_LENGTH, TINY_TARGET, export_tiny
 
 ALIGNMENT = 16 * 1024
 
@@ -48,6 +49,37 @@ def test_tokenizer_template_and_tokens_are_the_checkpoints(tiny_bundles: dict[st
     assert [list(stop.token_ids.ids) for stop in metadata.stop_tokens] == [[1], [106], [50]]
     assert list(metadata.start_token.token_ids.ids) == [2]
     assert metadata.max_num_tokens == CACHE_LENGTH
+    assert metadata.min_runtime_version == MIN_RUNTIME_VERSION
+    assert list(metadata.pad_token.token_ids.ids) == [0]
+
+
+def test_every_model_says_which_backend_it_is_for(
+    tiny_bundles: dict[str, Path], tmp_path: Path
+) -> None:
+    """LiteRT-LM's own command takes the first of a constraint, and the CPU where there is none."""
+    gpu = export_tiny(
+        tmp_path / "gpu.litertlm",
+        "int8",
+        accelerator=Accelerator.GPU,
+        cache_length=512,
+        prefill_lengths=(32, 128),
+    )
+    for path, backend in ((tiny_bundles["int8"], "cpu"), (gpu, "gpu")):
+        models = [s for s in open_bundle(path).sections if s.model_type is not None]
+        assert {s.model_type for s in models} == {section.value for section in Section}
+        assert {s.metadata["backend_constraint"] for s in models} == {backend}
+
+
+def test_the_engine_reads_the_metadata(tiny_bundles: dict[str, Path]) -> None:
+    """What ``litert-lm describe`` shows."""
+    import litert_lm
+
+    with litert_lm.ModelInfo(tiny_bundles["int8"]) as info:
+        assert info.min_runtime_version == MIN_RUNTIME_VERSION
+        assert info.supported_backends_for_modality(litert_lm.LiteRtLmModality.TEXT) == ["cpu"]
+        assert info.llm is not None
+        assert info.llm.has_speculative_decoding_support()
+        assert info.llm.default_sampler_params.top_k == 1
 
 
 def test_recipes_differ_in_size(tiny_bundles: dict[str, Path]) -> None:

@@ -2,8 +2,8 @@
 
 What transformers fills in where a key is missing or null (``_get_default_generation_params`` of its 5.22) is
 filled in here: ``do_sample`` false, ``temperature`` 1, ``top_k`` 50, ``top_p`` 1. ``top_k`` 0 and ``top_p`` 1
-leave everything in; ``top_p`` 0 leaves one token. A ``temperature`` of 0, which transformers refuses to
-sample with, is how people write greedy.
+leave everything in; ``top_p`` 0 leaves one token. A ``temperature`` of 0, with which transformers refuses to
+sample, is how people write greedy.
 """
 
 from __future__ import annotations

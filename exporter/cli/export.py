@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -215,9 +216,20 @@ def command(
     )
     for role, kinds in exported.ignored.items():
         if kinds:
-            names = ", ".join(f"{name} ({count})" for name, count in sorted(kinds.items()))
-            click.echo(f"ignored in the {role}: {names}", err=True)
+            names = ", ".join(f"{name} ({count})" for name, count in _by_tower(kinds).items())
+            click.echo(f"ignored in the {role}, tensors of: {names}", err=True)
     click.echo(f"{output}: {exported.nbytes:,} bytes")
+
+
+def _by_tower(kinds: Mapping[str, int]) -> dict[str, int]:
+    """Tensors that no graph uses, those of a tower for vision or audio counted together."""
+    from exporter.checkpoints.text_modules import is_tower, text_module
+
+    found: dict[str, int] = {}
+    for kind, count in sorted(kinds.items()):
+        name = text_module(kind).split(".")[0] if is_tower(kind) else kind
+        found[name] = found.get(name, 0) + count
+    return found
 
 
 def _engine() -> RenderInEngine | None:

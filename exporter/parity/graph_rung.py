@@ -104,8 +104,8 @@ def _replayed(run: GraphRun, pair: TorchPair, drafted: Drafted) -> Drafted:
 
 
 def _drafts(run: GraphRun, pair: TorchPair, allowed: Allowed) -> Iterator[Figure]:
-    """Logits are compared where both sides score a token."""
-    if not run.drafts:
+    """Logits are compared where both sides score a token; nothing where one side has no drafter."""
+    if not run.drafts or pair.drafter is None:
         return
     replayed = [_replayed(run, pair, drafted) for drafted in run.drafts]
     chains = list(zip(run.drafts, replayed, strict=True))

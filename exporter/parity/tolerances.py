@@ -23,9 +23,8 @@ how noise is measured. The distance between two walks includes the bundle's own:
 where its roundings led it and v where those of a moved run did. In many dimensions two walks that know
 nothing of each other end at right angles, so that |u| is at most |d|, whatever the number of layers, the
 model and the text. In few dimensions (the logits of a text that a model is sure of) v may lie along u, and
-|u| be a few times |d|. Measured over every built-in recipe, the tiny pair on texts like its own and
-unlike them and two random pairs, on one thread and on two: up to 1.2 for caches, hidden states and
-drafts, and 2.1 for logits. What a wrong graph computes is tens of times the noise away."""
+|u| be a few times |d|. Measured (docs/parity.md): up to 1.2 for caches, hidden states and drafts, and
+2.1 for logits."""
 
 MOST_NOISE = 0.2
 """Relative noise that counts. Outputs which have nothing to do with each other are 1.4 apart, and outputs

@@ -1,7 +1,8 @@
 """A template written for transformers, rewritten in the language the engine knows.
 
-Each step replaces one thing that Python's values can do and the engine's cannot. Whether the result renders
-the same is not known here: :mod:`exporter.templates.fitting` finds out.
+Each step replaces one thing that Python's values can do and the engine's cannot; a newline at the end, which
+jinja2 drops and the engine prints, goes, too. Whether the result renders the same is not known here:
+:mod:`exporter.templates.fitting` finds out.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ DEPTH = {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}
 
 def rewritten(source: str) -> str:
     """The template in the engine's language, behind a preamble that spells messages as it expects."""
-    source = change_blocks(without_generation(source), _subscripts)
+    source = change_blocks(without_generation(source).removesuffix("\n"), _subscripts)
     source = change_code(source, _filters)
     preamble = "".join(
         PREAMBLE.read_text(encoding="utf-8").splitlines()

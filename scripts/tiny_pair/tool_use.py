@@ -124,7 +124,7 @@ class Conversations:
         )
 
     def talk(self, setting: Setting, about_weather: list[bool]) -> list[Span]:
-        """A conversation with a question for each of ``about_weather``, which says if it is one about that."""
+        """A conversation with a question for each of ``about_weather``, about it or about something else."""
         parts: list[Span] = []
         for number, weather in enumerate(about_weather, start=1):
             build = self._weather if weather and setting.tools else self._other

@@ -92,8 +92,17 @@ class Beside:
         target = self.checkpoint()
         return read_assets(target, parse_target(target.config, str(self.folder)))
 
+    def notes(self) -> tuple[str, ...]:
+        """What is told besides how the chat template was chosen."""
+        return other_notes(self.assets())
+
     def metadata(self) -> Any:
         """What the bundle would say."""
         config = parse_target(self.checkpoint().config, str(self.folder))
         contract = make_contract(config, None, ExportOptions(RECIPES["int8"]))
         return llm_metadata(self.assets(), contract)
+
+
+def other_notes(assets: Assets) -> tuple[str, ...]:
+    """What is told besides how the chat template was chosen."""
+    return tuple(note for note in assets.notes if note != assets.template.summary())

@@ -9,7 +9,7 @@ import pytest
 
 from exporter.checkpoints.sampler_defaults import SamplerDefaults
 from exporter.errors import CheckpointError
-from tests.checkpoints.beside_weights import GEMMA_TOKENS, ROWS, Beside
+from tests.checkpoints.beside_weights import GEMMA_TOKENS, ROWS, Beside, other_notes
 
 GREEDY = SamplerDefaults(1, 1.0, 1.0)
 
@@ -73,7 +73,7 @@ def test_settings_without_a_place_in_a_bundle_are_named(beside: Beside) -> None:
         bad_words_ids=[[5]],
         begin_suppress_tokens=[7],
     )
-    (note,) = beside.assets().notes
+    (note,) = beside.notes()
     for said in (
         "min_p 0.05",
         "repetition_penalty 1.1",
@@ -90,14 +90,14 @@ class TestStops:
     def test_as_googles(self, beside: Beside) -> None:
         assets = beside.assets()
         assert assets.ids.stops == (1, 106, 50)
-        assert assets.notes == ()
+        assert other_notes(assets) == ()
 
     @pytest.mark.parametrize("said", [1, [1], [1, 1]])
     def test_one_eos(self, beside: Beside, said: object) -> None:
         beside.edit("generation_config.json", eos_token_id=said)
         assets = beside.assets()
         assert assets.ids.stops == (1, 106, 50)
-        assert assets.notes == (
+        assert other_notes(assets) == (
             "answers stop at <turn|> (106) and <|tool_response> (50), too: "
             "eos_token_id in generation_config.json is [1]",
         )
@@ -113,7 +113,7 @@ class TestStops:
         assets = beside.assets()
         assert assets.ids.stops == (1, 106, 50)
         assert assets.sampler == GREEDY
-        assert assets.notes[0].endswith("eos_token_id in config.json: text_config is [1]")
+        assert other_notes(assets)[0].endswith("eos_token_id in config.json: text_config is [1]")
 
     def test_no_eos_at_all(self, beside: Beside) -> None:
         beside.remove("generation_config.json")
@@ -121,7 +121,7 @@ class TestStops:
         beside.edit("config.json", eos_token_id=None, text_config={**text, "eos_token_id": None})
         assets = beside.assets()
         assert assets.ids.stops == (106, 50)
-        assert assets.notes[0].endswith("no file has an eos_token_id")
+        assert other_notes(assets)[0].endswith("no file has an eos_token_id")
 
     def test_nothing_that_stops(self, beside: Beside) -> None:
         beside.rename_tokens({50: "<unused50>", 106: "<unused106>"})

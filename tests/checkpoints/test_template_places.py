@@ -125,9 +125,8 @@ def test_several_and_no_default(bare: Beside) -> None:
         bare.assets()
 
 
-GEMMA_4 = """{# <start_of_turn> is Gemma 3's #}{{ bos_token }}{{ '<|turn>system\n' }}
-<tools>{{ tools }}</tools>{{- '<|tool_call>call:' + name + '{' + '<|"|>' + '<tool_call|>' }}
-{{ '<|channel>thought\n<channel|>' }}<turn|>"""
+GEMMA_4 = """{# <start_of_turn> is Gemma 3's #}{{ bos_token }}{{ '<|turn>system\n' }}<tools></tools>
+{{- '<|tool_call>call:' + name + '{' + '<|"|>' + '<tool_call|>' }}{{ '<|channel>thought\n' }}<turn|>"""
 GEMMA_3 = "{{ '<bos>' }}<start_of_turn>user\n{{ text }}<end_of_turn>\n"
 CHATML = "{{ '<|im_start|>' + role }}{{ text }}<|im_end|>{% if a < b | length > 2 %}{% endif %}"
 
@@ -148,6 +147,6 @@ def test_markers(template: str, expected: list[str]) -> None:
 
 def test_a_template_of_another_model_is_told(bare: Beside) -> None:
     bare.write("chat_template.jinja", GEMMA_3)
-    (note,) = bare.assets().notes
+    (note,) = bare.notes()
     assert "<start_of_turn>, <end_of_turn>" in note
     assert note.startswith("warning: ")

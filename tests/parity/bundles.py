@@ -261,9 +261,9 @@ def _lower(request: LoweringRequest, section: Section, name: str, plan: Plan) ->
     return content
 
 
-def make_bundle(fault: Fault, folder: Path) -> Path:
-    """A bundle with one fault; quantised where the fault is a scale."""
-    recipe = RECIPES["int8" if fault is Fault.SCALE else "float32"]
+def make_bundle(fault: Fault, folder: Path, recipe_name: str | None = None) -> Path:
+    """A bundle with one fault; by itself in float32, or in int8 where the fault is a scale."""
+    recipe = RECIPES[recipe_name or ("int8" if fault is Fault.SCALE else "float32")]
     pair, wanted = tiny_pair(), agreed()
     checkpoints = {"target": pair.target, "drafter": pair.drafter}
     specs = parameter_specs(pair.target_config, pair.drafter_config, HeadKind.CENTROID)

@@ -96,7 +96,7 @@ def test_a_missing_extra_is_one_sentence(
 
 
 def test_what_needs_transformers_is_skipped(tiny_bundles: dict[str, Path]) -> None:
-    """And said before the first stage."""
+    """And said before the first stage. Without --drafter nothing is drafted in torch."""
     options = ("--target", TINY_TARGET, "--max-new-tokens", "4", "--json")
     done = without(("transformers",), tiny_bundles["int8"], *options)
     assert done.returncode == 0, done.stderr

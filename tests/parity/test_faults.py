@@ -29,7 +29,8 @@ pytestmark = pytest.mark.slow
 PROMPTS = 3
 MAX_NEW_TOKENS = 12
 
-Climb = Callable[[Fault], Report]
+Climb = Callable[..., Report]
+"""Of a fault and, if not its own, a recipe's name."""
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +39,8 @@ def climbing(tmp_path_factory: pytest.TempPathFactory) -> Climb:
     asking = RememberedAnswers()
 
     @cache
-    def climb_fault(fault: Fault) -> Report:
-        bundle = make_bundle(fault, tmp_path_factory.mktemp(fault.name))
+    def climb_fault(fault: Fault, recipe: str | None = None) -> Report:
+        bundle = make_bundle(fault, tmp_path_factory.mktemp(fault.name), recipe)
         pair = tiny_pair()
         return climb(request(bundle, pair.target, pair.drafter), SilentReporter(), asking)
 
@@ -138,6 +139,28 @@ def test_wrong_draft_round(climbing: Climb) -> None:
     assert rung(report, "loop").verdict is Verdict.PASS
     wrong = {problem.split(" after")[0] for problem in rung(report, "shapes").problems}
     assert wrong == {"draft 2", "draft 3"}
+
+
+@pytest.mark.parametrize(
+    ("fault", "first", "figure"),
+    [
+        (Fault.DONOR, "graphs", "verify: logits"),
+        (Fault.POSITION, "graphs", "draft: logits"),
+        (Fault.PRE_NORM, "graphs", "verify: activations"),
+        (Fault.SOFTCAP, "graphs", "verify: logits"),
+        (Fault.TRANSPOSED, "graphs", "verify: caches"),
+        (Fault.DRAFT_ROUND, "shapes", DRAFTS_DIFFER),
+    ],
+)
+def test_faults_show_through_int4(climbing: Climb, fault: Fault, first: str, figure: str) -> None:
+    """The noise of rounding, which limits are measured by, hides none of them."""
+    report = climbing(fault, "int4")
+    assert failed(report)[0] == first
+    assert figure in outside(report, first)
+
+
+def test_a_sound_int4_bundle_passes(climbing: Climb) -> None:
+    require_parity(climbing(Fault.NONE, "int4"))
 
 
 @pytest.mark.parametrize("fault", [Fault.TRANSPOSED, Fault.DRAFT_ROUND])

@@ -9,7 +9,7 @@ import pytest
 
 from exporter.bundles.inspection import inspect_bundle
 from exporter.bundles.reader import open_bundle
-from exporter.contract import Contract, Section, is_prime
+from exporter.contract import Contract, Section, is_prime, stated
 from exporter.errors import BundleError, ConfigError
 from exporter.lowering.graph_reader import GraphReader
 from runtime_py.chat import Conversation
@@ -23,8 +23,10 @@ from tests.bundles import DRAFT_LENGTH, export_tiny, held_out_prompts
 
 PROMPTS = 6
 MAX_NEW_TOKENS = 48
-LENGTHS = (1088, 1501, 2052)
-"""The least these graphs can have, any, and the most (above the default)."""
+LENGTHS = (192, 1024, 1088, 1501, 2052)
+"""The least that these graphs can have; the most without the longer prefill, and the least with it; any; and
+the most (above the default)."""
+ALLOWED = "192 to 1024 or 1088 to 2052"
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +57,11 @@ def engine(bundle: Path, *, mtp: bool, slots: int | None = None, new: int = 48) 
 
 
 def test_the_limits_are_those_of_the_graphs(agreed: Contract) -> None:
-    assert (agreed.shortest_cache, agreed.longest_cache) == (LENGTHS[0], LENGTHS[-1])
+    assert agreed.cache_lengths == (range(192, 1025), range(1088, 2053))
+    assert stated(agreed.cache_lengths) == ALLOWED
+    assert (agreed.shortest_cache, agreed.longest_cache) == (1088, LENGTHS[-1])
+    assert agreed.resized(1024).prefill_lengths == (128,)
+    assert agreed.resized(1088).prefill_lengths == (128, 1024)
     assert agreed.placeholder is not None
     assert is_prime(agreed.placeholder)
     assert agreed.cache_length == 2048
@@ -87,28 +93,65 @@ def test_the_reference_runtime_takes_the_length(
 
 
 @pytest.mark.parametrize("mtp", [False, True], ids=["off", "on"])
-def test_up_to_the_end_of_the_chosen_length(bundle: Path, agreed: Contract, mtp: bool) -> None:
+@pytest.mark.parametrize("slots", [1024, 1088])
+def test_up_to_the_end_of_the_chosen_length(
+    bundle: Path, agreed: Contract, slots: int, mtp: bool
+) -> None:
     """The answer runs into the end, and up to there it is that of a longer cache."""
-    sentence, longest = held_out_prompts(1)[0], agreed.prefill_lengths[-1]
-    tokens = len(Tokenizer(open_bundle(bundle)).encode(sentence))
-    prompt = " ".join(
-        [sentence] * ((longest - 24) // tokens)
-    )  # the engine wants the padding to fit
+    prompt = long_prompt(bundle, agreed)
     short, long = (
-        run_engine(engine(bundle, mtp=mtp, slots=slots, new=200), [Conversation((prompt,))])
-        for slots in (agreed.shortest_cache, agreed.longest_cache)
+        run_engine(engine(bundle, mtp=mtp, slots=length, new=200), [Conversation((prompt,))])
+        for length in (slots, agreed.longest_cache)
     )
     (reply,), (other,) = short.replies[0], long.replies[0]
-    assert reply.context_tokens >= agreed.shortest_cache - DRAFT_LENGTH - 2
+    assert reply.context_tokens >= slots - DRAFT_LENGTH - 2
     assert reply.text
     kept = reply.text[: -2 * DRAFT_LENGTH]  # the last draft may end in half a word
     assert other.text.startswith(kept)
 
 
-@pytest.mark.parametrize("slots", [LENGTHS[0] - 1, LENGTHS[-1] + 1])
+def long_prompt(bundle: Path, agreed: Contract) -> str:
+    """Somewhat shorter than the longest prefill: the engine wants the padding to fit."""
+    (sentence,), longest = held_out_prompts(1), agreed.prefill_lengths[-1]
+    tokens = len(Tokenizer(open_bundle(bundle)).encode(sentence))
+    return " ".join([sentence] * ((longest - 24) // tokens))
+
+
+@pytest.mark.parametrize("drafts", [0, DRAFT_LENGTH])
+def test_a_long_prompt_without_the_longer_prefill(
+    bundle: Path, agreed: Contract, drafts: int
+) -> None:
+    """In the reference runtime; what it says in 1024 slots is what it says in many."""
+    asked = [Conversation((long_prompt(bundle, agreed),))]
+    texts = []
+    for slots in (1024, agreed.longest_cache):
+        with open_model(bundle, Hardware(threads=2), cache_length=slots) as model:
+            texts.append(run_reference(model, RunSettings(drafts, 12), asked).texts[0])
+    assert texts[0] == texts[1] != ""
+
+
+@pytest.mark.parametrize(
+    ("prefills", "window", "expected"),
+    [
+        ((128, 1024), 512, "640 to 1024 or 1536 to 2052"),  # E2B and E4B, but for the most
+        ((128,), 512, "640 to 2052"),
+        ((1024,), 512, "1536 to 2052"),
+        ((32, 128, 1024), 64, "96 to 128 or 192 to 1024 or 1088 to 2052"),
+        ((16, 32), 512, "544 to 2052"),  # the first prefill alone needs more than 32
+        ((128, 1024), 0, "128 to 2052"),  # another tool's bundle, whose window is unknown
+    ],
+)
+def test_lengths_of_other_graphs(
+    agreed: Contract, prefills: tuple[int, ...], window: int, expected: str
+) -> None:
+    other = dataclasses.replace(agreed, prefill_lengths=prefills, sliding_window=window)
+    assert stated(other.cache_lengths) == expected
+
+
+@pytest.mark.parametrize("slots", [191, 1025, 1087, 2053])
 def test_other_lengths_are_refused(bundle: Path, slots: int) -> None:
     with (
-        pytest.raises(BundleError, match=f"{slots} slots; this bundle allows 1088 to 2052"),
+        pytest.raises(BundleError, match=f"{slots} slots; this bundle allows {ALLOWED}"),
         open_model(bundle, cache_length=slots),
     ):
         pass

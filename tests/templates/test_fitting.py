@@ -159,6 +159,16 @@ def test_what_cannot_be_rendered_alike_is_refused(source: str, said: str) -> Non
     assert str(refused.value).startswith("chat_template.jinja: ")
 
 
+def test_a_newline_at_the_end_is_dropped() -> None:
+    """As jinja2 drops it; the engine would give it to the model."""
+    fitted = fit_template(
+        "{% for m in messages %}{{ m['role'] }}\n{% endfor %}{{ 'a' if add_generation_prompt }}\n",
+        "it",
+    )
+    assert fitted.origin is Origin.REWRITTEN
+    assert EngineTemplate(fitted.source).render([{"role": "user", "content": "x"}]) == "user\na"
+
+
 def test_the_way_out_is_named() -> None:
     with pytest.raises(TemplateError, match="--chat-template FILE"):
         fit_template(SWAPPING, "it")

@@ -1,0 +1,27 @@
+"""LiteRT-LM's own command takes a bundle for the GPU there without being told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from exporter.contract import Accelerator
+from runtime_py.chat import Conversation
+from runtime_py.stock_engine import EngineSettings, run_engine
+from tests.bundles import held_out_prompts
+from tests.test_official_command import official
+
+
+def test_describe(gpu_bundles: dict[str, Path], tmp_path: Path) -> None:
+    said = " ".join(official(tmp_path, "describe", str(gpu_bundles["int8"])).split())
+    assert "Text Backends: GPU Text Default Backend: GPU" in said
+
+
+def test_run_with_mtp(gpu_bundles: dict[str, Path], tmp_path: Path) -> None:
+    (prompt,) = held_out_prompts(1)
+    settings = EngineSettings(gpu_bundles["int8"], False, 500, Accelerator.GPU)
+    expected = run_engine(settings, [Conversation.asking(prompt)]).texts[0]
+    options = ("--prompt", prompt, "--speculative-decoding", "true", "--cache", "no", "--verbose")
+    said = official(tmp_path, "run", str(gpu_bundles["int8"]), *options)
+    assert "Using model's default backend: gpu" in said
+    assert expected in said
+    assert "MTP Drafter - Success rate: " in said
