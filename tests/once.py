@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -32,11 +33,12 @@ def made_once(path: Path, make: Callable[[Path], object]) -> Path:
 
 
 @contextmanager
-def lowering_alone() -> Iterator[None]:
-    """Nothing is lowered while another process does it: that takes all cores, and may be wanted here."""
+def graphs_of(*what: object) -> Iterator[None]:
+    """While graphs are looked up or lowered that depend on ``what``: another process finds them kept then."""
     folder = default_folder()
     folder.mkdir(parents=True, exist_ok=True)
-    with _locked(folder / "tests.lock"):
+    key = hashlib.sha256(repr(what).encode()).hexdigest()[:16]
+    with _locked(folder / f"test-{key}.lock"):
         yield
 
 

@@ -21,6 +21,7 @@ HELP_SECONDS = 0.5
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_help_is_immediate() -> None:
     seconds = []
     for _ in range(5):

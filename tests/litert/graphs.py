@@ -33,7 +33,7 @@ from exporter.progress import SilentReporter
 from quantize.builtin_recipes import PLAIN_NAMES, RECIPES
 from tests import pairs as pair_files
 from tests.eager import CACHE_LENGTH, Eager
-from tests.once import lowering_alone
+from tests.once import graphs_of
 
 TOLERANCE = 1e-4
 """Of each output's largest magnitude. Both sides are float32 and sum in another order: measured
@@ -249,7 +249,7 @@ def bind_pair(
     )
     agreed = make_contract(parsed.target_config, parsed.drafter_config, options)
     request = LoweringRequest(parsed.target_config, parsed.drafter_config, head, agreed)
-    with lowering_alone():
+    with graphs_of(pair.target.parent.name, head, accelerator):
         graphs = find_graphs(request, SilentReporter(), fresh=False).lowered.sections
     specs = parameter_specs(parsed.target_config, parsed.drafter_config, head)
     weights = find_weights(specs, target, drafter, reader)
