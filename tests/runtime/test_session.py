@@ -32,6 +32,7 @@ class LetterTokenizer(Tokenizer):
     def __init__(self) -> None:
         self.start_token = START
         self.stop_tokens = frozenset({STOP})
+        self.suppressed_tokens = frozenset()
 
     def encode(self, text: str) -> list[int]:
         return [("^|$" + LETTERS).index(letter) for letter in text]
