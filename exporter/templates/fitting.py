@@ -66,12 +66,11 @@ class FittedTemplate:
 
     def summary(self) -> str:
         """One line for the person who exports."""
-        count = f"{self.conversations} of {len(SAMPLES)} conversations"
-        how = "rendered without a checkpoint's to compare with"
-        if self.conversations:
-            how = f"{count} compared with transformers"
+        how = f"{self.conversations} conversations compared with transformers"
+        if self.origin is Origin.GIVEN:
+            how = f"{self.conversations} conversations as with the checkpoint's, of {len(SAMPLES)} tried"
         if self.asked_engine:
-            how += " and with the engine"
+            how += ", and with the engine itself"
         return f"{TOLD[self.origin]} ({how})"
 
     def to_json(self) -> dict[str, Any]:
