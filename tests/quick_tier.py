@@ -61,7 +61,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         slow = [item for item in items if item.get_closest_marker("slow")]
         config.hook.pytest_deselected(items=slow)
         items[:] = [item for item in items if not item.get_closest_marker("slow")]
-        sys.addaudithook(_watch)
+        sys.addaudithook(watch)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -80,7 +80,7 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
         assert _seconds() - began < MOST_SECONDS, "mark this test slow: it computes for too long"
 
 
-def _watch(event: str, arguments: tuple[Any, ...]) -> None:
+def watch(event: str, arguments: tuple[Any, ...]) -> None:
     """Refuse what a quick test must not do, told by the interpreter's audit events."""
     if event == "subprocess.Popen":
         words = [str(word) for word in arguments[1]]
