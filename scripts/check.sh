@@ -1,18 +1,40 @@
 #!/usr/bin/env bash
 # The one gate: set up, then format, lint, types, tests, and the Android sample. What CI runs.
-# Usage: scripts/check.sh [pytest arguments]      (with arguments: without the Android sample)
-# MTP_EXPORT_SKIP_ANDROID=1 leaves the sample out where its tools (a JDK, npm, Debian packages) cannot be had.
+#
+# Usage: scripts/check.sh             everything
+#        scripts/check.sh --quick     before every commit: format, lint, types, and the tests that need neither
+#                                     lowering nor an engine; more arguments go to pytest
+#        scripts/check.sh ARGUMENTS   format, lint, types, and the tests that these arguments of pytest choose
+#
+# Tests run two at a time, those marked `alone` afterwards. Graphs that are lowered are kept in MTP_EXPORT_CACHE, or
+# the user's cache folder, for the next run. MTP_EXPORT_SKIP_ANDROID=1 leaves the sample out where its tools (a JDK,
+# npm, Debian packages) cannot be had.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+export OMP_NUM_THREADS=1 # of each process: the models here are too small to share out
+
+side_by_side=(-n 2 --dist loadfile)
+
+check_android() {
+  if [ "${MTP_EXPORT_SKIP_ANDROID:-}" = 1 ]; then
+    echo "android_sample: NOT CHECKED, because MTP_EXPORT_SKIP_ANDROID=1" >&2
+  else
+    scripts/check_android.sh
+  fi
+}
 
 . scripts/setup.sh dev
-. scripts/software_gpu.sh
 ruff format --check .
 ruff check .
 mypy
-pytest "$@"
-if [ "${MTP_EXPORT_SKIP_ANDROID:-}" = 1 ]; then
-  echo "android_sample: NOT CHECKED, because MTP_EXPORT_SKIP_ANDROID=1" >&2
-elif [ $# = 0 ]; then
-  scripts/check_android.sh
+if [ "${1:-}" = --quick ]; then
+  pytest "${side_by_side[@]}" "$@"
+elif [ $# != 0 ]; then
+  . scripts/software_gpu.sh
+  pytest "$@"
+else
+  . scripts/software_gpu.sh
+  pytest "${side_by_side[@]}" -m "not alone"
+  pytest -m alone
+  check_android
 fi

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from exporter.checkpoints.checkpoint import open_checkpoint
@@ -10,6 +11,7 @@ from exporter.options import ExportOptions
 from exporter.output_format import OutputFormat
 from exporter.pipeline import export
 from quantize.builtin_recipes import RECIPES
+from tests.once import graphs_of, made_once
 
 ROOT = Path(__file__).parent.parent
 TINY_TARGET = ROOT / "checkpoints" / "tiny" / "target"
@@ -37,7 +39,8 @@ class TinyBundles(dict[str, Path]):
         self.folder = folder
 
     def __missing__(self, recipe: str) -> Path:
-        self[recipe] = export_tiny(self.folder / f"{recipe}.litertlm", recipe)
+        output = self.folder / f"{recipe}.litertlm"
+        self[recipe] = made_once(output, lambda output: export_tiny(output, recipe))
         return self[recipe]
 
 
@@ -69,4 +72,6 @@ def export_tiny(
         kv_dtype=kv_dtype,
     )
     assistant = open_checkpoint(drafter_folder) if drafter else None
-    return export(open_checkpoint(target_folder), assistant, output, options).output
+    graphs = replace(options, recipe=RECIPES["float32"])
+    with graphs_of("tiny", graphs, drafter):
+        return export(open_checkpoint(target_folder), assistant, output, options).output

@@ -15,6 +15,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tests.once import made_once, shared_folder
+from tests.quick_tier import (  # noqa: F401  hooks, which pytest finds here
+    pytest_addoption,
+    pytest_collection_modifyitems,
+    pytest_runtest_call,
+    pytest_runtest_protocol,
+)
+
 if TYPE_CHECKING:
     from tests.eager import Eager
     from tests.pairs import Pair
@@ -28,10 +36,12 @@ Golden = Mapping[str, Mapping[str, NDArray[np.generic]]]
 @pytest.fixture(scope="session")
 def pairs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pair]:
     """Both random pairs, by shape."""
-    from tests.pairs import e2b_shaped, e4b_shaped
+    from tests.pairs import Pair, e2b_shaped, e4b_shaped
 
     build = {"e2b": e2b_shaped, "e4b": e4b_shaped}
-    return {shape: build[shape](tmp_path_factory.mktemp(shape)) for shape in SHAPES}
+    folder = shared_folder(tmp_path_factory)
+    made = {shape: made_once(folder / shape, build[shape]) for shape in SHAPES}
+    return {shape: Pair(made[shape] / "target", made[shape] / "drafter") for shape in SHAPES}
 
 
 @pytest.fixture(params=SHAPES)
@@ -48,13 +58,17 @@ def pair(pairs: dict[str, Pair], shape: str) -> Pair:
 @pytest.fixture(scope="session")
 def goldens(pairs: dict[str, Pair], tmp_path_factory: pytest.TempPathFactory) -> Golden:
     """What transformers computes for both pairs, in a process without our code."""
-    folder = tmp_path_factory.mktemp("golden")
-    arguments: list[str] = []
-    for shape, pair in pairs.items():
-        arguments += [str(pair.target), str(pair.drafter), str(folder / f"{shape}.npz")]
-    command = [sys.executable, str(REFERENCE_RUN), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+
+    def compute(folder: Path) -> None:
+        folder.mkdir()
+        arguments: list[str] = []
+        for shape, pair in pairs.items():
+            arguments += [str(pair.target), str(pair.drafter), str(folder / f"{shape}.npz")]
+        command = [sys.executable, str(REFERENCE_RUN), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+    folder = made_once(shared_folder(tmp_path_factory) / "golden", compute)
     return {shape: dict(np.load(folder / f"{shape}.npz")) for shape in pairs}
 
 
@@ -81,7 +95,7 @@ def tiny_bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The shipped tiny pair as a bundle of any built-in recipe, made when it is first asked for."""
     from tests.bundles import TinyBundles
 
-    return TinyBundles(tmp_path_factory.mktemp("bundles"))
+    return TinyBundles(shared_folder(tmp_path_factory))
 
 
 @pytest.fixture(scope="session")
@@ -89,14 +103,17 @@ def short_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A float32 bundle with a short cache and short prefills, to reach its end quickly."""
     from tests.bundles import SHORT_CACHE, export_tiny
 
-    output = tmp_path_factory.mktemp("short") / "short.litertlm"
-    return export_tiny(
-        output,
-        "float32",
-        cache_length=SHORT_CACHE,
-        fixed_cache_length=True,
-        prefill_lengths=(32, 128),
-    )
+    def make(output: Path) -> None:
+        lengths = (32, 128)
+        export_tiny(
+            output,
+            "float32",
+            cache_length=SHORT_CACHE,
+            fixed_cache_length=True,
+            prefill_lengths=lengths,
+        )
+
+    return made_once(shared_folder(tmp_path_factory) / "short.litertlm", make)
 
 
 @pytest.fixture(scope="session")
@@ -104,4 +121,7 @@ def plain_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An int8 bundle without a drafter."""
     from tests.bundles import export_tiny
 
-    return export_tiny(tmp_path_factory.mktemp("plain") / "plain.litertlm", "int8", drafter=False)
+    return made_once(
+        shared_folder(tmp_path_factory) / "plain.litertlm",
+        lambda output: export_tiny(output, "int8", drafter=False),
+    )

@@ -14,23 +14,19 @@ import pytest
 
 from exporter.contract import VERSION
 from tests.bundles import PROMPT_FILE, TINY_DRAFTER, TINY_TARGET, held_out_prompts
-
-COMMAND = [sys.executable, "-m", "exporter.cli.main"]
+from tests.command import Done, run, run_process
 
 HELP_SECONDS = 0.5
 """The command must feel immediate; the median of a few runs forgives a busy machine."""
 
 
-def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [*COMMAND, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
+@pytest.mark.slow
+@pytest.mark.alone
 def test_help_is_immediate() -> None:
     seconds = []
     for _ in range(5):
         started = time.perf_counter()
-        assert run("--help").returncode == 0
+        assert run_process("--help").returncode == 0
         seconds.append(time.perf_counter() - started)
     assert statistics.median(seconds) < HELP_SECONDS
 
@@ -182,7 +178,7 @@ def test_an_unexpected_error_of_the_system_is_one_sentence() -> None:
     assert (done.returncode, done.stderr) == (1, "mtp-export: some/file: Permission denied\n")
 
 
-def run_without(names: tuple[str, ...], *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+def run_without(names: tuple[str, ...], *arguments: str | Path) -> Done:
     """Run the command where these packages are not installed."""
     code = (
         f"import sys; sys.argv[1:] = {[*map(str, arguments)]!r}\n"

@@ -174,6 +174,7 @@ def test_a_bundle_without_drafter(plain_bundle: Path, tiny_bundles: dict[str, Pa
         run_engine(settings(plain_bundle, mtp=True), conversations)
 
 
+@pytest.mark.slow
 def test_a_file_the_engine_cannot_read(tmp_path: Path) -> None:
     bundle = tmp_path / "not-a.litertlm"
     bundle.write_bytes(b"LITERTLM" + bytes(100))
@@ -181,6 +182,7 @@ def test_a_file_the_engine_cannot_read(tmp_path: Path) -> None:
         run_engine(settings(bundle, mtp=False), [Conversation.asking("x")])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("dying", "heard"),
     [

@@ -36,6 +36,8 @@ from tests.bundles import (
     held_out_prompts,
 )
 
+pytestmark = pytest.mark.slow
+
 PROMPTS, NEW_TOKENS, BATCH = 16, 96, 2
 OTHER_LENGTH = 256
 """Slots; more than the longest prompt with its answer, and than the 192 that these graphs need."""

@@ -26,6 +26,8 @@ from tests.adapters import KINDS, load
 from tests.bundles import DRAFT_LENGTH, ROOT, TINY_DRAFTER, TINY_TARGET
 from tests.weight_values import adapted, values
 
+pytestmark = pytest.mark.slow
+
 ADAPTER = ROOT / "checkpoints" / "tiny" / "tools"
 MAX_NEW_TOKENS = 100
 

@@ -32,6 +32,8 @@ from tests.bundles import TINY_TARGET
 from tests.packed_target import E2B_BITS, write_packed
 from tests.weight_values import adapted
 
+pytestmark = pytest.mark.slow
+
 TOKENS = tuple(7 * n % 1990 + 70 for n in range(80))
 """Any text longer than the window of 64."""
 

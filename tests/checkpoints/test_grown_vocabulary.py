@@ -65,6 +65,7 @@ def test_unknown_tokens_are_never_the_likeliest() -> None:
     assert widened(logits, 5) is logits
 
 
+@pytest.mark.slow
 def test_in_the_engine_and_against_transformers(tmp_path: Path) -> None:
     """MTP on gives the text of MTP off, and every rung passes; the graphs are lowered for it."""
     target = open_checkpoint(grown(tmp_path / "target", ADDED, BOTH))

@@ -6,7 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 
+
+@pytest.mark.slow
 def test_a_hub_that_cannot_be_reached(tmp_path: Path) -> None:
     """Offline mode makes the library answer at once that nothing is there."""
     command = [

@@ -69,6 +69,7 @@ def test_transformers_reads_the_same_file(packed: Packed) -> None:
     assert isinstance(loaded.lm_head, QuantizedLinear)
 
 
+@pytest.mark.slow
 def test_codes_and_scales_are_unchanged(packed: Packed, tmp_path: Path) -> None:
     """Every packed matrix, code by code, against what transformers unpacks."""
     stored = constants(exported(packed.folder, tmp_path / "x.litertlm"))
@@ -112,6 +113,7 @@ def test_values_are_transformers(packed: Packed) -> None:
         assert np.array_equal(ours[f"target.{name}.weight"], expected.detach().numpy()), name
 
 
+@pytest.mark.slow
 def test_manifest_tells(packed: Packed, tmp_path: Path) -> None:
     bundle = exported(packed.folder, tmp_path / "x.litertlm")
     manifest = open_bundle(bundle).manifest()
@@ -127,6 +129,7 @@ def test_manifest_tells(packed: Packed, tmp_path: Path) -> None:
     assert stored["target.per_layer_model_projection.weight"][0] == "int8"
 
 
+@pytest.mark.slow
 def test_requantized_on_demand(packed: Packed, tmp_path: Path) -> None:
     bundle = exported(packed.folder, tmp_path / "x.litertlm", requantize=True)
     manifest = open_bundle(bundle).manifest()
@@ -179,6 +182,7 @@ def test_a_malformed_configuration_is_named(
         open_checkpoint(folder)
 
 
+@pytest.mark.slow
 def test_negative_scales_are_named(packed: Packed, tmp_path: Path) -> None:
     folder = copied(packed, tmp_path)
     name = f"{PREFIX}layers.0.mlp.up_proj.weight_scale"

@@ -37,6 +37,7 @@ def test_a_block_that_is_out_of_date(method: str, tmp_path: Path) -> None:
     assert all(np.array_equal(ours[name], stock[name]) for name in stock)
 
 
+@pytest.mark.slow
 def test_transformers_is_told_to_ignore_it(tmp_path: Path) -> None:
     """Which would otherwise ask for bitsandbytes."""
     folder = save_variant(tmp_path, same, {"quantization_config": BNB})

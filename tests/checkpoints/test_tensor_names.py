@@ -30,6 +30,7 @@ def test_target_under_another_prefix(prefix: str, tmp_path: Path) -> None:
     assert all(np.array_equal(ours[name], stock[name]) for name in stock)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prefix", ["language_model.model.", ""])
 def test_transformers_loads_it_for_verify(prefix: str, tmp_path: Path) -> None:
     """Under names that it would pass over, leaving random weights."""

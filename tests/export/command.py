@@ -6,24 +6,21 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tests import command
 from tests.bundles import TINY_DRAFTER, TINY_TARGET
+from tests.command import Done
 
-COMMAND = [sys.executable, "-m", "exporter.cli.main", "export"]
 Break = Callable[[Path, Path], None]
 
 
-def run(
-    *arguments: str | Path, target: Path = TINY_TARGET, drafter: Path = TINY_DRAFTER
-) -> subprocess.CompletedProcess[str]:
-    """Run the command to its end."""
-    command = [*COMMAND, str(target), str(drafter), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+def run(*arguments: str | Path, target: Path = TINY_TARGET, drafter: Path = TINY_DRAFTER) -> Done:
+    """Run the command to its end, in this process."""
+    return command.run("export", target, drafter, *arguments)
 
 
 def start(
@@ -37,9 +34,9 @@ def start(
 
     Its temporary files are in ``temporary``, if that is given.
     """
-    command = [*COMMAND, str(target), str(drafter), "-o", str(output), *arguments]
+    pair = "export", str(target), str(drafter)
     return subprocess.Popen(
-        command,
+        [*command.COMMAND, *pair, "-o", str(output), *arguments],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -55,7 +52,7 @@ def wait_for(folder: Path, pattern: str, process: subprocess.Popen[str]) -> None
         time.sleep(0.005)
 
 
-def refused(done: subprocess.CompletedProcess[str], *said: str) -> None:
+def refused(done: Done, *said: str) -> None:
     """It failed with exit code 1 and a message without traceback that says all of these."""
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stderr

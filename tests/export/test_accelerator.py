@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 
 from exporter.cli.main import cli
@@ -52,6 +53,7 @@ def test_the_manifest_says_what_a_bundle_is_for() -> None:
     assert Contract.from_json(before) == CPU
 
 
+@pytest.mark.slow
 def test_a_centroid_head_is_not_for_the_gpu(tmp_path: Path) -> None:
     arguments = ["export", str(TINY_TARGET), str(TINY_DRAFTER), "-o", str(tmp_path / "x.litertlm")]
     options = ["--accelerator", "gpu", "--drafter-head", "centroid"]

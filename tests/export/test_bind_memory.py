@@ -26,6 +26,8 @@ from exporter.pipeline import export
 from exporter.progress import Advance
 from quantize.builtin_recipes import RECIPES
 
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
+
 ROOT = Path(__file__).parent.parent.parent
 RECIPE = "int4"
 

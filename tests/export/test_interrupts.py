@@ -15,7 +15,9 @@ from exporter.bundles.inspection import inspect_bundle
 from exporter.lowering.lower import WORKERS
 from tests.export.command import grow, run, start, wait_for
 
-STOPS = 50
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
+
+STOPS = 30
 """SIGINT and SIGKILL in turn."""
 
 PATIENCE = 3
@@ -83,7 +85,8 @@ def test_stopped_at_random_moments_again_and_again(folder: Path) -> None:
     """SIGINT and SIGKILL, into the same folder: no file looks finished that is not, no run trips."""
     output = folder / "x.litertlm"
     started = time.monotonic()
-    assert run("-o", output).returncode == 0
+    first = start(output)
+    assert (first.communicate(), first.returncode)[1] == 0
     whole, moments = time.monotonic() - started, np.random.default_rng(0)
     left, stopped = 0, 0
     for index in range(STOPS):

@@ -6,12 +6,15 @@ import json
 import os
 from pathlib import Path
 
+import pytest
+
 from exporter.bundles.layout import VOLATILE_FIELDS
 from exporter.bundles.reader import open_bundle
 from tests.bundles import CACHE_LENGTH, TINY_TARGET
 from tests.export.command import run
 
 
+@pytest.mark.slow
 def test_equal_input_gives_equal_bytes(folder: Path) -> None:
     """Apart from the two header fields the builder stamps."""
     first, second = folder / "a.litertlm", folder / "b.litertlm"

@@ -23,6 +23,8 @@ from quantize.recipe import Algorithm, Recipe, Rule
 from quantize.recipe_file import read_recipe, write_recipe
 from quantize.storage import Storage
 from tests.bundles import ROOT, TINY_DRAFTER, TINY_TARGET
+from tests.command import Done
+from tests.export.command import run
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +83,7 @@ def test_a_calibrated_recipe_fits(weights: Weights) -> None:
     [
         ("int1", 2, "'int1' is no recipe; choose one of float32, int8"),
         ("absent.json", 1, "absent.json: expected a recipe as JSON"),
-        ("int4-gptq", 1, "gptq needs a text"),
+        pytest.param("int4-gptq", 1, "gptq needs a text", marks=pytest.mark.slow),
     ],
 )
 def test_the_command_refuses(recipe: str, code: int, message: str, tmp_path: Path) -> None:
@@ -91,6 +93,7 @@ def test_the_command_refuses(recipe: str, code: int, message: str, tmp_path: Pat
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_the_command_takes_a_file(tmp_path: Path) -> None:
     """The same rules under another name make a bundle of the same size."""
     file = tmp_path / "mine.json"
@@ -104,10 +107,8 @@ def test_the_command_takes_a_file(tmp_path: Path) -> None:
     assert abs(sizes[0] - sizes[1]) <= 16 * 1024  # the manifest has the name
 
 
-def export(recipe: str, output: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "exporter.cli.main", "export", str(TINY_TARGET)]
-    options = [str(TINY_DRAFTER), "-o", str(output), "--recipe", recipe, "--force"]
-    return subprocess.run([*command, *options], capture_output=True, text=True, check=False)
+def export(recipe: str, output: Path) -> Done:
+    return run("-o", output, "--recipe", recipe, "--force")
 
 
 def test_the_recipe_of_googles_bundle() -> None:

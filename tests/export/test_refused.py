@@ -10,8 +10,9 @@ import pytest
 
 from exporter.bundles.inspection import inspect_bundle
 from tests.bundles import TINY_DRAFTER, TINY_TARGET
+from tests.command import COMMAND, run_process
+from tests.command import run as command
 from tests.export.command import (
-    COMMAND,
     Break,
     Tensors,
     edit_config,
@@ -20,6 +21,9 @@ from tests.export.command import (
     refused,
     run,
 )
+
+SLOW = pytest.mark.slow
+"""Of what is seen only when the engine has tried the chat template."""
 
 
 def other_size(target: Path, drafter: Path) -> None:
@@ -101,7 +105,7 @@ def swapped(target: Path, drafter: Path) -> None:
     [
         (other_size, ["does not belong to this target", "the drafter has 256, the target has 128"]),
         (unknown_layer_type, ["layer_types", "chunked_attention"]),
-        (
+        pytest.param(
             missing_and_misshaped,
             [
                 "3 problems",
@@ -109,15 +113,20 @@ def swapped(target: Path, drafter: Path) -> None:
                 "layers.1.mlp.up_proj.weight is missing",
                 "layers.0.mlp.up_proj.weight has shape [255, 128], expected [256, 128]",
             ],
+            marks=SLOW,
         ),
-        (not_a_number, ["model.layers.2.mlp.down_proj.weight", "NaN", "element 389"]),
+        pytest.param(
+            not_a_number,
+            ["model.layers.2.mlp.down_proj.weight", "NaN", "element 389"],
+            marks=SLOW,
+        ),
         (truncated, ["truncated", "model.safetensors"]),
         (pickled, ["pytorch_model.bin", "safe_serialization=True"]),
         (no_tokenizer, ["tokenizer.json"]),
         (no_template, ["chat_template.jinja"]),
-        (untied, ["lm_head.weight is missing"]),
-        (no_stop_token, ["eos_token_id", "found []"]),
-        (odd_sampler, ["top_k", "'many'"]),
+        pytest.param(untied, ["lm_head.weight is missing"], marks=SLOW),
+        pytest.param(no_stop_token, ["eos_token_id", "found []"], marks=SLOW),
+        pytest.param(odd_sampler, ["top_k", "'many'"], marks=SLOW),
         (empty_tokenizer, ["tokenizer.json", "expected a Hugging Face tokenizer"]),
         (latin_template, ["chat_template.jinja", "UTF-8"]),
         (swapped, ["this is a drafter", "-assistant checkpoint second"]),
@@ -134,6 +143,7 @@ def test_bad_input_is_one_clear_message(
     assert list(folder.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_pair_that_fits_after_a_copy(copies: tuple[Path, Path], folder: Path) -> None:
     """The damage above is what is refused: the undamaged copies export."""
     target, drafter = copies
@@ -141,6 +151,7 @@ def test_a_pair_that_fits_after_a_copy(copies: tuple[Path, Path], folder: Path) 
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_an_existing_output_needs_force(folder: Path) -> None:
     output = folder / "x.litertlm"
     output.write_text("precious")
@@ -150,6 +161,7 @@ def test_an_existing_output_needs_force(folder: Path) -> None:
     assert inspect_bundle(output).has_drafter
 
 
+@pytest.mark.slow
 def test_an_index_left_over_from_a_sharded_save(copies: tuple[Path, Path], folder: Path) -> None:
     """Transformers reads the single file then, and so do we."""
     target, drafter = copies
@@ -159,17 +171,21 @@ def test_an_index_left_over_from_a_sharded_save(copies: tuple[Path, Path], folde
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_an_output_that_appears_meanwhile_is_not_replaced(folder: Path) -> None:
     """Two exports to one new name at the same time: one of them says that it came too late."""
     output = folder / "x.litertlm"
-    command = [*COMMAND, str(TINY_TARGET), str(TINY_DRAFTER), "-o", str(output)]
-    both = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    words = ["export", str(TINY_TARGET), str(TINY_DRAFTER), "-o", str(output)]
+    both = [
+        subprocess.Popen([*COMMAND, *words], stderr=subprocess.PIPE, text=True) for _ in range(2)
+    ]
     said = [process.communicate(timeout=120)[1] for process in both]
     assert sorted(process.returncode for process in both) == [0, 1], said
     assert any("exists already" in text for text in said)
     assert list(folder.iterdir()) == [output]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["x" * 300, "x" * 240 + ".litertlm"])
 def test_long_names(name: str, folder: Path) -> None:
     """A name too long for the file system is refused; a long one is fine."""
@@ -182,10 +198,10 @@ def test_long_names(name: str, folder: Path) -> None:
 
 @pytest.mark.parametrize("name", ["foo bar/baz", "~nosuch/x", "x" * 300])
 def test_names_that_are_no_checkpoint(name: str, folder: Path) -> None:
-    command = [*COMMAND, name, str(TINY_DRAFTER), "-o", str(folder / "x.litertlm")]
-    refused(subprocess.run(command, capture_output=True, text=True, check=False), name)
+    refused(command("export", name, TINY_DRAFTER, "-o", folder / "x.litertlm"), name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -206,10 +222,23 @@ def test_usage_errors_exit_with_2(folder: Path) -> None:
         [str(TINY_TARGET), str(TINY_DRAFTER), "-o", output, "--recipe", "int1"],
         [str(TINY_TARGET), str(TINY_DRAFTER), "-o", output, "--prefill-lengths", "many"],
     ):
-        done = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, check=False)
+        done = command("export", *arguments)
         assert done.returncode == 2, done.stderr
 
 
+@pytest.mark.slow
+def test_the_process_ends_as_told(folder: Path) -> None:
+    """Exit codes of the command as a user starts it; the tests above run it in their own process."""
+    output = folder / "x.litertlm"
+    pair = "export", TINY_TARGET, TINY_DRAFTER
+    assert run_process(*pair, "--recipe", "int1", "-o", output).returncode == 2
+    refused(run_process(*pair, "--cache-length", "100000", "-o", output), "trained for")
+    done = run_process(*pair, "-o", output)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"{output}: {output.stat().st_size:,} bytes\n"
+
+
+@pytest.mark.slow
 def test_too_little_space_is_seen_before_writing(small_disk: Path) -> None:
     refused(run("-o", small_disk / "x.litertlm"), "GB are needed", "free")
     assert list(small_disk.iterdir()) == []

@@ -14,6 +14,7 @@ from quantize.builtin_recipes import RECIPES
 from runtime_py.gpu.device import MISSING, is_missing
 from runtime_py.native_log import NativeLog, captured_native_log
 from tests.bundles import SHORT_CACHE, export_tiny
+from tests.once import made_once, shared_folder
 
 SOFTWARE_DEVICE = Path("/usr/lib/chromium/vk_swiftshader_icd.json")
 """SwiftShader, in Debian's chromium-common."""
@@ -53,14 +54,16 @@ def _missing_device() -> str | None:
 @pytest.fixture(scope="session")
 def gpu_bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The shipped tiny pair for the GPU, in every recipe, with a short cache."""
-    folder = tmp_path_factory.mktemp("gpu")
-    return {
-        recipe: export_tiny(
-            folder / f"{recipe}.litertlm",
-            recipe,
+
+    def make(output: Path) -> None:
+        export_tiny(
+            output,
+            output.stem,
             cache_length=SHORT_CACHE,
             prefill_lengths=(32, 128),
             accelerator=Accelerator.GPU,
         )
-        for recipe in RECIPES
-    }
+
+    folder = shared_folder(tmp_path_factory) / "gpu"
+    folder.mkdir(exist_ok=True)
+    return {recipe: made_once(folder / f"{recipe}.litertlm", make) for recipe in RECIPES}

@@ -33,6 +33,7 @@ from exporter.progress import SilentReporter
 from quantize.builtin_recipes import PLAIN_NAMES, RECIPES
 from tests import pairs as pair_files
 from tests.eager import CACHE_LENGTH, Eager
+from tests.once import graphs_of
 
 TOLERANCE = 1e-4
 """Of each output's largest magnitude. Both sides are float32 and sum in another order: measured
@@ -248,7 +249,8 @@ def bind_pair(
     )
     agreed = make_contract(parsed.target_config, parsed.drafter_config, options)
     request = LoweringRequest(parsed.target_config, parsed.drafter_config, head, agreed)
-    graphs = find_graphs(request, SilentReporter(), fresh=False).lowered.sections
+    with graphs_of(pair.target.parent.name, head, accelerator):
+        graphs = find_graphs(request, SilentReporter(), fresh=False).lowered.sections
     specs = parameter_specs(parsed.target_config, parsed.drafter_config, head)
     weights = find_weights(specs, target, drafter, reader)
     bound = Bound(agreed, weights, folder, {})

@@ -18,7 +18,7 @@ from exporter.pipeline import export
 from quantize.builtin_recipes import RECIPES
 from tests.bundles import TINY_TARGET
 from tests.eager import CACHE_LENGTH
-from tests.litert.graphs import DRAFTS, HEADS, PREFILLS
+from tests.litert.graphs import DRAFTS, HEADS, PREFILLS, Bound
 from tests.pairs import Pair
 
 SHAPE = "e4b"
@@ -31,10 +31,12 @@ OPTIONS = ExportOptions(
     drafter_head=HEADS[SHAPE],
     fixed_cache_length=True,
 )
-"""Those of the graphs that the other modules run, so that nothing is lowered twice."""
+"""Those of the graphs that the other modules run (``bounds``), so that nothing is lowered twice."""
 
 
-def test_padded_layers_are_exported(pairs: dict[str, Pair], tmp_path: Path) -> None:
+def test_padded_layers_are_exported(
+    pairs: dict[str, Pair], bounds: dict[str, Bound], tmp_path: Path
+) -> None:
     pair, target = pairs[SHAPE], tmp_path / "target"
     shutil.copytree(pair.target, target)
     for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):

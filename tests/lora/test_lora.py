@@ -178,6 +178,7 @@ def test_rows_do_not_depend_on_the_blocks(tmp_path: Path) -> None:
                 assert np.allclose(np.concatenate(parts), expected, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_towers_and_unused_keys_are_ignored(good: Path, tmp_path: Path) -> None:
     """And told of: adapters trained by name suffix change vision towers, too."""
     shutil.copytree(good, tmp_path, dirs_exist_ok=True)
@@ -200,6 +201,7 @@ def export_float(target: Checkpoint, output: Path) -> Mapping[str, int]:
     return export(target, drafter, output, options).ignored["target"]
 
 
+@pytest.mark.slow
 def test_bundle_equals_that_of_the_merged_checkpoint(tmp_path: Path) -> None:
     """Through the whole export, int8: codes and scales, and what the manifest says."""
     options, drafter = ExportOptions(RECIPES["int8"]), open_checkpoint(TINY_DRAFTER)

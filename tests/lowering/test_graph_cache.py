@@ -31,6 +31,7 @@ from tests.bundles import TINY_DRAFTER, TINY_TARGET
 PAIR = ((parse_target, TINY_TARGET), (parse_drafter, TINY_DRAFTER))
 
 
+@pytest.mark.slow
 def test_the_shipped_graphs_are_what_lowering_gives() -> None:
     """Byte for byte: it makes no difference whether a graph was lowered or shipped.
 
@@ -97,6 +98,7 @@ def test_a_cache_for_several_users(
     assert fails or stat.S_IMODE(path.stat().st_mode) == 0o640
 
 
+@pytest.mark.slow
 def test_a_shipped_graph_needs_neither_torch_nor_the_converter(tmp_path: Path) -> None:
     """A small install exports the stock architectures: nothing even tries to import these."""
     output = tmp_path / "x.litertlm"

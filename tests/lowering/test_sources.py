@@ -30,6 +30,7 @@ def imported(modules: tuple[str, ...]) -> set[str]:
     return {name for name in loaded if name.split(".")[0] in PACKAGES and name not in UNRELATED}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("makers", "late"),
     [

@@ -8,6 +8,7 @@ import pytest
 
 from exporter.output_format import OutputFormat
 from tests.bundles import export_tiny
+from tests.once import made_once, shared_folder
 
 RECIPES = ("float32", "int8", "int4", "int4-block32", "smallest")
 """Every storage: float32, codes of 8, 4 and 2 bits per row, and codes in blocks."""
@@ -16,8 +17,10 @@ RECIPES = ("float32", "int8", "int4", "int4-block32", "smallest")
 @pytest.fixture(scope="session")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """By recipe; the graphs are traced once per machine."""
-    made = tmp_path_factory.mktemp("onnx")
-    return {
-        recipe: export_tiny(made / recipe, recipe, output_format=OutputFormat.ONNX)
-        for recipe in RECIPES
-    }
+
+    def make(output: Path) -> None:
+        export_tiny(output, output.name, output_format=OutputFormat.ONNX)
+
+    folder = shared_folder(tmp_path_factory) / "onnx"
+    folder.mkdir(exist_ok=True)
+    return {recipe: made_once(folder / recipe, make) for recipe in RECIPES}

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.bundles import held_out_prompts
+from tests.command import Done, run
 
 WITHOUT_ONNX = """
 import sys
@@ -28,11 +29,6 @@ import exporter.cli.runtimes, exporter.cli.verify, exporter.parity.ladder, expor
 import exporter.bundles.litertlm, runtime_py.opened_model, runtime_py.reference_run
 print([name for name in sys.modules if name.split(".")[0] in ("onnx", "onnxruntime", "torch")])
 """
-
-
-def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "exporter.cli.main", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def test_generate(folders: dict[str, Path]) -> None:
@@ -150,7 +146,7 @@ def onnx_rung(bundle: Path, folder: Path, code: int) -> dict[str, Any]:
 def test_without_the_extra(folders: dict[str, Path], tiny_bundles: dict[str, Path]) -> None:
     """One sentence where it is needed; no difference where it is not."""
 
-    def without(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    def without(*arguments: str | Path) -> Done:
         command = [sys.executable, "-c", WITHOUT_ONNX, *map(str, arguments)]
         return subprocess.run(command, capture_output=True, text=True, check=False)
 

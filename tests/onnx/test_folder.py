@@ -91,6 +91,7 @@ def test_equal_input_gives_equal_bytes(folders: dict[str, Path], tmp_path: Path)
     assert [path.name for path in tmp_path.iterdir()] == ["again"]
 
 
+@pytest.mark.slow
 def test_a_folder_is_replaced_only_when_forced(tmp_path: Path) -> None:
     output = tmp_path / "model"
     assert export(output).returncode == 0
@@ -114,6 +115,7 @@ def test_a_folder_of_something_else_is_never_replaced(tmp_path: Path) -> None:
     refused(export(tmp_path / "file", "--force"), "expected a folder with a manifest.json")
 
 
+@pytest.mark.slow
 def test_nothing_is_left_of_an_export_that_fails(tmp_path: Path) -> None:
     """A weight is found to be damaged only while it is being written."""
     drafter, output = tmp_path / "drafter", tmp_path / "out"
@@ -128,10 +130,13 @@ def test_nothing_is_left_of_an_export_that_fails(tmp_path: Path) -> None:
     assert list(output.iterdir()) == []
 
 
+@pytest.mark.slow
+@pytest.mark.alone
 def test_an_interrupt_leaves_the_folder_that_was_there_or_the_new_one(tmp_path: Path) -> None:
     output = tmp_path / "m"
     started = time.monotonic()
-    assert export(output).returncode == 0
+    first = start(output, "--format", "onnx")
+    assert (first.communicate(), first.returncode)[1] == 0
     whole, moments = time.monotonic() - started, np.random.default_rng(0)
     for index in range(STOPS):
         process = start(output, "--force", "--format", "onnx")

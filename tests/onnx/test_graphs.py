@@ -33,6 +33,8 @@ from exporter.options import ExportOptions
 from quantize.builtin_recipes import RECIPES
 from tests.pairs import Pair
 
+pytestmark = pytest.mark.slow
+
 SLOTS_TRACED_WITH = 251
 SLOTS_RUN_WITH = 128
 FILLED = 90

@@ -118,6 +118,7 @@ def test_the_length_of_the_caches_is_chosen_at_load(
         pass
 
 
+@pytest.mark.slow
 def test_a_fixed_length(tmp_path: Path) -> None:
     folder = export_tiny(
         tmp_path / "fixed",

@@ -45,6 +45,7 @@ from exporter.options import ExportOptions
 from exporter.pair import Pair
 from quantize.builtin_recipes import RECIPES
 from tests.bundles import TINY_DRAFTER, TINY_TARGET
+from tests.once import graphs_of
 
 CACHE_LENGTH, PREFILL, DRAFTS = 160, 64, 3
 SCALED = "layers.2.mlp.up_proj.weight"
@@ -230,11 +231,11 @@ def graph_of(section: Section, name: str, fault: Fault) -> bytes:
     )
     source = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:8]
     kept = default_folder() / f"test-{graph_key(request)}-{source}-{fault.name}-{name}.tflite"
-    if not kept.is_file():
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        part = kept.with_suffix(".part")
-        part.write_bytes(_lower(request, section, name, plan))
-        part.replace(kept)
+    with graphs_of(kept.name):
+        if not kept.is_file():
+            part = kept.with_suffix(".part")
+            part.write_bytes(_lower(request, section, name, plan))
+            part.replace(kept)
     return kept.read_bytes()
 
 

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from exporter.parity.titles import SHAPES
-from tests.bundles import TINY_DRAFTER, TINY_TARGET, export_tiny, held_out_prompts
+from tests.bundles import TINY_DRAFTER, TINY_TARGET, held_out_prompts
+from tests.command import Done, run, run_process
 from tests.parity.bundles import Fault, make_bundle
 
 
-def verify(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "exporter.cli.main", "verify", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+def verify(*arguments: str | Path) -> Done:
+    return run("verify", *arguments)
 
 
 @pytest.fixture(scope="module")
@@ -41,19 +41,20 @@ def test_as_in_the_readme(tiny_bundles: dict[str, Path], tmp_path: Path) -> None
     assert all(accepted > 0 for _, accepted in found["acceptance"])
 
 
-def test_without_a_drafter(tmp_path: Path, prompts: Path) -> None:
-    bundle = export_tiny(tmp_path / "plain.litertlm", "int8", drafter=False)
-    done = verify(bundle, "--target", TINY_TARGET, "--prompts", prompts, "--json")
+def test_without_a_drafter(plain_bundle: Path, prompts: Path) -> None:
+    done = verify(plain_bundle, "--target", TINY_TARGET, "--prompts", prompts, "--json")
     assert done.returncode == 0, done.stdout + done.stderr
     verdicts = {rung["key"]: rung["verdict"] for rung in json.loads(done.stdout)["rungs"]}
     skipped = {key for key, verdict in verdicts.items() if verdict == "skipped"}
     assert skipped == {"drafter", "loop", "acceptance", "onnx"}
 
 
+@pytest.mark.slow
 def test_a_broken_bundle_exits_with_3(tmp_path: Path, prompts: Path) -> None:
     """Without checkpoints; the report is written all the same."""
     bundle, report = make_bundle(Fault.TRANSPOSED, tmp_path), tmp_path / "report.html"
-    done = verify(bundle, "--prompts", prompts, "--max-new-tokens", "8", "--report", report)
+    asked = "--prompts", prompts, "--max-new-tokens", "8", "--report", report
+    done = run_process("verify", bundle, *asked)
     assert done.returncode == 3
     assert "outside tolerance at shapes" in done.stderr
     assert done.stdout.splitlines()[0].endswith("decode, verify and prefill agree with each other”")
@@ -65,7 +66,7 @@ def test_a_broken_bundle_exits_with_3(tmp_path: Path, prompts: Path) -> None:
     assert "give --target (and --drafter)" in told[0]
 
 
-def without(names: tuple[str, ...], *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+def without(names: tuple[str, ...], *arguments: str | Path) -> Done:
     """``verify`` where these packages are not installed."""
     code = (
         f"import sys; sys.argv[1:] = {['verify', *map(str, arguments)]!r}\n"

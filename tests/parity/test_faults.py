@@ -24,6 +24,8 @@ from tests.bundles import held_out_prompts
 from tests.parity.asking import RememberedAnswers
 from tests.parity.bundles import SCALED, Fault, make_bundle, tiny_pair
 
+pytestmark = pytest.mark.slow
+
 PROMPTS = 3
 MAX_NEW_TOKENS = 12
 

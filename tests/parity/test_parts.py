@@ -106,6 +106,7 @@ def int4_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return export_tiny(tmp_path_factory.mktemp("int4") / "tiny.litertlm", "int4")
 
 
+@pytest.mark.slow
 def test_another_checkpoint_is_said(int4_bundle: Path, tmp_path: Path) -> None:
     """Byte for byte: the same settings written differently are another file."""
     manifest = open_bundle(int4_bundle).manifest()
@@ -119,6 +120,7 @@ def test_another_checkpoint_is_said(int4_bundle: Path, tmp_path: Path) -> None:
     assert notes == ["the target's config.json is not the file the bundle was made from"]
 
 
+@pytest.mark.slow
 def test_stored_weights_read_back(int4_bundle: Path) -> None:
     """int4 codes and scales out of the graph are the rows that were rounded."""
     constants = stored_constants(open_bundle(int4_bundle))

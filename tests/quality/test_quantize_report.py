@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import math
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +30,7 @@ from exporter.quality.passages import PassagePlan, TextFileError
 from exporter.quality.tensors import tensor_figures
 from quantize.recipe import Recipe
 from tests.bundles import DRAFT_LENGTH, PROMPT_FILE, TINY_DRAFTER, TINY_TARGET
+from tests.command import Done, run, run_process
 from tests.quality.bundles import export_rules
 
 SMALL = PassagePlan(passages=6, length=64, prompt=24, new=24)
@@ -47,9 +46,8 @@ OPTIONS = (
 )
 
 
-def report(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "exporter.cli.main", "quantize-report", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+def report(*arguments: str | Path) -> Done:
+    return run("quantize-report", *arguments)
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +57,7 @@ def baseline(tiny_bundles: dict[str, Path], tmp_path_factory: pytest.TempPathFac
     return make_baseline(subject, PROMPT_FILE.read_text(encoding="utf-8"), SMALL, 2, folder)
 
 
+@pytest.mark.slow
 def test_the_command_compares_recipes_and_writes_reports(tmp_path: Path) -> None:
     """Of the checkpoints; the bundles it made are kept and compared again without them.
 
@@ -84,7 +83,8 @@ def test_the_command_compares_recipes_and_writes_reports(tmp_path: Path) -> None
     kept = sorted(path.name for path in keep.iterdir())
     assert kept == ["float32.litertlm", "int4.litertlm", "int8.litertlm"]
     bundles = [keep / f"{name}.litertlm" for name in ("float32", "int8")]
-    again = report(*bundles, "--text", PROMPT_FILE, *OPTIONS, "--report", tmp_path / "report.md")
+    more = *OPTIONS, "--report", tmp_path / "report.md"
+    again = run_process("quantize-report", *bundles, "--text", PROMPT_FILE, *more)
     assert again.returncode == 0, again.stderr
     assert "reference: float32" in again.stdout
     assert "| int8 |" in (tmp_path / "report.md").read_text(encoding="utf-8")

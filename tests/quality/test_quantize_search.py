@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -21,6 +19,7 @@ from quantize.recipe import Algorithm
 from quantize.recipe_file import parse_recipe, read_recipe, write_recipe
 from quantize.storage import Storage
 from tests.bundles import PROMPT_FILE, TINY_DRAFTER, TINY_TARGET
+from tests.command import run, run_process
 
 INT8, INT4 = Way(Storage.INT8, Algorithm.MINMAX), Way(Storage.INT4, Algorithm.MINMAX)
 TRIED = ("target.layers.*.mlp.down_proj.weight", "target.layers.*.mlp.up_proj.weight")
@@ -80,6 +79,7 @@ def test_ways_are_written_as_they_are_read(word: str) -> None:
     assert parse_way(word).word == word
 
 
+@pytest.mark.slow
 def test_a_size_is_kept_with_the_least_damage(trials: Trials, tried: list[Group]) -> None:
     """Room for one step only: it goes to the group that is measured to mind least."""
     start = trials.run(trials.recipe({}))
@@ -94,6 +94,7 @@ def test_a_size_is_kept_with_the_least_damage(trials: Trials, tried: list[Group]
     assert trials.run(read).file_bytes == found.measured.file_bytes
 
 
+@pytest.mark.slow
 def test_a_quality_budget_is_kept_by_what_is_measured_as_a_whole(
     trials: Trials, tried: list[Group]
 ) -> None:
@@ -106,17 +107,13 @@ def test_a_quality_budget_is_kept_by_what_is_measured_as_a_whole(
     json.dumps(found.to_json())
 
 
+@pytest.mark.slow
 def test_a_budget_that_cannot_be_kept_is_an_error(trials: Trials, tried: list[Group]) -> None:
     with pytest.raises(BudgetError, match="no recipe of these storages"):
         search(trials, tried, [INT4], Limits(file_bytes=1000), SilentReporter())
 
 
-def command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, "-m", "exporter.cli.main", "quantize-search", *map(str, arguments)]
-    return subprocess.run(line, capture_output=True, text=True, check=False)
-
-
-PAIR = (TINY_TARGET, TINY_DRAFTER, "--text", PROMPT_FILE)
+PAIR = ("quantize-search", TINY_TARGET, TINY_DRAFTER, "--text", PROMPT_FILE)
 
 
 @pytest.mark.parametrize(
@@ -132,16 +129,17 @@ PAIR = (TINY_TARGET, TINY_DRAFTER, "--text", PROMPT_FILE)
     ],
 )
 def test_wrong_usage_exits_with_2(arguments: list[str], words: str, tmp_path: Path) -> None:
-    done = command(*PAIR, "-o", tmp_path / "found.json", *arguments)
+    done = run(*PAIR, "-o", tmp_path / "found.json", *arguments)
     assert done.returncode == 2, done.stderr
     assert words in done.stderr
 
 
+@pytest.mark.slow
 def test_the_command_writes_a_recipe_that_export_takes(tmp_path: Path) -> None:
     output = tmp_path / "found.json"
     few = ("--passages", "4", "--passage-length", "24", "--prompt-tokens", "8", "--new-tokens", "8")
     ways = ("--store", "int8", "--store", "int4-clip", "--only", "drafter.*.mlp.up_proj.weight")
-    done = command(*PAIR, "-o", output, "--max-lost-acceptance", "0.5", *ways, *few)
+    done = run_process(*PAIR, "-o", output, "--max-lost-acceptance", "0.5", *ways, *few)
     assert done.returncode == 0, done.stderr
     assert "as a whole" in done.stdout
     recipe = read_recipe(output)
@@ -149,6 +147,6 @@ def test_the_command_writes_a_recipe_that_export_takes(tmp_path: Path) -> None:
     smaller = [rule.pattern for rule in recipe.rules if rule.storage is Storage.INT4]
     assert smaller == ["drafter.layers.*.mlp.up_proj.weight"]
     assert all(rule.storage is Storage.INT8 for rule in recipe.rules if rule.pattern not in smaller)
-    again = command(*PAIR, "-o", output, "--max-kl", "0.02")
+    again = run(*PAIR, "-o", output, "--max-kl", "0.02")
     assert again.returncode == 1
     assert "exists already" in again.stderr

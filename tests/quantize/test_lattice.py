@@ -177,6 +177,7 @@ def stored(bundle: Path) -> dict[str, StoredConstant]:
     return {n: c for s in stored_constants(open_bundle(bundle)).values() for n, c in s.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["bfloat16", "float32"])
 def test_checkpoint_is_stored_as_it_was_trained(kind: str, tmp_path: Path) -> None:
     """Target and drafter: every value of every matrix on the lattice, and the others by the recipe."""
@@ -212,6 +213,7 @@ def checkpoint_values(name: str, target: Path, drafter: Path) -> Floats:
     return result
 
 
+@pytest.mark.slow
 def test_ordinary_checkpoint_has_no_trained_codes(tmp_path: Path) -> None:
     options = ExportOptions(RECIPES["int8"])
     pair = open_checkpoint(TINY_TARGET), open_checkpoint(TINY_DRAFTER)

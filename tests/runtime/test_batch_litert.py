@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
@@ -29,6 +27,9 @@ from runtime_py.sampling import SamplingSettings
 from runtime_py.session import ContextFullError
 from runtime_py.stock_engine import EngineSettings, Limits, run_engine, same_text
 from tests.bundles import DRAFT_LENGTH, TINY_DRAFTER, export_tiny, held_out_prompts
+from tests.command import Done, run
+
+pytestmark = pytest.mark.slow
 
 HARDWARE = Hardware(threads=2)
 CACHE, PREFILLS = 256, (32,)
@@ -36,8 +37,6 @@ BATCHES = (3, 8)
 NEW_TOKENS = 48
 NOISE = 0.6
 """Added to the drafter's matrices, by their own spread: it is then right about half of the time."""
-
-COMMAND = [sys.executable, "-m", "exporter.cli.main"]
 
 
 @pytest.fixture(scope="module")
@@ -253,9 +252,8 @@ def test_what_a_batch_refuses(short_bundle: Path, unsure: OpenedModel) -> None:
         run_batch(unsure, settings, [Conversation.asking(prompt * 40)])
 
 
-def generate(bundle: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [*COMMAND, "generate", str(bundle), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+def generate(bundle: Path, *arguments: str | Path) -> Done:
+    return run("generate", bundle, *arguments)
 
 
 def test_generate_answers_a_file_of_prompts(bundles: dict[int, Path], tmp_path: Path) -> None:

@@ -22,12 +22,12 @@ from runtime_py.bench.run import sides_of
 from runtime_py.executor import Draft, Floats, Step
 from runtime_py.rounds import Acceptance
 from tests.bundles import held_out_prompts
+from tests.command import Done, run, run_process
 from tests.runtime.toys import ToyExecutor, leading_astray, perfect
 
 
-def run_bench(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "exporter.cli.main", "bench", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+def run_bench(*arguments: str | Path) -> Done:
+    return run("bench", *arguments)
 
 
 class TestCosts:
@@ -225,7 +225,8 @@ class TestCommand:
         prompts, plot = tmp_path / "prompts.txt", tmp_path / "curve.svg"
         prompts.write_text("\n".join(held_out_prompts(3)), encoding="utf-8")
         options = ("--max-new-tokens", "24", "--rounds", "1", "--threads", "1", "--json")
-        done = run_bench(tiny_bundles["int8"], "--prompts", prompts, *options, "--plot", plot)
+        more = "--prompts", prompts, *options, "--plot", plot
+        done = run_process("bench", tiny_bundles["int8"], *more)
         assert done.returncode == 0, done.stderr
         found = json.loads(done.stdout)
         assert set(found["costs"]["prefill"]) == {"128", "1024"}

@@ -19,9 +19,9 @@ from runtime_py.integrity import check_sections
 from runtime_py.native_log import captured_native_log
 from runtime_py.opened_model import open_model
 from tests.bundles import DRAFT_LENGTH, held_out_prompts
+from tests.command import Done, run, run_process
 from tests.damage import damaged, rewritten
 
-COMMAND = [sys.executable, "-m", "exporter.cli.main", "generate"]
 SECTIONS = 8
 """Of a bundle with a drafter: four models, the draft round, the manifest, tokenizer and metadata."""
 
@@ -44,9 +44,11 @@ main()
 """The command with a Ctrl-C in it when a certain thing happens in a certain function."""
 
 
-def generate(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [*COMMAND, *map(str, arguments), "--runtime", "reference", "--max-new-tokens", "12"]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+REFERENCE = ("--runtime", "reference", "--max-new-tokens", "12")
+
+
+def generate(*arguments: str | Path) -> Done:
+    return run("generate", *arguments, *REFERENCE)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +60,7 @@ def entry(bundle: Path, data_type: str) -> BundleSection:
     return next(s for s in open_bundle(bundle).sections if s.data_type == data_type)
 
 
-def assert_one_sentence(done: subprocess.CompletedProcess[str], *words: str) -> None:
+def assert_one_sentence(done: Done, *words: str) -> None:
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stderr
     for word in words:
@@ -167,7 +169,7 @@ def test_a_graph_that_litert_refuses(bundle: Path, tmp_path: Path) -> None:
     assert section is not None
     graph = open_bundle(bundle).read(section)[: section.graph_bytes]
     path = rewritten(bundle, tmp_path, section, with_unknown_operations(graph))
-    done = generate(path, "-p", "x")
+    done = run_process("generate", path, "-p", "x", *REFERENCE)
     assert_one_sentence(done, "tf_lite_embedder: LiteRT cannot load this section")
     assert "INFO" not in done.stderr, "LiteRT's chatter reaches the terminal"
 
@@ -184,7 +186,7 @@ def with_unknown_operations(graph: bytes) -> bytes:
 
 
 def test_a_weight_cache_that_cannot_be(bundle: Path) -> None:
-    done = generate(bundle, "-p", "x", "--weight-cache", "/proc/none")
+    done = run_process("generate", bundle, "-p", "x", "--weight-cache", "/proc/none", *REFERENCE)
     assert_one_sentence(done, "/proc/none: packed weights cannot be kept there")
     assert len(done.stderr.splitlines()) == 1
 
@@ -218,20 +220,20 @@ def test_native_words_are_captured() -> None:
     assert log.last_errors() == "\n  | ERROR: it broke"
 
 
-def answers(done: subprocess.CompletedProcess[str]) -> Sequence[str]:
+def answers(done: Done) -> Sequence[str]:
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
 
 
 def test_generate_with_the_reference_runtime(bundle: Path) -> None:
     prompt = held_out_prompts(1)[0]
-    done = generate(bundle, "-p", prompt)
+    done = run_process("generate", bundle, "-p", prompt, *REFERENCE)
     off, on = answers(done)
     assert off == on
     assert "identical text" in done.stderr
     assert "INFO:" not in done.stderr, "LiteRT's chatter reaches the terminal"
-    engine = [*COMMAND, str(bundle), "-p", prompt, "--mtp", "off", "--max-new-tokens", "12"]
-    assert answers(subprocess.run(engine, capture_output=True, text=True, check=False)) == [off]
+    engine = run("generate", bundle, "-p", prompt, "--mtp", "off", "--max-new-tokens", "12")
+    assert answers(engine) == [off]
 
 
 def test_generate_as_json(bundle: Path) -> None:
@@ -261,7 +263,6 @@ def test_a_draft_length_that_is_none(length: str, bundle: Path) -> None:
 
 
 def test_the_engine_has_no_draft_length(bundle: Path) -> None:
-    command = [*COMMAND, str(bundle), "-p", "x", "--draft-length", "2"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = run("generate", bundle, "-p", "x", "--draft-length", "2")
     assert done.returncode == 2
     assert "--runtime reference" in done.stderr

@@ -87,6 +87,7 @@ def says_none(texts: Sequence[str]) -> bool:
     return not any(word in text for text in texts for word in WORDS)
 
 
+@pytest.mark.slow
 def test_without_suppression_the_words_are_said(
     tiny_bundles: dict[str, Path], asked: list[Conversation]
 ) -> None:
@@ -95,6 +96,7 @@ def test_without_suppression_the_words_are_said(
     assert all(any(word in text for text in texts) for word in WORDS)
 
 
+@pytest.mark.slow
 def test_the_engine_with_mtp(bundle: Path, asked: list[Conversation], plain: list[str]) -> None:
     assert says_none(plain)
     assert max(map(len, plain)) > 60
@@ -104,6 +106,7 @@ def test_the_engine_with_mtp(bundle: Path, asked: list[Conversation], plain: lis
         assert says_none([with_])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("drafts", [0, 1, DRAFT_LENGTH])
 def test_the_reference_runtime_says_what_the_engine_says(
     bundle: Path, asked: list[Conversation], plain: list[str], drafts: int
@@ -113,11 +116,13 @@ def test_the_reference_runtime_says_what_the_engine_says(
         assert run_reference(model, RunSettings(drafts, NEW_TOKENS), asked).texts == plain
 
 
+@pytest.mark.slow
 def test_several_at_once(bundle: Path, asked: list[Conversation], plain: list[str]) -> None:
     with open_model(bundle, HARDWARE) as model:
         assert run_batch(model, RunSettings(DRAFT_LENGTH, NEW_TOKENS), asked).texts == plain
 
 
+@pytest.mark.slow
 def test_onnx_runtime(
     target: Path, asked: list[Conversation], plain: list[str], tmp_path: Path
 ) -> None:
@@ -129,6 +134,7 @@ def test_onnx_runtime(
             assert run_reference(model, RunSettings(drafts, NEW_TOKENS), asked).texts == plain
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("drafts", [0, DRAFT_LENGTH])
 def test_sampled(bundle: Path, asked: list[Conversation], drafts: int) -> None:
     """At a temperature that says any word."""

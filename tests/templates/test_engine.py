@@ -97,11 +97,13 @@ def rendered(settings: EngineSettings) -> dict[str, str]:
     return dict(zip(SNIPPETS, render_in_engine(settings, asking, SNIPPETS), strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("snippet", SNIPPETS)
 def test_the_language_is_the_engines(rendered: dict[str, str], snippet: str) -> None:
     assert ours(snippet) == rendered[snippet]
 
 
+@pytest.mark.slow
 def test_conversations_render_as_in_the_engine(settings: EngineSettings) -> None:
     first, *_, last = variants()
     for source in (first.source(), last.source(), HERMES.replace(".get('content')", "['content']")):

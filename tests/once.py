@@ -1,0 +1,49 @@
+"""What is slow to make is made once, also where several processes run tests side by side (pytest-xdist)."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from exporter.lowering.graph_cache import default_folder
+
+
+def shared_folder(factory: pytest.TempPathFactory) -> Path:
+    """A temporary folder of this run, the same in all its processes."""
+    base = factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def made_once(path: Path, make: Callable[[Path], object]) -> Path:
+    """A file or folder that ``make`` makes, unless a process of this run has made it already."""
+    made = path.with_name(f"{path.name}.made")
+    with _locked(path.with_name(f"{path.name}.lock")):
+        if not made.exists():
+            make(path)
+            made.touch()
+    return path
+
+
+@contextmanager
+def graphs_of(*what: object) -> Iterator[None]:
+    """While graphs are looked up or lowered that depend on ``what``: another process finds them kept then."""
+    folder = default_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    key = hashlib.sha256(repr(what).encode()).hexdigest()[:16]
+    with _locked(folder / f"test-{key}.lock"):
+        yield
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
