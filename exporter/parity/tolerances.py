@@ -23,7 +23,7 @@ how noise is measured. The distance between two walks includes the bundle's own:
 where its roundings led it and v where those of a moved run did. In many dimensions two walks that know
 nothing of each other end at right angles, so that |u| is at most |d|, whatever the number of layers, the
 model and the text. In few dimensions (the logits of a text that a model is sure of) v may lie along u, and
-|u| be a few times |d|. Measured (docs/parity.md): up to 1.2 for caches, hidden states and drafts, and
+|u| be a few times |d|. Measured (docs/parity.md): up to 1.4 for caches, hidden states and drafts, and
 2.1 for logits."""
 
 MOST_NOISE = 0.2
