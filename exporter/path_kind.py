@@ -125,8 +125,11 @@ def base_of(adapter: Path) -> str | None:
 
 
 def _file(path: Path) -> PathKind:
-    with path.open("rb") as stream:
-        start = stream.read(max(map(len, MAGIC)))
+    try:
+        with path.open("rb") as stream:
+            start = stream.read(max(map(len, MAGIC)))
+    except OSError:  # whoever reads the file itself will say so
+        start = b""
     by_content = (kind for magic, kind in MAGIC.items() if start.startswith(magic))
     kind = next(by_content, FILE_ENDS.get(path.suffix, Kind.OTHER))
     return PathKind(path, kind, "a file of no known kind" if kind is Kind.OTHER else path.name)

@@ -18,6 +18,7 @@ SLOW_FIXTURES = frozenset(
     {
         "bounds",
         "device",
+        "engine",
         "folders",
         "plain_bundle",
         "public_templates",
@@ -25,8 +26,8 @@ SLOW_FIXTURES = frozenset(
         "tiny_bundles",
     }
 )
-"""Bundles, ONNX folders, bound graphs, the GPU, and what is downloaded. Bundles of shipped graphs are no
-exception: those are stale while someone works on the model."""
+"""Bundles, ONNX folders, bound graphs, what the engine says, the GPU, and what is downloaded. Bundles of
+shipped graphs are no exception: those are stale while someone works on the model."""
 
 PROCESSES = (
     "exporter.cli.main",
