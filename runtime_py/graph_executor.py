@@ -184,14 +184,21 @@ class GraphExecutor(ABC, Generic[CacheT]):
         name = names.VERIFY if self.draft_length else names.DECODE
         return self._step(name, cache, tokens, position, self.draft_length + 1, lookups)
 
-    def draft(self, cache: CacheT, token: int, hidden: Floats, position: int) -> Draft:
-        """One token through the drafter, over the target's caches.
+    def draft(
+        self,
+        cache: CacheT,
+        token: int,
+        hidden: Floats,
+        position: int,
+        lookups: Lookups | None = None,
+    ) -> Draft:
+        """One token through the drafter, over the target's caches; ``lookups`` as in :meth:`read`.
 
         Raises:
             EngineError: The runtime failed.
         """
         drafter = self.signatures[names.DRAFT]
-        drafter.write(names.ACTIVATIONS, np.concatenate([self.embed(token), hidden]))
+        drafter.write(names.ACTIVATIONS, np.concatenate([(lookups or self).embed(token), hidden]))
         if position != self._draft_positions.get(names.DRAFT):  # the same for all steps of a draft
             self._place_draft(names.DRAFT, position)
             self._write_params(drafter, position, 1)

@@ -29,8 +29,12 @@ HEADROOM = 1.15
 """Of the float32 weights: activations, logits, and the reading of one shard."""
 
 LOG_LINES_SHOWN = 12
-BROKEN_TRANSFORMERS = ("5.23.0",)
-"""Raise on every Gemma 4 assistant: "set of layer types producing a cache ..."."""
+NO_ASSISTANTS = ("5.23.0",)
+"""Raises on every Gemma 4 assistant: "set of layer types producing a cache ..."."""
+NO_GROUPS = ("5.24.0",)
+"""Expects one scale a row of a packed embedding; the per-layer tables that are published have one a layer."""
+FIT_VERSION = "5.22.2"
+"""Can do both."""
 MEMORY_FILE = Path("/proc/meminfo")
 
 
@@ -66,12 +70,8 @@ def missing(target: Checkpoint, drafter: Checkpoint | None) -> str:
     """Why transformers cannot be asked; empty if it can."""
     if importlib.util.find_spec("transformers") is None:
         return "transformers is not installed: pip install 'mtp-export[reference]'"
-    version = installed(("transformers",)).get("transformers")
-    if drafter is not None and version in BROKEN_TRANSFORMERS:
-        return (
-            f"transformers {version} cannot build a Gemma 4 assistant, other versions can: "
-            "pip install 'mtp-export[reference]'"
-        )
+    if reason := _unfit_version(target, drafter):
+        return f"{reason}; pip install 'transformers=={FIT_VERSION}'"
     adapted = any(_adapter_folder(checkpoint) for checkpoint in (target, drafter))
     if adapted and importlib.util.find_spec("peft") is None:
         return "peft is not installed: pip install 'mtp-export[reference]'"
@@ -128,6 +128,17 @@ def _request(
         "drafts": question.drafts,
         "threads": threads,
     }
+
+
+def _unfit_version(target: Checkpoint, drafter: Checkpoint | None) -> str:
+    """What the installed transformers cannot do that these checkpoints need."""
+    version = installed(("transformers",)).get("transformers", "")
+    if drafter is not None and version in NO_ASSISTANTS:
+        return f"transformers {version} cannot build a Gemma 4 assistant"
+    grouped = next((packed.name for packed in target.packed.values() if packed.groups > 1), None)
+    if grouped is not None and version in NO_GROUPS:
+        return f"transformers {version} refuses the several scales a row that {grouped} has"
+    return ""
 
 
 def _trained_on_more_than_text(target: Checkpoint) -> bool:

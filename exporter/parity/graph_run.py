@@ -174,11 +174,12 @@ def draft_chain(
     state: Floats,
     committed: int,
     forced: Sequence[int] | None = None,
+    lookups: Lookups | None = None,
 ) -> Drafted:
-    """G chained drafts; ``forced`` tokens are fed instead of the drafter's own."""
+    """G chained drafts; ``forced`` tokens and ``lookups`` instead of the drafter's and bundle's own."""
     fed, logits, projected = [token], [], []
     for step in range(executor.draft_length):
-        draft = executor.draft(cache, fed[-1], state, committed - 1)
+        draft = executor.draft(cache, fed[-1], state, committed - 1, lookups)
         logits.append(draft.logits.copy())
         projected.append(draft.projected.copy())
         state = projected[-1]

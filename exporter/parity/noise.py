@@ -93,7 +93,7 @@ def _moved_run(executor: LitertExecutor, run: GraphRun, seed: int) -> Noise:
     lookups, cache, count = MovedLookups(executor, source), executor.new_cache(), len(run.tokens)
     logits, hidden = read_text(executor, cache, run.tokens, run.probes, lookups)
     caches = slots(run.contract, executor.read_cache(cache), count)
-    drafts = _moved_drafts(executor, run, source)
+    drafts = _moved_drafts(executor, run, lookups)
     return Noise(
         position_errors(caches, slots(run.contract, run.caches, count)),
         position_errors(hidden, run.hidden),
@@ -104,15 +104,15 @@ def _moved_run(executor: LitertExecutor, run: GraphRun, seed: int) -> Noise:
 
 
 def _moved_drafts(
-    executor: LitertExecutor, run: GraphRun, source: np.random.Generator
+    executor: LitertExecutor, run: GraphRun, lookups: MovedLookups
 ) -> Sequence[tuple[Floats, Floats]]:
-    """The chains of a run from hidden states that were moved, over its own caches."""
+    """The chains of a run from embeddings and hidden states that were moved, over its own caches."""
     cache = executor.new_cache()
     write_caches(cache, run.caches)
     found = []
     for drafted in run.drafts:
-        state = moved_within_a_step(run.hidden[drafted.committed - 1][None], source)[0]
+        state = moved_within_a_step(run.hidden[drafted.committed - 1][None], lookups.source)[0]
         token, forced = drafted.tokens[0], (*drafted.tokens[1:], 0)  # the last is not fed again
-        moved = draft_chain(executor, cache, token, state, drafted.committed, forced)
+        moved = draft_chain(executor, cache, token, state, drafted.committed, forced, lookups)
         found.append(draft_errors(moved, drafted))
     return found

@@ -6,6 +6,7 @@ There an adapter is applied by PEFT beside the weights, and codes by transformer
 from __future__ import annotations
 
 import shutil
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from exporter.checkpoints.tensor_reader import TensorReader
 from exporter.heads import HeadKind
 from exporter.options import ExportOptions
 from exporter.pair import Pair
-from exporter.parity.golden import Golden, Question, TransformersError, ask, missing
+from exporter.parity.golden import NO_GROUPS, Golden, Question, TransformersError, ask, missing
 from exporter.parity.model_rung import model_rung
 from exporter.parity.rung import Verdict
 from exporter.parity.torch_pair import TorchPair, from_checkpoints
@@ -144,5 +145,10 @@ def save_text_only(multimodal: Path, folder: Path) -> Path:
 
 
 def test_packed_checkpoint(plain: Golden, tmp_path: Path) -> None:
-    packed = write_packed(TINY_TARGET, tmp_path / "target", E2B_BITS)
-    assert_unlike(plain, compared(open_checkpoint(packed.folder)))
+    """Where transformers cannot read it, that is said and nothing is asked."""
+    packed = open_checkpoint(write_packed(TINY_TARGET, tmp_path / "target", E2B_BITS).folder)
+    if metadata.version("transformers") in NO_GROUPS:
+        assert "refuses the several scales a row" in missing(packed, None)
+        return
+    assert missing(packed, None) == ""
+    assert_unlike(plain, compared(packed))
