@@ -107,7 +107,10 @@ def _message(entry: object, names: Mapping[str, str]) -> Message:
         if not isinstance(name, str):
             raise ValueError("expected a tool's `name`, or a `tool_call_id` of an earlier call")
         return tool_result(name, _text(content))
-    calls = tuple(_call(call) for call in entry.get("tool_calls") or ())
+    called = entry.get("tool_calls") or []
+    if not isinstance(called, list):
+        raise ValueError("expected tool_calls as a list")
+    calls = tuple(map(_call, called))
     thought = entry.get("reasoning_content") or entry.get("reasoning") or ""
     if not isinstance(thought, str):
         raise ValueError("expected a thought as text")

@@ -1,7 +1,8 @@
 """An answer taken apart as the engine takes it apart: text, thought and tool calls.
 
 The bundle's metadata says how a thought begins and ends and how a call does. Calls are read only where the
-conversation has tools; without, they are text like any other, and so is a call that does not end.
+conversation has tools; without, they are text like any other, and so are calls that do not end or that
+cannot be read.
 """
 
 from __future__ import annotations
@@ -97,11 +98,12 @@ class Reading:
         text, spans, call = self._apart()
         thought = "".join(inside for span, inside in spans if span is self._markers.thought)
         calls = [
-            parse_call(inside, self._markers.quote)
+            parsed
             for span, inside in spans
             if span is self._markers.call
+            and (parsed := parse_call(inside, self._markers.quote)) is not None
         ]
-        return Said(text + call, thought, tuple(call for call in calls if call is not None))
+        return Said(text + call, thought, tuple(calls))
 
     def _new(self, text: str) -> str:
         piece, self._shown = text[self._shown :], max(self._shown, len(text))
@@ -126,7 +128,10 @@ class Reading:
             if span is self._markers.call and span.end not in raw[start:]:
                 return text, found, raw[start:]
             inside, at = _until(raw, start + len(span.start), span.end)
-            found.append((span, inside))
+            if span is self._markers.call and parse_call(inside, self._markers.quote) is None:
+                text += raw[start:at]
+            else:
+                found.append((span, inside))
 
     def _may_begin(self, text: str) -> int:
         """How many of the last characters may be the beginning of a marker."""
@@ -150,7 +155,7 @@ def parse_call(text: str, quote: str) -> Json | None:
         return None
     try:
         arguments, end = _value(found[2], 0, quote)
-    except (ValueError, IndexError):
+    except (ValueError, IndexError, RecursionError):
         return None
     if end != len(found[2]) or not isinstance(arguments, Mapping):
         return None
@@ -187,7 +192,7 @@ def _object(text: str, at: int, quote: str) -> tuple[dict[str, Any], int]:
             end = text.index(":", at)
             key, at = text[at:end].strip(), end
         found[key], at = _value(text, at + 1, quote)
-        at += text[at] == ","
+        at = _next(text, at, "}")
     return found, at + 1
 
 
@@ -196,5 +201,14 @@ def _list(text: str, at: int, quote: str) -> tuple[list[Any], int]:
     while text[at] != "]":
         value, at = _value(text, at, quote)
         found.append(value)
-        at += text[at] == ","
+        at = _next(text, at, "]")
     return found, at + 1
+
+
+def _next(text: str, at: int, end: str) -> int:
+    """Where the next entry begins, or the end that follows the last."""
+    if text[at] == ",":
+        return at + 1
+    if text[at] != end:
+        raise ValueError(f"neither a comma nor {end} at {at}")
+    return at

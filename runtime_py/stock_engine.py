@@ -128,7 +128,14 @@ def same_text(off: Reply, on: Reply, limits: Limits) -> bool:
     full = off.context_tokens >= limits.cache_length - 1
     cut_off = full or off.decode_tokens >= limits.max_new_tokens
     extra = on.decode_tokens - off.decode_tokens
-    return cut_off and on.text.startswith(off.text) and 0 <= extra <= limits.draft_length
+    return cut_off and _goes_on(off, on) and 0 <= extra <= limits.draft_length
+
+
+def _goes_on(off: Reply, on: Reply) -> bool:
+    """Whether an answer begins as a shorter one does: with its thought, then its text, then its calls."""
+    thought = on.thought == off.thought if off.text else on.thought.startswith(off.thought)
+    calls = on.tool_calls[: len(off.tool_calls)] == off.tool_calls
+    return thought and calls and on.text.startswith(off.text)
 
 
 def run_engine(

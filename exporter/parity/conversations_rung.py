@@ -40,13 +40,27 @@ def conversations_rung(
         figures.append(Figure("prompts that differ from the engine's", len(found), 0))
         problems += found
     if checkpoints is not None:
-        expected = Expected.of(HuggingFaceTemplate(checkpoints))
-        found = [f"not as transformers, {found}" for found in differences(ours, expected)]
+        found = _against_transformers(ours, checkpoints)
         chosen = origin == Origin.GIVEN  # by the person who exported: told, not judged
         limit = None if chosen else 0
         figures.append(Figure("prompts that differ from transformers'", len(found), limit))
         problems += [] if chosen else found
-    return TITLE.judged(figures, REASON, problems=problems)
+    return TITLE.judged(figures, REASON, problems=problems, note=_note(engine, checkpoints))
+
+
+def _note(engine: Sequence[str] | None, checkpoints: str | None) -> str:
+    """Which half of the comparison is missing."""
+    if engine is None:
+        return "not compared with the engine, which is not installed"
+    return "" if checkpoints is not None else "not compared with a checkpoint's template"
+
+
+def _against_transformers(ours: EngineTemplate, checkpoints: str) -> list[str]:
+    try:
+        expected = Expected.of(HuggingFaceTemplate(checkpoints))
+    except TemplateError as error:
+        return [f"the checkpoint's template cannot be rendered: {error}"]
+    return [f"not as transformers, {found}" for found in differences(ours, expected)]
 
 
 def _against_engine(ours: EngineTemplate, engine: Sequence[str]) -> list[str]:

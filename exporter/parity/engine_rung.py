@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
-from exporter.contract import Contract
 from exporter.extras import has_engine
 from exporter.parity.answers import Answer
 from exporter.parity.rung import Figure, NearTie, Rung
 from exporter.parity.titles import ENGINE as TITLE
-from runtime_py.chat import Conversation
+from runtime_py.chat import PLAIN, Conversation
+from runtime_py.opened_model import OpenedModel
+from runtime_py.reply_text import Said
 from runtime_py.stock_engine import (
     EngineRun,
     EngineSettings,
@@ -20,7 +21,6 @@ from runtime_py.stock_engine import (
     run_engine,
     same_text,
 )
-from runtime_py.tokenizer import Tokenizer
 
 REASON = (
     "text is equal; with MTP the engine may run past its limit by a draft. Where texts part, the "
@@ -59,12 +59,12 @@ def run_both(settings: EngineSettings, prompts: Sequence[str], *, drafter: bool)
 def engine_rung(
     runs: EngineRuns,
     answers: Sequence[Answer],
-    tokenizer: Tokenizer,
-    agreed: Contract,
+    model: OpenedModel,
     max_new_tokens: int,
     noise: float,
 ) -> Rung:
     """Compare both modes with the greedy answers."""
+    agreed = model.executor.contract
     limits = Limits(max_new_tokens, agreed.cache_length, agreed.draft_length)
     problems: list[str] = []
     ties: list[NearTie] = []
@@ -75,15 +75,15 @@ def engine_rung(
         before = len(problems)
         replies = list(chain(*run.replies))
         for number, (answer, reply) in enumerate(zip(answers, replies, strict=True), start=1):
-            expected = _expected(answer, tokenizer, reply)
+            expected = _expected(answer, model, reply)
             if same_text(expected, reply, limits):
                 continue
             where = f"MTP {mode}, answer {number}"
-            tie = _near_tie(where, answer, tokenizer, reply.text, noise)
+            tie = _near_tie(where, answer, model, reply, noise)
             if tie is not None:
                 ties.append(tie)
             else:
-                problems.append(_difference(where, expected.text, reply.text))
+                problems.append(_difference(where, _whole(expected), _whole(reply)))
         figures.append(Figure(f"MTP {mode}: answers that differ", len(problems) - before, 0))
         figures.append(Figure(f"MTP {mode}: tokens", run.decode_tokens))
         figures.append(Figure(f"MTP {mode}: tokens per second", run.tokens_per_second))
@@ -91,36 +91,46 @@ def engine_rung(
     return TITLE.judged(figures, REASON, problems=problems, near_ties=ties)
 
 
-def _expected(answer: Answer, tokenizer: Tokenizer, reply: Reply) -> Reply:
+def _expected(answer: Answer, model: OpenedModel, reply: Reply) -> Reply:
     """The reference runtime's answer as the engine would report it."""
     tokens = answer.greedy.tokens
+    said = _said(model, tokens)
     return Reply(
-        visible_text(tokenizer, tokens),
+        said.text,
         reply.prefill_tokens,
         0.0,
         len(tokens),
         0.0,
         0.0,
         len(answer.prompt_tokens) + len(tokens),
+        said.thought,
     )
 
 
-def visible_text(tokenizer: Tokenizer, tokens: Sequence[int]) -> str:
-    """Text of an answer without its stop token."""
-    return tokenizer.decode([token for token in tokens if token not in tokenizer.stop_tokens])
+def _said(model: OpenedModel, tokens: Sequence[int]) -> Said:
+    """An answer taken apart, without its stop token."""
+    stops = model.tokenizer.stop_tokens
+    reading = model.markers.reading(PLAIN, "")
+    reading.push(model.tokenizer.decode([token for token in tokens if token not in stops]))
+    return reading.said()
+
+
+def _whole(said: Said | Reply) -> str:
+    """Thought and text, as they were said."""
+    return said.thought + said.text
 
 
 def _near_tie(
-    where: str, answer: Answer, tokenizer: Tokenizer, text: str, noise: float
+    where: str, answer: Answer, model: OpenedModel, reply: Reply, noise: float
 ) -> NearTie | None:
     """The token at which the texts part, if its margin was within the noise."""
-    tokens = answer.greedy.tokens
+    tokens, text = answer.greedy.tokens, _whole(reply)
     for at in range(len(tokens)):
-        if not text.startswith(visible_text(tokenizer, tokens[: at + 1])):
+        if not text.startswith(_whole(_said(model, tokens[: at + 1]))):
             if answer.greedy.margins[at] > noise:
                 return None
-            before = visible_text(tokenizer, tokens[:at])
-            chosen, expected = text[len(before) :][:12], tokenizer.text_of(tokens[at])
+            before = _whole(_said(model, tokens[:at]))
+            chosen, expected = text[len(before) :][:12], model.tokenizer.text_of(tokens[at])
             margin = answer.greedy.margins[at]
             return NearTie(f"{where}, token {at + 1}", chosen, expected, margin, noise)
     return None

@@ -10,7 +10,7 @@ from exporter.bundles.manifest import stored_recipe
 from exporter.bundles.reader import open_bundle
 from exporter.checkpoints.template_places import find_template
 from exporter.contract import Contract, Section
-from exporter.errors import EngineError
+from exporter.errors import CheckpointError, EngineError
 from exporter.heads import HeadKind
 from exporter.lowering.graph_reader import BITS
 from exporter.pair import Pair
@@ -32,7 +32,7 @@ from exporter.parity.report import Report
 from exporter.parity.request import Request, foreseen
 from exporter.parity.rung import Rung, Verdict
 from exporter.parity.sources import differing_files
-from exporter.parity.titles import ENGINE, NO_TARGET, ONNX
+from exporter.parity.titles import CONVERSATIONS, ENGINE, NO_TARGET, ONNX
 from exporter.progress import Reporter
 from exporter.templates.samples import SAMPLES
 from runtime_py.engine_rendering import render_in_probe
@@ -148,12 +148,22 @@ def _run_engine(
 def _run_conversations(request: Request, inspection: Inspection, reporter: Reporter) -> Rung:
     template = inspection.bundle.llm_metadata().jinja_prompt_template
     chosen = (inspection.manifest or {}).get("options", {}).get("chat_template", {})
-    checkpoints = find_template(request.target).source if request.target is not None else None
     with reporter.stage("Rendering conversations", None):
-        engine = None if engine_rung.missing_engine() else render_in_probe(template, SAMPLES)
+        try:
+            engine = None if engine_rung.missing_engine() else render_in_probe(template, SAMPLES)
+        except EngineError as error:  # the judge cannot be asked: a finding, not our failure
+            return CONVERSATIONS.judged((), conversations_rung.REASON, problems=[str(error)])
         return conversations_rung.conversations_rung(
-            template, chosen.get("origin"), engine, checkpoints
+            template, chosen.get("origin"), engine, _checkpoints_template(request)
         )
+
+
+def _checkpoints_template(request: Request) -> str | None:
+    """The template that the target has; one that was given to ``export`` may have stood in for none."""
+    try:
+        return find_template(request.target).source if request.target is not None else None
+    except CheckpointError:
+        return None
 
 
 def _run_onnx(
@@ -184,8 +194,7 @@ def _answer_rungs(
         engine = engine_rung.engine_rung(
             runs,
             measured.answers,
-            model.tokenizer,
-            model.executor.contract,
+            model,
             request.max_new_tokens,
             measured.noise,
         )

@@ -10,7 +10,7 @@ from exporter.checkpoints.checkpoint import Checkpoint
 from exporter.contract import Accelerator
 from exporter.parity.engine_rung import missing_engine
 from exporter.parity.golden import missing
-from exporter.parity.titles import ENGINE, NEED_TARGET, NEED_TRANSFORMERS
+from exporter.parity.titles import CONVERSATIONS, ENGINE, NEED_TARGET, NEED_TRANSFORMERS
 
 
 @dataclass(frozen=True)
@@ -40,4 +40,7 @@ def foreseen(request: Request) -> Iterator[str]:
         rungs = " and ".join(title.key for title in NEED_TRANSFORMERS)
         yield f"the rungs {rungs} are skipped: {reason}"
     if reason := missing_engine():
-        yield f"the {ENGINE.key} rung is skipped: {reason}"
+        yield (
+            f"the {ENGINE.key} rung is skipped, and {CONVERSATIONS.key} are not compared with the engine: "
+            f"{reason}"
+        )

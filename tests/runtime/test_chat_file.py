@@ -87,6 +87,7 @@ def test_the_engines_tool_results_are_kept(tmp_path: Path) -> None:
         ({"messages": [USER], "tools": [{"name": "f"}]}, "tools: expected a list of"),
         ({"messages": [USER], "thinking": "yes"}, "thinking: expected true or false"),
         ({"messages": [USER], "model": "x"}, "unknown key 'model'"),
+        ([{**USER, "tool_calls": 5}], "message 0: expected tool_calls as a list"),
         (
             [
                 USER,

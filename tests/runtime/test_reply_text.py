@@ -57,6 +57,15 @@ def test_a_call_that_does_not_end_is_text() -> None:
         assert read("a<|tool_call>call:f{", TOOLS, cut=cut)[1] == Said("a<|tool_call>call:f{")
 
 
+@pytest.mark.parametrize(
+    "call", ["call:f{a: 1}", "call:f{a:1b:2}", "f(1)", "call:f{a:" + "[" * 3000]
+)
+def test_a_call_that_cannot_be_read_is_text(call: str) -> None:
+    raw = f"a {CALLS.start}{call}{CALLS.end} b"
+    for cut in (5, 10_000):
+        assert read(raw, TOOLS, cut=cut) == (raw, Said(raw))
+
+
 def test_an_answer_may_begin_within_a_thought() -> None:
     said = read("Clear sky.\n<channel|>Nice.", prompt="<tool_response|><|channel>thought\n")[1]
     assert said == Said("Nice.", "Clear sky.\n")
