@@ -31,7 +31,7 @@ DRAFT_ROUND = "draft"
 BATCH_DECODE = "batch_decode"
 BATCH_VERIFY = "batch_verify"
 BATCH_DRAFT = "batch_mtp_drafter"
-"""The same for several sequences at once; no name that the engine looks for."""
+"""Signatures for several sequences at once; the engine looks for none of these names."""
 EMBED = "embedder"
 EMBED_PER_LAYER = "per_layer_embedder"
 

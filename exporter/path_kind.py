@@ -78,9 +78,11 @@ ENDS = {
 """What the end of a file's name tells of the folder it is in."""
 
 FILE_ENDS = {
-    **ENDS, **dict.fromkeys(PICKLES, Kind.PICKLED), ".litertlm": Kind.OTHER,  # which would begin otherwise
-    ".safetensors": Kind.PART, ".json": Kind.PART, ".jinja": Kind.PART,
-}  # fmt: skip
+    **ENDS,
+    **dict.fromkeys(PICKLES, Kind.PICKLED),
+    ".litertlm": Kind.OTHER,  # a real bundle was recognised by its first bytes already
+    **dict.fromkeys((".safetensors", ".json", ".jinja"), Kind.PART),
+}
 """What it tells of the file itself."""
 
 MAGIC = {b"LITERTLM": Kind.BUNDLE, b"GGUF": Kind.GGUF}
@@ -173,9 +175,17 @@ def _below(entries: list[Path]) -> Iterator[str]:
     for folder in entries:
         if not folder.is_dir():
             continue
-        inside = sorted(folder.iterdir()) if folder.name == "snapshots" else [folder]
+        inside = _entries(folder) if folder.name == "snapshots" else [folder]
         for each in filter(Path.is_dir, inside):
-            names = [entry.name for entry in each.iterdir() if entry.is_file()]
+            names = [entry.name for entry in _entries(each) if entry.is_file()]
             found = _by_files(each, names)
             if found is not None and found.kind in (Kind.CHECKPOINT, Kind.ADAPTER, Kind.BOTH):
                 yield f"{found.found} ({each})"
+
+
+def _entries(folder: Path) -> list[Path]:
+    """What is in a folder; nothing if it cannot be read."""
+    try:
+        return sorted(folder.iterdir())
+    except OSError:
+        return []

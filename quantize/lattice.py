@@ -90,7 +90,7 @@ def find_lattice(rows: Floats) -> LatticeRows:
 
 
 def _find(values: Floats) -> tuple[Codes, Floats, Flags, Flags]:
-    """The same of blocks ``[N, 32]``."""
+    """Codes and scales of blocks ``[N, 32]``, which of them lie on a lattice, and which do so exactly."""
     codes, found = _codes(values)
     scales, exact = np.ones(len(values), np.float32), found.copy()
     marked = np.flatnonzero(found & codes.any(axis=1))

@@ -47,7 +47,7 @@ TRIAL_SPACING = 12
 """Tokens decoded between two such trials, at least."""
 
 HOPELESS_SPACING = 200
-"""The same where drafting cannot pay whatever is accepted."""
+"""Tokens between two trials where drafting cannot pay whatever is accepted."""
 
 DECODE_SPACING = 96
 """Rounds between two decodes that only measure, while drafting looks better."""

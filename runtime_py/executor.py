@@ -66,7 +66,7 @@ class Executor(Protocol[CacheT]):
         """Write ``token`` to slot ``position`` and say what follows (T = 1)."""
 
     def verify(self, cache: CacheT, tokens: Sequence[int], position: int) -> Step:
-        """The same for 1 to G + 1 tokens at once; G + 1 slots from ``position`` on must be free.
+        """Write 1 to G + 1 tokens and say what follows each; G + 1 slots from ``position`` on must be free.
 
         The slots after the given tokens are left with garbage, which later tokens overwrite.
         """

@@ -57,12 +57,9 @@ def check_sections(bundle: Bundle, *, weights: bool) -> None:
         BundleError: Some section differs; all of them are named.
     """
     found = checked_sections(bundle, weights=weights)
-    damaged = [section.name for section in found if section.condition is Condition.DAMAGED]
-    if damaged:
-        raise BundleError(
-            f"{bundle.path}: damaged: {listed(damaged)} does not have the checksum it was exported "
-            "with; copy or export it again"
-        )
+    damage = [section.damage() for section in found if section.condition is Condition.DAMAGED]
+    if damage:
+        raise BundleError(f"{bundle.path}: damaged; copy or export it again: {listed(damage)}")
 
 
 def checked_sections(

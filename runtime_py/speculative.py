@@ -96,7 +96,7 @@ class DraftPolicy(Protocol):
 
 @dataclass(frozen=True)
 class Fixed:
-    """The same number of drafts always; 0 is plain decoding."""
+    """As many drafts in every round; 0 is plain decoding."""
 
     drafts: int
 

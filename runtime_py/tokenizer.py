@@ -52,7 +52,7 @@ class Tokenizer:
         return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
 
     def encode_prompt(self, text: str) -> list[int]:
-        """The same with the start token in front, unless the text begins with it."""
+        """Tokens of ``text`` behind the start token, which is not added twice."""
         tokens = self.encode(text)
         if self.start_token is not None and tokens[:1] != [self.start_token]:
             return [self.start_token, *tokens]

@@ -151,7 +151,7 @@ def bind_constants(
     stream: BinaryIO,
     progress: Advance = lambda _: None,
 ) -> dict[str, Constant]:
-    """The same; returns where every weight now is, by parameter name."""
+    """Bind as :func:`bind` does; returns where every weight now is, by parameter name."""
     lowered = LoweredGraph(graph)
     constants = lowered.make_constants(weights, recipe)
     head = len(lowered.pack())

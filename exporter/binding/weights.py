@@ -125,7 +125,7 @@ def find_weights(
 
 
 def _find_weights(specs: WeightSpecs, checkpoint: Checkpoint, reader: TensorReader) -> Weights:
-    """The same of the sections that are made of one checkpoint."""
+    """Match the weights of the sections that one checkpoint fills with its tensors."""
     stored = find_names(checkpoint)
     keys = [(section, parameter) for section, weights in specs.items() for parameter in weights]
     tied = is_head_tied(checkpoint, stored, reader)

@@ -53,7 +53,7 @@ def check_destination(output: Path, *, force: bool) -> None:
 
 
 def check_folder_destination(output: Path, mark: str, *, force: bool) -> None:
-    """The same for an output that is a folder, which holds a file called ``mark``.
+    """Check that a folder can be made or replaced; one that is replaced must hold a file called ``mark``.
 
     Raises:
         OutputError: The output exists without ``force``, is not such a folder, or its parent is missing.
@@ -181,7 +181,7 @@ def _move_to_free_name(finished: Path, output: Path) -> None:
 
 
 def publish_folder(finished: Path, output: Path, mark: str, *, force: bool) -> None:
-    """The same for a folder. One that is replaced is moved aside first and goes with the scratch folder.
+    """Move a finished folder to its destination. One it replaces goes with the scratch folder.
 
     Raises:
         OutputError: Without ``force``: another process has made the output in the meantime.
@@ -209,7 +209,7 @@ def _sync(file: Path) -> None:
 
 
 def _sync_names(folder: Path) -> None:
-    """The same for the names in a folder, where the file system can do that."""
+    """Wait until a folder's names have reached the disk, where the file system can do that."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

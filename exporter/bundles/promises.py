@@ -40,7 +40,7 @@ def broken_promises(agreed: Contract, found: Found, *, inferred: bool = False) -
 
 
 def broken_signatures(promised: Promised, found: Found, *, inferred: bool = False) -> list[str]:
-    """The same for some of the contract's signatures, with the cache length that is in the graphs."""
+    """Differences between some of the contract's signatures and the graphs, at the graphs' cache length."""
     problems: list[str] = []
     for section, specs in promised.items():
         have = found.get(section.value)
@@ -63,7 +63,7 @@ def name_in_file(
 def broken_draft_round(
     agreed: Contract, found: Mapping[str, SignatureInfo], *, inferred: bool = False
 ) -> list[str]:
-    """The same for the graph of a draft round, which has the drafter's signatures, too."""
+    """Differences of the graph of a draft round, which has the drafter's signatures, too."""
     lowered = agreed.as_lowered()
     spec = lowered.draft_round_signature()
     if spec is None:

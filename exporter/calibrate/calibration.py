@@ -38,7 +38,7 @@ def calibrate(
     folder: Path,
     progress: Advance,
 ) -> Weights:
-    """The same weights, those with a GPTQ rule with their codes.
+    """The weights, of which those with a GPTQ rule now have codes.
 
     Memory: one layer's float weights, the hidden states of the text, and for the widest input C of a
     layer about 30 bytes times C squared (E2B: 4.5 GB for C = 12288).

@@ -74,7 +74,7 @@ class TargetPass:
         return readings
 
     def fill_caches(self, sequences: tuple[tuple[int, ...], ...]) -> None:
-        """The same as far as keys and values are made."""
+        """Run every sequence up to the last layer that makes keys and values."""
         last = self.config.kv_owners[-1].index
         self._read(sequences, self.config.text.layers[: last + 1])
 

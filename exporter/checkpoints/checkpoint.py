@@ -35,6 +35,7 @@ SMALL_FILES = (
 """What is read of a checkpoint besides weights."""
 
 TEMPLATE = "chat_template.jinja"
+TEMPLATES = "additional_chat_templates"
 
 
 @dataclass(frozen=True)
@@ -77,9 +78,17 @@ class Checkpoint:
 
     def source_files(self) -> list[Path]:
         """Every file an export reads: the weights, the small files beside them, and the adapter's."""
-        beside = (self.small_file(name) for name in SMALL_FILES)
+        beside = [self.small_file(name) for name in SMALL_FILES]
+        beside += self.additional_templates()
         merged = self.adapter.source_files() if self.adapter is not None else []
         return [*(path for path in beside if path.is_file()), *self.weight_files, *merged]
+
+    def additional_templates(self) -> list[Path]:
+        """Chat templates that transformers keeps in a folder; those of an adapter that has any template."""
+        owner = self.small_file(TEMPLATE).parent
+        if self.adapter is not None and (self.adapter.folder / TEMPLATES).is_dir():
+            owner = self.adapter.folder
+        return sorted((owner / TEMPLATES).glob("*.jinja"))
 
     def small_file(self, name: str) -> Path:
         """Where a small file is, if there is one: in the adapter's folder or, else, in the checkpoint's."""
@@ -106,9 +115,9 @@ class Checkpoint:
         found = [self.small_file(name) for name in SMALL_FILES]
         return [path.name for path in found if path.parent != self.folder and path.is_file()]
 
-    def text_file(self, name: str) -> str | None:
+    def text_file(self, name: str | Path) -> str | None:
         """Contents of a small text file of the checkpoint, or None if there is no such file."""
-        path = self.small_file(name)
+        path = name if isinstance(name, Path) else self.small_file(name)
         try:
             return path.read_text(encoding="utf-8") if path.is_file() else None
         except UnicodeDecodeError as error:

@@ -95,4 +95,9 @@ class ConfigReader:
 
 def is_number(value: object) -> bool:
     """Whether a JSON value is a finite number; Python's JSON reads NaN and Infinity, too."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number that no float comes near
+        return False

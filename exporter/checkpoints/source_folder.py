@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from exporter.errors import CheckpointError
 from exporter.path_kind import kind_of
+
+CACHED = re.compile(r"/models--([^/]+)/snapshots/([^/]+)$")
+"""A model in the hub's cache: its id, with ``--`` for ``/``, and the commit."""
 
 Download = Callable[[str, str | None], tuple[Path, str]]
 """Fetches a hub id at a revision (None: the default branch); its folder and the commit it is."""
@@ -41,7 +45,7 @@ def locate(name: str, revision: str | None, download: Download) -> SourceFolder:
     if is_folder:
         if revision is not None:
             raise CheckpointError(f"{name} is a local folder; a revision applies to hub ids only")
-        return SourceFolder(path, path.resolve().name, None)
+        return _named(path)
     if is_file:
         raise CheckpointError(kind_of(path).instead_of("a folder or a hub id (owner/name)"))
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
@@ -50,3 +54,11 @@ def locate(name: str, revision: str | None, download: Download) -> SourceFolder:
         )
     folder, commit = download(name, revision)
     return SourceFolder(folder, name, commit)
+
+
+def _named(path: Path) -> SourceFolder:
+    """A local folder by its name; one of the hub's cache by its hub id and commit."""
+    whole = path.absolute()
+    if cached := CACHED.search(whole.as_posix()):
+        return SourceFolder(path, cached[1].replace("--", "/", 1), cached[2])
+    return SourceFolder(path, path.resolve().name, None)

@@ -6,11 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from exporter.checkpoints.checkpoint import Checkpoint
+from exporter.checkpoints.checkpoint import TEMPLATE, TEMPLATES, Checkpoint
 from exporter.errors import CheckpointError
 
-TEMPLATE = "chat_template.jinja"
-FOLDER = "additional_chat_templates"
 JSON_PLACES = ("tokenizer_config.json", "chat_template.json", "processor_config.json")
 """Files with a ``chat_template``: a text, or a list or map of named ones."""
 
@@ -70,19 +68,19 @@ def _places(target: Checkpoint) -> Iterator[tuple[str, Mapping[str, str]]]:
         if named := _named((target.json_file(place) or {}).get("chat_template")):
             yield place, named
     if named := _additional(target):
-        yield FOLDER, named
+        yield TEMPLATES, named
 
 
 def _named(value: Any) -> dict[str, str]:
     """Templates by name: of a text, of a list of names and templates, or of a map."""
     if isinstance(value, list):
-        value = {e["name"]: e.get("template") for e in value if isinstance(e, dict) and "name" in e}
+        entries = [entry for entry in value if isinstance(entry, dict)]
+        value = {str(entry["name"]): entry.get("template") for entry in entries if "name" in entry}
     named = value if isinstance(value, dict) else {DEFAULT: value}
     return {str(n): text for n, text in named.items() if isinstance(text, str) and text.strip()}
 
 
 def _additional(target: Checkpoint) -> dict[str, str]:
     """Templates that transformers keeps in a folder, a file for each name."""
-    files = sorted((target.folder / FOLDER).glob("*.jinja"))
-    texts = {path.stem: target.text_file(f"{FOLDER}/{path.name}") for path in files}
+    texts = {path.stem: target.text_file(path) for path in target.additional_templates()}
     return {name: text for name, text in texts.items() if text is not None and text.strip()}

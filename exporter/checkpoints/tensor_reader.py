@@ -54,7 +54,7 @@ class TensorReader:
         return data
 
     def floats(self, tensor: StoredTensor, start: int, count: int) -> NDArray[np.float32]:
-        """The same as float32.
+        """Elements of a tensor as float32.
 
         Raises:
             CheckpointError: The tensor is not of a float type, or has NaN or infinite elements.

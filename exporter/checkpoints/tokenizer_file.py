@@ -61,7 +61,14 @@ def read_tokenizer(path: Path) -> TokenizerFile:
         added = {entry["content"]: int(entry["id"]) for entry in content.get("added_tokens", [])}
         if not ids:
             raise ValueError("its vocabulary is empty")
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (
+        ArithmeticError,
+        AttributeError,
+        KeyError,
+        RecursionError,
+        TypeError,
+        ValueError,
+    ) as error:
         raise CheckpointError(
             f"{path}: expected a Hugging Face tokenizer, found something else ({error})"
         ) from error

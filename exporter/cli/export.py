@@ -105,7 +105,7 @@ def parse_lengths(
 )
 @click.option(
     "--chat-template",
-    type=click.Path(path_type=Path),
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="FILE",
     help="A chat template that LiteRT-LM can run, instead of the checkpoint's; see docs/chat.md.",
 )

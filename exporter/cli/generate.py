@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
@@ -18,7 +19,7 @@ from exporter.errors import ParityError
 if TYPE_CHECKING:
     from exporter.contract import Contract
     from runtime_py.sampling import SamplingSettings
-    from runtime_py.stock_engine import EngineRun, Limits
+    from runtime_py.stock_engine import EngineRun, Limits, Reply
 
 DEFAULT_NEW_TOKENS = 256
 STOCK = "litert-lm"
@@ -248,6 +249,10 @@ def _check_usage(
             "--runtime reference or onnx",
         ),
         (
+            draft_length is not None and mtp == "off",
+            "nothing is drafted with --mtp off: leave out --draft-length",
+        ),
+        (
             batch is not None and runtime != "reference",
             f"{runtime} answers one prompt at a time: --batch needs --runtime reference",
         ),
@@ -303,6 +308,13 @@ def _measurements(run: EngineRun) -> str:
     return text
 
 
+def _parts(off: Reply, on: Reply) -> Iterator[tuple[str, str, str]]:
+    """What an answer consists of, on both sides."""
+    yield "thoughts", off.thought, on.thought
+    yield "texts", off.text, on.text
+    yield "tool calls", json.dumps(off.tool_calls), json.dumps(on.tool_calls)
+
+
 def _common_length(one: str, other: str) -> int:
     differing = (i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b)
     return next(differing, min(len(one), len(other)))
@@ -319,10 +331,13 @@ def compare(off: EngineRun, on: EngineRun, limits: Limits) -> None:
     pairs = zip(chain(*off.replies), chain(*on.replies), strict=True)
     for index, (without, with_) in enumerate(pairs, start=1):
         if not same_text(without, with_, limits):
-            same = _common_length(without.text, with_.text)
+            what, off_said, on_said = next(
+                (what, *said) for what, *said in _parts(without, with_) if said[0] != said[1]
+            )
+            same = _common_length(off_said, on_said)
             raise ParityError(
-                f"the texts with and without MTP differ in answer {index} after {same} characters: "
-                f"off {without.text[same:][:40]!r}, on {with_.text[same:][:40]!r}"
+                f"the {what} with and without MTP differ in answer {index} after {same} characters: "
+                f"off {off_said[same:][:40]!r}, on {on_said[same:][:40]!r}"
             )
     ratio = on.tokens_per_second / off.tokens_per_second if off.tokens_per_second else 0.0
     click.echo(f"identical text; MTP on / off: {ratio:.2f}x tokens/s", err=True)

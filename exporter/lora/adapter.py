@@ -69,13 +69,15 @@ class Adapter:
 
     def notes(self, target: str) -> list[str]:
         """What should be said of merging it into ``target``, one sentence each."""
-        notes = [
-            f"{self.source}: {ADAPTER_CONFIG} sets {', '.join(self.config.unknown)}, which this version does "
-            "not know; `verify --lora` compares with PEFT"
-        ]
-        notes = notes if self.config.unknown else []
-        note = base_note(self.base, target)
-        return [*notes, note] if note else notes
+        notes = []
+        if unknown := ", ".join(self.config.unknown):
+            notes.append(
+                f"{self.source}: {ADAPTER_CONFIG} sets {unknown}, which this version does not know; "
+                "`verify --lora` compares with PEFT"
+            )
+        if note := base_note(self.base, target):
+            notes.append(note)
+        return notes
 
     def source_files(self) -> list[Path]:
         """Every file that merging reads."""

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from exporter.checkpoints.config_reader import is_number
 from exporter.errors import CheckpointError, listed
 
 UNSUPPORTED = {
@@ -106,9 +107,14 @@ def parse_adapter_config(config: Mapping[str, Any], where: str) -> AdapterConfig
         problems.append(
             f"bias is {bias!r}: trained biases are not exported; train with bias='none'"
         )
-    for key in ("r", "lora_alpha"):
-        if not _positive(config.get(key)):
-            problems.append(f"{key}: expected a positive number, found {config.get(key)!r}")
+    if not _is_rank(config.get("r")):
+        problems.append(f"r: expected a positive whole number, found {config.get('r')!r}")
+    if not _positive(config.get("lora_alpha")):
+        found = config.get("lora_alpha")
+        problems.append(f"lora_alpha: expected a positive number, found {found!r}")
+    saved = config.get("modules_to_save") or []
+    if not isinstance(saved, list) or not all(isinstance(name, str) for name in saved):
+        problems.append(f"modules_to_save: expected a list of names, found {saved!r}")
     for key in ("rank_pattern", "alpha_pattern"):
         problems += _pattern_problems(key, config.get(key) or {})
     tokens = _tokens(config.get("trainable_token_indices") or {})
@@ -122,7 +128,7 @@ def parse_adapter_config(config: Mapping[str, Any], where: str) -> AdapterConfig
         alpha_pattern=config.get("alpha_pattern") or {},
         root_scaling=bool(config.get("use_rslora", False)),
         dora=bool(config.get("use_dora", False)),
-        saved_modules=tuple(config.get("modules_to_save") or ()),
+        saved_modules=tuple(saved),
         ties_embeddings=bool(config.get("ensure_weight_tying", False)),
         tokens={name: tuple(ids) for name, ids in tokens.items()},
         unknown=tuple(
@@ -170,10 +176,16 @@ def _pattern_problems(key: str, patterns: Any) -> list[str]:
             re.compile(pattern)
         except re.error as error:
             problems.append(f"{key}: {pattern!r} is not a regular expression ({error})")
-        if not _positive(value):
+        if key == "rank_pattern" and not _is_rank(value):
+            problems.append(f"{key}.{pattern}: expected a positive whole number, found {value!r}")
+        elif not _positive(value):
             problems.append(f"{key}.{pattern}: expected a positive number, found {value!r}")
     return problems
 
 
+def _is_rank(value: object) -> bool:
+    return type(value) is int and value > 0
+
+
 def _positive(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+    return isinstance(value, int | float) and is_number(value) and value > 0

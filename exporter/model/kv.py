@@ -82,7 +82,7 @@ class Kv:
         )
 
     def written_padded(self, keys: Tensor, values: Tensor, slot: Tensor, filled: Tensor) -> Kv:
-        """The same for entries of which the last ones may be padding and stick out past the end.
+        """Write entries of which the last ones may be padding and stick out past the end of the cache.
 
         The engine pads a prompt to the length of a prefill signature. Near the end of the context
         the padding does not fit, and a plain update slice would move its start back and overwrite
@@ -139,7 +139,7 @@ class Kv:
         )
 
     def readable(self) -> Kv:
-        """The same slots, ready to be multiplied by several layers."""
+        """This cache in the form that several layers multiply with."""
         return self
 
 

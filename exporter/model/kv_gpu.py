@@ -57,7 +57,7 @@ class GpuKv(Kv):
         return GpuKv(new_keys, new_values, self.params)
 
     def written_padded(self, keys: Tensor, values: Tensor, slot: Tensor, filled: Tensor) -> Kv:
-        """The same: the delegate's operation leaves padding out."""
+        """Write entries as :meth:`written` does: the delegate's operation leaves padding out by itself."""
         return self.written(keys, values, slot)
 
     def rotation(self, positions: Tensor, rope: Rope) -> Rotation:

@@ -1,4 +1,4 @@
-"""The same model as a folder of ONNX files, for ONNX Runtime.
+"""A target and its drafter as a folder of ONNX files, for ONNX Runtime.
 
 ``trace_worker`` and ``translate`` turn the torch functions of ``exporter.lowering.signatures`` into
 weightless ONNX graphs, ``bind`` gives them their weights as external data, ``folder`` knows what lies

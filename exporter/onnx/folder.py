@@ -60,7 +60,7 @@ class OnnxFolder:
         return self.path / (signature + MODEL_SUFFIX)
 
     def llm_metadata(self) -> Any:
-        """The same ``LlmMetadata`` message that a bundle holds.
+        """The ``LlmMetadata`` message, as a bundle holds it.
 
         Raises:
             BundleError: It is damaged.

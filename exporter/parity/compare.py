@@ -68,7 +68,7 @@ def compare_choices(
 def compare_tokens(
     tokens: Sequence[int], reference: Floats, places: Sequence[str], noise: float
 ) -> Choices:
-    """The same where one side is known by its N tokens only; ``places`` names them for a reader."""
+    """Compare N chosen tokens with a reference ``[N, V]``; ``places`` names them for a reader."""
     near_ties, differing = [], []
     for chosen, row, where in zip(tokens, reference, places, strict=True):
         expected = int(row.argmax())

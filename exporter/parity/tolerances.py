@@ -15,7 +15,7 @@ GRAPH_FLOAT = 1e-4
 """LiteRT float32 kernels against torch: same weights, sums in another order."""
 
 SHAPES_FLOAT = 2e-5
-"""The same graph with another number of tokens a call: other tiles, another order of sums."""
+"""A graph against itself with another number of tokens a call: other tiles, another order of sums."""
 
 NOISES = 4.0
 """How many times its noise an output with roundings in it may be off, at every position; ``noise`` says
@@ -36,7 +36,7 @@ never more than 0.5; roundings that make up for each other's error stay below th
 shifted row does not."""
 
 STEPS_OFF_CALIBRATED = 4.0
-"""The same where codes were chosen with a calibration text. A column then moves by several steps to make
+"""``STEPS_OFF`` where codes were chosen with a calibration text. A column then moves by several steps to make
 up for others that the text always has together with it (measured up to 0.8 on the tiny pair, whose
 inputs are little correlated). What is wrong with a row still shows in its factor."""
 

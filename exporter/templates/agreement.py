@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from exporter.errors import TemplateError
 from exporter.templates.engine import EngineTemplate
 from exporter.templates.huggingface import HuggingFaceTemplate
-from exporter.templates.samples import SAMPLES, STOPS_FOR_TOOL, TOOL_RESULT, Sample
+from exporter.templates.samples import SAMPLES, STOPS_FOR_TOOL, Sample
 
 SHOWN = 60
 """Characters of a rendering that a message quotes."""
@@ -112,7 +112,7 @@ def _instability(template: EngineTemplate, sample: Sample, text: str) -> str:
                 "what was rendered of the history changes when the conversation goes on, which the engine "
                 f"refuses: {first_difference(text, before)}"
             )
-        if sample.name.startswith(TOOL_RESULT) and before.endswith(STOPS_FOR_TOOL):
+        if sample.has_result and before.endswith(STOPS_FOR_TOOL):
             return (
                 f"{STOPS_FOR_TOOL} is rendered with the call instead of with the tool's answer, so the "
                 "engine never processes it"

@@ -1,7 +1,7 @@
 """Chat templates rendered as the LiteRT-LM engine (0.18.1) renders them.
 
-The engine uses minijinja, a Rust library that is also on PyPI (from its release 2.22 on, the one on PyPI
-prints values as Python does), in an environment of its own:
+The engine uses minijinja, a Rust library that is also on PyPI, in an environment of its own. (pyproject.toml
+keeps it below 2.22: from there on PyPI's build prints values as Python does, and the engine's does not.)
 
 - values are native: a map has no methods, and neither has a string. A few Python calls (``.split(...)``,
   ``.strip()``, ``.items()``, ...) are replaced by filters in the template's source before it is parsed;

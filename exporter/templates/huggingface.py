@@ -40,7 +40,11 @@ class HuggingFaceTemplate:
             self._template = environment.from_string(without_generation(source))
         except jinja2.TemplateSyntaxError as error:
             raise TemplateError(f"line {error.lineno}: {error.message}") from error
-        except (RecursionError, UnicodeError) as error:
+        except (
+            RecursionError,
+            SyntaxError,
+            UnicodeError,
+        ) as error:  # of the Python it is compiled to
             raise TemplateError(str(error)) from error
 
     def render(

@@ -13,9 +13,6 @@ from typing import Any
 Json = Mapping[str, Any]
 Messages = tuple[Json, ...]
 
-TOOL_RESULT = "tool result"
-"""Beginning of the names of samples in which a tool has answered."""
-
 
 STOPS_FOR_TOOL = "<|tool_response>"
 """With this token the model stops and waits for a tool. The engine never processes it, so it must come with
@@ -33,6 +30,11 @@ class Sample:
     thinking: bool | None = None
     shows: str = ""
     """Text that a spelling must show to count: a template that does not know it leaves it out."""
+
+    @property
+    def has_result(self) -> bool:
+        """Whether a tool answers in it."""
+        return any(message["role"] == "tool" for message in self.engine)
 
     def histories(self) -> Iterator[Messages]:
         """What the engine has rendered before the last message comes: up to each of the model's turns."""
@@ -158,7 +160,7 @@ SAMPLES = (
         thinking=True,
     ),
     Sample(
-        TOOL_RESULT,
+        "tool result",
         (ASK_WEATHER, _calling(), _result(REPORT)),
         (
             (ASK_WEATHER, _embedded(REPORT)),
@@ -168,7 +170,7 @@ SAMPLES = (
         shows="clear",
     ),
     Sample(
-        f"{TOOL_RESULT} in words",
+        "tool result in words",
         (ASK_WEATHER, _calling(), _result("clear sky")),
         (
             (ASK_WEATHER, _embedded("clear sky")),
@@ -178,7 +180,7 @@ SAMPLES = (
         shows="clear sky",
     ),
     Sample(
-        f"{TOOL_RESULT} while thinking",
+        "tool result while thinking",
         (ASK_WEATHER, _calling(reasoning_content="Look it up."), _result(REPORT)),
         (
             (ASK_WEATHER, _embedded(REPORT)),
@@ -189,7 +191,7 @@ SAMPLES = (
         shows="clear",
     ),
     Sample(
-        f"{TOOL_RESULT}, an answer and the next turn",
+        "tool result, an answer and the next turn",
         (ASK_WEATHER, _calling(), _result(REPORT), _said("assistant", SUMMARY), NEXT),
         (
             (ASK_WEATHER, _embedded(REPORT, content=SUMMARY), NEXT),

@@ -33,7 +33,7 @@ class Machine:
     load_after: float
 
     def after_all(self) -> Machine:
-        """The same, when everything has been measured."""
+        """This machine with its load now that everything has been measured."""
         return replace(self, load_after=_load())
 
 

@@ -104,6 +104,7 @@ def test_what_was_read_is_hashed(bare: Beside) -> None:
         put(bare)
     read = {path.name for path in bare.checkpoint().source_files()}
     assert read >= {"chat_template.json", "processor_config.json", "chat_template.jinja"}
+    assert "tool_use.jinja" in read
 
 
 def test_none(bare: Beside) -> None:

@@ -71,7 +71,7 @@ OTHER = f"{PREFIX}model.language_model.layers.99.self_attn.q_proj"
         (configured(peft_type="LOHA"), ["expected a LoRA adapter", "'LOHA'"]),
         (configured(init_lora_weights="pissa_niter_4"), ["path_initial_model_for_weight_conversion"]),
         (configured(bias="all", lora_bias=True), ["2 problems", "bias is 'all'", "lora_bias is set"]),
-        (configured(r=0), ["r: expected a positive number, found 0"]),
+        (configured(r=0), ["r: expected a positive whole number, found 0"]),
         (configured(r=5), ["q_proj: expected rank 5 by the configuration, found 4"]),
         (configured(rank_pattern={"(": 3}), ["'(' is not a regular expression"]),
         (configured(alpha_pattern={"q_proj": -1}), ["alpha_pattern.q_proj"]),
