@@ -116,7 +116,7 @@ def with_reference(request: Request) -> Iterator[tuple[str, EngineRun]]:
 
 
 def with_onnx(request: Request) -> Iterator[tuple[str, EngineRun]]:
-    """A run of the reference runtime's loop on ONNX Runtime for each mode, on a folder that is opened once."""
+    """A run on ONNX Runtime for each mode, on a folder that is opened once."""
     from exporter.extras import require_onnx, require_runtime
 
     require_onnx()
