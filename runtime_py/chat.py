@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from exporter.templates.engine import sorted_keys
+
 Json = Mapping[str, Any]
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
@@ -34,6 +36,10 @@ class Message:
         if self.thought:
             message["reasoning_content"] = self.thought
         return message
+
+    def sent(self) -> Message:
+        """This message as the engine keeps it once it was sent: with the keys of its maps in order."""
+        return Message.from_json(sorted_keys(self.to_json()))
 
     @staticmethod
     def from_json(value: Json) -> Message:

@@ -33,7 +33,9 @@ def read_chat_file(path: Path) -> Conversation:
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
+        raise ChatFileError(f"{path}: the file cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
         raise ChatFileError(f"{path}: expected a JSON list of messages ({error})") from error
     return parse_chat(content, str(path))
 
@@ -64,7 +66,7 @@ def parse_chat(content: object, where: str) -> Conversation:
 
 
 def _setting(whole: Json, problems: list[str]) -> Setting:
-    tools, thinking = whole.get("tools") or [], whole.get("thinking")
+    tools, thinking = whole.get("tools", []), whole.get("thinking")
     if not isinstance(tools, list) or not all(map(_is_tool, tools)):
         problems.append(
             "tools: expected a list of {'type': 'function', 'function': {'name', 'description', "

@@ -134,7 +134,7 @@ class Session(Generic[CacheT]):
             ContextFullError: The conversation does not fit into the context; nothing has changed.
             EngineError: The runtime failed.
         """
-        asked = [*self._messages, as_message(turn)]
+        asked = [*self._messages, as_message(turn).sent()]
         rendered = self._template.render(asked, self._setting)
         prompt = prompt_tokens(self._tokenizer, rendered, self._context_length)
         reused = self._common_prefix(prompt)

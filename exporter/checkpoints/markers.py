@@ -22,10 +22,14 @@ MARKER = re.compile(
 these as text."""
 
 
+MEDIA = frozenset({"<|image|>", "<|audio|>", "<|video|>", "<start_of_image>", "<start_of_audio>"})
+"""Places of pictures and sounds, which a model of text alone need not know."""
+
+
 def unknown_markers(template: str, tokens: Container[str]) -> list[str]:
     """Markers in the source of a template that are none of the tokenizer's added tokens, in order."""
     found = dict.fromkeys(MARKER.findall(COMMENT.sub("", template)))
-    return [marker for marker in found if marker not in tokens]
+    return [marker for marker in found if marker not in tokens and marker not in MEDIA]
 
 
 def told(markers: list[str]) -> tuple[str, ...]:

@@ -37,6 +37,8 @@ def locate(name: str, revision: str | None, download: Download) -> SourceFolder:
     Raises:
         CheckpointError: Neither a folder nor something that looks like a hub id.
     """
+    if not name.strip():
+        raise CheckpointError("expected a folder or a hub id (owner/name), found an empty name")
     try:
         path = Path(name).expanduser()
         is_folder, is_file = path.is_dir(), path.is_file()

@@ -291,8 +291,10 @@ def _show_chunk(text: str) -> None:
 
 
 def _show_calls(run: EngineRun) -> None:
-    """Tool calls, a line of JSON for each answer that has any."""
+    """Tool calls, a line of JSON for each answer that has any; and which answers were only thought."""
     for reply in chain(*run.replies):
+        if reply.thought and not reply.text and not reply.tool_calls:
+            click.echo("    the answer was cut off in a thought; --json shows it", err=True)
         if reply.tool_calls:
             click.echo(json.dumps({"tool_calls": reply.tool_calls}))
 
@@ -340,4 +342,7 @@ def compare(off: EngineRun, on: EngineRun, limits: Limits) -> None:
                 f"off {off_said[same:][:40]!r}, on {on_said[same:][:40]!r}"
             )
     ratio = on.tokens_per_second / off.tokens_per_second if off.tokens_per_second else 0.0
-    click.echo(f"identical text; MTP on / off: {ratio:.2f}x tokens/s", err=True)
+    told = "identical text"
+    if off.texts != on.texts:
+        told += " up to the limit, which the engine passes by up to a round with MTP on"
+    click.echo(f"{told}; MTP on / off: {ratio:.2f}x tokens/s", err=True)

@@ -86,6 +86,16 @@ def instabilities(template: EngineTemplate) -> Iterator[Difference]:
             yield Difference(sample.name, problem)
 
 
+def unspoken(template: EngineTemplate) -> str:
+    """What is wrong with the way a template prints the user's words; empty if nothing is."""
+    question = SAMPLES[0]
+    text = rendered(template, question)
+    if '"type": "text"' in text:
+        return "content, which LiteRT-LM gives in parts, is printed as a list"
+    words = str(question.engine[0]["content"]).strip()
+    return "" if words in text else "what the user says is not in the prompt"
+
+
 def _problem(template: EngineTemplate, sample: Sample, wanted: tuple[str, ...]) -> str:
     try:
         text = rendered(template, sample)

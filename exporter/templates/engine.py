@@ -10,8 +10,9 @@ keeps it below 2.22: from there on PyPI's build prints values as Python does, an
 - ``x is none`` is true of what is undefined and false of a null;
 - ``{% break %}`` and ``{% continue %}`` do not exist.
 
-``tests/templates/test_engine.py`` compares all of this with the engine. Not imitated: the engine sorts the
-keys of the last message, which shows in templates that print a whole map.
+- the keys of the message that is sent are sorted, which shows where a template prints a whole map.
+
+``tests/templates/test_engine.py`` compares all of this with the engine.
 """
 
 from __future__ import annotations
@@ -103,7 +104,7 @@ class EngineTemplate:
             TemplateError: The template refuses this conversation, or does not end.
         """
         given: dict[str, Any] = {
-            "messages": [_with_parts(message) for message in messages],
+            "messages": list(map(_with_parts, _sent(messages) if answering else messages)),
             "add_generation_prompt": answering,
             "bos_token": "",
             "eos_token": "",
@@ -171,6 +172,20 @@ def _refuse_loop_control(source: str) -> None:
         if piece.kind is Kind.CODE and (found := LOOP_CONTROL.match(piece.text)):
             raise TemplateError(f"line {line}: the engine knows no statement {found[1]!r}")
         line += piece.text.count("\n")
+
+
+def _sent(messages: Sequence[Json]) -> list[Json]:
+    """A history, and the message that is sent now."""
+    return [*messages[:-1], *(sorted_keys(message) for message in messages[-1:])]
+
+
+def sorted_keys(value: Any) -> Any:
+    """A JSON value with the keys of its maps in order, as the engine has those of a message it is sent."""
+    if isinstance(value, Mapping):
+        return {key: sorted_keys(value[key]) for key in sorted(value)}
+    if isinstance(value, list | tuple):
+        return [sorted_keys(inner) for inner in value]
+    return value
 
 
 def _with_parts(message: Json) -> Json:

@@ -20,6 +20,7 @@ from exporter.templates.agreement import (
     first_difference,
     instabilities,
     rendered,
+    unspoken,
 )
 from exporter.templates.engine import EngineTemplate
 from exporter.templates.gemma4 import variants
@@ -61,6 +62,8 @@ class FittedTemplate:
     """Whether it has a switch for thinking."""
     tools: bool
     """Whether it declares tools to the model."""
+    warning: str = ""
+    """What is odd about how it prints the user's words."""
     asked_engine: bool = False
     """Whether the engine itself rendered the conversations, too, and as expected."""
 
@@ -71,7 +74,8 @@ class FittedTemplate:
             how = f"{self.conversations} conversations as with the checkpoint's, of {len(SAMPLES)} tried"
         if self.asked_engine:
             how += ", and with the engine itself"
-        return f"{TOLD[self.origin]} ({how})"
+        warned = f"; warning: {self.warning}" if self.warning else ""
+        return f"{TOLD[self.origin]} ({how}){warned}"
 
     def to_json(self) -> dict[str, Any]:
         """For the manifest, where it must not matter whether an engine was there to be asked."""
@@ -89,6 +93,7 @@ def fit_template(source: str, where: str) -> FittedTemplate:
         TemplateError: The engine cannot be given a template that renders the same; says on which
             conversation, and the line where there is one.
     """
+    _refuse_empty(source, where)
     try:
         expected = Expected.of(HuggingFaceTemplate(source))
     except TemplateError as error:
@@ -123,16 +128,17 @@ def given_template(source: str, where: str, checkpoints: str | None) -> FittedTe
         checkpoints: The checkpoint's template, if it has one.
 
     Raises:
-        TemplateError: The engine cannot render it, or not go on with a conversation.
+        TemplateError: The engine cannot render it, not even rewritten, or not go on with a conversation.
     """
-    try:
-        template = EngineTemplate(source)
-    except TemplateError as error:
-        raise TemplateError(
-            f"{where}: LiteRT-LM cannot parse this chat template: {error}"
-        ) from error
-    if unstable := next(instabilities(template), None):
-        raise TemplateError(f"{where}: LiteRT-LM cannot use this chat template: {unstable}")
+    _refuse_empty(source, where)
+    template, problem = _usable(source)
+    if problem:
+        template, still = _usable(rewritten(source))
+        if still:
+            raise TemplateError(
+                f"{where}: LiteRT-LM cannot use this chat template, not even rewritten: {problem}"
+            )
+    assert template is not None
     same = 0
     if checkpoints is not None:
         try:
@@ -164,6 +170,21 @@ def checked_by_engine(fitted: FittedTemplate, render: RenderInEngine, where: str
     return replace(fitted, asked_engine=True)
 
 
+def _refuse_empty(source: str, where: str) -> None:
+    if not source.strip():
+        raise TemplateError(f"{where}: expected a chat template, found an empty text")
+
+
+def _usable(source: str) -> tuple[EngineTemplate | None, str]:
+    """The template, and what keeps the engine from using it."""
+    try:
+        template = EngineTemplate(source)
+    except TemplateError as error:
+        return None, str(error)
+    unstable = next(instabilities(template), None)
+    return template, str(unstable) if unstable else unspoken(template)
+
+
 def _candidates(source: str) -> Iterator[tuple[Origin, str]]:
     yield Origin.CHECKPOINT, source
     yield from ((Origin.GEMMA4, variant.source()) for variant in variants())
@@ -180,4 +201,5 @@ def _fitted(template: EngineTemplate, origin: Origin, conversations: int) -> Fit
         conversations,
         thinking=template.render(question, thinking=True) != plain,
         tools=template.render(question, tools=(tool,)) != plain,
+        warning=unspoken(template),
     )

@@ -85,6 +85,7 @@ def test_the_engines_tool_results_are_kept(tmp_path: Path) -> None:
         ([USER, {"role": "assistant", "content": "x"}], "the last message must be the user's"),
         ([USER, {"role": "tool", "content": "x"}], "a tool's `name`, or a `tool_call_id`"),
         ({"messages": [USER], "tools": [{"name": "f"}]}, "tools: expected a list of"),
+        ({"messages": [USER], "tools": {}}, "tools: expected a list of"),
         ({"messages": [USER], "thinking": "yes"}, "thinking: expected true or false"),
         ({"messages": [USER], "model": "x"}, "unknown key 'model'"),
         ([{**USER, "tool_calls": 5}], "message 0: expected tool_calls as a list"),

@@ -104,6 +104,25 @@ def test_the_language_is_the_engines(rendered: dict[str, str], snippet: str) -> 
 
 
 @pytest.mark.slow
+def test_the_keys_of_what_is_sent_are_sorted(settings: EngineSettings) -> None:
+    """Those of the history are not."""
+    result = {
+        "type": "tool_response",
+        "name": "f",
+        "response": {"z": {"y": 1, "b": 2}, "a": [{"d": 1, "c": 2}]},
+    }
+    tool = {"role": "tool", "content": [result]}
+    for messages in ((*TALK[:2], tool), (*TALK[:2], tool, ASKED)):
+        source = "{{ messages | tojson }}"
+        (text,) = render_in_engine(settings, [conversation(messages, Setting())], [source])
+        assert text.replace(", ", ",") == ours(source, with_content(messages)).replace(", ", ",")
+
+
+def with_content(messages: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """As :class:`Message` spells them."""
+    return [Message.from_json({"content": "", **message}).to_json() for message in messages]
+
+
 def test_conversations_render_as_in_the_engine(settings: EngineSettings) -> None:
     first, *_, last = variants()
     for source in (first.source(), last.source(), HERMES.replace(".get('content')", "['content']")):

@@ -23,6 +23,9 @@ from tests.templates.known import (
     TIRELESS,
 )
 
+PRINTING = "{% for m in messages %}<|turn>{{ m.role }}\n{{ m.content | trim }}<turn|>\n{% endfor %}"
+"""The simplest form: the engine would print the list of parts."""
+
 TINY = (TINY_TARGET / "chat_template.jinja").read_text(encoding="utf-8")
 ALL = len(SAMPLES)
 
@@ -149,6 +152,7 @@ def test_rewriting(before: str, after: str) -> None:
         (SWAPPING, "line 2: unknown method: string has no method named swapcase"),
         (COUNTING, "what was rendered of the history changes when the conversation goes on"),
         ("{{ 1 // 0 }}", "the chat template refuses every conversation"),
+        (" \n", "expected a chat template, found an empty text"),
         ("{{ messages[0]['content'] }}{% for a in [].append(1) %}{% endfor %}", "refuses every"),
     ],
 )
@@ -169,6 +173,16 @@ def test_a_newline_at_the_end_is_dropped() -> None:
     assert EngineTemplate(fitted.source).render([{"role": "user", "content": "x"}]) == "user\na"
 
 
+def test_a_template_without_the_users_words_is_warned_of() -> None:
+    warning = "; warning: what the user says is not in the prompt"
+    assert fit_template("hello", "it").summary().endswith(warning)
+    assert "warning" not in fit_template(TINY, "it").summary()
+
+
+def test_the_simplest_form_is_rewritten() -> None:
+    assert fit_template(PRINTING, "it").origin is Origin.REWRITTEN
+
+
 def test_the_way_out_is_named() -> None:
     with pytest.raises(TemplateError, match="--chat-template FILE"):
         fit_template(SWAPPING, "it")
@@ -183,10 +197,13 @@ def test_a_given_template_must_work_in_the_engine() -> None:
     assert (given.origin, given.source) == (Origin.GIVEN, TINY)
     assert 0 < given.conversations < ALL
     assert given_template(TINY, "mine.jinja", checkpoints=None).conversations == 0
+    assert given_template(PRINTING, "mine.jinja", checkpoints=None).source != PRINTING
     for source, said in (
         (COUNTING, "changes when the conversation goes on"),
-        ("{% if %}", "cannot parse"),
+        ("{% if %}", "unexpected end of block"),
         (TIRELESS, "fuel"),
+        ("hello", "what the user says is not in the prompt"),
+        ("", "found an empty text"),
     ):
         with pytest.raises(TemplateError, match=said):
             given_template(source, "mine.jinja", checkpoints=TINY)
