@@ -111,7 +111,7 @@ def _load(kind: type[PreTrainedModel], folder: str, adapter: str | None) -> PreT
         raise ValueError(f"{folder} has no {missing[0]} ({len(missing)} are missing)")
     if adapter is not None:
         _adapt(model, adapter)
-    return model.eval()  # type: ignore[no-any-return]
+    return model.eval()
 
 
 def _adapt(model: PreTrainedModel, adapter: str) -> None:
