@@ -3,12 +3,11 @@
 Kernels for quantised weights round the activations that go into a product to 8 bits, each row by its
 own range, and int8 caches are rounded too. Torch rounds nothing, other kernels round differently, and
 the same kernel rounds differently once an input differs in its last bits; so none of them can be met
-exactly. What the roundings cost depends on the model and on the text: a token with a large outlier in
-its activations, or with logits near zero, is off by ten times what its neighbours are. It is therefore
-measured, at every position, and without a checkpoint: the bundle reads the text a few times more with
-every embedding moved at random within one step of its own 8-bit rounding. All roundings after that fall
-anew, so two runs are two random walks away from the same exact outputs, and what is wrong with a graph
-is in both of them and does not show in their distance.
+exactly. What the roundings cost depends on the model and on the text, and one position may be off by ten
+times what another is. It is therefore measured, at every position, and without a checkpoint: the bundle
+reads the text a few times more with every embedding moved at random within one step of its own 8-bit
+rounding. All roundings after that fall anew, so two runs are two random walks away from the same exact
+outputs, and what is wrong with a graph is in both of them and does not show in their distance.
 """
 
 from __future__ import annotations

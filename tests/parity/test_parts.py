@@ -14,14 +14,17 @@ import pytest
 from exporter.bundles.reader import open_bundle
 from exporter.checkpoints.checkpoint import open_checkpoint
 from exporter.contract import Section
+from exporter.parity.allowed import nearest_to_limit, noise_tolerance
 from exporter.parity.answers import Answer, Answered
 from exporter.parity.compare import bridged, compare_choices, position_errors, worst
 from exporter.parity.golden import draft_starts, probes
 from exporter.parity.loop_rung import first_difference, loop_rung
+from exporter.parity.noise import Noise, moved_within_a_step
 from exporter.parity.rung import Verdict
 from exporter.parity.sources import differing_files
 from exporter.parity.stored_weights import stored_constants
 from exporter.parity.texts import DEFAULT_PROMPTS, PromptFileError, read_prompts
+from exporter.parity.tolerances import GRAPH_FLOAT, MOST_NOISE, NOISES
 from exporter.progress import SilentReporter
 from runtime_py.rounds import Finish
 from tests.bundles import TINY_DRAFTER, TINY_TARGET, export_tiny
@@ -39,6 +42,34 @@ def test_what_is_not_finite_is_infinitely_wrong(bad: float) -> None:
     ours = reference.copy()
     ours[1, 1] = bad
     assert worst(position_errors(ours, reference)) == np.inf
+
+
+def test_the_figure_is_the_position_nearest_to_its_limit() -> None:
+    """Not the largest error: 0.3 is allowed where it is, 0.2 is not."""
+    figure = nearest_to_limit("x", np.array([0.3, 0.2, 0.01]), np.array([0.4, 0.1, 0.02]))
+    assert (figure.value, figure.limit, figure.ok) == (0.2, 0.1, False)
+
+
+@pytest.mark.parametrize(
+    ("noise", "allowed"),
+    [(0.01, 0.01 * NOISES), (0.0, GRAPH_FLOAT), (np.inf, MOST_NOISE * NOISES)],
+)
+def test_what_noise_allows(noise: float, allowed: float) -> None:
+    """Never less than float32 may be off, and never as much as another output."""
+    parts = (np.full(3, noise), np.full(3, noise), np.full(2, noise), np.empty((0, 3)))
+    found = noise_tolerance(Noise(*parts, np.empty((0, 3)))).graphs
+    assert np.allclose(found.caches, allowed)
+    assert found.most == pytest.approx(allowed)
+    assert found.most < 1
+
+
+def test_moving_within_a_step() -> None:
+    """Rows as they are rounded: 255 steps between the least and the largest value, 0 among them."""
+    rows = np.array([[-1.0, 0.5, 1.55], [2.0, 3.0, 5.1]], np.float32)
+    moved = moved_within_a_step(rows, np.random.default_rng(0))
+    steps = np.array([[2.55 / 255], [5.1 / 255]])
+    assert (np.abs(moved - rows) <= steps / 2 + 1e-6).all()
+    assert (moved != rows).all()
 
 
 def test_near_ties_are_told_from_differences() -> None:

@@ -10,7 +10,9 @@ import math
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from dataclasses import replace
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -26,7 +28,7 @@ from exporter.parity.report import (
 from exporter.parity.report_html import render_html
 from exporter.parity.report_markdown import number, render_markdown, render_text
 from exporter.parity.rung import Bound, Figure, NearTie, Rung, Verdict
-from exporter.parity.titles import GRAPHS, MODEL
+from exporter.parity.titles import GRAPHS, MODEL, ORDER
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 HOSTILE = '<script>alert(1)</script> & "quotes"'
@@ -87,6 +89,7 @@ def test_json_report(tmp_path: Path) -> None:
     content = json.loads(json.dumps(make_report(failing=True).to_json(), allow_nan=False))
     assert content["verdict"] == "fail"
     assert content["near_ties"] == 1
+    assert content["what_now"] == [{"rung": "graphs", "advice": GRAPHS.advice}]
     assert [rung["verdict"] for rung in content["rungs"]] == ["skipped", "fail"]
     assert content["rungs"][1]["figures"][0]["limit"] == 1e-4
     assert content["acceptance"] == [[10, 9], [10, 5], [8, 0]]
@@ -100,6 +103,19 @@ def test_text_and_markdown() -> None:
     markdown = render_markdown(make_report(failing=False))
     assert "| 1 | 10 | 9 | 0.900 |" in markdown
     assert "## skip: Our torch model is transformers' model" in markdown
+
+
+@pytest.mark.parametrize("render", [render_text, render_markdown, render_html])
+def test_a_failing_report_says_what_now(render: Callable[[Report], str]) -> None:
+    """Before the rungs; a passing one has nothing to say."""
+    page = unescape(render(make_report(failing=True)))
+    assert page.index(GRAPHS.advice) < page.index(MODEL.text)
+    assert GRAPHS.advice not in unescape(render(make_report(failing=False)))
+
+
+def test_every_rung_has_advice_of_its_own() -> None:
+    assert len({title.advice for title in ORDER}) == len(ORDER)
+    assert all(title.advice.endswith(".") for title in ORDER)
 
 
 def test_parity_error_names_the_first_failure() -> None:
