@@ -13,7 +13,7 @@ from exporter.contract import Contract, Section
 from exporter.errors import CheckpointError, EngineError
 from exporter.heads import HeadKind
 from exporter.lowering.graph_reader import BITS
-from exporter.pair import Pair
+from exporter.pair import DRAFTER, TARGET, Pair
 from exporter.parity import (
     acceptance_rung,
     checksum_rung,
@@ -31,7 +31,7 @@ from exporter.parity.measured import Measured, fewest_bits, measure
 from exporter.parity.report import Report
 from exporter.parity.request import Request, foreseen
 from exporter.parity.rung import Rung, Verdict
-from exporter.parity.sources import differing_files
+from exporter.parity.sources import differing_adapters, differing_files
 from exporter.parity.titles import CONVERSATIONS, ENGINE, NO_TARGET, ONNX
 from exporter.progress import Reporter
 from exporter.templates.samples import SAMPLES
@@ -206,11 +206,16 @@ def _answer_rungs(
 
 
 def _source_notes(request: Request, inspection: Inspection, reporter: Reporter) -> list[str]:
-    given = {"target": request.target, "drafter": request.drafter}
+    given = {TARGET: request.target, DRAFTER: request.drafter}
     checkpoints = {role: found for role, found in given.items() if found is not None}
     if not checkpoints or inspection.manifest is None:
         return []
-    return differing_files(inspection.manifest, checkpoints, reporter)
+    adapters = differing_adapters(inspection.manifest, checkpoints)
+    for (
+        sentence
+    ) in adapters:  # before the stages, which may take long and end in what follows from it
+        reporter.note(sentence)
+    return adapters + differing_files(inspection.manifest, checkpoints, reporter)
 
 
 def _head(inspection: Inspection) -> HeadKind:

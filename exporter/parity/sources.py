@@ -6,7 +6,29 @@ from collections.abc import Mapping
 from typing import Any
 
 from exporter.checkpoints.checkpoint import Checkpoint, hash_files
+from exporter.pair import TARGET
 from exporter.progress import Reporter
+
+
+def differing_adapters(
+    manifest: Mapping[str, Any], checkpoints: Mapping[str, Checkpoint]
+) -> list[str]:
+    """One sentence for every checkpoint that lacks the adapter a bundle was made with, or has one more."""
+    notes = []
+    for role, checkpoint in checkpoints.items():
+        option = "--lora" if role == TARGET else "--drafter-lora"
+        merged = (manifest["sources"].get(role) or {}).get("adapter")
+        if merged is not None and checkpoint.adapter is None:
+            notes.append(
+                f"the bundle's {role} was made with the adapter {merged['source']}: add {option} ADAPTER, "
+                f"unless this {role} has it merged in already"
+            )
+        if merged is None and checkpoint.adapter is not None:
+            notes.append(
+                f"the bundle's {role} was made without an adapter: leave out {option}, unless that was "
+                "merged in already"
+            )
+    return notes
 
 
 def differing_files(

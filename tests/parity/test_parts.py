@@ -21,13 +21,14 @@ from exporter.parity.golden import draft_starts, probes
 from exporter.parity.loop_rung import first_difference, loop_rung
 from exporter.parity.noise import Noise, moved_within_a_step
 from exporter.parity.rung import Verdict
-from exporter.parity.sources import differing_files
+from exporter.parity.sources import differing_adapters, differing_files
 from exporter.parity.stored_weights import stored_constants
 from exporter.parity.texts import DEFAULT_PROMPTS, PromptFileError, read_prompts
 from exporter.parity.tolerances import GRAPH_FLOAT, MOST_NOISE, NOISES
 from exporter.progress import SilentReporter
 from runtime_py.rounds import Finish
 from tests.bundles import TINY_DRAFTER, TINY_TARGET, export_tiny
+from tests.weight_values import adapted
 
 
 def test_errors_are_relative_and_by_position() -> None:
@@ -185,3 +186,17 @@ def test_verifying_a_bundle_alone_needs_no_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_an_adapter_that_is_missing_is_told_first() -> None:
+    """Or one that is too many; a target that has it merged in already may be right."""
+    plain = {"target": open_checkpoint(TINY_TARGET)}
+    with_adapter = {"target": adapted(TINY_TARGET, TINY_TARGET.parent / "tools")}
+    made_with = {"sources": {"target": {"adapter": {"source": "someone/lora", "revision": None}}}}
+    made_without = {"sources": {"target": {"adapter": None}}}
+    assert differing_adapters(made_with, with_adapter) == []
+    assert differing_adapters(made_without, plain) == []
+    (note,) = differing_adapters(made_with, plain)
+    assert "made with the adapter someone/lora: add --lora" in note
+    (note,) = differing_adapters(made_without, with_adapter)
+    assert "leave out --lora" in note
