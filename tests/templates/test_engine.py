@@ -123,6 +123,7 @@ def with_content(messages: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any
     return [Message.from_json({"content": "", **message}).to_json() for message in messages]
 
 
+@pytest.mark.slow
 def test_conversations_render_as_in_the_engine(settings: EngineSettings) -> None:
     first, *_, last = variants()
     for source in (first.source(), last.source(), HERMES.replace(".get('content')", "['content']")):
