@@ -117,7 +117,7 @@ def test_without_files_of_its_own(adapter: Path) -> None:
         ("google/gemma-4-E2B-it", "google/gemma-4-E2B-it", False),
         ("unsloth/gemma-4-E2B-it-unsloth-bnb-4bit", "google/gemma-4-E2B-it", False),
         ("unsloth/gemma-4-E2B-it", "gemma-4-E2B-it", False),
-        ("/root/models/gemma-4-e2b-it/", "google/gemma-4-E2B-it", False),
+        ("/home/me/models/gemma-4-e2b-it/", "google/gemma-4-E2B-it", False),
         ("/x/hub/models--google--gemma-4-E2B-it/snapshots/0a1b", "gemma-4-E2B-it", False),
         (None, "google/gemma-4-E2B-it", False),
         ("google/gemma-4-E2B", "google/gemma-4-E2B-it", True),
