@@ -78,74 +78,71 @@ class Reading:
     """
 
     def __init__(self, markers: Markers, *, tools: bool, thinking: bool = False) -> None:
-        self._markers, self._thinking = markers, thinking
+        self._markers = markers
         self._spans = [span for span in (markers.thought, markers.call if tools else None) if span]
-        self._raw, self._shown = "", 0
+        self._texts, self._thoughts, self._calls = list[str](), list[str](), list[Json]()
+        opened = markers.thought if thinking else None
+        self._open = opened.start if opened else ""  # what has come and is not settled yet
 
     def push(self, piece: str) -> str:
         """The text that became certain with ``piece``: nothing that may turn out to be a marker."""
-        self._raw += piece
-        text, _, call = self._apart()
-        return self._new(text if call else text[: len(text) - self._may_begin(text)])
+        self._open += piece
+        before = len(self._texts)
+        while self._settle():
+            pass
+        return "".join(self._texts[before:])
 
     def rest(self) -> str:
         """The text that was held back; nothing follows."""
-        text, _, call = self._apart()
-        return self._new(text + call)
+        return self._unsettled()[0]
 
     def said(self) -> Said:
         """The answer so far."""
-        text, spans, call = self._apart()
-        thought = "".join(inside for span, inside in spans if span is self._markers.thought)
-        calls = [
-            parsed
-            for span, inside in spans
-            if span is self._markers.call
-            and (parsed := parse_call(inside, self._markers.quote)) is not None
-        ]
-        return Said(text + call, thought, tuple(calls))
+        text, thought = self._unsettled()
+        return Said(
+            "".join(self._texts) + text, "".join(self._thoughts) + thought, tuple(self._calls)
+        )
 
-    def _new(self, text: str) -> str:
-        piece, self._shown = text[self._shown :], max(self._shown, len(text))
-        return piece
+    def _settle(self) -> bool:
+        """Settle text up to the next marker and the span it begins; false where more must come."""
+        starts = [(self._open.find(span.start), span) for span in self._spans]
+        found = [(at, span) for at, span in starts if at >= 0]
+        if not found:
+            certain = len(self._open) - self._may_begin()
+            self._texts.append(self._open[:certain])
+            self._open = self._open[certain:]
+            return False
+        at, span = min(found, key=lambda entry: entry[0])
+        self._texts.append(self._open[:at])
+        self._open = self._open[at:]
+        inside, end, after = self._open[len(span.start) :].partition(span.end)
+        if not end:
+            return False
+        self._close(span, inside)
+        self._open = after
+        return True
 
-    def _apart(self) -> tuple[str, list[tuple[Span, str]], str]:
-        """The text, what stands between markers, and a call that has not ended yet.
+    def _close(self, span: Span, inside: str) -> None:
+        if span is self._markers.thought:
+            self._thoughts.append(inside)
+        elif (call := parse_call(inside, self._markers.quote)) is not None:
+            self._calls.append(call)
+        else:
+            self._texts.append(span.start + inside + span.end)
 
-        A thought that has not ended reaches to the end.
-        """
-        raw, text, found, at = self._raw, "", list[tuple[Span, str]](), 0
-        if self._thinking and self._markers.thought is not None:
-            inside, at = _until(raw, 0, self._markers.thought.end)
-            found.append((self._markers.thought, inside))
-        while True:
-            starts = [(raw.find(span.start, at), span) for span in self._spans]
-            starts = [(start, span) for start, span in starts if start >= 0]
-            if not starts:
-                return text + raw[at:], found, ""
-            start, span = min(starts, key=lambda entry: entry[0])
-            text += raw[at:start]
-            if span is self._markers.call and span.end not in raw[start:]:
-                return text, found, raw[start:]
-            inside, at = _until(raw, start + len(span.start), span.end)
-            if span is self._markers.call and parse_call(inside, self._markers.quote) is None:
-                text += raw[start:at]
-            else:
-                found.append((span, inside))
+    def _unsettled(self) -> tuple[str, str]:
+        """What is open, as the text or the thought that it is if nothing more comes."""
+        thought = self._markers.thought
+        if thought is not None and self._open.startswith(thought.start):
+            return "", self._open.removeprefix(thought.start)
+        return self._open, ""
 
-    def _may_begin(self, text: str) -> int:
+    def _may_begin(self) -> int:
         """How many of the last characters may be the beginning of a marker."""
-        longest = 0
-        for span in self._spans:
-            for length in range(1, min(len(span.start), len(text) + 1)):
-                if span.start.startswith(text[-length:]):
-                    longest = max(longest, length)
-        return longest
-
-
-def _until(raw: str, begin: int, end: str) -> tuple[str, int]:
-    stop = raw.find(end, begin)
-    return (raw[begin:], len(raw)) if stop < 0 else (raw[begin:stop], stop + len(end))
+        longest = max((len(span.start) for span in self._spans), default=1)
+        tails = (self._open[-length:] for length in range(min(longest - 1, len(self._open)), 0, -1))
+        begins = (t for t in tails if any(span.start.startswith(t) for span in self._spans))
+        return len(next(begins, ""))
 
 
 def parse_call(text: str, quote: str) -> Json | None:

@@ -41,8 +41,8 @@ def parse_target(config: Mapping[str, Any], where: str) -> TargetConfig:
     reader = ConfigReader(config if text_only else _text_part(config, where), where)
     require_small_text(reader.config, where)
     require_per_layer_embeddings(reader.config, where)
-    reader.forbid("enable_moe_block", "mixture-of-experts layers are not exported")
-    reader.forbid("attention_k_eq_v", "layers that use keys as values are not exported")
+    for key in ("enable_moe_block", "attention_k_eq_v"):  # true ones were refused by name
+        reader.flag(key)
     layer_count = reader.integer("num_hidden_layers")
     shared = reader.integer("num_kv_shared_layers", default=0, minimum=0)
     if shared >= layer_count > 0:
@@ -80,8 +80,9 @@ def parse_drafter(config: Mapping[str, Any], where: str) -> DrafterConfig:
     outer = ConfigReader(config, where)
     reader = ConfigReader(_text_part(config, where), where, outer.problems)
     require_small_text(reader.config, where)
-    for key in ("enable_moe_block", "attention_k_eq_v", "use_double_wide_mlp"):
-        reader.forbid(key, "no drafter of E2B or E4B has this")
+    for key in ("enable_moe_block", "attention_k_eq_v"):  # true ones were refused by name
+        reader.flag(key)
+    reader.forbid("use_double_wide_mlp", "no drafter of E2B or E4B has this")
     layer_count = reader.integer("num_hidden_layers")
     shared = reader.integer("num_kv_shared_layers", default=0, minimum=0)
     if layer_count and shared not in (0, layer_count):

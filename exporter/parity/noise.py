@@ -23,7 +23,7 @@ from runtime_py.litert_executor import LitertExecutor
 from runtime_py.token_inputs import Lookups
 
 MOVED_RUNS = 3
-"""Two runs can end close together by chance, three hardly; so the farthest counts: the farthest counts."""
+"""Two runs can end close together by chance, three hardly: the farthest counts."""
 
 STEPS = 255
 """Between the least and the largest value of a row that is rounded to 8 bits; 0 is among them."""
