@@ -29,6 +29,9 @@ from exporter.tensor_kind import tensor_kind
 
 GRAPH_CONSTANTS = "(constants of the graph)"
 
+FULL_BITS = 32
+"""Bits of a weight that is not rounded."""
+
 KEY_CACHE = re.compile(r"kv_cache_k_(\d+)")
 
 

@@ -317,17 +317,13 @@ def _parts(off: Reply, on: Reply) -> Iterator[tuple[str, str, str]]:
     yield "tool calls", json.dumps(off.tool_calls), json.dumps(on.tool_calls)
 
 
-def _common_length(one: str, other: str) -> int:
-    differing = (i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b)
-    return next(differing, min(len(one), len(other)))
-
-
 def compare(off: EngineRun, on: EngineRun, limits: Limits) -> None:
     """Tell how MTP did; texts must be identical.
 
     Raises:
         ParityError: They are not.
     """
+    from exporter.parity.loop_rung import first_difference
     from runtime_py.stock_engine import same_text
 
     pairs = zip(chain(*off.replies), chain(*on.replies), strict=True)
@@ -336,7 +332,7 @@ def compare(off: EngineRun, on: EngineRun, limits: Limits) -> None:
             what, off_said, on_said = next(
                 (what, *said) for what, *said in _parts(without, with_) if said[0] != said[1]
             )
-            same = _common_length(off_said, on_said)
+            same = first_difference(off_said, on_said)
             raise ParityError(
                 f"the {what} with and without MTP differ in answer {index} after {same} characters: "
                 f"off {off_said[same:][:40]!r}, on {on_said[same:][:40]!r}"

@@ -13,6 +13,7 @@ import torch
 
 from exporter.binding.parameters import parameter_specs, scale_specs
 from exporter.binding.weights import Weights, find_weights
+from exporter.bundles.inspection import FULL_BITS
 from exporter.bundles.reader import Bundle
 from exporter.checkpoints.tensor_reader import TensorReader
 from exporter.contract import Contract, Dtype, Section
@@ -31,8 +32,6 @@ from exporter.parity.torch_pair import Pass, Source, TorchPair, from_bundle, fro
 from exporter.progress import Reporter
 from quantize.recipe import Recipe
 from runtime_py.litert_executor import LitertExecutor
-
-FULL_BITS = 32
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from exporter.bundles.inspection import FULL_BITS
 from exporter.checkpoints.architecture import AttentionKind
 from exporter.model.drafter import FLOOR_LOGIT
 from exporter.model.target import Caches
@@ -26,8 +27,6 @@ from exporter.parity.titles import DRAFTER as TITLE
 from exporter.parity.tolerances import GRAPH_FLOAT, REFERENCE
 from exporter.parity.torch_pair import TorchPair, to_arrays
 from runtime_py.litert_executor import LitertExecutor
-
-FULL_BITS = 32
 
 
 @dataclass(frozen=True)

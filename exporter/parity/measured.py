@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from exporter.bundles.inspection import Inspection
+from exporter.bundles.inspection import FULL_BITS, Inspection
 from exporter.contract import Dtype, Section
 from exporter.parity import shapes_rung
 from exporter.parity.allowed import GraphTolerance, float_tolerance, noise_tolerance
@@ -17,8 +17,6 @@ from exporter.parity.rung import Rung
 from exporter.parity.texts import Text, one_text
 from exporter.progress import Reporter
 from runtime_py.opened_model import OpenedModel
-
-FULL_BITS = 32
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,7 @@ import minijinja
 
 from exporter.errors import TemplateError
 from exporter.templates.pieces import Kind, change_code, pieces
-
-Json = Mapping[str, Any]
+from exporter.templates.samples import Json
 
 REWRITES = tuple(
     (re.compile(pattern, re.DOTALL), replacement)
