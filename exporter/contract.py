@@ -19,7 +19,6 @@ import dataclasses
 import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 PREFILL_PREFIX = "prefill_"
 DECODE = "decode"
@@ -52,9 +51,6 @@ WEIGHT_PREFIX = "weights_"
 
 LENGTH_MULTIPLE = 16
 """A stretch of slots is rounded up to this, so that kernels meet whole tiles."""
-
-VERSION = 2
-"""Version of the manifest's contract block."""
 
 
 class Section(enum.StrEnum):
@@ -417,63 +413,3 @@ class Contract:
             Section.PREFILL_DECODE: self.batch_target_signatures(),
             Section.MTP_DRAFTER: self.batch_drafter_signatures(),
         }
-
-    def to_json(self) -> dict[str, Any]:
-        """The manifest's contract block."""
-        caches = [
-            {
-                "layer": kv.layer,
-                "kv_heads": kv.kv_heads,
-                "head_dim": kv.head_dim,
-                "sliding": kv.sliding,
-            }
-            for kv in self.kv_caches
-        ]
-        return {
-            "version": VERSION,
-            "hidden_size": self.hidden_size,
-            "layer_count": self.layer_count,
-            "per_layer_width": self.per_layer_width,
-            "vocab_size": self.vocab_size,
-            "sliding_window": self.sliding_window,
-            "cache_length": self.cache_length,
-            "placeholder": self.placeholder,
-            "prefill_lengths": list(self.prefill_lengths),
-            "draft_length": self.draft_length,
-            "kv_caches": caches,
-            "drafter_donors": list(self.drafter_donors),
-            "batch": self.batch,
-            "accelerator": self.accelerator.value,
-            "kv_dtype": self.kv_dtype.value,
-        }
-
-    @staticmethod
-    def from_json(block: Mapping[str, Any]) -> Contract:
-        """Read back what :meth:`to_json` wrote.
-
-        A block without ``batch``, ``accelerator`` or ``kv_dtype`` is older and means their defaults.
-
-        Raises:
-            ValueError: The block is of another version or lacks a field.
-        """
-        if block.get("version") != VERSION:
-            raise ValueError(f"contract version {block.get('version')!r}, expected {VERSION}")
-        try:
-            return Contract(
-                hidden_size=int(block["hidden_size"]),
-                layer_count=int(block["layer_count"]),
-                per_layer_width=int(block["per_layer_width"]),
-                vocab_size=int(block["vocab_size"]),
-                sliding_window=int(block["sliding_window"]),
-                cache_length=int(block["cache_length"]),
-                placeholder=None if block["placeholder"] is None else int(block["placeholder"]),
-                prefill_lengths=tuple(int(tokens) for tokens in block["prefill_lengths"]),
-                draft_length=int(block["draft_length"]),
-                kv_caches=tuple(KvCache(**cache) for cache in block["kv_caches"]),
-                drafter_donors=tuple(int(layer) for layer in block["drafter_donors"]),
-                batch=int(block.get("batch", 1)),
-                accelerator=Accelerator(block.get("accelerator", Accelerator.CPU)),
-                kv_dtype=Dtype(block.get("kv_dtype", Dtype.FLOAT32)),
-            )
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"the contract block is incomplete: {error}") from error

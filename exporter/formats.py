@@ -10,14 +10,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from exporter.binding.storing import StoredWeight
-from exporter.binding.weights import Weights
-from exporter.checkpoints.assets import Assets
+from exporter.checkpoints.assets.assets import Assets
 from exporter.contract import Contract, Section, TensorSpec
 from exporter.extras import require_onnx
 from exporter.lowering.lower import LoweringRequest
-from exporter.output_format import OutputFormat
+from exporter.options import OutputFormat
 from exporter.progress import Advance, Reporter
+from exporter.weights.matching import Weights
+from exporter.weights.storing import StoredWeight
 from quantize.recipe import Recipe
 
 
@@ -90,6 +90,6 @@ def format_of(kind: OutputFormat) -> Format:
         from exporter.onnx.format import OnnxFormat
 
         return OnnxFormat()
-    from exporter.bundles.litertlm import LitertLmFormat
+    from exporter.litertlm.format import LitertLmFormat
 
     return LitertLmFormat()

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass
 from pathlib import Path
 
+from exporter.checkpoints.architecture import HeadKind
 from exporter.contract import Accelerator, Dtype
-from exporter.heads import HeadKind
-from exporter.output_format import OutputFormat
 from quantize.recipe import Recipe
 
 DEFAULT_DRAFT_LENGTH = 3
+
+
+class OutputFormat(enum.StrEnum):
+    """The format of the output."""
+
+    LITERTLM = "litertlm"
+    """One file for LiteRT-LM."""
+    ONNX = "onnx"
+    """A folder of models for ONNX Runtime."""
 
 
 @dataclass(frozen=True)

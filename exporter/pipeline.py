@@ -7,22 +7,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from exporter.binding.storing import StoredWeight
-from exporter.binding.weights import Weights, WeightSpecs, unused_tensors
-from exporter.bundles.manifest import build_manifest, group_names, source_block
-from exporter.bundles.output import check_free_space, scratch_folder, size_of
 from exporter.calibrate.stage import Calibration
 from exporter.checkpoints.checkpoint import Checkpoint
-from exporter.checkpoints.tensor_reader import TensorReader
+from exporter.checkpoints.pair import DRAFTER, TARGET, Pair
+from exporter.checkpoints.source_hashes import Hashes, hashing
+from exporter.checkpoints.tensors.tensor_reader import TensorReader
 from exporter.contract import Contract, Section
 from exporter.errors import LoweringError
+from exporter.files.output import check_free_space, scratch_folder, size_of
 from exporter.formats import WeightlessGraphs
+from exporter.manifest import build_manifest, group_names, source_block
 from exporter.options import ExportOptions
-from exporter.pair import DRAFTER, TARGET, Pair
 from exporter.plan import Plan, make_plan
 from exporter.progress import Reporter, SilentReporter
-from exporter.source_hashes import Hashes, hashing
 from exporter.templates.fitting import RenderInEngine
+from exporter.weights.matching import Weights, WeightSpecs, unused_tensors
+from exporter.weights.storing import StoredWeight
 
 Stored = Mapping[Section, Sequence[StoredWeight]]
 """How every weight was stored."""

@@ -6,23 +6,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from exporter.agreement import make_contract
-from exporter.binding.parameters import parameter_specs, scale_specs
-from exporter.binding.trained_codes import Kept, keep_trained_codes
-from exporter.binding.weights import WeightSpecs, find_weights
 from exporter.calibrate.stage import calibration_text
 from exporter.calibrate.text import CalibrationText
-from exporter.checkpoints.assets import Assets, read_assets
-from exporter.checkpoints.template_choice import TemplateChoice
-from exporter.checkpoints.tensor_reader import TensorReader
+from exporter.checkpoints.architecture import HeadKind
+from exporter.checkpoints.assets.assets import Assets, read_assets
+from exporter.checkpoints.assets.template_choice import TemplateChoice
+from exporter.checkpoints.pair import Pair, drafter_head
+from exporter.checkpoints.tensors.tensor_reader import TensorReader
 from exporter.contract import Contract
 from exporter.formats import Format, format_of
-from exporter.heads import HeadKind
 from exporter.lowering.lower import LoweringRequest
 from exporter.options import ExportOptions
-from exporter.pair import Pair, drafter_head
 from exporter.progress import Reporter
 from exporter.recipe_check import check_recipe
 from exporter.templates.fitting import RenderInEngine
+from exporter.weights.matching import WeightSpecs, find_weights
+from exporter.weights.parameters import parameter_specs, scale_specs
+from exporter.weights.trained_codes import Kept, keep_trained_codes
 
 
 @dataclass(frozen=True)

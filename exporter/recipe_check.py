@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from exporter.binding.storing import misfit
-from exporter.binding.weights import Weight, Weights
+from exporter.bundle.tensor_kind import tensor_kind
 from exporter.contract import Section
 from exporter.errors import RecipeError, listed
-from exporter.tensor_kind import tensor_kind
+from exporter.weights.matching import Weight, Weights
+from exporter.weights.storing import misfit
 from quantize.recipe import Algorithm, Recipe
 
 TABLES = (Section.EMBEDDER, Section.PER_LAYER_EMBEDDER)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from exporter import contract as names
 from exporter.contract import Accelerator, Contract
-from runtime_py.executor import CacheT, Draft, Floats, Step
+from runtime_py.loop.executor import CacheT, Draft, Floats, Step
 from runtime_py.token_inputs import Lookups, TokenRow, token_inputs
 
 
@@ -58,7 +58,7 @@ def prefill_chunks(tokens: int, lengths: Sequence[int]) -> Iterator[Chunk]:
 
 
 class GraphExecutor(ABC, Generic[CacheT]):
-    """An :class:`~runtime_py.executor.Executor` on the signatures of a contract.
+    """An :class:`~runtime_py.loop.executor.Executor` on the signatures of a contract.
 
     Args:
         agreed: The contract.

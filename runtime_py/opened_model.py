@@ -8,24 +8,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from exporter.bundles.reader import Bundle, open_bundle
-from exporter.bundles.stored_contract import require_drafter, stored_contract
+from exporter.bundle.integrity import check_sections
+from exporter.bundle.reader import Bundle, open_bundle
+from exporter.bundle.stored_contract import require_drafter, stored_contract
 from exporter.contract import Contract
 from exporter.errors import BundleError
-from runtime_py.adaptive import Adaptive
-from runtime_py.chat import PLAIN, Message, Setting
-from runtime_py.chat_template import ChatTemplate
+from runtime_py.chat.chat_template import ChatTemplate
+from runtime_py.chat.conversation import PLAIN, Message, Setting
+from runtime_py.chat.reply_text import Markers
+from runtime_py.chat.text_source import TextSource
+from runtime_py.chat.tokenizer import Tokenizer
 from runtime_py.graph_executor import GraphExecutor
-from runtime_py.integrity import check_sections
-from runtime_py.litert_executor import LitertExecutor
-from runtime_py.litert_graph import Hardware
-from runtime_py.reply_text import Markers
-from runtime_py.resized_graph import with_cache_length
-from runtime_py.sampling import GREEDY, SamplingSettings
+from runtime_py.litert.executor import LitertExecutor
+from runtime_py.litert.graph import Hardware
+from runtime_py.litert.resized_graph import with_cache_length
+from runtime_py.loop.adaptive import Adaptive
+from runtime_py.loop.sampling import GREEDY, SamplingSettings
+from runtime_py.loop.speculative import DraftPolicy, Fixed
 from runtime_py.session import Session
-from runtime_py.speculative import DraftPolicy, Fixed
-from runtime_py.text_source import TextSource
-from runtime_py.tokenizer import Tokenizer
 
 FAMILY = "gemma4"
 AUTO = "auto"

@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from runtime_py.chat import Conversation, Turn
+from runtime_py.chat.conversation import Conversation, Turn
+from runtime_py.engine.stock_engine import EngineRun, OnChunk, Reply
+from runtime_py.loop.rounds import Acceptance, Round
+from runtime_py.loop.sampling import GREEDY, SamplingSettings
+from runtime_py.loop.speculative import Clock
 from runtime_py.opened_model import DraftLength, Opened
-from runtime_py.rounds import Acceptance, Round
-from runtime_py.sampling import GREEDY, SamplingSettings
 from runtime_py.session import Answer, Session
-from runtime_py.speculative import Clock
-from runtime_py.stock_engine import EngineRun, OnChunk, Reply
 
 
 @dataclass(frozen=True)

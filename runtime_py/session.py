@@ -14,15 +14,16 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import Generic
 
+from exporter.bundle.engine_template import Json
 from exporter.errors import EngineError
-from runtime_py.chat import PLAIN, Json, Message, Setting, Turn, as_message
-from runtime_py.chat_template import ChatTemplate
-from runtime_py.executor import CacheT, Executor
-from runtime_py.reply_text import Markers
-from runtime_py.rounds import Acceptance, Cursor, Finish, Limits, Round
-from runtime_py.sampling import GREEDY, SamplingSettings, chooser
-from runtime_py.speculative import Clock, DraftPolicy, Fixed, Speaker, generate
-from runtime_py.tokenizer import StreamingText, Tokenizer
+from runtime_py.chat.chat_template import ChatTemplate
+from runtime_py.chat.conversation import PLAIN, Message, Setting, Turn, as_message
+from runtime_py.chat.reply_text import Markers
+from runtime_py.chat.tokenizer import StreamingText, Tokenizer
+from runtime_py.loop.executor import CacheT, Executor
+from runtime_py.loop.rounds import Acceptance, Cursor, Finish, Limits, Round
+from runtime_py.loop.sampling import GREEDY, SamplingSettings, chooser
+from runtime_py.loop.speculative import Clock, DraftPolicy, Fixed, Speaker, generate
 
 
 class ContextFullError(EngineError):

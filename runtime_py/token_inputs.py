@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from exporter import contract as names
 from exporter.contract import Contract
-from runtime_py.executor import Floats
+from runtime_py.loop.executor import Floats
 
 
 class Lookups(Protocol):

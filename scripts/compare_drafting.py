@@ -16,10 +16,10 @@ from statistics import median
 import click
 from speed.clocks import load
 
-from exporter.parity.texts import read_prompts
-from runtime_py.chat import Conversation
-from runtime_py.litert_graph import Hardware
-from runtime_py.native_log import silence_native_exit
+from exporter.verify.texts import read_prompts
+from runtime_py.chat.conversation import Conversation
+from runtime_py.litert.graph import Hardware
+from runtime_py.litert.native_log import silence_native_exit
 from runtime_py.opened_model import AUTO, DraftLength, OpenedModel, open_model
 from runtime_py.reference_run import RunSettings, run_reference
 

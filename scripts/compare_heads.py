@@ -17,8 +17,8 @@ from speed.clocks import alternate, load
 from speed.graphs import PlantedPair, drafter_of, write_section
 from speed.litert import LitertFile
 
+from exporter.checkpoints.architecture import HeadKind
 from exporter.contract import DRAFT
-from exporter.heads import HeadKind
 from quantize.builtin_recipes import RECIPES
 
 

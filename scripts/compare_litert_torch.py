@@ -28,12 +28,12 @@ import click
 from speed.clocks import alternate, load
 from speed.litert import LitertFile
 
-from exporter.bundles.reader import Bundle, open_bundle
+from exporter.bundle.reader import Bundle, open_bundle
 from exporter.contract import Section
 from runtime_py.bench.memory import children_watched
-from runtime_py.chat import Conversation
-from runtime_py.litert_graph import Hardware
-from runtime_py.stock_engine import EngineSettings, Reply, run_engine
+from runtime_py.chat.conversation import Conversation
+from runtime_py.engine.stock_engine import EngineSettings, Reply, run_engine
+from runtime_py.litert.graph import Hardware
 
 OURS, THEIRS = SIDES = ("mtp-export", "litert-torch")
 NONE, COLD, WARM = CACHES = ("no weight cache", "cold", "warm")

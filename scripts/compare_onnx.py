@@ -21,12 +21,12 @@ from typing import Any
 
 import click
 
-from exporter.parity.texts import read_prompts
+from exporter.verify.texts import read_prompts
 from runtime_py.bench.costs import Work, measure_costs
 from runtime_py.bench.memory import children_watched
-from runtime_py.chat import Conversation
-from runtime_py.litert_graph import Hardware
-from runtime_py.native_log import silence_native_exit
+from runtime_py.chat.conversation import Conversation
+from runtime_py.litert.graph import Hardware
+from runtime_py.litert.native_log import silence_native_exit
 from runtime_py.opened_model import Opened, open_model
 from runtime_py.reference_run import RunSettings, run_reference
 

@@ -23,9 +23,9 @@ from ai_edge_litert.options import CpuOptions, Options
 from speed.clocks import Cost, alternate, load
 from speed.litert import LitertFile
 
-from exporter.bundles.reader import open_bundle
+from exporter.bundle.reader import open_bundle
 from exporter.contract import DECODE, VERIFY, Section
-from runtime_py.litert_graph import ENGINE_XNNPACK_FLAGS, IN_MEMORY
+from runtime_py.litert.graph import ENGINE_XNNPACK_FLAGS, IN_MEMORY
 
 NONE, MEMORY, FILE = "none", "memory", "file"
 WAYS = (NONE, MEMORY, FILE)

@@ -17,9 +17,9 @@ from speed.clocks import alternate, load
 from speed.drafting import Place, at_once, one_by_one, places
 
 from exporter.contract import DRAFT
-from runtime_py.litert_executor import LitertExecutor
-from runtime_py.litert_graph import Hardware
-from runtime_py.native_log import silence_native_exit
+from runtime_py.litert.executor import LitertExecutor
+from runtime_py.litert.graph import Hardware
+from runtime_py.litert.native_log import silence_native_exit
 from runtime_py.opened_model import open_model
 
 TEXT = "say t494 and then say what follows from it"

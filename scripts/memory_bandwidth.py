@@ -19,10 +19,11 @@ import torch
 from speed.clocks import alternate, load
 from speed.litert import LitertFile
 
-from exporter.bundles.reader import Bundle, open_bundle
+from exporter.bundle.graph_reader import BITS
+from exporter.bundle.reader import Bundle, open_bundle
+from exporter.bundle.stored_contract import parsed_contract
 from exporter.contract import DECODE, Contract, Section
-from exporter.lowering.graph_reader import BITS
-from runtime_py.litert_graph import Hardware
+from runtime_py.litert.graph import Hardware
 
 STREAM_BYTES = 1 << 30
 
@@ -57,7 +58,7 @@ def main(path: Path, threads: int, calls: int) -> None:
     """Compare a decode of BUNDLE with reading the bytes it needs."""
     torch.set_num_threads(threads)
     bundle = open_bundle(path)
-    agreed = Contract.from_json((bundle.manifest() or {})["contract"])
+    agreed = parsed_contract((bundle.manifest() or {})["contract"])
     weights, caches = weight_bytes(bundle), cache_bytes(agreed)
     stream = torch.ones(STREAM_BYTES // 8, dtype=torch.int64)
 

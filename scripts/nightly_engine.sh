@@ -33,7 +33,7 @@ tests=(
   tests/runtime/test_batch_litert.py
   tests/runtime/test_cache_length.py
   tests/runtime/test_litert.py
-  tests/parity/test_recipes.py
+  tests/verify/test_recipes.py
 )
 # This test reproduces how 0.18.1 goes on after its own answer, which later versions do otherwise.
 reproduced=tests/runtime/test_litert.py::test_how_the_stock_engine_goes_on_after_its_own_answer

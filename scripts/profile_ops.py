@@ -16,7 +16,7 @@ from speed.clocks import load
 from speed.litert import resizing_edit
 from speed.op_profiler import Operation, OpProfiler
 
-from exporter.bundles.reader import MAGIC, open_bundle
+from exporter.bundle.reader import MAGIC, open_bundle
 from exporter.contract import DRAFT, Section
 
 MATRICES = "Fully Connected"

@@ -12,12 +12,12 @@ import math
 import click
 from planted_pair.sizes import SIZES
 
-from exporter.binding.parameters import parameter_specs
-from exporter.checkpoints.config import parse_drafter, parse_target
-from exporter.checkpoints.tensor_names import recipe_name
+from exporter.checkpoints.architecture import HeadKind
+from exporter.checkpoints.configs.config import parse_drafter, parse_target
+from exporter.checkpoints.tensors.tensor_names import recipe_name
 from exporter.cli.recipe_option import RECIPE
 from exporter.contract import Dtype, Section, TensorSpec
-from exporter.heads import HeadKind
+from exporter.weights.parameters import parameter_specs
 from quantize.builtin_recipes import PLAIN_NAMES, RECIPES
 from quantize.recipe import Recipe
 

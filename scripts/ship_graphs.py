@@ -19,12 +19,12 @@ import click
 from planted_pair.sizes import SIZES
 
 from exporter.agreement import make_contract
-from exporter.checkpoints.config import parse_drafter, parse_target
+from exporter.checkpoints.configs.config import parse_drafter, parse_target
+from exporter.checkpoints.pair import drafter_head
 from exporter.lowering.graph_archive import write_archive
 from exporter.lowering.graph_cache import SHIPPED, Graphs, graph_key, read
 from exporter.lowering.lower import LoweringRequest, lower
 from exporter.options import ExportOptions
-from exporter.pair import drafter_head
 from exporter.version import graph_tool_versions
 from quantize.builtin_recipes import RECIPES
 

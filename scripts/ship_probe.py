@@ -12,8 +12,8 @@ import lzma
 import tempfile
 from pathlib import Path
 
-from exporter.bundles.layout import GRAPH_BYTES_KEY
-from exporter.bundles.reader import open_bundle
+from exporter.bundle.layout import GRAPH_BYTES_KEY
+from exporter.bundle.reader import open_bundle
 from exporter.checkpoints.checkpoint import open_checkpoint
 from exporter.options import ExportOptions
 from exporter.pipeline import export

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from exporter.checkpoints.checkpoint import open_checkpoint
 from exporter.contract import Accelerator, Dtype
-from exporter.options import ExportOptions
-from exporter.output_format import OutputFormat
+from exporter.options import ExportOptions, OutputFormat
 from exporter.pipeline import export
 from quantize.builtin_recipes import RECIPES
 from tests.once import graphs_of, made_once

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from exporter.bundles.layout import GRAPH_SHA256_KEY, SHA256_KEY
-from exporter.bundles.reader import BundleSection, open_bundle
+from exporter.bundle.layout import GRAPH_SHA256_KEY, SHA256_KEY
+from exporter.bundle.reader import BundleSection, open_bundle
 
 
 def damaged(bundle: Path, folder: Path, position: int, patch: bytes | None = None) -> Path:

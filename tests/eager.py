@@ -1,6 +1,6 @@
 """Our torch modules with a checkpoint's weights in them, run eagerly in float32.
 
-Weights come through ``exporter.checkpoints`` and ``exporter.binding.weights``, the way ``bind`` gets
+Weights come through ``exporter.checkpoints`` and ``exporter.weights.matching``, the way ``bind`` gets
 them: names, shapes and layouts are under test too.
 """
 
@@ -13,18 +13,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from exporter.binding.weights import Weight, find_weights
-from exporter.checkpoints.architecture import AttentionKind
+from exporter.checkpoints.architecture import AttentionKind, HeadKind
 from exporter.checkpoints.checkpoint import Checkpoint, open_checkpoint
-from exporter.checkpoints.config import parse_drafter, parse_target
-from exporter.checkpoints.tensor_reader import TensorReader
+from exporter.checkpoints.configs.config import parse_drafter, parse_target
+from exporter.checkpoints.pair import check_pair
+from exporter.checkpoints.tensors.tensor_reader import TensorReader
 from exporter.contract import Dtype, Section
-from exporter.heads import HeadKind
 from exporter.lowering.signatures import parameter_specs
-from exporter.model.drafter import Draft, Drafter
-from exporter.model.kv import Kv
-from exporter.model.target import Caches, PerLayerEmbedder, Step, Target, TokenEmbedder
-from exporter.pair import check_pair
+from exporter.model.text.drafter import Draft, Drafter
+from exporter.model.text.kv import Kv
+from exporter.model.text.target import Caches, PerLayerEmbedder, Step, Target, TokenEmbedder
+from exporter.weights.matching import Weight, find_weights
 
 CACHE_LENGTH = 256
 

@@ -33,7 +33,7 @@ PROCESSES = (
     "exporter.cli.main",
     "exporter.lowering.worker",
     "exporter.onnx.trace_worker",
-    "runtime_py.stock_engine_worker",
+    "runtime_py.engine.stock_engine_worker",
 )
 """Modules that a quick test runs no process of. The command is one: what its process starts is not seen."""
 

@@ -9,14 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from exporter.bundles.inspection import infer_contract, inspect_bundle
-from exporter.bundles.layout import MANIFEST_VALUE
-from exporter.bundles.llm_metadata import MIN_RUNTIME_VERSION
-from exporter.bundles.promises import broken_draft_round, broken_promises
-from exporter.bundles.reader import open_bundle
-from exporter.bundles.stored_contract import stored_contract
-from exporter.contract import VERSION, Accelerator, Contract, Dtype, Section
+from exporter.bundle.inspection import infer_contract, inspect_bundle
+from exporter.bundle.layout import MANIFEST_VALUE
+from exporter.bundle.promises import broken_draft_round, broken_promises
+from exporter.bundle.reader import open_bundle
+from exporter.bundle.stored_contract import (
+    VERSION,
+    contract_block,
+    parsed_contract,
+    stored_contract,
+)
+from exporter.contract import Accelerator, Dtype, Section
 from exporter.errors import BundleError
+from exporter.llm_metadata import MIN_RUNTIME_VERSION
 from tests.bundles import CACHE_LENGTH, TINY_TARGET, export_tiny
 
 ALIGNMENT = 16 * 1024
@@ -124,7 +129,7 @@ def test_broken_promises_are_named(
 ) -> None:
     inspection = inspect_bundle(tiny_bundles["int8"])
     assert inspection.contract is not None
-    other = Contract.from_json({**inspection.contract.to_json(), **change})
+    other = parsed_contract({**contract_block(inspection.contract), **change})
     signatures = {name: model.signatures for name, model in inspection.models.items()}
     assert broken_promises(inspection.contract, signatures) == []
     assert any(said in problem for problem in broken_promises(other, signatures))
@@ -208,8 +213,8 @@ def test_a_contract_that_cannot_be_read(contract: object, said: str) -> None:
 def test_a_contract_of_another_version_is_said(tiny_bundles: dict[str, Path]) -> None:
     agreed = inspect_bundle(tiny_bundles["int8"]).contract
     assert agreed is not None
-    assert Contract.from_json(json.loads(json.dumps(agreed.to_json()))) == agreed
+    assert parsed_contract(json.loads(json.dumps(contract_block(agreed)))) == agreed
     with pytest.raises(ValueError, match="version 99"):
-        Contract.from_json({**agreed.to_json(), "version": 99})
+        parsed_contract({**contract_block(agreed), "version": 99})
     with pytest.raises(ValueError, match="incomplete"):
-        Contract.from_json({"version": VERSION})
+        parsed_contract({"version": VERSION})

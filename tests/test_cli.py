@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.contract import VERSION
+from exporter.bundle.stored_contract import VERSION
 from tests.bundles import PROMPT_FILE, TINY_DRAFTER, TINY_TARGET, held_out_prompts
 from tests.command import Done, run, run_process
 
@@ -256,7 +256,7 @@ def test_texts_that_differ_exit_with_3() -> None:
     """No good bundle makes them differ, so the comparison is given two runs that do."""
     from exporter.cli.generate import compare
     from exporter.errors import ParityError
-    from runtime_py.stock_engine import EngineRun, Limits, Reply
+    from runtime_py.engine.stock_engine import EngineRun, Limits, Reply
 
     def answering(text: str) -> EngineRun:
         return EngineRun(((Reply(text, 1, 1.0, 5, 1.0, 0.0, 9),),), None, 0.0)

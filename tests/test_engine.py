@@ -15,8 +15,15 @@ import pytest
 
 from exporter.errors import EngineError
 from quantize.builtin_recipes import PLAIN_NAMES
-from runtime_py.chat import Conversation, Message
-from runtime_py.stock_engine import EngineRun, EngineSettings, Limits, Reply, run_engine, same_text
+from runtime_py.chat.conversation import Conversation, Message
+from runtime_py.engine.stock_engine import (
+    EngineRun,
+    EngineSettings,
+    Limits,
+    Reply,
+    run_engine,
+    same_text,
+)
 from tests.bundles import CACHE_LENGTH, DRAFT_LENGTH, SHORT_CACHE, TINY_TARGET, held_out_prompts
 
 PROMPTS = 24
@@ -197,7 +204,7 @@ def test_a_worker_that_dies(
     """What it said last is reported; its request is larger than a pipe."""
     last = "import sys\n{}\nprint('its last words', file=sys.stderr)\nsys.exit(7)\n"
     (tmp_path / "dying_worker.py").write_text(last.format(dying))
-    monkeypatch.setattr("runtime_py.stock_engine.WORKER", "dying_worker")
+    monkeypatch.setattr("runtime_py.engine.stock_engine.WORKER", "dying_worker")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     chunks: list[str] = []
     with pytest.raises(EngineError, match=r"stopped with status 7\n  \| its last words"):

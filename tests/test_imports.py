@@ -4,62 +4,78 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 from tests.bundles import ROOT
 
-LEAVES = ("exporter.errors", "exporter.contract", "exporter.path_kind")
-TEMPLATES = (*LEAVES[:1], "exporter.templates")
-READERS = (
-    "exporter.bundles.layout",
-    "exporter.bundles.promises",
-    "exporter.bundles.reader",
-    "exporter.bundles.stored_contract",
-    "exporter.lowering.graph_reader",
-    "exporter.onnx.folder",
-    "exporter.onnx.names",
-)
-ABOVE = ("exporter.parity", "exporter.quality", "exporter.cli")
+OURS = ("exporter", "runtime_py", "quantize")
+
+LEAVES = ("exporter.errors", "exporter.contract", "exporter.path_kind", "exporter.progress")
+"""Modules that know nothing else of ours."""
+
+BUNDLE = ("exporter.errors", "exporter.contract", "exporter.bundle")
+"""All that the runtime takes of the exporter."""
+
+ABOVE_RUNTIME = ("exporter.verify", "exporter.compare", "exporter.cli")
 """Packages of the exporter that may use the runtime."""
 
-LOOP = (
-    "runtime_py.adaptive",
-    "runtime_py.executor",
-    "runtime_py.rounds",
-    "runtime_py.sampling",
-    "runtime_py.speculative",
-)
-"""The speculative loop, which knows neither torch nor LiteRT."""
+MAY_IMPORT: dict[str, tuple[str, ...]] = {
+    "exporter/files": (*LEAVES, "exporter.files"),
+    "exporter/bundle": (*LEAVES, "exporter.files", "exporter.bundle"),
+    "exporter/templates": (*BUNDLE, "exporter.templates"),
+    "exporter/model": ("exporter.contract", "exporter.checkpoints.architecture", "exporter.model"),
+    "quantize": ("exporter.errors", "quantize"),
+    "runtime_py": (*BUNDLE, "runtime_py"),
+    "runtime_py/loop": ("runtime_py.loop",),
+    "runtime_py/chat": (*BUNDLE, "runtime_py.chat"),
+}
+"""What is not listed may import all of ours that its rules below do not exclude."""
 
 LOADS_TORCH = ("torch", "litert_torch", "transformers")
-
-
-def module_names(package: str) -> list[str]:
-    files = sorted((ROOT / package).rglob("*.py"))
-    return [".".join(file.relative_to(ROOT).with_suffix("").parts) for file in files]
-
-
-def imported(module: str) -> Iterator[str]:
-    """Names that a module imports: modules, and what is taken from a package."""
-    source = (ROOT / Path(*module.split("."))).with_suffix(".py").read_text(encoding="utf-8")
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            whole = node.module in ("exporter", "runtime_py", "quantize")
-            yield from (f"{node.module}.{a.name}" for a in node.names) if whole else [node.module]
+RUNS_GRAPHS = (*LOADS_TORCH, "ai_edge_litert", "onnxruntime", "litert_lm", "tokenizers")
+ONNX = ("onnx", "onnxruntime")
 
 
 def within(name: str, packages: tuple[str, ...]) -> bool:
     return any(name == package or name.startswith(f"{package}.") for package in packages)
 
 
+def modules(package: str) -> list[str]:
+    files = sorted((ROOT / package).rglob("*.py"))
+    return [".".join(file.relative_to(ROOT).with_suffix("").parts) for file in files]
+
+
+def source(module: str) -> Path:
+    return (ROOT / Path(*module.split("."))).with_suffix(".py")
+
+
+@cache
+def imported(module: str) -> tuple[str, ...]:
+    """Names that a module imports: modules, and what is taken from a package."""
+
+    def names() -> Iterator[str]:
+        for node in ast.walk(ast.parse(source(module).read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                yield from (alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                whole = (ROOT / Path(*node.module.split("."))).is_dir()
+                taken = [f"{node.module}.{alias.name}" for alias in node.names]
+                yield from taken if whole else [node.module]
+
+    return tuple(names())
+
+
 def ours(module: str) -> list[str]:
-    return [
-        name for name in imported(module) if within(name, ("exporter", "runtime_py", "quantize"))
-    ]
+    return [name for name in imported(module) if within(name, OURS)]
+
+
+def outside(package: str, allowed: tuple[str, ...]) -> dict[str, str]:
+    """Imports of ours in a package that are not allowed."""
+    return {m: n for m in modules(package) for n in ours(m) if not within(n, allowed)}
 
 
 @pytest.mark.parametrize("module", LEAVES)
@@ -67,45 +83,55 @@ def test_leaves_import_nothing_of_ours(module: str) -> None:
     assert not ours(module)
 
 
-@pytest.mark.parametrize(
-    ("package", "allowed"),
-    [
-        ("exporter/templates", TEMPLATES),
-        ("quantize", ("exporter.errors", "quantize")),
-        ("runtime_py", ("runtime_py", *LEAVES, "exporter.templates", *READERS)),
-    ],
-)
+@pytest.mark.parametrize(("package", "allowed"), MAY_IMPORT.items())
 def test_a_package_imports_what_it_may(package: str, allowed: tuple[str, ...]) -> None:
-    wrong = {m: n for m in module_names(package) for n in ours(m) if not within(n, allowed)}
-    assert not wrong
+    assert modules(package)
+    assert not outside(package, allowed)
 
 
 def test_the_exporter_does_not_know_the_runtime() -> None:
-    below = [module for module in module_names("exporter") if not within(module, ABOVE)]
-    wrong = {m: n for m in below for n in ours(m) if within(n, ("runtime_py", *ABOVE))}
-    assert not wrong
+    below = [module for module in modules("exporter") if not within(module, ABOVE_RUNTIME)]
+    assert not {m: n for m in below for n in ours(m) if within(n, ("runtime_py", *ABOVE_RUNTIME))}
 
 
 def test_reports_do_not_know_commands() -> None:
-    reports = [*module_names("exporter/parity"), *module_names("exporter/quality")]
+    reports = [
+        *modules("exporter/verify"),
+        *modules("exporter/compare"),
+        *modules("exporter/report"),
+    ]
     assert not {m: n for m in reports for n in ours(m) if within(n, ("exporter.cli",))}
 
 
+def test_the_formats_do_not_know_each_other() -> None:
+    pairs = (("exporter/litertlm", "exporter.onnx"), ("exporter/onnx", "exporter.litertlm"))
+    assert not {
+        m: n
+        for package, other in pairs
+        for m in modules(package)
+        for n in ours(m)
+        if within(n, (other,))
+    }
+
+
 def test_the_runtime_never_loads_torch() -> None:
-    modules = module_names("runtime_py")
-    assert not {m: n for m in modules for n in imported(m) if within(n, LOADS_TORCH)}
+    assert not {m: n for m in modules("runtime_py") for n in imported(m) if within(n, LOADS_TORCH)}
 
 
-@pytest.mark.parametrize("module", LOOP)
-def test_the_loop_knows_no_runtime(module: str) -> None:
-    """Nothing that runs a graph, whether it imports that itself or through another module of ours."""
-    seen, left = set[str](), [module]
-    while left:
-        name = left.pop()
-        if name in seen:
-            continue
-        seen.add(name)
-        assert not [
-            n for n in imported(name) if within(n, (*LOADS_TORCH, "ai_edge_litert", "onnxruntime"))
-        ]
-        left += [n for n in ours(name) if (ROOT / Path(*n.split("."))).with_suffix(".py").is_file()]
+def test_onnx_is_imported_by_its_own_packages_alone() -> None:
+    others = [m for m in modules("exporter") + modules("runtime_py") if ".onnx." not in m]
+    assert not {m: n for m in others for n in imported(m) if within(n, ONNX)}
+
+
+@pytest.mark.parametrize("module", modules("runtime_py/loop"))
+def test_the_loop_runs_no_graph(module: str) -> None:
+    assert not [name for name in imported(module) if within(name, RUNS_GRAPHS)]
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    graph = {
+        module: [name for name in ours(module) if source(name).is_file()]
+        for package in OURS
+        for module in modules(package)
+    }
+    TopologicalSorter(graph).prepare()

@@ -14,19 +14,20 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from exporter.binding.parameters import SCALED, scale_name
-from exporter.bundles.inspection import inspect_bundle
+from exporter.bundle.inspection import inspect_bundle
+from exporter.bundle.stored_contract import contract_block, parsed_contract
 from exporter.calibrate.text import DEFAULT_TEXT
 from exporter.checkpoints.architecture import AttentionKind
 from exporter.cli.main import cli
 from exporter.contract import Contract, Dtype, Section
-from exporter.parity.stored_weights import stored_constants
-from runtime_py.batch.run import run_batch
-from runtime_py.chat import Conversation
-from runtime_py.litert_graph import Hardware
+from exporter.verify.sides.stored_weights import stored_constants
+from exporter.weights.parameters import SCALED, scale_name
+from runtime_py.batch_run import run_batch
+from runtime_py.chat.conversation import Conversation
+from runtime_py.engine.stock_engine import EngineRun, EngineSettings, Limits, run_engine, same_text
+from runtime_py.litert.graph import Hardware
 from runtime_py.opened_model import open_model
 from runtime_py.reference_run import RunSettings, run_reference
-from runtime_py.stock_engine import EngineRun, EngineSettings, Limits, run_engine, same_text
 from tests.bundles import (
     CACHE_LENGTH,
     DRAFT_LENGTH,
@@ -168,9 +169,9 @@ def test_drafter_and_target_share_their_scales(bundle: Path) -> None:
 def test_the_contract_says_what_the_caches_are(bundle: Path) -> None:
     agreed = inspect_bundle(bundle).contract
     assert agreed is not None
-    assert Contract.from_json(agreed.to_json()) == agreed
-    older = {key: value for key, value in agreed.to_json().items() if key != "kv_dtype"}
-    assert Contract.from_json(older).kv_dtype is Dtype.FLOAT32
+    assert parsed_contract(contract_block(agreed)) == agreed
+    older = {key: value for key, value in contract_block(agreed).items() if key != "kv_dtype"}
+    assert parsed_contract(older).kv_dtype is Dtype.FLOAT32
 
 
 def test_the_manifest_says_which_text(bundle: Path) -> None:

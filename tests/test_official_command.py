@@ -7,8 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from runtime_py.chat import Conversation
-from runtime_py.stock_engine import EngineSettings, run_engine
+from runtime_py.chat.conversation import Conversation
+from runtime_py.engine.stock_engine import EngineSettings, run_engine
 from tests.bundles import held_out_prompts
 
 

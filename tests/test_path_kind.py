@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from exporter.bundles.reader import open_bundle
+from exporter.bundle.reader import open_bundle
 from exporter.checkpoints.checkpoint import open_checkpoint, resolve
+from exporter.checkpoints.lora.adapter import open_adapter
 from exporter.cli.main import cli
 from exporter.errors import BundleError, CheckpointError
-from exporter.lora.adapter import open_adapter
 from exporter.path_kind import Kind, kind_of
 from tests.bundles import TINY_TARGET
 

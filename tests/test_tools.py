@@ -13,15 +13,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from exporter.bundle.engine_template import Json
 from exporter.checkpoints.checkpoint import open_checkpoint
-from exporter.checkpoints.text_modules import text_module
-from exporter.lora.adapter import PREFIX
+from exporter.checkpoints.lora.adapter import PREFIX
+from exporter.checkpoints.tensors.text_modules import text_module
 from exporter.options import ExportOptions
 from exporter.pipeline import export
 from quantize.builtin_recipes import RECIPES
-from runtime_py.chat import PLAIN, Conversation, Json, Message, Setting, Turn, tool_result
+from runtime_py.chat.conversation import (
+    PLAIN,
+    Conversation,
+    Message,
+    Setting,
+    Turn,
+    tool_result,
+)
+from runtime_py.engine.stock_engine import EngineSettings, run_engine
 from runtime_py.opened_model import OpenedModel, open_model
-from runtime_py.stock_engine import EngineSettings, run_engine
 from tests.adapters import KINDS, load
 from tests.bundles import DRAFT_LENGTH, ROOT, TINY_DRAFTER, TINY_TARGET
 from tests.weight_values import adapted, values
@@ -32,7 +40,7 @@ ADAPTER = ROOT / "checkpoints" / "tiny" / "tools"
 MAX_NEW_TOKENS = 100
 
 ROUNDING = 1e-6
-"""Of a weight's largest magnitude, as in ``tests/lora``."""
+"""Of a weight's largest magnitude, as in ``tests/checkpoints/lora``."""
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from exporter.binding.parameters import parameter_specs
-from exporter.binding.weights import find_weights
+from exporter.checkpoints.architecture import HeadKind
 from exporter.checkpoints.checkpoint import Checkpoint, open_checkpoint
-from exporter.checkpoints.config import parse_drafter, parse_target
-from exporter.checkpoints.tensor_reader import TensorReader
+from exporter.checkpoints.configs.config import parse_drafter, parse_target
+from exporter.checkpoints.lora.adapter import open_adapter
+from exporter.checkpoints.tensors.tensor_reader import TensorReader
 from exporter.contract import Section
-from exporter.heads import HeadKind
-from exporter.lora.adapter import open_adapter
+from exporter.weights.matching import find_weights
+from exporter.weights.parameters import parameter_specs
 from tests.bundles import TINY_DRAFTER, TINY_TARGET
 
 Floats = NDArray[np.float32]

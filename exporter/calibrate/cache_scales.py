@@ -18,19 +18,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from exporter.binding.parameters import scale_specs
-from exporter.binding.weights import Weight, Weights
 from exporter.calibrate.calibration import Models
 from exporter.calibrate.choice import Choices
 from exporter.calibrate.target_pass import TargetPass
 from exporter.calibrate.text import CalibrationText
 from exporter.checkpoints.architecture import AttentionKind, Layer, TargetConfig
-from exporter.checkpoints.stored_tensor import StoredTensor
-from exporter.checkpoints.tensor_names import recipe_name
-from exporter.checkpoints.tensor_reader import TensorReader
+from exporter.checkpoints.tensors.stored_tensor import StoredTensor
+from exporter.checkpoints.tensors.tensor_names import recipe_name
+from exporter.checkpoints.tensors.tensor_reader import TensorReader
 from exporter.contract import Section
-from exporter.model.kv_int8 import LARGEST_CODE
+from exporter.model.text.kv_int8 import LARGEST_CODE
 from exporter.progress import Advance
+from exporter.weights.matching import Weight, Weights
+from exporter.weights.parameters import scale_specs
 from quantize.recipe import Recipe
 from quantize.scales import representable
 from quantize.storage import Storage

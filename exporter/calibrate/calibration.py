@@ -7,7 +7,6 @@ from pathlib import Path
 
 import torch
 
-from exporter.binding.weights import Weights
 from exporter.calibrate.choice import Choices
 from exporter.calibrate.drafter_pass import DrafterPass
 from exporter.calibrate.target_pass import TargetPass
@@ -15,6 +14,7 @@ from exporter.calibrate.text import CalibrationText
 from exporter.checkpoints.architecture import DrafterConfig, TargetConfig
 from exporter.contract import Section
 from exporter.progress import Advance
+from exporter.weights.matching import Weights
 from quantize.recipe import Recipe
 
 RUN = (Section.PREFILL_DECODE, Section.MTP_DRAFTER)

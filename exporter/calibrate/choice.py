@@ -12,11 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from exporter.binding.storing import choose_rule
-from exporter.binding.weights import Weight
 from exporter.calibrate.inputs import InputSums
 from exporter.calibrate.spool import spool
 from exporter.progress import Advance
+from exporter.weights.matching import Weight
+from exporter.weights.storing import choose_rule
 from quantize.arrays import (
     StoredRows,
     dequantize_rows,

@@ -13,11 +13,10 @@ from torch import Tensor
 from exporter.calibrate.choice import Choices, Parameters, load, under
 from exporter.calibrate.inputs import InputSums
 from exporter.calibrate.target_pass import HEAD, Reading
-from exporter.checkpoints.architecture import AttentionKind, DrafterConfig, TargetConfig
-from exporter.heads import HeadKind
-from exporter.model.drafter import Drafter
-from exporter.model.kv import Kv, View
-from exporter.model.layers import Rotation
+from exporter.checkpoints.architecture import AttentionKind, DrafterConfig, HeadKind, TargetConfig
+from exporter.model.text.drafter import Drafter
+from exporter.model.text.kv import Kv, View
+from exporter.model.text.layers import Rotation
 
 CENTROIDS = "masked_embedding.centroids.weight"
 
@@ -78,7 +77,7 @@ class DrafterPass:
         return reading.caches[self.target.kv_donor(kind).index]
 
     def _view(self, kind: AttentionKind, committed: Tensor, kv: Kv) -> View:
-        """As the drafter's own, for many queries: see ``exporter.model.drafter``."""
+        """As the drafter's own, for many queries: see ``exporter.model.text.drafter``."""
         text, slots = self.config.text, torch.arange(kv.keys.shape[2])
         rotation = Rotation.at(committed + 1, text.rope[kind], kv.keys.shape[-1])
         mask = slots.reshape(1, 1, 1, -1) <= committed.reshape(1, 1, -1, 1)

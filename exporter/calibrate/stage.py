@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from exporter.binding.weights import Weights
 from exporter.calibrate.text import DEFAULT_TEXT, CalibrationText, read_text
-from exporter.checkpoints.assets import Assets
-from exporter.checkpoints.tensor_reader import TensorReader
+from exporter.checkpoints.assets.assets import Assets
+from exporter.checkpoints.pair import Pair
+from exporter.checkpoints.tensors.tensor_reader import TensorReader
 from exporter.errors import RecipeError
 from exporter.options import ExportOptions
-from exporter.pair import Pair
 from exporter.progress import Reporter
+from exporter.weights.matching import Weights
 
 if TYPE_CHECKING:
     from exporter.calibrate.calibration import Models

@@ -17,14 +17,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from exporter.binding.weights import Weight, Weights
 from exporter.calibrate.choice import Choices, float_blocks, load, under
 from exporter.calibrate.inputs import InputSums
 from exporter.checkpoints.architecture import AttentionKind, Layer, TargetConfig
 from exporter.contract import Section
-from exporter.model.decoder import DecoderLayer
-from exporter.model.kv import Kv, View
-from exporter.model.layers import RmsNorm, Rotation
+from exporter.model.text.decoder import DecoderLayer
+from exporter.model.text.kv import Kv, View
+from exporter.model.text.layers import RmsNorm, Rotation
+from exporter.weights.matching import Weight, Weights
 
 HEAD = "lm_head.weight"
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from exporter.checkpoints.assets import Assets
+from exporter.checkpoints.assets.assets import Assets
 from exporter.errors import RecipeError
 
 SEQUENCE = 512

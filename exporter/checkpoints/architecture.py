@@ -2,7 +2,7 @@
 
 Derived facts (which layer's KV cache the drafter reads) are properties, so that they cannot disagree.
 Graphs are made from these values, so every edit here changes the keys of all graphs; how a
-``config.json`` is read is told elsewhere (``exporter/checkpoints/config.py``) and does not.
+``config.json`` is read is told elsewhere (``exporter/checkpoints/configs/config.py``) and does not.
 """
 
 from __future__ import annotations
@@ -96,3 +96,12 @@ class DrafterConfig:
     text: TextConfig
     backbone_hidden_size: int
     centroid_head: CentroidHead | None
+
+
+class HeadKind(enum.StrEnum):
+    """How the drafter scores the vocabulary."""
+
+    CENTROID = "centroid"
+    """Only the tokens of the clusters nearest to the hidden state, as the checkpoint was trained."""
+    FULL = "full"
+    """Every token, with the same embedding rows."""

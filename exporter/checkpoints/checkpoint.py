@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from exporter.checkpoints.json_file import read_json
-from exporter.checkpoints.packed_tensor import PackedTensor, packed_tensors
-from exporter.checkpoints.quantisation import remarks_on_quantisation
+from exporter.checkpoints.lora.adapter import Adapter, resolve_adapter
 from exporter.checkpoints.source_folder import Download, locate
-from exporter.checkpoints.stored_tensor import StoredTensor
-from exporter.checkpoints.weight_files import read_tensors
-from exporter.checksum import sha256
+from exporter.checkpoints.tensors.packed_tensor import PackedTensor, packed_tensors
+from exporter.checkpoints.tensors.quantisation import remarks_on_quantisation
+from exporter.checkpoints.tensors.stored_tensor import StoredTensor
+from exporter.checkpoints.tensors.weight_files import read_tensors
 from exporter.errors import CheckpointError, listed
-from exporter.lora.adapter import Adapter, resolve_adapter
+from exporter.files.checksum import sha256
 from exporter.path_kind import CONFIG, Kind, kind_of
 from exporter.progress import Advance
 

@@ -70,10 +70,10 @@ def command(
     from exporter.extras import require_runtime
 
     require_runtime()
-    from exporter.bundles.inspection import inspect_bundle, require_contract
+    from exporter.bundle.inspection import inspect_bundle, require_contract
     from exporter.cli.bench_plot import speed_up_plot
     from exporter.cli.bench_text import render
-    from exporter.parity.texts import read_prompts
+    from exporter.verify.texts import read_prompts
     from runtime_py.bench.run import Plan, default_threads, measure
 
     prompts = read_prompts(prompt_file)

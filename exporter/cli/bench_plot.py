@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from exporter.parity.plots import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Axis
+from exporter.report.plots import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Axis
 from runtime_py.bench.run import Bench
 
 STYLE = """

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from exporter.checkpoints.architecture import HeadKind
 from exporter.cli.recipe_option import RECIPE
 from exporter.cli.strict_command import StrictCommand
 from exporter.contract import Accelerator, Dtype
-from exporter.heads import HeadKind
-from exporter.output_format import OutputFormat
+from exporter.options import OutputFormat
 from quantize.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -223,7 +223,7 @@ def command(
 
 def _by_tower(kinds: Mapping[str, int]) -> dict[str, int]:
     """Tensors that no graph uses, those of a tower for vision or audio counted together."""
-    from exporter.checkpoints.text_modules import is_tower, text_module
+    from exporter.checkpoints.tensors.text_modules import is_tower, text_module
 
     found: dict[str, int] = {}
     for kind, count in sorted(kinds.items()):
@@ -235,6 +235,6 @@ def _by_tower(kinds: Mapping[str, int]) -> dict[str, int]:
 def _engine() -> RenderInEngine | None:
     """The engine, if it is installed, to try chat templates on."""
     from exporter.extras import has_engine
-    from runtime_py.engine_rendering import render_in_probe
+    from exporter.verify.engine_rendering import render_in_probe
 
     return render_in_probe if has_engine() else None

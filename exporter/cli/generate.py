@@ -18,8 +18,8 @@ from exporter.errors import ParityError
 
 if TYPE_CHECKING:
     from exporter.contract import Contract
-    from runtime_py.sampling import SamplingSettings
-    from runtime_py.stock_engine import EngineRun, Limits, Reply
+    from runtime_py.engine.stock_engine import EngineRun, Limits, Reply
+    from runtime_py.loop.sampling import SamplingSettings
 
 DEFAULT_NEW_TOKENS = 256
 STOCK = "litert-lm"
@@ -140,12 +140,12 @@ def command(
     Text goes to stdout, one answer after the other in the order of the prompts, each ending with a
     newline. With `--mtp both`, exit code 3 says that the two texts differ.
     """
-    from exporter.parity.texts import read_prompts
-    from runtime_py.chat import Conversation
-    from runtime_py.chat_file import read_chat_file
-    from runtime_py.resized_graph import with_cache_length
-    from runtime_py.sampling import GREEDY
-    from runtime_py.stock_engine import Limits
+    from exporter.verify.texts import read_prompts
+    from runtime_py.chat.chat_file import read_chat_file
+    from runtime_py.chat.conversation import Conversation
+    from runtime_py.engine.stock_engine import Limits
+    from runtime_py.litert.resized_graph import with_cache_length
+    from runtime_py.loop.sampling import GREEDY
 
     _check_usage(
         runtime,
@@ -203,11 +203,11 @@ def _contract(bundle: Path, runtime: str, *, drafting: bool) -> Contract:
         BundleError: It is not what this runtime runs, or cannot draft.
     """
     if runtime == "onnx":
-        from exporter.onnx.folder import open_folder
+        from exporter.bundle.onnx_folder import open_folder
 
         return open_folder(bundle).contract()
-    from exporter.bundles.inspection import inspect_bundle, require_contract
-    from exporter.bundles.stored_contract import require_drafter
+    from exporter.bundle.inspection import inspect_bundle, require_contract
+    from exporter.bundle.stored_contract import require_drafter
 
     agreed = require_contract(inspect_bundle(bundle))
     if drafting:
@@ -274,7 +274,7 @@ def _sampling(
     temperature: float | None, top_k: int | None, top_p: float | None, seed: int
 ) -> SamplingSettings | None:
     """What was asked for, the rest as Gemma's own; None if nothing was."""
-    from runtime_py.sampling import SamplingSettings
+    from runtime_py.loop.sampling import SamplingSettings
 
     if temperature is None and top_k is None and top_p is None:
         return None
@@ -323,8 +323,8 @@ def compare(off: EngineRun, on: EngineRun, limits: Limits) -> None:
     Raises:
         ParityError: They are not.
     """
-    from exporter.parity.loop_rung import first_difference
-    from runtime_py.stock_engine import same_text
+    from exporter.verify.rungs.loop import first_difference
+    from runtime_py.engine.stock_engine import same_text
 
     pairs = zip(chain(*off.replies), chain(*on.replies), strict=True)
     for index, (without, with_) in enumerate(pairs, start=1):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from exporter.cli.inspect import (
+from exporter.cli.inspect_parts import (
     contract_lines,
     manifest_lines,
     signature_json,

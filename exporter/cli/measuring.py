@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from exporter.quality.passages import PassagePlan
+    from exporter.compare.passages import PassagePlan
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
@@ -33,7 +33,7 @@ class Measuring:
         Raises:
             click.UsageError: The prompts are longer than the passages they are cut from.
         """
-        from exporter.quality.passages import PassagePlan
+        from exporter.compare.passages import PassagePlan
 
         if self.prompt_tokens > self.passage_length:
             raise click.UsageError(

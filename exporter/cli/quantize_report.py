@@ -23,7 +23,7 @@ from quantize.builtin_recipes import FLOAT32, PLANS, RECIPES, built_in
 from quantize.recipe import Algorithm, Recipe
 
 if TYPE_CHECKING:
-    from exporter.quality.comparison import Comparison, Request
+    from exporter.compare.comparison import Comparison, Request
 
 BUNDLE = ".litertlm"
 
@@ -70,8 +70,8 @@ def command(
 
     require_runtime()
     from exporter.cli.progress import TerminalReporter
-    from exporter.quality.comparison import compare
-    from exporter.quality.report_text import render_text
+    from exporter.compare.comparison import compare
+    from exporter.compare.report_text import render_text
 
     measuring = Measuring(passages, passage_length, prompt_tokens, new_tokens, threads)
     request = parse_request(sources, recipes, text_file, calibration, measuring)
@@ -98,9 +98,9 @@ def parse_request(
     """
     from exporter.checkpoints.checkpoint import resolve
     from exporter.checkpoints.hub import download
+    from exporter.compare.comparison import Request, Sources, subjects_of
+    from exporter.compare.passages import read_text_file
     from exporter.options import ExportOptions
-    from exporter.quality.comparison import Request, Sources, subjects_of
-    from exporter.quality.passages import read_text_file
 
     text, plan = read_text_file(text_file), measuring.plan()
     bundles = [Path(source) for source in sources if source.endswith(BUNDLE)]
@@ -147,9 +147,9 @@ def write_report(found: Comparison, path: Path) -> None:
     Raises:
         OutputError: The file cannot be written.
     """
-    from exporter.quality.report_html import render_html
-    from exporter.quality.report_text import render_markdown
-    from exporter.quality.size_plot import dots, standalone
+    from exporter.compare.report_html import render_html
+    from exporter.compare.report_text import render_markdown
+    from exporter.compare.size_plot import dots, standalone
 
     if path.suffix == ".json":
         content = json.dumps(found.to_json(), indent=2) + "\n"

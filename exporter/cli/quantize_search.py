@@ -21,8 +21,8 @@ from exporter.cli.strict_command import StrictCommand
 from exporter.cli.text_file import write_text
 
 if TYPE_CHECKING:
-    from exporter.quality.groups import Way
-    from exporter.quality.search import Found
+    from exporter.compare.groups import Way
+    from exporter.compare.search import Found
 
 UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 STORED = ("int8", "int4-block32-clip", "int4-clip", "int2-clip")
@@ -55,7 +55,7 @@ class WayType(click.ParamType["Way"]):
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> Way:
         """Parse what was typed."""
-        from exporter.quality.groups import Way, parse_way
+        from exporter.compare.groups import Way, parse_way
 
         if isinstance(value, Way):
             return value
@@ -151,16 +151,16 @@ def command(
     from exporter.extras import require_runtime
 
     require_runtime()
-    from exporter.bundles.output import check_destination
     from exporter.checkpoints.checkpoint import resolve
     from exporter.checkpoints.hub import download
     from exporter.cli.progress import TerminalReporter
+    from exporter.compare.comparison import Sources
+    from exporter.compare.groups import group_tensors
+    from exporter.compare.passages import read_text_file
+    from exporter.compare.search import Limits, search
+    from exporter.compare.trials import REFERENCE, open_trials
+    from exporter.files.output import check_destination
     from exporter.options import ExportOptions
-    from exporter.quality.comparison import Sources
-    from exporter.quality.groups import group_tensors
-    from exporter.quality.passages import read_text_file
-    from exporter.quality.search import Limits, search
-    from exporter.quality.trials import REFERENCE, open_trials
     from quantize.recipe_file import recipe_name, write_recipe
 
     check_destination(output, force=force)
@@ -186,7 +186,7 @@ def command(
 
 def render(found: Found) -> str:
     """What was measured of each group, what was chosen, and what it costs as a whole."""
-    from exporter.quality.report_text import columns
+    from exporter.compare.report_text import columns
 
     table = [("group", "stored as", "", "bytes", "KL, mnat", "acceptance, points")]
     for group in found.groups:

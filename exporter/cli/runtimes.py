@@ -13,10 +13,10 @@ from exporter.contract import Accelerator
 from exporter.errors import BundleError
 
 if TYPE_CHECKING:
-    from runtime_py.chat import Conversation
+    from runtime_py.chat.conversation import Conversation
+    from runtime_py.engine.stock_engine import EngineRun, OnChunk
+    from runtime_py.loop.sampling import SamplingSettings
     from runtime_py.opened_model import Opened
-    from runtime_py.sampling import SamplingSettings
-    from runtime_py.stock_engine import EngineRun, OnChunk
 
 
 class DraftLengthType(click.ParamType[str | int]):
@@ -75,7 +75,7 @@ def check_accelerator(bundle: Path, made_for: Accelerator, wanted: Accelerator) 
 
 def with_engine(request: Request) -> Iterator[tuple[str, EngineRun]]:
     """A run of the stock engine for each mode."""
-    from runtime_py.stock_engine import EngineSettings, run_engine
+    from runtime_py.engine.stock_engine import EngineSettings, run_engine
 
     for mode in request.modes:
         settings = EngineSettings(
@@ -97,8 +97,8 @@ def with_reference(request: Request) -> Iterator[tuple[str, EngineRun]]:
     from exporter.extras import require_runtime
 
     require_runtime()
-    from runtime_py.litert_graph import Hardware
-    from runtime_py.native_log import silence_native_exit
+    from runtime_py.litert.graph import Hardware
+    from runtime_py.litert.native_log import silence_native_exit
     from runtime_py.opened_model import open_model
 
     silence_native_exit()
@@ -137,7 +137,7 @@ def with_onnx(request: Request) -> Iterator[tuple[str, EngineRun]]:
 def _each_mode(
     request: Request, model: Opened[Any], together: int
 ) -> Iterator[tuple[str, EngineRun]]:
-    from runtime_py.batch.run import run_batch
+    from runtime_py.batch_run import run_batch
     from runtime_py.reference_run import RunSettings, run_reference
 
     for mode in request.modes:

@@ -14,7 +14,7 @@ from exporter.cli.text_file import write_text
 from exporter.contract import Accelerator
 
 if TYPE_CHECKING:
-    from exporter.parity.report import Report
+    from exporter.verify.report import Report
 
 DEFAULT_NEW_TOKENS = 64
 
@@ -98,11 +98,11 @@ def command(
     from exporter.checkpoints.checkpoint import resolve
     from exporter.checkpoints.hub import download
     from exporter.cli.progress import TerminalReporter
-    from exporter.parity.ladder import climb
-    from exporter.parity.report import require_parity
-    from exporter.parity.report_markdown import render_text
-    from exporter.parity.request import Request
-    from exporter.parity.texts import read_prompts
+    from exporter.verify.ladder import climb
+    from exporter.verify.report import require_parity
+    from exporter.verify.report_markdown import render_text
+    from exporter.verify.request import Request
+    from exporter.verify.texts import read_prompts
 
     request = Request(
         bundle,
@@ -127,8 +127,8 @@ def write_report(found: Report, path: Path) -> None:
     Raises:
         OutputError: The file cannot be written.
     """
-    from exporter.parity.report_html import render_html
-    from exporter.parity.report_markdown import render_markdown
+    from exporter.verify.report_html import render_html
+    from exporter.verify.report_markdown import render_markdown
 
     if path.suffix == ".json":
         content = json.dumps(found.to_json(), indent=2) + "\n"

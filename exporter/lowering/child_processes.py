@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from exporter.errors import LoweringError
-from exporter.interrupts import held_back
+from exporter.files.interrupts import held_back
 
 LOG_LINES_SHOWN = 15
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from exporter.checkpoints.architecture import DrafterConfig, TargetConfig
+from exporter.checkpoints.architecture import DrafterConfig, HeadKind, TargetConfig
 from exporter.contract import (
     BATCH_DECODE,
     BATCH_VERIFY,
@@ -26,7 +26,6 @@ from exporter.contract import (
     Section,
 )
 from exporter.errors import LoweringError
-from exporter.heads import HeadKind
 from exporter.lowering.child_processes import Job, run_jobs
 from exporter.lowering.merge import merge
 

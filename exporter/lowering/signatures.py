@@ -16,15 +16,14 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from exporter import contract
-from exporter.checkpoints.architecture import AttentionKind, DrafterConfig, TargetConfig
+from exporter.checkpoints.architecture import AttentionKind, DrafterConfig, HeadKind, TargetConfig
 from exporter.contract import Contract, Dtype, Section, SignatureSpec, TensorSpec
-from exporter.heads import HeadKind
-from exporter.model.draft_round import DraftRound
-from exporter.model.drafter import Drafter, widened
-from exporter.model.kv import Kv
-from exporter.model.kv_gpu import GpuKv
-from exporter.model.rows import KvRows
-from exporter.model.target import Caches, PerLayerEmbedder, Target, TokenEmbedder
+from exporter.model.text.draft_round import DraftRound
+from exporter.model.text.drafter import Drafter, widened
+from exporter.model.text.kv import Kv
+from exporter.model.text.kv_gpu import GpuKv
+from exporter.model.text.rows import KvRows
+from exporter.model.text.target import Caches, PerLayerEmbedder, Target, TokenEmbedder
 
 Tensors = dict[str, Tensor]
 Body = Callable[[nn.Module, Tensors], Tensors]

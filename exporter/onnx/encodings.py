@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from exporter.binding.weights import Weight
 from exporter.errors import RecipeError
+from exporter.weights.matching import Weight
 from quantize.storage import Storage
 
 SIGNS = {8: 0x80, 4: 0x88, 2: 0xAA}

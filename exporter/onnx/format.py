@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from exporter.bundles.llm_metadata import llm_metadata
-from exporter.bundles.output import check_folder_destination, publish_folder
-from exporter.checkpoints.assets import Assets
+from exporter.bundle.onnx_folder import write_description
+from exporter.checkpoints.assets.assets import Assets
 from exporter.contract import Contract
+from exporter.files.output import check_folder_destination, publish_folder
+from exporter.llm_metadata import llm_metadata
 from exporter.lowering.lower import LoweringRequest
-from exporter.onnx.folder import write_description
 from exporter.onnx.graphs import FOLDER, OnnxGraphs, find_graphs
 from exporter.path_kind import MANIFEST
 from exporter.progress import Reporter

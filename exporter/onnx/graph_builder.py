@@ -15,7 +15,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from exporter.onnx.names import SLOTS
+from exporter.bundle.onnx_names import SLOTS
 
 OPSET = 20
 """The first with GELU as one operator; ONNX Runtime 1.17 and later read it, on phones too."""

@@ -12,20 +12,20 @@ from typing import Any
 
 import onnx
 
-from exporter.binding.storing import StoredWeight
-from exporter.binding.weights import Weights
+from exporter.bundle.onnx_folder import MODEL_SUFFIX
 from exporter.contract import Contract, Section, TensorSpec
 from exporter.errors import LoweringError
 from exporter.lowering.graph_archive import GraphArchive, read_archive
 from exporter.lowering.graph_cache import default_folder, describe, graph_key, keep, kept_path
 from exporter.lowering.lower import LoweringRequest, units_by_section
 from exporter.onnx.bind import bind, weight_specs
-from exporter.onnx.folder import MODEL_SUFFIX
 from exporter.onnx.graph_builder import OPSET
 from exporter.onnx.lower import lower
 from exporter.onnx.weight_files import described, stored_size, write_weights
 from exporter.progress import Advance, Reporter
 from exporter.version import onnx_tool_versions
+from exporter.weights.matching import Weights
+from exporter.weights.storing import StoredWeight
 from quantize.recipe import Recipe
 
 MAKERS = ("exporter.onnx.lower", "exporter.onnx.trace_worker")

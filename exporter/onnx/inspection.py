@@ -15,15 +15,15 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx import TensorProto
 
-from exporter.bundles.inspection import WeightGroup, group_weights
-from exporter.bundles.output import size_of
-from exporter.bundles.promises import broken_promises
+from exporter.bundle.graph_reader import ConstantInfo, SignatureInfo, TensorInfo
+from exporter.bundle.inspection import WeightGroup, group_weights
+from exporter.bundle.onnx_folder import OnnxFolder, open_folder
+from exporter.bundle.onnx_names import contract_name
+from exporter.bundle.promises import broken_promises
 from exporter.contract import Contract
 from exporter.errors import BundleError
-from exporter.lowering.graph_reader import ConstantInfo, SignatureInfo, TensorInfo
+from exporter.files.output import size_of
 from exporter.onnx.bind import SCALES
-from exporter.onnx.folder import OnnxFolder, open_folder
-from exporter.onnx.names import contract_name
 
 DTYPES: dict[int, str] = {
     TensorProto.FLOAT: "float32",

@@ -16,11 +16,11 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 from torch.utils import _pytree as pytree
 
+from exporter.bundle.onnx_names import output_name
 from exporter.contract import WEIGHT_PREFIX
 from exporter.errors import LoweringError, listed
 from exporter.lowering.signatures import Signature
 from exporter.onnx.graph_builder import GraphBuilder, Value
-from exporter.onnx.names import output_name
 from exporter.onnx.operators import OPERATORS, Call
 
 WEIGHTS = "weights"

@@ -13,12 +13,12 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from exporter.binding.storing import StoredWeight, choose_rule, stored_blocks
-from exporter.binding.weights import Weight, Weights
-from exporter.checkpoints.stored_tensor import StoredTensor
+from exporter.checkpoints.tensors.stored_tensor import StoredTensor
 from exporter.contract import Section
 from exporter.onnx.encodings import Encoding, encoding_of
 from exporter.progress import Advance
+from exporter.weights.matching import Weight, Weights
+from exporter.weights.storing import StoredWeight, choose_rule, stored_blocks
 from quantize.recipe import Recipe, Rule
 
 ALIGNMENT = 64

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from exporter.bundle.engine_template import EngineTemplate
 from exporter.errors import TemplateError
-from exporter.templates.engine import EngineTemplate
 from exporter.templates.huggingface import HuggingFaceTemplate
 from exporter.templates.samples import SAMPLES, STOPS_FOR_TOOL, Sample
 

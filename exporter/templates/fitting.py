@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from exporter.bundle.engine_template import EngineTemplate
 from exporter.errors import TemplateError
 from exporter.templates.agreement import (
     Difference,
@@ -22,7 +23,6 @@ from exporter.templates.agreement import (
     rendered,
     unspoken,
 )
-from exporter.templates.engine import EngineTemplate
 from exporter.templates.gemma4 import variants
 from exporter.templates.huggingface import HuggingFaceTemplate
 from exporter.templates.rewriting import rewritten

@@ -14,8 +14,8 @@ from typing import Any, NoReturn
 import jinja2
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from exporter.bundle.engine_template import Json
 from exporter.errors import TemplateError
-from exporter.templates.samples import Json
 
 GENERATION = re.compile(r"{%([-+]?)\s*(?:end)?generation\s*([-+]?)%}")
 """Marks what the assistant says, for training; renders as nothing."""

@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from exporter.bundle.template_pieces import change_blocks, change_code, without_strings
 from exporter.templates.huggingface import without_generation
-from exporter.templates.pieces import change_blocks, change_code, without_strings
 from exporter.templates.samples import STOPS_FOR_TOOL
 
 PREAMBLE = Path(__file__).with_name("messages.jinja")

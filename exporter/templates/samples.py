@@ -6,11 +6,12 @@ They hold what apps send: plain questions, system prompts, history, parts, thoug
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-Json = Mapping[str, Any]
+from exporter.bundle.engine_template import Json
+
 Messages = tuple[Json, ...]
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from runtime_py.bench.memory import Memory
-from runtime_py.rounds import Acceptance
+from runtime_py.loop.rounds import Acceptance
 
 ENGINE, REFERENCE = "stock engine", "reference"
 

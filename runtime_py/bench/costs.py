@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from statistics import median, quantiles
 from typing import Any
 
-from runtime_py.executor import CacheT, Executor
-from runtime_py.rounds import Cursor
-from runtime_py.speculative import Clock, Greedy, Proposal
+from runtime_py.loop.executor import CacheT, Executor
+from runtime_py.loop.rounds import Cursor
+from runtime_py.loop.speculative import Clock, Greedy, Proposal
 
 WARM_UP = 2
 """Rounds that are not counted: LiteRT allocates in the first calls of each kind."""

@@ -28,7 +28,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from runtime_py.rounds import Acceptance
+from runtime_py.loop.rounds import Acceptance
 
 LONGEST = 8
 

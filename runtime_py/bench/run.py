@@ -38,9 +38,9 @@ from runtime_py.bench.costs import Costs
 from runtime_py.bench.curve import Known, Point, chances, curve
 from runtime_py.bench.machine import Machine, describe_machine
 from runtime_py.bench.memory import Memory, children_watched
-from runtime_py.chat import Conversation
-from runtime_py.rounds import Acceptance
-from runtime_py.stock_engine import EngineSettings, run_engine
+from runtime_py.chat.conversation import Conversation
+from runtime_py.engine.stock_engine import EngineSettings, run_engine
+from runtime_py.loop.rounds import Acceptance
 
 COST_ROUNDS = 24
 """Decodes and verifies that are timed; G times as many draft steps."""

@@ -16,10 +16,10 @@ from typing import Any
 from exporter.contract import Accelerator
 from exporter.errors import MtpExportError
 from runtime_py.bench.costs import Work, measure_costs
-from runtime_py.litert_graph import Hardware
-from runtime_py.native_log import silence_native_exit
+from runtime_py.litert.graph import Hardware
+from runtime_py.litert.native_log import silence_native_exit
+from runtime_py.loop.rounds import Acceptance, Round
 from runtime_py.opened_model import OpenedModel, open_model
-from runtime_py.rounds import Acceptance, Round
 
 
 def main() -> None:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from exporter.bundle.onnx_folder import OnnxFolder
+from exporter.bundle.signature_check import wanted_sections
 from exporter.contract import Contract, Section
-from exporter.onnx.folder import OnnxFolder
-from runtime_py.executor import Floats
 from runtime_py.graph_executor import GraphExecutor
+from runtime_py.loop.executor import Floats
 from runtime_py.onnx.session import OnnxCache, OnnxSettings, OnnxSignature
-from runtime_py.signature_check import wanted_sections
 
 LOOKUPS = (Section.EMBEDDER, Section.PER_LAYER_EMBEDDER)
 """Sections whose work is too small to be shared among threads."""
 
 
 class OnnxExecutor(GraphExecutor[OnnxCache]):
-    """Runs a folder made by ``export --format onnx``; an :class:`~runtime_py.executor.Executor`.
+    """Runs a folder made by ``export --format onnx``; an :class:`~runtime_py.loop.executor.Executor`.
 
     Args:
         folder: The folder.

@@ -16,9 +16,9 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from exporter.bundle.onnx_names import SLOTS, as_onnx, output_name
 from exporter.contract import Dtype, SignatureSpec, Specs, TensorSpec
 from exporter.errors import BundleError, EngineError, listed
-from exporter.onnx.names import SLOTS, as_onnx, output_name
 
 ELEMENTS = {
     Dtype.FLOAT32: "tensor(float)",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from litert_lm_builder import LitertLmFileBuilder, TfLiteModelType
 
-from exporter.bundles.reader import LLM_METADATA, TFLITE_MODEL, Bundle, open_bundle
+from exporter.bundle.reader import LLM_METADATA, TFLITE_MODEL, Bundle, open_bundle
 from exporter.contract import Section
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from runtime_py.executor import Floats
-from runtime_py.litert_executor import LitertCache, LitertExecutor
+from runtime_py.litert.executor import LitertCache, LitertExecutor
+from runtime_py.loop.executor import Floats
 
 
 @dataclass(frozen=True)

@@ -18,18 +18,18 @@ import flatbuffers
 from ai_edge_litert import schema_py_generated as schema
 
 from exporter.agreement import make_contract
-from exporter.binding.bind import bind
-from exporter.binding.parameters import parameter_specs
-from exporter.binding.weights import find_weights
+from exporter.checkpoints.architecture import HeadKind
 from exporter.checkpoints.checkpoint import open_checkpoint
-from exporter.checkpoints.tensor_reader import TensorReader
+from exporter.checkpoints.pair import Pair, drafter_head
+from exporter.checkpoints.tensors.tensor_reader import TensorReader
 from exporter.contract import DECODE, DRAFT, VERIFY, Section
-from exporter.heads import HeadKind
+from exporter.litertlm.bind import bind
 from exporter.lowering.graph_cache import graph_key
 from exporter.lowering.lower import LoweringRequest, Unit
 from exporter.lowering.merge import FILE_IDENTIFIER, merge
 from exporter.options import ExportOptions
-from exporter.pair import Pair, drafter_head
+from exporter.weights.matching import find_weights
+from exporter.weights.parameters import parameter_specs
 from quantize.recipe import Recipe
 
 WORKERS = 2

@@ -15,13 +15,13 @@ import numpy as np
 from ai_edge_litert.compiled_model import CompiledModel
 from ai_edge_litert.environment import Environment
 
-from exporter.bundles.reader import Bundle, BundleSection
-from exporter.bundles.stored_contract import stored_contract
+from exporter.bundle.reader import Bundle, BundleSection
+from exporter.bundle.stored_contract import stored_contract
 from exporter.contract import Section
-from runtime_py.litert_graph import Hardware
-from runtime_py.mapped_section import FileRegion, MappedSection
-from runtime_py.native_log import captured_native_log
-from runtime_py.resized_graph import Resizing
+from runtime_py.litert.graph import Hardware
+from runtime_py.litert.mapped_section import FileRegion, MappedSection
+from runtime_py.litert.native_log import captured_native_log
+from runtime_py.litert.resized_graph import Resizing
 
 SEED = 0
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from exporter.agreement import make_contract
-from exporter.bundles.llm_metadata import llm_metadata
-from exporter.checkpoints.assets import Assets, read_assets
+from exporter.checkpoints.assets.assets import Assets, read_assets
 from exporter.checkpoints.checkpoint import Checkpoint, open_checkpoint
-from exporter.checkpoints.config import parse_target
+from exporter.checkpoints.configs.config import parse_target
+from exporter.llm_metadata import llm_metadata
 from exporter.options import ExportOptions
 from quantize.builtin_recipes import RECIPES
 from tests.bundles import TINY_TARGET

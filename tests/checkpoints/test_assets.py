@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from exporter.checkpoints.sampler_defaults import SamplerDefaults
+from exporter.checkpoints.assets.sampler_defaults import SamplerDefaults
 from exporter.errors import CheckpointError
 from tests.checkpoints.beside_weights import GEMMA_TOKENS, ROWS, Beside, other_notes
 

@@ -17,12 +17,6 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from exporter.binding.weights import (
-    BLOCK_ELEMENTS,
-    Weight,
-    find_weights,
-    unused_tensors,
-)
 from exporter.checkpoints.checkpoint import (
     Checkpoint,
     hash_files,
@@ -30,12 +24,18 @@ from exporter.checkpoints.checkpoint import (
     require,
     resolve,
 )
-from exporter.checkpoints.stored_tensor import StoredTensor, read_directory
-from exporter.checkpoints.tensor_names import TOKEN_ORDERING, find_names
-from exporter.checkpoints.tensor_reader import TensorReader
-from exporter.checkpoints.weight_files import INDEX, SINGLE
+from exporter.checkpoints.tensors.stored_tensor import StoredTensor, read_directory
+from exporter.checkpoints.tensors.tensor_names import TOKEN_ORDERING, find_names
+from exporter.checkpoints.tensors.tensor_reader import TensorReader
+from exporter.checkpoints.tensors.weight_files import INDEX, SINGLE
 from exporter.contract import Dtype, Section, TensorSpec
 from exporter.errors import CheckpointError
+from exporter.weights.matching import (
+    BLOCK_ELEMENTS,
+    Weight,
+    find_weights,
+    unused_tensors,
+)
 from tests.pairs import Pair
 
 TENSORS = {

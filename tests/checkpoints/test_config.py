@@ -12,9 +12,9 @@ from exporter.checkpoints.architecture import (
     TargetConfig,
 )
 from exporter.checkpoints.checkpoint import open_checkpoint
-from exporter.checkpoints.config import parse_drafter, parse_target
+from exporter.checkpoints.configs.config import parse_drafter, parse_target
+from exporter.checkpoints.pair import check_pair
 from exporter.errors import ConfigError, MismatchError
-from exporter.pair import check_pair
 from tests.checkpoints.written_configs import (
     FULL_ROPE,
     PARTIAL,

@@ -11,9 +11,9 @@ import pytest
 from transformers import Gemma4AssistantConfig, Gemma4Config, Gemma4TextConfig
 
 from exporter.checkpoints.architecture import DrafterConfig, TargetConfig
-from exporter.checkpoints.config import parse_drafter, parse_target
+from exporter.checkpoints.configs.config import parse_drafter, parse_target
+from exporter.checkpoints.pair import check_pair
 from exporter.errors import ConfigError
-from exporter.pair import check_pair
 from tests.checkpoints.written_configs import (
     FORMS,
     PUBLISHED,

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from transformers import CONFIG_MAPPING
 
-from exporter.checkpoints.config import parse_drafter, parse_target
-from exporter.checkpoints.families import OTHER_FAMILIES, SUPPORTED
+from exporter.checkpoints.configs.config import parse_drafter, parse_target
+from exporter.checkpoints.configs.families import OTHER_FAMILIES, SUPPORTED
 from exporter.errors import ConfigError
 from tests.checkpoints.written_configs import drafter_json, e2b_json
 

@@ -16,17 +16,24 @@ from safetensors.torch import load_file, save_file
 from transformers import Gemma4ForCausalLM, Gemma4ForConditionalGeneration
 
 from exporter.agreement import make_contract
-from exporter.binding.parameters import parameter_specs
-from exporter.binding.weights import find_weights
+from exporter.checkpoints.architecture import HeadKind
 from exporter.checkpoints.checkpoint import Checkpoint, open_checkpoint
-from exporter.checkpoints.tensor_reader import TensorReader
-from exporter.heads import HeadKind
+from exporter.checkpoints.pair import Pair
+from exporter.checkpoints.tensors.tensor_reader import TensorReader
 from exporter.options import ExportOptions
-from exporter.pair import Pair
-from exporter.parity.golden import NO_GROUPS, Golden, Question, TransformersError, ask, missing
-from exporter.parity.model_rung import model_rung
-from exporter.parity.rung import Verdict
-from exporter.parity.torch_pair import TorchPair, from_checkpoints
+from exporter.verify.rung import Verdict
+from exporter.verify.rungs.model import model_rung
+from exporter.verify.sides.golden import (
+    NO_GROUPS,
+    Golden,
+    Question,
+    TransformersError,
+    ask,
+    missing,
+)
+from exporter.verify.sides.torch_pair import TorchPair, from_checkpoints
+from exporter.weights.matching import find_weights
+from exporter.weights.parameters import parameter_specs
 from quantize.builtin_recipes import RECIPES
 from tests.adapters import TEXT, load, make_adapter
 from tests.bundles import TINY_TARGET

@@ -17,14 +17,14 @@ from transformers import (
 )
 
 from exporter.agreement import make_contract
-from exporter.bundles.litertlm import LitertGraphs
 from exporter.checkpoints.checkpoint import open_checkpoint
-from exporter.checkpoints.config import parse_drafter, parse_target
-from exporter.checkpoints.tensor_reader import TensorReader
+from exporter.checkpoints.configs.config import parse_drafter, parse_target
+from exporter.checkpoints.pair import Pair, drafter_head
+from exporter.checkpoints.tensors.tensor_reader import TensorReader
+from exporter.litertlm.format import LitertGraphs
 from exporter.lowering.graph_cache import SHIPPED, find, graph_key
 from exporter.lowering.lower import LoweringRequest
 from exporter.options import ExportOptions
-from exporter.pair import Pair, drafter_head
 from exporter.pipeline import check_graphs
 from exporter.plan import Plan, make_plan
 from exporter.progress import SilentReporter

@@ -9,17 +9,17 @@ import pytest
 import torch
 
 from exporter.checkpoints.checkpoint import open_checkpoint
-from exporter.checkpoints.config import parse_drafter, parse_target
+from exporter.checkpoints.configs.config import parse_drafter, parse_target
+from exporter.checkpoints.pair import Pair, check_pair
 from exporter.contract import Accelerator
 from exporter.errors import CheckpointError, MismatchError
-from exporter.model.drafter import FLOOR_LOGIT, widened
+from exporter.model.text.drafter import FLOOR_LOGIT, widened
 from exporter.options import ExportOptions
-from exporter.pair import Pair, check_pair
-from exporter.parity.ladder import climb
-from exporter.parity.report import require_parity
-from exporter.parity.request import Request
 from exporter.pipeline import export
 from exporter.progress import SilentReporter
+from exporter.verify.ladder import climb
+from exporter.verify.report import require_parity
+from exporter.verify.request import Request
 from quantize.builtin_recipes import RECIPES
 from tests.bundles import TINY_DRAFTER, TINY_TARGET, held_out_prompts
 from tests.checkpoints.variants import grown

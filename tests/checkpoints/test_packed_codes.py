@@ -16,14 +16,14 @@ from safetensors.torch import load_file, save_file
 from transformers import Gemma4ForConditionalGeneration
 from transformers.integrations.gemma_quant import QuantizedEmbedding, QuantizedLinear
 
-from exporter.bundles.reader import open_bundle
+from exporter.bundle.reader import open_bundle
 from exporter.checkpoints.checkpoint import open_checkpoint
 from exporter.contract import Section
 from exporter.errors import CheckpointError
 from exporter.options import ExportOptions
-from exporter.parity.golden import NO_GROUPS
-from exporter.parity.stored_weights import StoredConstant, stored_constants
 from exporter.pipeline import export
+from exporter.verify.sides.golden import NO_GROUPS
+from exporter.verify.sides.stored_weights import StoredConstant, stored_constants
 from quantize.builtin_recipes import RECIPES
 from quantize.packing import unpack
 from tests.bundles import TINY_DRAFTER, TINY_TARGET

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from exporter.checkpoints.checkpoint import open_checkpoint
 from exporter.errors import CheckpointError
-from exporter.parity.golden import Question, ask
+from exporter.verify.sides.golden import Question, ask
 from tests.bundles import TINY_DRAFTER, TINY_TARGET
 from tests.checkpoints.variants import STOCK_PREFIX, Tensors, save_variant
 from tests.weight_values import values

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from exporter.checkpoints.markers import unknown_markers
-from exporter.checkpoints.template_places import find_template
+from exporter.checkpoints.assets.markers import unknown_markers
+from exporter.checkpoints.assets.template_places import find_template
 from exporter.errors import CheckpointError
 from tests.checkpoints.beside_weights import GEMMA_TOKENS, Beside
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from exporter.checkpoints.checkpoint import open_checkpoint
-from exporter.checkpoints.tensor_names import EMBEDDING, HEAD, find_names
+from exporter.checkpoints.tensors.tensor_names import EMBEDDING, HEAD, find_names
 from exporter.errors import CheckpointError
-from exporter.parity.golden import Question, ask
+from exporter.verify.sides.golden import Question, ask
 from tests.bundles import TINY_DRAFTER, TINY_TARGET
 from tests.checkpoints.variants import STOCK_PREFIX, Tensors, renamed, save_variant
 from tests.packed_target import E2B_BITS, write_packed

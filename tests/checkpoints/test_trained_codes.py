@@ -12,15 +12,15 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from exporter.binding.parameters import parameter_specs
-from exporter.binding.trained_codes import Kept, keep_trained_codes
-from exporter.binding.weights import Weight, find_weights
+from exporter.checkpoints.architecture import HeadKind
 from exporter.checkpoints.checkpoint import Checkpoint, open_checkpoint
-from exporter.checkpoints.config import parse_target
-from exporter.checkpoints.tensor_reader import TensorReader
-from exporter.heads import HeadKind
-from exporter.lora.adapter import open_adapter
+from exporter.checkpoints.configs.config import parse_target
+from exporter.checkpoints.lora.adapter import open_adapter
+from exporter.checkpoints.tensors.tensor_reader import TensorReader
 from exporter.progress import SilentReporter
+from exporter.weights.matching import Weight, find_weights
+from exporter.weights.parameters import parameter_specs
+from exporter.weights.trained_codes import Kept, keep_trained_codes
 from quantize.storage import Storage
 from tests.adapters import TEXT, make_adapter
 from tests.bundles import TINY_TARGET

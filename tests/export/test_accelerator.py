@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from exporter.bundle.stored_contract import contract_block, parsed_contract
 from exporter.cli.main import cli
 from exporter.contract import (
     INPUT_POS,
@@ -48,9 +49,9 @@ def test_graphs_for_the_gpu_are_told_which_slots_are_in_use() -> None:
 
 
 def test_the_manifest_says_what_a_bundle_is_for() -> None:
-    assert Contract.from_json(GPU.to_json()) == GPU
-    before = {key: value for key, value in CPU.to_json().items() if key != "accelerator"}
-    assert Contract.from_json(before) == CPU
+    assert parsed_contract(contract_block(GPU)) == GPU
+    before = {key: value for key, value in contract_block(CPU).items() if key != "accelerator"}
+    assert parsed_contract(before) == CPU
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ import pytest
 from exporter.agreement import choose_placeholder
 from exporter.checkpoints.architecture import TargetConfig
 from exporter.checkpoints.checkpoint import open_checkpoint
-from exporter.checkpoints.config import parse_target
+from exporter.checkpoints.configs.config import parse_target
 from tests.bundles import TINY_TARGET
 
 CACHE_LENGTH = 256

@@ -18,10 +18,9 @@ from pathlib import Path
 
 import pytest
 
-from exporter.bundles.output import size_of
 from exporter.checkpoints.checkpoint import Checkpoint, open_checkpoint
-from exporter.options import ExportOptions
-from exporter.output_format import OutputFormat
+from exporter.files.output import size_of
+from exporter.options import ExportOptions, OutputFormat
 from exporter.pipeline import export
 from exporter.progress import Advance
 from quantize.builtin_recipes import RECIPES

@@ -9,9 +9,9 @@ import torch
 from exporter.calibrate.cache_scales import HEADROOM, LEAST_SHARE, CacheRanges
 from exporter.checkpoints.architecture import AttentionKind, Layer, TargetConfig
 from exporter.checkpoints.checkpoint import open_checkpoint
-from exporter.checkpoints.config import parse_target
-from exporter.model.kv_int8 import LARGEST_CODE
-from exporter.model.layers import Rotation
+from exporter.checkpoints.configs.config import parse_target
+from exporter.model.text.kv_int8 import LARGEST_CODE
+from exporter.model.text.layers import Rotation
 from tests.bundles import TINY_TARGET
 
 TOKENS = 40

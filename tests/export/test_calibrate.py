@@ -12,9 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from exporter.binding.parameters import parameter_specs
-from exporter.binding.weights import Weight, Weights, find_weights
-from exporter.bundles.reader import open_bundle
+from exporter.bundle.reader import open_bundle
 from exporter.calibrate.calibration import Models, calibrate, work
 from exporter.calibrate.choice import Choices
 from exporter.calibrate.drafter_pass import DrafterPass
@@ -22,22 +20,24 @@ from exporter.calibrate.inputs import InputSums
 from exporter.calibrate.spool import spool
 from exporter.calibrate.target_pass import Reading, TargetPass
 from exporter.calibrate.text import LEAST_TOKENS, MOST_SEQUENCES, SEQUENCE, read_text
-from exporter.checkpoints.assets import Assets, read_assets
+from exporter.checkpoints.architecture import HeadKind
+from exporter.checkpoints.assets.assets import Assets, read_assets
 from exporter.checkpoints.checkpoint import open_checkpoint
-from exporter.checkpoints.tensor_reader import TensorReader
+from exporter.checkpoints.pair import Pair
+from exporter.checkpoints.tensors.tensor_reader import TensorReader
 from exporter.contract import Section
 from exporter.errors import RecipeError
-from exporter.heads import HeadKind
 from exporter.options import ExportOptions
-from exporter.pair import Pair
-from exporter.parity.stored_weights import stored_constants
 from exporter.pipeline import export
+from exporter.verify.sides.stored_weights import stored_constants
+from exporter.weights.matching import Weight, Weights, find_weights
+from exporter.weights.parameters import parameter_specs
 from quantize.arrays import store_rows
 from quantize.builtin_recipes import FLOAT32, built_in
 from quantize.recipe import Recipe, Rule
 from quantize.storage import Storage
-from runtime_py.chat import Conversation
-from runtime_py.stock_engine import EngineSettings, Limits, run_engine, same_text
+from runtime_py.chat.conversation import Conversation
+from runtime_py.engine.stock_engine import EngineSettings, Limits, run_engine, same_text
 from tests import pairs as pair_files
 from tests.bundles import CACHE_LENGTH, DRAFT_LENGTH, TINY_DRAFTER, TINY_TARGET, held_out_prompts
 from tests.eager import Eager

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from exporter.bundles.inspection import inspect_bundle
+from exporter.bundle.inspection import inspect_bundle
 from exporter.lowering.lower import WORKERS
 from tests.export.command import grow, run, start, wait_for
 

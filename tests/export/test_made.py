@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from exporter.bundles.layout import VOLATILE_FIELDS
-from exporter.bundles.reader import open_bundle
+from exporter.bundle.layout import VOLATILE_FIELDS
+from exporter.bundle.reader import open_bundle
 from tests.bundles import CACHE_LENGTH, TINY_TARGET
 from tests.export.command import run
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from exporter.bundles.output import publish, publish_folder, scratch_folder
 from exporter.errors import OutputError
-from exporter.interrupts import STOPS, Interrupts
+from exporter.files.interrupts import STOPS, Interrupts
+from exporter.files.output import publish, publish_folder, scratch_folder
 
 
 @pytest.fixture(autouse=True)

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from exporter.binding.parameters import parameter_specs
-from exporter.binding.weights import Weights, find_weights
+from exporter.checkpoints.architecture import HeadKind
 from exporter.checkpoints.checkpoint import open_checkpoint
-from exporter.checkpoints.tensor_reader import TensorReader
+from exporter.checkpoints.pair import Pair
+from exporter.checkpoints.tensors.tensor_reader import TensorReader
 from exporter.contract import Section
 from exporter.errors import RecipeError
-from exporter.heads import HeadKind
-from exporter.pair import Pair
 from exporter.recipe_check import check_recipe
+from exporter.weights.matching import Weights, find_weights
+from exporter.weights.parameters import parameter_specs
 from quantize.builtin_recipes import RECIPES, built_in
 from quantize.recipe import Algorithm, Recipe, Rule
 from quantize.recipe_file import read_recipe, write_recipe

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.bundles.inspection import inspect_bundle
+from exporter.bundle.inspection import inspect_bundle
 from tests.bundles import TINY_DRAFTER, TINY_TARGET
 from tests.command import COMMAND, run_process
 from tests.command import run as command
@@ -246,8 +246,8 @@ def test_too_little_space_is_seen_before_writing(small_disk: Path) -> None:
 
 def test_a_disk_that_fills_up_meanwhile(small_disk: Path, folder: Path) -> None:
     """Another process takes the space after the check."""
-    from exporter.bundles.output import scratch_folder
     from exporter.errors import OutputError
+    from exporter.files.output import scratch_folder
 
     with (
         pytest.raises(OutputError, match="the disk filled up"),

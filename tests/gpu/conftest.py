@@ -11,8 +11,8 @@ import pytest
 from exporter.contract import Accelerator
 from exporter.errors import EngineError
 from quantize.builtin_recipes import RECIPES
-from runtime_py.gpu.device import MISSING, is_missing
-from runtime_py.native_log import NativeLog, captured_native_log
+from runtime_py.litert.gpu.device import MISSING, is_missing
+from runtime_py.litert.native_log import NativeLog, captured_native_log
 from tests.bundles import SHORT_CACHE, export_tiny
 from tests.once import made_once, shared_folder
 

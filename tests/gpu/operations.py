@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from exporter.contract import KEY_CACHE_PREFIX, VALUE_CACHE_PREFIX
-from runtime_py.gpu.cache import CacheBuffer
-from runtime_py.gpu.graph import FLOAT32, OPTIONS
-from runtime_py.gpu.litert_c import Buffer, CompiledModel, Environment, Region, call
+from runtime_py.litert.gpu.cache import CacheBuffer
+from runtime_py.litert.gpu.graph import FLOAT32, OPTIONS
+from runtime_py.litert.gpu.litert_c import Buffer, CompiledModel, Environment, Region, call
 
 SIGNATURE = "f"
 

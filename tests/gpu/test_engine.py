@@ -9,8 +9,8 @@ import pytest
 
 from exporter.contract import Accelerator
 from exporter.errors import EngineError
-from runtime_py.chat import Conversation
-from runtime_py.stock_engine import EngineRun, EngineSettings, Limits, run_engine, same_text
+from runtime_py.chat.conversation import Conversation
+from runtime_py.engine.stock_engine import EngineRun, EngineSettings, Limits, run_engine, same_text
 from tests.bundles import DRAFT_LENGTH, SHORT_CACHE, held_out_prompts
 
 PROMPTS, NEW_TOKENS = 8, 40

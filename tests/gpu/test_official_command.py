@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from exporter.contract import Accelerator
-from runtime_py.chat import Conversation
-from runtime_py.stock_engine import EngineSettings, run_engine
+from runtime_py.chat.conversation import Conversation
+from runtime_py.engine.stock_engine import EngineSettings, run_engine
 from tests.bundles import held_out_prompts
 from tests.test_official_command import official
 

@@ -12,12 +12,12 @@ from torch import Tensor
 from exporter.checkpoints.architecture import Rope
 from exporter.contract import PARAM_TENSOR, key_cache, value_cache
 from exporter.errors import EngineError
-from exporter.model.kv import Kv
-from exporter.model.kv_gpu import GpuKv, SelectingView
-from exporter.model.layers import MASKED_SCORE, Rotation
-from exporter.model.rope_tables import looked_up
-from exporter.model.slots import stretch
-from runtime_py.gpu.cache import from_device, to_device
+from exporter.model.text.kv import Kv
+from exporter.model.text.kv_gpu import GpuKv, SelectingView
+from exporter.model.text.layers import MASKED_SCORE, Rotation
+from exporter.model.text.rope_tables import looked_up
+from exporter.model.text.slots import stretch
+from runtime_py.litert.gpu.cache import from_device, to_device
 from tests.gpu.operations import Function, compiled, fully_accelerated, lowered, run
 
 TOLERANCE = 1e-5

@@ -10,12 +10,12 @@ import pytest
 
 from exporter.contract import Accelerator, Section
 from exporter.errors import BundleError
-from exporter.parity.compare import Floats, margin
-from exporter.parity.text_fit import log_softmax
-from runtime_py.chat import Conversation
-from runtime_py.gpu.graph import GpuGraph
-from runtime_py.litert_executor import LitertCache, LitertExecutor
-from runtime_py.litert_graph import Hardware
+from exporter.verify.compare import Floats, margin
+from exporter.verify.text_fit import log_softmax
+from runtime_py.chat.conversation import Conversation
+from runtime_py.litert.executor import LitertCache, LitertExecutor
+from runtime_py.litert.gpu.graph import GpuGraph
+from runtime_py.litert.graph import Hardware
 from runtime_py.opened_model import OpenedModel, open_model
 from runtime_py.reference_run import RunSettings, run_reference
 from tests.bundles import DRAFT_LENGTH, held_out_prompts

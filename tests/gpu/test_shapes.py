@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from exporter import contract
-from exporter.checkpoints.tensor_reader import TensorReader
+from exporter.checkpoints.architecture import HeadKind
+from exporter.checkpoints.tensors.tensor_reader import TensorReader
 from exporter.contract import Accelerator, Section
-from exporter.heads import HeadKind
-from runtime_py.gpu.cache import CacheBuffer
-from runtime_py.gpu.graph import FLOAT32, OPTIONS
-from runtime_py.gpu.litert_c import Buffer, CompiledModel, Environment, Region
+from runtime_py.litert.gpu.cache import CacheBuffer
+from runtime_py.litert.gpu.graph import FLOAT32, OPTIONS
+from runtime_py.litert.gpu.litert_c import Buffer, CompiledModel, Environment, Region
 from tests import pairs as pair_files
 from tests.eager import CACHE_LENGTH, Eager
 from tests.gpu.operations import fully_accelerated

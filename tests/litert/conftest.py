@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from exporter.checkpoints.tensor_reader import TensorReader
+from exporter.checkpoints.tensors.tensor_reader import TensorReader
 from tests import pairs as pair_files
 from tests.eager import CACHE_LENGTH, Eager
 from tests.litert.graphs import HEADS, Bound, LiteRt, Text, bind_pair

@@ -15,21 +15,21 @@ from torch import Tensor, nn
 
 from exporter import contract
 from exporter.agreement import make_contract
-from exporter.binding.bind import bind
-from exporter.binding.parameters import parameter_specs
-from exporter.binding.storing import StoredWeight
-from exporter.binding.weights import Weights, find_weights
-from exporter.bundles.litertlm import find_graphs
+from exporter.checkpoints.architecture import HeadKind
 from exporter.checkpoints.checkpoint import open_checkpoint
-from exporter.checkpoints.tensor_reader import TensorReader
+from exporter.checkpoints.pair import Pair
+from exporter.checkpoints.tensors.tensor_reader import TensorReader
 from exporter.contract import Accelerator, Contract, Dtype, Section, SignatureSpec
-from exporter.heads import HeadKind
+from exporter.litertlm.bind import bind
+from exporter.litertlm.format import find_graphs
 from exporter.lowering.lower import LoweringRequest
-from exporter.model.kv import Kv
-from exporter.model.target import Caches, Step
+from exporter.model.text.kv import Kv
+from exporter.model.text.target import Caches, Step
 from exporter.options import ExportOptions
-from exporter.pair import Pair
 from exporter.progress import SilentReporter
+from exporter.weights.matching import Weights, find_weights
+from exporter.weights.parameters import parameter_specs
+from exporter.weights.storing import StoredWeight
 from quantize.builtin_recipes import PLAIN_NAMES, RECIPES
 from tests import pairs as pair_files
 from tests.eager import CACHE_LENGTH, Eager

@@ -12,7 +12,7 @@ from ai_edge_litert.compiled_model import CompiledModel
 from ai_edge_litert.hardware_accelerator import HardwareAccelerator
 from numpy.typing import NDArray
 
-from exporter.binding.constant import TENSOR_TYPES
+from exporter.litertlm.constant import TENSOR_TYPES
 from exporter.lowering.merge import FILE_IDENTIFIER
 from quantize.arrays import QuantisedRows, packed_rows
 from quantize.storage import Storage

@@ -12,16 +12,16 @@ import torch
 from torch import Tensor
 
 from exporter import contract
-from exporter.binding.constant import SCALES_SUFFIX
-from exporter.binding.storing import choose_rule
-from exporter.binding.weights import Weight
-from exporter.bundles.promises import broken_promises
+from exporter.bundle.graph_reader import CONSTANT_THRESHOLD, GraphReader
+from exporter.bundle.promises import broken_promises
 from exporter.checkpoints.architecture import AttentionKind
 from exporter.contract import Section
-from exporter.lowering.graph_reader import CONSTANT_THRESHOLD, GraphReader
-from exporter.model.drafter import FLOOR_LOGIT
-from exporter.model.kv import Kv
-from exporter.model.target import Caches, Step
+from exporter.litertlm.constant import SCALES_SUFFIX
+from exporter.model.text.drafter import FLOOR_LOGIT
+from exporter.model.text.kv import Kv
+from exporter.model.text.target import Caches, Step
+from exporter.weights.matching import Weight
+from exporter.weights.storing import choose_rule
 from quantize.builtin_recipes import RECIPES
 from quantize.recipe import Recipe
 from tests import pairs as pair_files

@@ -12,11 +12,11 @@ import torch
 from torch import nn
 
 from exporter import contract
-from exporter.binding.storing import choose_rule
-from exporter.binding.weights import Weight
 from exporter.contract import Section
-from exporter.model.decoder import DecoderLayer
-from exporter.model.drafter import FLOOR_LOGIT
+from exporter.model.text.decoder import DecoderLayer
+from exporter.model.text.drafter import FLOOR_LOGIT
+from exporter.weights.matching import Weight
+from exporter.weights.storing import choose_rule
 from quantize.arrays import dequantize_rows, quantize_rows
 from quantize.builtin_recipes import RECIPES
 from quantize.recipe import Recipe

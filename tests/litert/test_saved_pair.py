@@ -10,7 +10,7 @@ import json
 import shutil
 from pathlib import Path
 
-from exporter.bundles.inspection import inspect_bundle
+from exporter.bundle.inspection import inspect_bundle
 from exporter.checkpoints.checkpoint import open_checkpoint
 from exporter.contract import KvCache
 from exporter.options import ExportOptions

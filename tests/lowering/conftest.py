@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from exporter.agreement import make_contract
+from exporter.checkpoints.architecture import HeadKind
 from exporter.checkpoints.checkpoint import open_checkpoint
-from exporter.checkpoints.config import parse_drafter, parse_target
-from exporter.heads import HeadKind
+from exporter.checkpoints.configs.config import parse_drafter, parse_target
 from exporter.lowering.lower import LoweringRequest
 from exporter.options import ExportOptions
 from quantize.builtin_recipes import RECIPES

@@ -13,18 +13,17 @@ from pathlib import Path
 import pytest
 
 from exporter.agreement import make_contract
-from exporter.binding.parameters import parameter_specs
-from exporter.bundles.inspection import inspect_bundle
-from exporter.bundles.litertlm import LitertGraphs
-from exporter.checkpoints.architecture import DrafterConfig, TargetConfig
+from exporter.bundle.inspection import inspect_bundle
+from exporter.checkpoints.architecture import DrafterConfig, HeadKind, TargetConfig
 from exporter.checkpoints.checkpoint import open_checkpoint
-from exporter.checkpoints.config import parse_drafter, parse_target
-from exporter.heads import HeadKind
+from exporter.checkpoints.configs.config import parse_drafter, parse_target
+from exporter.litertlm.format import LitertGraphs
 from exporter.lowering.graph_cache import SHIPPED, Graphs, find, graph_key, keep, kept_path, read
 from exporter.lowering.lower import Lowered, LoweringRequest, lower
 from exporter.options import ExportOptions
 from exporter.pipeline import check_graphs
 from exporter.version import graph_tool_versions
+from exporter.weights.parameters import parameter_specs
 from quantize.builtin_recipes import RECIPES
 from tests.bundles import TINY_DRAFTER, TINY_TARGET
 

@@ -13,13 +13,13 @@ from ai_edge_litert.compiled_model import CompiledModel
 from ai_edge_litert.hardware_accelerator import HardwareAccelerator
 from numpy.typing import NDArray
 
-from exporter.binding.bind import bind
-from exporter.binding.lookups import MANY_ROWS
-from exporter.binding.weights import Weight
-from exporter.checkpoints.stored_tensor import StoredTensor
-from exporter.checkpoints.tensor_reader import TensorReader
+from exporter.checkpoints.tensors.stored_tensor import StoredTensor
+from exporter.checkpoints.tensors.tensor_reader import TensorReader
 from exporter.contract import WEIGHT_PREFIX, TensorSpec
+from exporter.litertlm.bind import bind
+from exporter.litertlm.lookups import MANY_ROWS
 from exporter.lowering.merge import FILE_IDENTIFIER
+from exporter.weights.matching import Weight
 from quantize.arrays import dequantize_rows, quantize_rows
 from quantize.builtin_recipes import RECIPES
 

@@ -6,16 +6,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from exporter.binding.parameters import parameter_specs, scale_specs
+from exporter.checkpoints.architecture import HeadKind
 from exporter.checkpoints.checkpoint import open_checkpoint
-from exporter.checkpoints.config import parse_drafter, parse_target
+from exporter.checkpoints.configs.config import parse_drafter, parse_target
 from exporter.contract import Dtype, Section, TensorSpec
-from exporter.heads import HeadKind
 from exporter.lowering import signatures
-from exporter.model.drafter import Drafter
-from exporter.model.kv import Kv
-from exporter.model.kv_int8 import LARGEST_CODE, Int8Kv, KvScales, codes
-from exporter.model.target import Target
+from exporter.model.text.drafter import Drafter
+from exporter.model.text.kv import Kv
+from exporter.model.text.kv_int8 import LARGEST_CODE, Int8Kv, KvScales, codes
+from exporter.model.text.target import Target
+from exporter.weights.parameters import parameter_specs, scale_specs
 from tests.pairs import Pair
 
 HEADS, SLOTS, WIDTH, TOKENS, ROWS = 2, 24, 8, 5, 12

@@ -15,11 +15,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from exporter.checkpoints.architecture import AttentionKind
-from exporter.heads import HeadKind
-from exporter.model.drafter import FLOOR_LOGIT
-from exporter.model.kv import Kv
-from exporter.model.target import Caches
+from exporter.checkpoints.architecture import AttentionKind, HeadKind
+from exporter.model.text.drafter import FLOOR_LOGIT
+from exporter.model.text.kv import Kv
+from exporter.model.text.target import Caches
 from tests.eager import Eager
 from tests.reference_run import DRAFT_STARTS, DRAFTS, REACH_START, TARGET_LENGTHS
 

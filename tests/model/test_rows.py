@@ -8,11 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from exporter.checkpoints.architecture import AttentionKind
-from exporter.heads import HeadKind
-from exporter.model.kv import Kv
-from exporter.model.rows import KvRows
-from exporter.model.target import Caches
+from exporter.checkpoints.architecture import AttentionKind, HeadKind
+from exporter.model.text.kv import Kv
+from exporter.model.text.rows import KvRows
+from exporter.model.text.target import Caches
 from tests.eager import CACHE_LENGTH, Eager
 from tests.pairs import VOCABULARY
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.output_format import OutputFormat
+from exporter.options import OutputFormat
 from tests.bundles import export_tiny
 from tests.once import made_once, shared_folder
 

@@ -25,8 +25,8 @@ main()
 IMPORT_EVERYTHING = """
 import sys
 import exporter.cli.bench, exporter.cli.export, exporter.cli.generate, exporter.cli.inspect
-import exporter.cli.runtimes, exporter.cli.verify, exporter.parity.ladder, exporter.pipeline
-import exporter.bundles.litertlm, runtime_py.opened_model, runtime_py.reference_run
+import exporter.cli.runtimes, exporter.cli.verify, exporter.verify.ladder, exporter.pipeline
+import exporter.litertlm.format, runtime_py.opened_model, runtime_py.reference_run
 print([name for name in sys.modules if name.split(".")[0] in ("onnx", "onnxruntime", "torch")])
 """
 
@@ -110,8 +110,8 @@ def test_verify_fails_with_other_weights(
     folders: dict[str, Path], tiny_bundles: dict[str, Path], tmp_path: Path
 ) -> None:
     """A folder that claims to be of the same export and has one wrong row of weights."""
-    from exporter.checksum import sha256
-    from exporter.onnx.folder import FILES
+    from exporter.bundle.onnx_folder import FILES
+    from exporter.files.checksum import sha256
     from exporter.path_kind import MANIFEST
     from tests.onnx.reading import external, models
 

@@ -14,10 +14,10 @@ import onnx
 import pytest
 from onnx import TensorProto, shape_inference
 
+from exporter.bundle.onnx_folder import FILES, open_folder
+from exporter.bundle.onnx_names import SLOTS, as_onnx
 from exporter.contract import Contract, Dtype
 from exporter.errors import BundleError
-from exporter.onnx.folder import FILES, open_folder
-from exporter.onnx.names import SLOTS, as_onnx
 from exporter.path_kind import MANIFEST
 from tests.bundles import TINY_DRAFTER, TINY_TARGET
 from tests.export.command import Tensors, edit_tensors, refused, run, start

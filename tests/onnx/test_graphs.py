@@ -21,13 +21,12 @@ from torch import nn
 
 from exporter import contract as names
 from exporter.agreement import make_contract
-from exporter.checkpoints.architecture import DrafterConfig, TargetConfig
-from exporter.checkpoints.config import parse_drafter, parse_target
+from exporter.bundle.onnx_names import SLOTS, output_name
+from exporter.checkpoints.architecture import DrafterConfig, HeadKind, TargetConfig
+from exporter.checkpoints.configs.config import parse_drafter, parse_target
 from exporter.contract import WEIGHT_PREFIX, Contract, Dtype, SignatureSpec, TensorSpec
 from exporter.errors import LoweringError
-from exporter.heads import HeadKind
 from exporter.lowering.signatures import Signature, SignatureModule, bundle_signatures
-from exporter.onnx.names import SLOTS, output_name
 from exporter.onnx.translate import translate
 from exporter.options import ExportOptions
 from quantize.builtin_recipes import RECIPES

@@ -12,12 +12,12 @@ import onnx
 import pytest
 
 from exporter import contract as names
+from exporter.bundle.onnx_folder import open_folder
 from exporter.errors import BundleError
-from exporter.onnx.folder import open_folder
-from exporter.output_format import OutputFormat
-from exporter.parity.answers import Answer, answer_all
-from runtime_py.chat import Conversation
-from runtime_py.litert_graph import Hardware
+from exporter.options import OutputFormat
+from exporter.verify.answers import Answer, answer_all
+from runtime_py.chat.conversation import Conversation
+from runtime_py.litert.graph import Hardware
 from runtime_py.onnx.executor import OnnxExecutor
 from runtime_py.onnx.model import open_onnx_model
 from runtime_py.opened_model import Opened, open_model

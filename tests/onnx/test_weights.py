@@ -9,17 +9,17 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from exporter.binding.weights import Weight
-from exporter.bundles.reader import open_bundle
-from exporter.checkpoints.stored_tensor import StoredTensor
-from exporter.checkpoints.tensor_names import TOKEN_ORDERING
-from exporter.checkpoints.tensor_reader import TensorReader
+from exporter.bundle.reader import open_bundle
+from exporter.checkpoints.tensors.stored_tensor import StoredTensor
+from exporter.checkpoints.tensors.tensor_names import TOKEN_ORDERING
+from exporter.checkpoints.tensors.tensor_reader import TensorReader
 from exporter.contract import TensorSpec
 from exporter.errors import RecipeError
 from exporter.onnx import encodings
 from exporter.onnx.encodings import encoding_of
 from exporter.onnx.weight_files import ALIGNMENT
-from exporter.parity.stored_weights import stored_constants
+from exporter.verify.sides.stored_weights import stored_constants
+from exporter.weights.matching import Weight
 from quantize.storage import Storage
 from tests.onnx.conftest import RECIPES
 from tests.onnx.reading import External, external, models, stored_values

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
-from exporter.bundles.reader import open_bundle
+from exporter.bundle.reader import open_bundle
 from exporter.checkpoints.checkpoint import open_checkpoint
 from exporter.options import ExportOptions
-from exporter.parity.stored_weights import StoredConstant, stored_constants
 from exporter.pipeline import export
+from exporter.verify.sides.stored_weights import StoredConstant, stored_constants
 from quantize.builtin_recipes import RECIPES
 from quantize.lattice import BLOCK, find_lattice, to_bfloat16
 from tests.bundles import TINY_DRAFTER, TINY_TARGET

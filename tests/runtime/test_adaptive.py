@@ -12,9 +12,9 @@ from functools import cache
 import numpy as np
 import pytest
 
-from runtime_py.adaptive import Adaptive
-from runtime_py.rounds import Round
-from runtime_py.speculative import DraftPolicy, Fixed
+from runtime_py.loop.adaptive import Adaptive
+from runtime_py.loop.rounds import Round
+from runtime_py.loop.speculative import DraftPolicy, Fixed
 
 DRAFTS = 3
 TOKENS = 1500

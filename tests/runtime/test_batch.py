@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runtime_py.batch.loop import Batch, Progress, Running
-from runtime_py.batch.run import InOrder
-from runtime_py.rounds import Cursor, Finish, Limits, Round
-from runtime_py.sampling import Sampler, SamplingSettings
-from runtime_py.speculative import Chooser, DraftPolicy, Fixed, Greedy, Speaker, generate
+from runtime_py.batch_run import InOrder
+from runtime_py.loop.batch_loop import Batch, Progress, Running
+from runtime_py.loop.rounds import Cursor, Finish, Limits, Round
+from runtime_py.loop.sampling import Sampler, SamplingSettings
+from runtime_py.loop.speculative import Chooser, DraftPolicy, Fixed, Greedy, Speaker, generate
 from tests.runtime.toys import DRAFTERS, ToyBatch, ToyCache, ToyExecutor
 
 VOCABULARY = 5

@@ -12,20 +12,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from exporter.bundles.inspection import inspect_bundle
-from exporter.bundles.reader import open_bundle
-from exporter.contract import BATCH_DECODE, Contract, Section
+from exporter.bundle.inspection import inspect_bundle
+from exporter.bundle.reader import open_bundle
+from exporter.bundle.stored_contract import parsed_contract
+from exporter.contract import BATCH_DECODE, Section
 from exporter.errors import BundleError, EngineError
-from runtime_py.batch.executor import Feed
-from runtime_py.batch.litert import BatchLitertExecutor
-from runtime_py.batch.run import run_batch
-from runtime_py.chat import Conversation, Message
-from runtime_py.litert_graph import Hardware
+from runtime_py.batch_run import run_batch
+from runtime_py.chat.conversation import Conversation, Message
+from runtime_py.engine.stock_engine import EngineSettings, Limits, run_engine, same_text
+from runtime_py.litert.batch_executor import BatchLitertExecutor
+from runtime_py.litert.graph import Hardware
+from runtime_py.loop.batch_executor import Feed
+from runtime_py.loop.sampling import SamplingSettings
 from runtime_py.opened_model import AUTO, DraftLength, OpenedModel, open_model
 from runtime_py.reference_run import ReferenceRun, RunSettings, run_reference
-from runtime_py.sampling import SamplingSettings
 from runtime_py.session import ContextFullError
-from runtime_py.stock_engine import EngineSettings, Limits, run_engine, same_text
 from tests.bundles import DRAFT_LENGTH, TINY_DRAFTER, export_tiny, held_out_prompts
 from tests.command import Done, run
 
@@ -217,9 +218,9 @@ def test_a_manifest_from_before_batches_means_one(bundles: dict[int, Path]) -> N
     manifest = open_bundle(bundles[3]).manifest()
     assert manifest is not None
     block = manifest["contract"]
-    assert Contract.from_json(block).batch == 3
+    assert parsed_contract(block).batch == 3
     older = {key: value for key, value in block.items() if key != "batch"}
-    assert Contract.from_json(older) == replace(Contract.from_json(block), batch=1)
+    assert parsed_contract(older) == replace(parsed_contract(block), batch=1)
 
 
 def test_without_drafting_the_drafter_is_left_out(bundles: dict[int, Path]) -> None:

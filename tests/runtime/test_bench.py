@@ -12,15 +12,15 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from exporter.contract import VERSION
+from exporter.bundle.stored_contract import VERSION
 from runtime_py.bench import run as bench
 from runtime_py.bench.comparison import ENGINE, REFERENCE, Sample, Side, notes, ratios
 from runtime_py.bench.costs import Costs, Timing, Work, measure_costs
 from runtime_py.bench.curve import Known, chances, curve, expected_tokens
 from runtime_py.bench.memory import Memory, children_watched
 from runtime_py.bench.run import sides_of
-from runtime_py.executor import Draft, Floats, Step
-from runtime_py.rounds import Acceptance
+from runtime_py.loop.executor import Draft, Floats, Step
+from runtime_py.loop.rounds import Acceptance
 from tests.bundles import held_out_prompts
 from tests.command import Done, run, run_process
 from tests.runtime.toys import ToyExecutor, leading_astray, perfect

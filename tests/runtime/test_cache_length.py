@@ -7,18 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from exporter.bundles.inspection import inspect_bundle
-from exporter.bundles.reader import open_bundle
+from exporter.bundle.graph_reader import GraphReader
+from exporter.bundle.inspection import inspect_bundle
+from exporter.bundle.reader import open_bundle
 from exporter.contract import Contract, Section, is_prime, stated
 from exporter.errors import BundleError, ConfigError
-from exporter.lowering.graph_reader import GraphReader
-from runtime_py.chat import Conversation
-from runtime_py.litert_graph import Hardware
+from runtime_py.chat.conversation import Conversation
+from runtime_py.chat.tokenizer import Tokenizer
+from runtime_py.engine.stock_engine import EngineSettings, Limits, Reply, run_engine, same_text
+from runtime_py.litert.graph import Hardware
+from runtime_py.litert.resized_graph import Resizing
 from runtime_py.opened_model import open_model
 from runtime_py.reference_run import RunSettings, run_reference
-from runtime_py.resized_graph import Resizing
-from runtime_py.stock_engine import EngineSettings, Limits, Reply, run_engine, same_text
-from runtime_py.tokenizer import Tokenizer
 from tests.bundles import DRAFT_LENGTH, export_tiny, held_out_prompts
 
 PROMPTS = 6

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from runtime_py.chat import Conversation, Message, Setting, tool_result
-from runtime_py.chat_file import ChatFileError, read_chat_file
+from runtime_py.chat.chat_file import ChatFileError, read_chat_file
+from runtime_py.chat.conversation import Conversation, Message, Setting, tool_result
 
 USER = {"role": "user", "content": "How is the weather?"}
 TOOL = {"type": "function", "function": {"name": "get_weather", "description": "Looks it up."}}

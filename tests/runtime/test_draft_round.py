@@ -10,20 +10,20 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from speed.drafting import at_once, one_by_one, places
 
-from exporter.bundles.inspection import inspect_bundle
-from exporter.bundles.layout import DRAFT_ROUND_VALUE, SHA256_KEY
-from exporter.bundles.reader import open_bundle
+from exporter.bundle.inspection import inspect_bundle
+from exporter.bundle.layout import DRAFT_ROUND_VALUE, SHA256_KEY
+from exporter.bundle.reader import open_bundle
+from exporter.checkpoints.architecture import HeadKind
 from exporter.checkpoints.checkpoint import open_checkpoint
 from exporter.contract import DRAFT, DRAFT_ROUND, TOKENS, Section
 from exporter.errors import BundleError
-from exporter.heads import HeadKind
 from exporter.options import ExportOptions
 from exporter.pipeline import export
 from quantize.builtin_recipes import RECIPES
-from runtime_py.litert_executor import LitertExecutor
-from runtime_py.litert_graph import Hardware
+from runtime_py.litert.executor import LitertExecutor
+from runtime_py.litert.graph import Hardware
+from runtime_py.loop.sampling import GREEDY, SamplingSettings
 from runtime_py.opened_model import OpenedModel, open_model
-from runtime_py.sampling import GREEDY, SamplingSettings
 from tests.bundles import (
     DRAFT_LENGTH,
     SHORT_CACHE,
@@ -139,7 +139,7 @@ def test_other_lengths_heads_and_drafters(
 
 def test_without_mapping(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where regions cannot be mapped they are read; the graph is edited there as well."""
-    monkeypatch.setattr("runtime_py.mapped_section.can_map", lambda: False)
+    monkeypatch.setattr("runtime_py.litert.mapped_section.can_map", lambda: False)
     with open_model(bundle, HARDWARE, cache_length=1300) as model:
         assert not model.executor.mapped
         assert_same_drafts(model.executor, model.tokenizer.encode_prompt(TEXT), 9)

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-from exporter.bundles.inspection import inspect_bundle
-from exporter.bundles.reader import BundleSection, open_bundle
+from exporter.bundle.inspection import inspect_bundle
+from exporter.bundle.integrity import check_sections
+from exporter.bundle.reader import BundleSection, open_bundle
 from exporter.contract import Section
 from exporter.errors import BundleError
-from runtime_py.integrity import check_sections
-from runtime_py.native_log import captured_native_log
+from runtime_py.litert.native_log import captured_native_log
 from runtime_py.opened_model import open_model
 from tests.bundles import DRAFT_LENGTH, held_out_prompts
 from tests.command import Done, run, run_process

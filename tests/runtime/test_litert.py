@@ -9,23 +9,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from exporter.bundles.reader import open_bundle
+from exporter.bundle.reader import open_bundle
 from exporter.contract import DECODE, EMBEDDINGS
 from exporter.errors import BundleError, EngineError
-from runtime_py.chat import Conversation, Message, as_message
-from runtime_py.executor import Floats
+from runtime_py.chat.conversation import Conversation, Message, as_message
+from runtime_py.engine.stock_engine import EngineRun, EngineSettings, Limits, run_engine, same_text
 from runtime_py.graph_executor import Chunk, prefill_chunks
-from runtime_py.litert_executor import LitertExecutor
-from runtime_py.litert_graph import Hardware
-from runtime_py.mapped_section import can_map
+from runtime_py.litert.executor import LitertExecutor
+from runtime_py.litert.graph import Hardware
+from runtime_py.litert.mapped_section import can_map
+from runtime_py.loop.executor import Floats
+from runtime_py.loop.rounds import Cursor, Finish
+from runtime_py.loop.rounds import Limits as GenerationLimits
+from runtime_py.loop.sampling import SamplingSettings
+from runtime_py.loop.speculative import Fixed, Greedy, Speaker, generate
 from runtime_py.opened_model import DraftLength, OpenedModel, open_model
 from runtime_py.reference_run import ReferenceRun, RunSettings, run_reference
-from runtime_py.rounds import Cursor, Finish
-from runtime_py.rounds import Limits as GenerationLimits
-from runtime_py.sampling import SamplingSettings
 from runtime_py.session import ContextFullError
-from runtime_py.speculative import Fixed, Greedy, Speaker, generate
-from runtime_py.stock_engine import EngineRun, EngineSettings, Limits, run_engine, same_text
 from tests.bundles import CACHE_LENGTH, DRAFT_LENGTH, SHORT_CACHE, held_out_prompts
 
 SINGLE_TURNS = 40

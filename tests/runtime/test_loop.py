@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runtime_py.rounds import Acceptance, Cursor, Finish, Limits, Round
-from runtime_py.speculative import DraftPolicy, Fixed, Greedy, Speaker, generate
+from runtime_py.loop.rounds import Acceptance, Cursor, Finish, Limits, Round
+from runtime_py.loop.speculative import DraftPolicy, Fixed, Greedy, Speaker, generate
 from tests.runtime.toys import DRAFTERS, ToyExecutor
 
 PROMPT = [1, 2, 3]
@@ -193,12 +193,12 @@ def test_times_are_those_of_the_clock() -> None:
     ("module", "forbidden"),
     [
         (
-            "runtime_py.speculative",
+            "runtime_py.loop.speculative",
             ("torch", "transformers", "ai_edge_litert", "litert_lm_builder"),
         ),
         (
             "runtime_py.opened_model",
-            ("torch", "transformers", "exporter.model", "exporter.lowering.lower"),
+            ("torch", "transformers", "exporter.model.text", "exporter.lowering.lower"),
         ),
         ("runtime_py.reference_run", ("torch", "transformers", "litert_lm", "litert_torch")),
     ],

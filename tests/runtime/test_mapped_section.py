@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from exporter.bundles.reader import open_bundle
-from runtime_py.mapped_section import FileRegion, MappedSection, can_map
+from exporter.bundle.reader import open_bundle
+from runtime_py.litert.mapped_section import FileRegion, MappedSection, can_map
 
 needs_mapping = pytest.mark.skipif(not can_map(), reason="nothing is mapped by this interpreter")
 
@@ -95,7 +95,7 @@ def test_a_section_that_is_dropped(bundle: Path) -> None:
     """Without closing it; whoever has the address may go on reading."""
     code = (
         "import sys; from pathlib import Path\n"
-        "from runtime_py.mapped_section import FileRegion, MappedSection\n"
+        "from runtime_py.litert.mapped_section import FileRegion, MappedSection\n"
         "for _ in range(3): MappedSection(Path(sys.argv[1]), FileRegion(0, 1 << 16))"
     )
     done = subprocess.run([sys.executable, "-c", code, str(bundle)], check=False)

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.templates.engine import EngineTemplate
+from exporter.bundle.engine_template import EngineTemplate
 from exporter.templates.gemma4 import Variant
-from runtime_py.chat import PLAIN, Setting
-from runtime_py.reply_text import Markers, Reading, Said, Span, parse_call
+from runtime_py.chat.conversation import PLAIN, Setting
+from runtime_py.chat.reply_text import Markers, Reading, Said, Span, parse_call
 
 QUOTE = '<|"|>'
 CALLS = Span("<|tool_call>", "<tool_call|>")

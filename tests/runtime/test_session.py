@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from tokenizers import decoders, models
 
 from exporter.errors import EngineError
-from runtime_py.chat import PLAIN, Message, Setting
-from runtime_py.chat_template import ChatTemplate
-from runtime_py.reply_text import Markers, Span
-from runtime_py.rounds import Finish
+from runtime_py.chat.chat_template import ChatTemplate
+from runtime_py.chat.conversation import PLAIN, Message, Setting
+from runtime_py.chat.reply_text import Markers, Span
+from runtime_py.chat.tokenizer import StreamingText, Tokenizer
+from runtime_py.loop.rounds import Finish
+from runtime_py.loop.speculative import Fixed
 from runtime_py.session import Answer, ContextFullError, Session
-from runtime_py.speculative import Fixed
-from runtime_py.tokenizer import StreamingText, Tokenizer
 from tests.runtime.toys import DRAFTERS, ToyExecutor
 
 LETTERS = "abcdefgh"

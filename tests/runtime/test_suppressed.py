@@ -14,17 +14,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporter.output_format import OutputFormat
-from runtime_py.batch.run import run_batch
-from runtime_py.chat import Conversation
-from runtime_py.litert_graph import Hardware
+from exporter.options import OutputFormat
+from runtime_py.batch_run import run_batch
+from runtime_py.chat.conversation import Conversation
+from runtime_py.engine.stock_engine import EngineRun, EngineSettings, run_engine
+from runtime_py.litert.graph import Hardware
+from runtime_py.loop.rounds import Cursor, Limits
+from runtime_py.loop.sampling import SamplingSettings, chooser, distribution
+from runtime_py.loop.speculative import Chooser, Fixed, Greedy, Speaker, generate
 from runtime_py.onnx.model import open_onnx_model
 from runtime_py.opened_model import open_model
 from runtime_py.reference_run import RunSettings, run_reference
-from runtime_py.rounds import Cursor, Limits
-from runtime_py.sampling import SamplingSettings, chooser, distribution
-from runtime_py.speculative import Chooser, Fixed, Greedy, Speaker, generate
-from runtime_py.stock_engine import EngineRun, EngineSettings, run_engine
 from tests.bundles import DRAFT_LENGTH, TINY_TARGET, export_tiny, held_out_prompts
 from tests.runtime.toys import DRAFTERS, ToyExecutor
 

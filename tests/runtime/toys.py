@@ -13,8 +13,8 @@ from functools import cache
 
 import numpy as np
 
-from runtime_py.batch.executor import DraftFeed, Feed
-from runtime_py.executor import Draft, Floats, Step
+from runtime_py.loop.batch_executor import DraftFeed, Feed
+from runtime_py.loop.executor import Draft, Floats, Step
 
 GARBAGE = -1
 HIDDEN = 3  # slot, token, drafts so far
@@ -36,7 +36,7 @@ def _fixed_logits(tokens: tuple[int, ...], vocab: int, seed: int) -> Floats:
 
 @dataclass
 class ToyExecutor:
-    """An :class:`~runtime_py.executor.Executor` whose cache is a list of tokens."""
+    """An :class:`~runtime_py.loop.executor.Executor` whose cache is a list of tokens."""
 
     vocab: int = 7
     cache_length: int = 40
@@ -121,7 +121,7 @@ class ToyCache:
 
 @dataclass
 class ToyBatch:
-    """A :class:`~runtime_py.batch.executor.BatchExecutor` of toys, made by ``make``."""
+    """A :class:`~runtime_py.loop.batch_executor.BatchExecutor` of toys, made by ``make``."""
 
     make: Callable[[], ToyExecutor]
     batch: int

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
+from exporter.bundle.engine_template import EngineTemplate
 from exporter.errors import TemplateError
-from exporter.templates.engine import EngineTemplate
 from exporter.templates.gemma4 import variants
 from exporter.templates.probe import unpack_probe
 from exporter.templates.samples import SAMPLES
-from runtime_py.chat import Conversation, Message, Setting
-from runtime_py.engine_rendering import asked
-from runtime_py.stock_engine import EngineSettings, render_in_engine
+from exporter.verify.engine_rendering import asked
+from runtime_py.chat.conversation import Conversation, Message, Setting
+from runtime_py.engine.stock_engine import EngineSettings, render_in_engine
 from tests.templates.known import BREAKING, HERMES, TIRELESS
 
 ASKED = {"role": "user", "content": "a b"}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from exporter.bundle.engine_template import EngineTemplate
 from exporter.errors import TemplateError
 from exporter.templates.agreement import Expected, differences
-from exporter.templates.engine import EngineTemplate
 from exporter.templates.fitting import Origin, fit_template, given_template
 from exporter.templates.gemma4 import NO_THOUGHT, Variant, variants
 from exporter.templates.huggingface import HuggingFaceTemplate

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.templates.pieces import Kind, change_blocks, change_code, pieces
+from exporter.bundle.template_pieces import Kind, change_blocks, change_code, pieces
 
 FRAGMENTS = st.lists(
     st.sampled_from(

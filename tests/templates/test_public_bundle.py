@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from exporter.bundles.reader import open_bundle
+from exporter.bundle.reader import open_bundle
 from exporter.checkpoints.checkpoint import open_checkpoint
 from exporter.options import ExportOptions
 from exporter.pipeline import export
 from exporter.templates.samples import SAMPLES
+from exporter.verify.engine_rendering import asked, render_in_probe
 from quantize.builtin_recipes import RECIPES
-from runtime_py.engine_rendering import asked, render_in_probe
-from runtime_py.litert_graph import Hardware
+from runtime_py.engine.stock_engine import EngineRun, EngineSettings, Reply, run_engine
+from runtime_py.litert.graph import Hardware
 from runtime_py.opened_model import open_model
 from runtime_py.reference_run import RunSettings, run_reference
-from runtime_py.stock_engine import EngineRun, EngineSettings, Reply, run_engine
 from tests.bundles import DRAFT_LENGTH, TINY_DRAFTER, TINY_TARGET
 
 NEW_TOKENS = 12

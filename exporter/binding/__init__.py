@@ -1,1 +1,0 @@
-"""Filling a lowered graph with weights: matched by name, quantised, streamed behind the flatbuffer."""

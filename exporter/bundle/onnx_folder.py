@@ -1,0 +1,134 @@
+"""The folder that an ONNX export writes, and reading one back.
+
+One model per signature, weights beside them, and what a runtime needs to turn text into tokens:
+
+    manifest.json  llm_metadata.json  tokenizer.json
+    prefill_<T>.onnx  decode.onnx  verify.onnx  mtp_drafter.onnx  embedder.onnx  per_layer_embedder.onnx
+    target.data  drafter.data
+
+The manifest is that of a bundle, with the SHA-256 of every other file. Nothing here knows what is
+inside a model.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from google.protobuf import json_format
+from litert_lm_builder.runtime.proto import llm_metadata_pb2
+
+from exporter.bundle.layout import MANIFEST_BLOCKS
+from exporter.bundle.stored_contract import stored_contract
+from exporter.contract import Contract
+from exporter.errors import BundleError, listed
+from exporter.files.checksum import sha256
+from exporter.path_kind import MANIFEST, Kind, kind_of
+
+METADATA = "llm_metadata.json"
+TOKENIZER = "tokenizer.json"
+MODEL_SUFFIX = ".onnx"
+DATA_SUFFIX = ".data"
+
+FILES = "files"
+"""The manifest's block of checksums, by file name."""
+
+
+@dataclass(frozen=True)
+class OnnxFolder:
+    """An exported folder; its files have been listed, and not looked into."""
+
+    path: Path
+    content: dict[str, Any]
+
+    def manifest(self) -> dict[str, Any]:
+        """How the folder was made."""
+        return self.content
+
+    def contract(self) -> Contract:
+        """Shapes and names of every signature.
+
+        Raises:
+            BundleError: It is of another version, or damaged.
+        """
+        return stored_contract(self.path, self.content)
+
+    def model(self, signature: str) -> Path:
+        """The file of a signature."""
+        return self.path / (signature + MODEL_SUFFIX)
+
+    def llm_metadata(self) -> Any:
+        """The ``LlmMetadata`` message, as a bundle holds it.
+
+        Raises:
+            BundleError: It is damaged.
+        """
+        try:
+            text = (self.path / METADATA).read_text(encoding="utf-8")
+            return json_format.Parse(text, llm_metadata_pb2.LlmMetadata())
+        except (OSError, ValueError, json_format.ParseError) as error:
+            raise BundleError(f"{self.path}: {METADATA} is damaged ({error})") from error
+
+    def tokenizer_json(self) -> bytes:
+        """The Hugging Face ``tokenizer.json``."""
+        return (self.path / TOKENIZER).read_bytes()
+
+    def check_files(self, *, weights: bool) -> None:
+        """Compare checksums; of the weights, which take a second or so per GB, only if asked to.
+
+        Raises:
+            BundleError: Files differ or are missing; all of them are named.
+        """
+        damaged = [
+            name
+            for name, digest in self.content[FILES].items()
+            if not (self.path / name).is_file()
+            or ((weights or not name.endswith(DATA_SUFFIX)) and sha256(self.path / name) != digest)
+        ]
+        if damaged:
+            raise BundleError(
+                f"{self.path}: damaged: {listed(damaged)} is missing or does not have the checksum it was "
+                "exported with; copy or export the folder again"
+            )
+
+
+def open_folder(path: Path) -> OnnxFolder:
+    """Read a folder's manifest.
+
+    Raises:
+        BundleError: It is not such a folder, or of another version of this tool.
+    """
+    if (found := kind_of(path)).kind is not Kind.ONNX_EXPORT:
+        raise BundleError(found.instead_of("a folder made by mtp-export export --format onnx"))
+    try:
+        content = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BundleError(
+            f"{path / MANIFEST}: expected the manifest of export --format onnx, found something else "
+            f"({error})"
+        ) from error
+    wanted = {*MANIFEST_BLOCKS, FILES}
+    if not isinstance(content, dict) or not set(content) >= wanted:
+        raise BundleError(
+            f"{path}: expected a manifest with {', '.join(sorted(wanted))}; the folder was made by another "
+            "version of mtp-export"
+        )
+    return OnnxFolder(path, content)
+
+
+def write_description(folder: Path, metadata: Any, tokenizer: Path, manifest: Any) -> None:
+    """Write everything but models and weights, which must be there already.
+
+    Args:
+        folder: Holds the models and the weights.
+        metadata: The ``LlmMetadata`` message.
+        tokenizer: The checkpoint's ``tokenizer.json``.
+        manifest: JSON object that says how the folder was made.
+    """
+    (folder / METADATA).write_text(json_format.MessageToJson(metadata) + "\n", encoding="utf-8")
+    (folder / TOKENIZER).write_bytes(tokenizer.read_bytes())
+    files = {path.name: sha256(path) for path in sorted(folder.iterdir())}
+    described = json.dumps({**manifest, FILES: files}, indent=1, sort_keys=True)
+    (folder / MANIFEST).write_text(described + "\n", encoding="utf-8")

@@ -1,0 +1,241 @@
+"""Reading a ``.litertlm`` file: its header, its sections, its manifest.
+
+Only the header is parsed; sections are handed out as views of the mapped file. Works on any
+``.litertlm`` file, not only on those made here.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import struct
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from litert_lm_builder import litertlm_core
+from litert_lm_builder import litertlm_header_schema_py_generated as schema
+from litert_lm_builder.runtime.proto import llm_metadata_pb2
+
+from exporter.bundle.layout import (
+    DRAFT_ROUND_VALUE,
+    GRAPH_BYTES_KEY,
+    LABEL_KEY,
+    MANIFEST_BLOCKS,
+    MANIFEST_VALUE,
+)
+from exporter.contract import Section
+from exporter.errors import BundleError
+from exporter.path_kind import kind_of
+
+MAGIC = litertlm_core.HEADER_MAGIC_BYTES
+SUPPORTED_MAJOR = litertlm_core.LITERTLM_MAJOR_VERSION
+HEADER_BEGIN = litertlm_core.HEADER_BEGIN_BYTE_OFFSET
+HEADER_END_FIELD = litertlm_core.HEADER_END_LOCATION_BYTE_OFFSET
+HEADER_LIMIT = 16 * 1024 * 1024
+
+TFLITE_MODEL = "TFLiteModel"
+LLM_METADATA = "LlmMetadataProto"
+HF_TOKENIZER = "HF_Tokenizer_Zlib"
+
+
+@dataclass(frozen=True)
+class BundleSection:
+    """One section: its data type, the metadata attached to it, and where it lies."""
+
+    data_type: str
+    metadata: dict[str, Any]
+    begin: int
+    end: int
+
+    @property
+    def nbytes(self) -> int:
+        return self.end - self.begin
+
+    @property
+    def model_type(self) -> str | None:
+        return self.metadata.get("model_type")
+
+    @property
+    def label(self) -> str | None:
+        """What is in a section of generic binary data that this project wrote."""
+        return self.metadata.get(LABEL_KEY)
+
+    @property
+    def graph_bytes(self) -> int:
+        """Where the weights of a model section begin, or its length if that is not noted."""
+        return int(self.metadata.get(GRAPH_BYTES_KEY, self.nbytes))
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """The header of a bundle. Open its contents with :meth:`mapped`."""
+
+    path: Path
+    version: str
+    system_metadata: dict[str, Any]
+    sections: tuple[BundleSection, ...]
+
+    def model(self, section: Section) -> BundleSection | None:
+        """The model section of this kind, if the bundle has one."""
+        return next((s for s in self.sections if s.model_type == section.value), None)
+
+    @property
+    def draft_round(self) -> BundleSection | None:
+        """The graph of a draft round, which has its weights in other sections; older bundles have none."""
+        marked = (s for s in self.sections if s.label == DRAFT_ROUND_VALUE)
+        return next(marked, None)
+
+    @contextmanager
+    def mapped(self) -> Iterator[memoryview]:
+        """The whole file, mapped read-only."""
+        with (
+            self.path.open("rb") as stream,
+            mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as mapping,
+            memoryview(mapping) as view,
+        ):
+            yield view
+
+    def read(self, section: BundleSection) -> bytes:
+        """Contents of a (small) section."""
+        with self.path.open("rb") as stream:
+            stream.seek(section.begin)
+            return stream.read(section.nbytes)
+
+    def manifest(self) -> dict[str, Any] | None:
+        """The manifest, or None in a bundle made by another tool.
+
+        Raises:
+            BundleError: The manifest's section is damaged.
+        """
+        for section in self.sections:
+            if section.label == MANIFEST_VALUE:
+                try:
+                    manifest = json.loads(self.read(section))
+                except ValueError as error:
+                    raise BundleError(f"{self.path}: the manifest is damaged ({error})") from error
+                if not isinstance(manifest, dict) or not set(manifest) >= MANIFEST_BLOCKS:
+                    raise BundleError(
+                        f"{self.path}: expected a manifest with {', '.join(sorted(MANIFEST_BLOCKS))}; it "
+                        "was made by another version of mtp-export"
+                    )
+                return manifest
+        return None
+
+    def llm_metadata(self) -> Any:
+        """The engine's ``LlmMetadata`` message.
+
+        Raises:
+            BundleError: The bundle has none, or it is damaged.
+        """
+        section = self._only(LLM_METADATA, "LLM metadata")
+        message = llm_metadata_pb2.LlmMetadata()
+        try:
+            message.ParseFromString(self.read(section))
+        except Exception as error:  # protobuf's error type depends on its backend
+            raise BundleError(f"{self.path}: the LLM metadata is damaged ({error})") from error
+        return message
+
+    def tokenizer_json(self) -> bytes:
+        """The Hugging Face ``tokenizer.json``.
+
+        Raises:
+            BundleError: The bundle has none, or it is damaged.
+        """
+        packed = self.read(self._only(HF_TOKENIZER, "Hugging Face tokenizer"))
+        try:
+            content = zlib.decompress(packed[8:])
+        except zlib.error as error:
+            raise BundleError(f"{self.path}: the tokenizer is damaged ({error})") from error
+        if len(content) != int.from_bytes(packed[:8], "little"):
+            raise BundleError(f"{self.path}: the tokenizer is damaged (its length is wrong)")
+        return content
+
+    def _only(self, data_type: str, what: str) -> BundleSection:
+        found = [section for section in self.sections if section.data_type == data_type]
+        if len(found) != 1:
+            raise BundleError(
+                f"{self.path}: expected one section with a {what}, found {len(found)}"
+            )
+        return found[0]
+
+
+def open_bundle(path: Path) -> Bundle:
+    """Parse and check the header of a bundle.
+
+    Raises:
+        BundleError: Not a ``.litertlm`` file, of another major version, truncated or damaged; or it
+            cannot be read.
+    """
+    try:
+        return _read_header(path)
+    except OSError as error:
+        raise BundleError(f"{path}: the file cannot be read: {error.strerror}") from error
+
+
+def _read_header(path: Path) -> Bundle:
+    if not path.is_file():
+        raise BundleError(kind_of(path).instead_of("a .litertlm bundle"))
+    size = path.stat().st_size
+    with path.open("rb") as stream:
+        start = stream.read(HEADER_BEGIN)
+        if start[: len(MAGIC)] != MAGIC:
+            expected = f"a .litertlm bundle, which begins with {MAGIC.decode()}"
+            raise BundleError(kind_of(path).instead_of(expected))
+        if len(start) < HEADER_BEGIN:
+            raise BundleError(f"{path}: the bundle is truncated after {size} bytes")
+        major, minor, patch = struct.unpack_from("<III", start, len(MAGIC))
+        (end,) = struct.unpack_from("<Q", start, HEADER_END_FIELD)
+        if major != SUPPORTED_MAJOR:
+            raise BundleError(
+                f"{path}: expected format version {SUPPORTED_MAJOR}.x, found {major}.{minor}.{patch}"
+            )
+        if not HEADER_BEGIN < end <= min(size, HEADER_LIMIT):
+            raise BundleError(
+                f"{path}: the header would end at byte {end} of {size}: the file is damaged"
+            )
+        header = stream.read(end - HEADER_BEGIN)
+    try:
+        parsed = schema.LiteRTLMMetaData.GetRootAs(header, 0)
+        objects = parsed.SectionMetadata()
+        sections = tuple(_section(objects.Objects(i)) for i in range(objects.ObjectsLength()))
+        entries = parsed.SystemMetadata()
+        system = _metadata([entries.Entries(i) for i in range(entries.EntriesLength())])
+    except Exception as error:  # the generated reader checks nothing and raises whatever it hits
+        raise BundleError(
+            f"{path}: the header is damaged ({type(error).__name__}: {error})"
+        ) from error
+    for section in sections:
+        if not end <= section.begin <= section.end:
+            raise BundleError(f"{path}: the header is damaged (a section at {section.begin})")
+        if section.end > size:
+            raise BundleError(
+                f"{path}: truncated: its {section.model_type or section.data_type} section ends at byte "
+                f"{section.end}, the file at {size}; copy or export it again"
+            )
+    return Bundle(path, f"{major}.{minor}.{patch}", system, sections)
+
+
+def _section(entry: Any) -> BundleSection:
+    return BundleSection(
+        litertlm_core.any_section_data_type_to_string(entry.DataType()),
+        _metadata([entry.Items(i) for i in range(entry.ItemsLength())]),
+        entry.BeginOffset(),
+        entry.EndOffset(),
+    )
+
+
+def _metadata(entries: list[Any]) -> dict[str, Any]:
+    return {entry.Key().decode(): _value(entry) for entry in entries}
+
+
+def _value(entry: Any) -> Any:
+    """The value of one header entry: a union of one-field tables, named like their types."""
+    names = {code: name for name, code in vars(schema.VData).items() if isinstance(code, int)}
+    table, union = getattr(schema, names[entry.ValueType()])(), entry.Value()
+    table.Init(union.Bytes, union.Pos)
+    value = table.Value()
+    return value.decode() if isinstance(value, bytes) else value

@@ -1,1 +1,0 @@
-"""``.litertlm`` bundles: written, read and inspected, and the manifest inside."""

@@ -1,0 +1,1 @@
+"""Tokenizer, special tokens, chat template and sampler of a checkpoint."""

@@ -1,0 +1,77 @@
+"""What a bundle needs of a checkpoint besides weights: tokenizer, chat template, tokens, sampler.
+
+Parsed from the files transformers saves beside the weights; no tokenizer code is run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from exporter.checkpoints.architecture import TargetConfig
+from exporter.checkpoints.assets.sampler_defaults import SamplerDefaults, not_carried, read_sampler
+from exporter.checkpoints.assets.special_tokens import special_tokens
+from exporter.checkpoints.assets.template_choice import (
+    CHECKPOINTS_OWN,
+    TemplateChoice,
+    choose_template,
+)
+from exporter.checkpoints.assets.text_settings import GENERATION, TextSettings
+from exporter.checkpoints.assets.token_ids import TokenIds, read_token_ids
+from exporter.checkpoints.assets.tokenizer_file import read_tokenizer
+from exporter.checkpoints.checkpoint import Checkpoint
+from exporter.templates.fitting import FittedTemplate
+
+
+@dataclass(frozen=True)
+class Assets:
+    """Text side of a target checkpoint."""
+
+    tokenizer_json: Path
+    template: FittedTemplate
+    ids: TokenIds
+    sampler: SamplerDefaults
+    special_tokens: Mapping[str, str]
+    """Texts of Gemma's named special tokens (``stc_token``, ...) as far as the tokenizer has them."""
+    notes: tuple[str, ...]
+    """What was put right or left out, for the person who exports."""
+
+
+def read_assets(
+    target: Checkpoint, config: TargetConfig, choice: TemplateChoice = CHECKPOINTS_OWN
+) -> Assets:
+    """Collect tokenizer, template and generation defaults of a target.
+
+    Raises:
+        CheckpointError: One of them is missing or damaged, or a token has no row in the model.
+        TemplateError: The engine cannot render the template as transformers does.
+    """
+    tokenizer = read_tokenizer(target.small_file("tokenizer.json"))
+    rows = min(config.text.vocab_size, config.per_layer_vocab_size)
+    tokenizer.check_rows(rows)
+    settings = TextSettings.of(target)
+    special = special_tokens(settings, tokenizer)
+    ids = read_token_ids(settings, tokenizer, special, rows)
+    template, told = choose_template(target, tokenizer, choice)
+    left_out = not_carried(settings)
+    return Assets(
+        tokenizer.path,
+        template,
+        ids,
+        read_sampler(settings, rows),
+        special,
+        notes=(
+            *told,
+            *ids.notes,
+            *_told(left_out),
+        ),
+    )
+
+
+def _told(left_out: list[str]) -> tuple[str, ...]:
+    if not left_out:
+        return ()
+    return (
+        f"{GENERATION}: no place in a bundle for {', '.join(left_out)}; apps must ask for them",
+    )

@@ -1,0 +1,1 @@
+"""A `config.json` of any transformers version becomes an architecture."""

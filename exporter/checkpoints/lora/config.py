@@ -1,0 +1,191 @@
+"""What an adapter's ``adapter_config.json`` says, as frozen values.
+
+Only what PEFT's LoRA can merge exactly into a weight is accepted; everything else that would change
+the result is an error, and all of it is reported at once.
+
+Source: PEFT 0.21 ``tuners/lora/config.py``.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from exporter.checkpoints.configs.config_reader import is_number
+from exporter.errors import CheckpointError, listed
+
+UNSUPPORTED = {
+    "alora_invocation_tokens": "it acts only after certain tokens, so it cannot be merged",
+    "arrow_config": "it chooses among adapters for every token, so it cannot be merged",
+    "kasa_config": "it also cuts singular values off the base weights",
+    "layer_replication": "it repeats layers of the base model",
+    "lora_bias": "it adds biases, which this model has no place for",
+    "monteclora_config": "it samples its weights",
+    "target_parameters": "it changes parameters that are not linear layers or embeddings",
+    "use_bdlora": "its factors are block-diagonal",
+    "use_qalora": "it pools its inputs, so it cannot be merged exactly",
+    "velora_config": "it compresses its inputs",
+}
+"""Options whose mere presence makes another kind of adapter."""
+
+HARMLESS = {
+    "auto_mapping", "base_model_name_or_path", "corda_config", "eva_config", "exclude_modules",
+    "fan_in_fan_out", "inference_mode", "layers_pattern", "layers_to_transform", "loftq_config",
+    "lora_dropout", "lora_ga_config", "megatron_config", "megatron_core", "peft_type", "peft_version",
+    "qalora_group_size", "revision", "runtime_config", "target_modules", "task_type",
+}  # fmt: skip
+"""Options that say how training went or what it was of: the tensors say what came of it."""
+
+READ = {
+    "alpha_pattern", "bias", "ensure_weight_tying", "init_lora_weights", "lora_alpha", "modules_to_save",
+    "r", "rank_pattern", "trainable_token_indices", "use_dora", "use_rslora",
+}  # fmt: skip
+"""Options that decide how tensors are merged, or whether they can be."""
+
+CHANGES_BASE = ("pissa", "corda", "olora", "loftq", "lora_ga")
+"""Values of ``init_lora_weights`` (or their beginning) with which training began by changing the base
+weights: such an adapter fits those changed weights and no published checkpoint."""
+
+
+@dataclass(frozen=True)
+class AdapterConfig:
+    """The numbers that decide how factors become a change."""
+
+    rank: int
+    alpha: float
+    rank_pattern: Mapping[str, int]
+    alpha_pattern: Mapping[str, float]
+    root_scaling: bool
+    """Rank-stabilised LoRA: alpha by the root of the rank."""
+    dora: bool
+    saved_modules: tuple[str, ...]
+    """Modules stored whole instead of as factors, by the end of their name."""
+    ties_embeddings: bool
+    """A change of the embedding is one of the head that is tied to it, too."""
+    tokens: Mapping[str, tuple[int, ...]]
+    """Tokens whose rows were trained alone, by the end of their table's name."""
+    unknown: tuple[str, ...] = ()
+    """Options that are set and that this exporter does not know."""
+
+    def rank_of(self, module: str) -> int:
+        """The rank that the configuration gives a module."""
+        return int(_by_pattern(self.rank_pattern, module, self.rank))
+
+    def scaling(self, module: str) -> float:
+        """The factor of a module's change."""
+        alpha, rank = _by_pattern(self.alpha_pattern, module, self.alpha), self.rank_of(module)
+        return alpha / math.sqrt(rank) if self.root_scaling else alpha / rank
+
+    def saves(self, module: str) -> bool:
+        """Whether ``module`` is stored whole, in place of the base model's."""
+        return any(_ends_with(module, name) for name in self.saved_modules)
+
+    def tokens_of(self, module: str) -> tuple[int, ...]:
+        """The tokens whose rows of ``module`` were trained alone."""
+        return next((ids for name, ids in self.tokens.items() if _ends_with(module, name)), ())
+
+
+def parse_adapter_config(config: Mapping[str, Any], where: str) -> AdapterConfig:
+    """Parse an ``adapter_config.json``.
+
+    Raises:
+        CheckpointError: Listing everything that this exporter cannot merge.
+    """
+    if (kind := config.get("peft_type")) != "LORA":
+        raise CheckpointError(f"{where}: expected a LoRA adapter (peft_type LORA), found {kind!r}")
+    problems = [f"{key} is set: {why}" for key, why in UNSUPPORTED.items() if config.get(key)]
+    start = config.get("init_lora_weights", True)
+    if isinstance(start, str) and start.lower().startswith(CHANGES_BASE):
+        problems.append(
+            f"init_lora_weights is {start!r}: the adapter fits base weights that its training changed; "
+            "save it again with path_initial_model_for_weight_conversion"
+        )
+    if (bias := config.get("bias", "none")) != "none":
+        problems.append(
+            f"bias is {bias!r}: trained biases are not exported; train with bias='none'"
+        )
+    if not _is_rank(config.get("r")):
+        problems.append(f"r: expected a positive whole number, found {config.get('r')!r}")
+    if not _positive(config.get("lora_alpha")):
+        found = config.get("lora_alpha")
+        problems.append(f"lora_alpha: expected a positive number, found {found!r}")
+    saved = config.get("modules_to_save") or []
+    if not isinstance(saved, list) or not all(isinstance(name, str) for name in saved):
+        problems.append(f"modules_to_save: expected a list of names, found {saved!r}")
+    for key in ("rank_pattern", "alpha_pattern"):
+        problems += _pattern_problems(key, config.get(key) or {})
+    tokens = _tokens(config.get("trainable_token_indices") or {})
+    problems += _token_problems(tokens)
+    if problems:
+        raise CheckpointError(f"{where}: {listed(problems)}")
+    return AdapterConfig(
+        rank=int(config["r"]),
+        alpha=float(config["lora_alpha"]),
+        rank_pattern=config.get("rank_pattern") or {},
+        alpha_pattern=config.get("alpha_pattern") or {},
+        root_scaling=bool(config.get("use_rslora", False)),
+        dora=bool(config.get("use_dora", False)),
+        saved_modules=tuple(saved),
+        ties_embeddings=bool(config.get("ensure_weight_tying", False)),
+        tokens={name: tuple(ids) for name, ids in tokens.items()},
+        unknown=tuple(
+            sorted(
+                key for key in config.keys() - HARMLESS - READ - UNSUPPORTED.keys() if config[key]
+            )
+        ),
+    )
+
+
+def _ends_with(module: str, name: str) -> bool:
+    """Whether PEFT takes a module to be the one of this name."""
+    return module == name or module.endswith(f".{name}")
+
+
+def _tokens(value: Any) -> Mapping[str, Any]:
+    """Token ids by table; a list alone is of the embedding."""
+    return value if isinstance(value, Mapping) else {"embed_tokens": value}
+
+
+def _token_problems(tokens: Mapping[str, Any]) -> list[str]:
+    problems = []
+    for name, ids in tokens.items():
+        if not isinstance(ids, list) or not all(type(i) is int and i >= 0 for i in ids):
+            problems.append(f"trainable_token_indices.{name}: expected token ids, found {ids!r}")
+        elif len(set(ids)) < len(ids):
+            problems.append(f"trainable_token_indices.{name}: a token is listed twice: {ids!r}")
+    return problems
+
+
+def _by_pattern(patterns: Mapping[str, float], module: str, default: float) -> float:
+    """The value of the first pattern that matches the end of a module's name, as PEFT matches it."""
+    for pattern, value in patterns.items():
+        if re.match(rf"(.*\.)?({pattern})$", module):
+            return value
+    return default
+
+
+def _pattern_problems(key: str, patterns: Any) -> list[str]:
+    if not isinstance(patterns, Mapping):
+        return [f"{key}: expected an object of patterns, found {patterns!r}"]
+    problems = []
+    for pattern, value in patterns.items():
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            problems.append(f"{key}: {pattern!r} is not a regular expression ({error})")
+        if key == "rank_pattern" and not _is_rank(value):
+            problems.append(f"{key}.{pattern}: expected a positive whole number, found {value!r}")
+        elif not _positive(value):
+            problems.append(f"{key}.{pattern}: expected a positive number, found {value!r}")
+    return problems
+
+
+def _is_rank(value: object) -> bool:
+    return type(value) is int and value > 0
+
+
+def _positive(value: object) -> bool:
+    return isinstance(value, int | float) and is_number(value) and value > 0

@@ -1,0 +1,131 @@
+"""A target and its drafter: two checkpoints that belong together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from exporter.checkpoints.architecture import AttentionKind, DrafterConfig, HeadKind, TargetConfig
+from exporter.checkpoints.checkpoint import Checkpoint
+from exporter.checkpoints.configs.config import parse_drafter, parse_target
+from exporter.contract import Accelerator
+from exporter.errors import CheckpointError, ConfigError, MismatchError, listed
+
+TARGET, DRAFTER = "target", "drafter"
+"""What the manifest calls the two."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two checkpoints that belong together, parsed. ``drafter`` None: a bundle without one."""
+
+    target: Checkpoint
+    target_config: TargetConfig
+    drafter: Checkpoint | None
+    drafter_config: DrafterConfig | None
+
+    @staticmethod
+    def of(target: Checkpoint, drafter: Checkpoint | None) -> Pair:
+        """Parse both configurations and check that they fit.
+
+        Raises:
+            ConfigError: One of them is not exportable.
+            CheckpointError: The target's tables are for different numbers of tokens.
+            MismatchError: They are of different sizes of Gemma.
+        """
+        target_config = parse_target(target.config, str(target.folder))
+        _check_tables(target, target_config)
+        if drafter is None:
+            return Pair(target, target_config, None, None)
+        drafter_config = parse_drafter(drafter.config, str(drafter.folder))
+        check_pair(target_config, drafter_config)
+        return Pair(target, target_config, drafter, drafter_config)
+
+    def checkpoints(self) -> dict[str, Checkpoint]:
+        """Those that there are, by role."""
+        both = {TARGET: self.target, DRAFTER: self.drafter}
+        return {role: checkpoint for role, checkpoint in both.items() if checkpoint is not None}
+
+    def notes(self) -> list[str]:
+        """What a user should be told of them before they are exported, one sentence each."""
+        notes = [note for checkpoint in self.checkpoints().values() for note in checkpoint.notes()]
+        if taken := self.target.taken_from_adapter():
+            notes.append(f"taken from the target's adapter: {', '.join(taken)}")
+        if self.drafter_config is None:
+            return notes
+        known, tokens = self.drafter_config.text.vocab_size, self.target_config.text.vocab_size
+        if known < tokens:
+            notes.append(
+                f"the target has {tokens} tokens, {tokens - known} more than the drafter was trained with: "
+                "those are never drafted, and come from the target alone"
+            )
+        return notes
+
+
+def _check_tables(target: Checkpoint, config: TargetConfig) -> None:
+    """Check that every token has per-layer embeddings, too."""
+    tokens, rows = config.text.vocab_size, config.per_layer_vocab_size
+    if rows < tokens:
+        raise CheckpointError(
+            f"{target.folder}: expected a row of the per-layer embeddings for each of {tokens} tokens "
+            f"(vocab_size), found {rows} (vocab_size_per_layer_input): tokens were added to one table only, "
+            "and neither transformers nor a bundle can look them up; model.resize_token_embeddings adds them "
+            "to both"
+        )
+
+
+def check_pair(target: TargetConfig, drafter: DrafterConfig) -> None:
+    """Check that a drafter was made for a target of this shape.
+
+    Raises:
+        MismatchError: Listing every dimension that differs.
+    """
+    problems = []
+
+    def same(what: str, of_drafter: object, of_target: object) -> None:
+        if of_drafter != of_target:
+            problems.append(f"{what}: the drafter has {of_drafter}, the target has {of_target}")
+
+    same("hidden size of the target", drafter.backbone_hidden_size, target.text.hidden_size)
+    if drafter.text.vocab_size > target.text.vocab_size:  # fewer: a fine-tune added tokens
+        same("vocabulary size", drafter.text.vocab_size, target.text.vocab_size)
+    same("sliding window", drafter.text.sliding_window, target.text.sliding_window)
+    for kind in AttentionKind:
+        reader = next((layer for layer in drafter.text.layers if layer.kind is kind), None)
+        if reader is None:
+            continue
+        donor = target.kv_donor(kind)
+        same(f"head dim of {kind.value} layers", reader.head_dim, donor.head_dim)
+        same(f"kv heads of {kind.value} layers", reader.kv_heads, donor.kv_heads)
+        same(f"rope of {kind.value} layers", drafter.text.rope[kind], target.text.rope[kind])
+    if problems:
+        raise MismatchError(
+            "this drafter does not belong to this target (each size of Gemma 4 has its own "
+            f"-assistant checkpoint): {listed(problems)}"
+        )
+
+
+def drafter_head(
+    config: DrafterConfig | None,
+    wanted: HeadKind | None,
+    accelerator: Accelerator = Accelerator.CPU,
+) -> HeadKind:
+    """The head to export: what the user wants, else what suits the checkpoint and the accelerator.
+
+    Raises:
+        ConfigError: A centroid head is wanted of a drafter that has none, or for a GPU.
+    """
+    if config is None:
+        return HeadKind.FULL  # nothing is drafted; one kind, so that graphs are known again
+    trained = config.centroid_head is not None
+    if wanted is HeadKind.CENTROID and not trained:
+        raise ConfigError(
+            "this drafter was trained without ordered embeddings (use_ordered_embeddings is false), so "
+            "it has no centroid head; export with --drafter-head full"
+        )
+    if wanted is HeadKind.CENTROID and accelerator is Accelerator.GPU:
+        raise ConfigError(
+            "LiteRT's GPU delegate has no scatter, which a centroid head ends with; export with "
+            "--drafter-head full"
+        )
+    sparse = trained and accelerator is Accelerator.CPU
+    return wanted or (HeadKind.CENTROID if sparse else HeadKind.FULL)

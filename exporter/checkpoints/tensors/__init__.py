@@ -1,0 +1,1 @@
+"""Tensors of a checkpoint: names, files, packed codes, rows read in blocks."""

@@ -1,0 +1,97 @@
+"""``mtp-export inspect`` of a bundle."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from exporter.cli.inspect_parts import (
+    contract_lines,
+    manifest_lines,
+    signature_json,
+    signature_lines,
+    weight_lines,
+    weights_json,
+)
+
+if TYPE_CHECKING:
+    from exporter.bundle.graph_reader import SignatureInfo
+    from exporter.bundle.inspection import Inspection, ModelSection
+
+
+def show(path: Path, *, as_json: bool) -> None:
+    """Print the inspection; exit code 1 if the bundle breaks the contract."""
+    from exporter.bundle.inspection import inspect_bundle
+
+    inspection = inspect_bundle(path)
+    click.echo(json.dumps(to_json(inspection), indent=2) if as_json else render(inspection))
+    if inspection.problems:
+        raise click.exceptions.Exit(1)
+
+
+def to_json(inspection: Inspection) -> dict[str, Any]:
+    """The whole inspection as one JSON object."""
+    bundle = inspection.bundle
+    return {
+        "path": str(bundle.path),
+        "format_version": bundle.version,
+        "system_metadata": bundle.system_metadata,
+        "sections": [
+            {
+                "data_type": section.data_type,
+                "metadata": section.metadata,
+                "begin": section.begin,
+                "bytes": section.nbytes,
+            }
+            for section in bundle.sections
+        ],
+        "models": {name: _model_json(model) for name, model in inspection.models.items()},
+        "drafter": inspection.has_drafter,
+        "draft_round": _signatures_json(inspection.draft_round or {}),
+        "contract_kept": not inspection.problems,
+        "problems": list(inspection.problems),
+        "manifest": inspection.manifest,
+    }
+
+
+def _model_json(model: ModelSection) -> dict[str, Any]:
+    return {
+        "bytes": model.nbytes,
+        "signatures": _signatures_json(model.signatures),
+        "weights": weights_json(model.weights),
+    }
+
+
+def _signatures_json(signatures: Mapping[str, SignatureInfo]) -> dict[str, Any]:
+    return {name: signature_json(signature) for name, signature in signatures.items()}
+
+
+def render(inspection: Inspection) -> str:
+    """The inspection as text for a person."""
+    from exporter.bundle.layout import DRAFT_ROUND_VALUE
+
+    bundle = inspection.bundle
+    size = bundle.path.stat().st_size
+    lines = [f"{bundle.path}: LiteRT-LM bundle {bundle.version}, {size:,} bytes"]
+    lines += [f"drafter: {'yes' if inspection.has_drafter else 'no (plain decoding only)'}"]
+    lines += contract_lines(inspection.contract, inspection.problems)
+    lines += ["", "sections:"]
+    lines += [
+        f"  {section.model_type or section.label or section.data_type:28} {section.nbytes:>15,} bytes"
+        for section in bundle.sections
+    ]
+    for model in inspection.models.values():
+        lines += ["", f"{model.model_type}:"]
+        for name, signature in model.signatures.items():
+            lines += signature_lines(name, signature)
+        lines += weight_lines(model.weights)
+    if inspection.draft_round is not None:
+        lines += ["", f"{DRAFT_ROUND_VALUE}:"]
+        for name, signature in inspection.draft_round.items():
+            lines += signature_lines(name, signature)
+        lines += ["  weights: the embedder's and the drafter's, where these have them"]
+    return "\n".join(lines + manifest_lines(inspection.manifest))

@@ -1,0 +1,135 @@
+"""Parts that `inspect` shows of a bundle and of an ONNX folder, as JSON values and as lines of text."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from exporter.bundle.graph_reader import SignatureInfo
+    from exporter.bundle.inspection import WeightGroup
+    from exporter.contract import Contract
+
+ORIGINS = {
+    "checkpoint": "the checkpoint's, as it is",
+    "gemma4": "mtp-export's for Gemma 4, in place of the checkpoint's, which LiteRT-LM cannot run",
+    "rewritten": "the checkpoint's, rewritten for LiteRT-LM",
+    "given": "given to export with --chat-template",
+}
+"""Where a bundle's chat template comes from, by what the manifest says."""
+
+
+def signature_json(signature: SignatureInfo) -> dict[str, Any]:
+    """Inputs and outputs with types and shapes."""
+    return {
+        side: {
+            tensor: {"dtype": info.dtype, "shape": list(info.shape)}
+            for tensor, info in tensors.items()
+        }
+        for side, tensors in (("inputs", signature.inputs), ("outputs", signature.outputs))
+    }
+
+
+def weights_json(weights: Sequence[WeightGroup]) -> list[dict[str, Any]]:
+    """Weights by kind."""
+    return [
+        {
+            "name": group.name,
+            "dtype": group.dtype,
+            "block": group.block,
+            "bits": group.bits,
+            "count": group.count,
+            "elements": group.elements,
+            "bytes": group.nbytes,
+        }
+        for group in weights
+    ]
+
+
+def weight_lines(weights: Sequence[WeightGroup]) -> list[str]:
+    """A table of weights."""
+    return [
+        f"  {'weights':44} {'stored as':9} {'bits':>4} {'tensors':>7} {'bytes':>15}",
+        *(
+            f"    {group.name:42} {stored_as(group):9} {group.bits:>4} {group.count:>7} {group.nbytes:>15,}"
+            for group in weights
+        ),
+    ]
+
+
+def stored_as(group: WeightGroup) -> str:
+    """``int4/32`` for int4 with a scale per 32 elements."""
+    return f"{group.dtype}/{group.block}" if group.block else group.dtype
+
+
+def contract_lines(agreed: Contract | None, problems: Sequence[str]) -> list[str]:
+    """Whether the contract is kept, and its main numbers."""
+    if problems:
+        return ["contract: BROKEN", *(f"  - {problem}" for problem in problems)]
+    assert agreed is not None
+    lines = [
+        "contract: kept",
+        f"cache: {agreed.cache_length} slots{_choice(agreed)} in {len(agreed.kv_caches)} layers, "
+        f"{agreed.kv_dtype.value}, {_cache_bytes(agreed):,} bytes, "
+        f"sliding window {agreed.sliding_window or 'unknown'}",
+    ]
+    if agreed.has_drafter:
+        donors = " and ".join(str(layer) for layer in agreed.drafter_donors)
+        lines.append(f"drafts per round: {agreed.draft_length}, over the caches of layers {donors}")
+    if agreed.batch > 1:
+        lines.append(f"sequences at once: {agreed.batch} (reference runtime), 1 (stock engine)")
+    return lines
+
+
+def _cache_bytes(agreed: Contract) -> int:
+    from exporter.bundle.graph_reader import BITS
+
+    elements = sum(math.prod(spec.shape) for spec in agreed.kv_specs().values())
+    return elements * BITS[agreed.kv_dtype.value] // 8
+
+
+def _choice(agreed: Contract) -> str:
+    from exporter.contract import stated
+
+    if agreed.placeholder is None:
+        return ""
+    return f" unless the app asks for {stated(agreed.cache_lengths)},"
+
+
+def signature_lines(name: str, signature: SignatureInfo) -> list[str]:
+    """Inputs and outputs, caches counted."""
+
+    def shown(tensors: dict[str, Any]) -> str:
+        plain = [
+            f"{n} {list(t.shape)}" for n, t in tensors.items() if not n.startswith("kv_cache_")
+        ]
+        caches = len(tensors) - len(plain)
+        return ", ".join(plain + ([f"{caches} KV tensors"] if caches else []))
+
+    return [f"  {name}({shown(signature.inputs)})", f"    -> {shown(signature.outputs)}"]
+
+
+def manifest_lines(manifest: dict[str, Any] | None) -> list[str]:
+    """What a bundle was made from, and with what."""
+    if manifest is None:
+        return ["", "manifest: none (made by another tool)"]
+    lines = ["", f"made with recipe {manifest['recipe']['name']} from:"]
+    for role in ("target", "drafter"):
+        if (source := manifest["sources"].get(role)) is None:
+            continue
+        at = f" at {source['revision']}" if source["revision"] else ""
+        lines.append(f"  {role}: {source['source']}{at}")
+        lines += [f"    {digest}  {name}" for name, digest in source["sha256"].items()]
+        ignored = sum(source["ignored_tensors"].values())
+        if ignored:
+            lines.append(f"    {ignored} tensors not used (--json lists them)")
+    if (template := manifest["options"].get("chat_template")) is not None:
+        lines.append(f"chat template: {ORIGINS.get(template['origin'], template['origin'])}")
+    graphs = manifest["graphs"]
+    lines.append(f"graphs {graphs['key']}, lowered with {_versions(graphs['lowered_with'])}")
+    return [*lines, f"stored and packed by {_versions(manifest['tools'])}"]
+
+
+def _versions(tools: dict[str, str]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in tools.items())

@@ -1,0 +1,136 @@
+"""The comparison as text: for a terminal, and as Markdown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from exporter.compare.comparison import Comparison
+from exporter.compare.figures import DraftFigures, Estimate, Quality, TensorFigures
+
+MEGA = 1e6
+WORST = 3
+"""Tensors shown of each recipe."""
+
+HEADER = (
+    "recipe",
+    "MB",
+    "perplexity",
+    "by reference",
+    "KL, mnat",
+    "top-1",
+    "accepted",
+    "by position",
+    "paired",
+    "lost, points",
+    "tokens/s",
+    "plain",
+)
+
+LEGEND = (
+    "accepted: share of drafts while continuing the text, with its standard error; by position: of draft 1, "
+    "2, ...",
+    "paired: the same, drafted from every position of the reference's own continuations, equal for all "
+    "recipes; lost: how much less than the reference, with the error of the difference",
+    "tokens/s: reference runtime with drafts, and without (plain), taken in turns within a recipe; "
+    "compare recipes only from a quiet machine",
+)
+
+
+def rows(found: Comparison) -> list[tuple[str, ...]]:
+    """One row of text for each bundle, under :data:`HEADER`."""
+    return [_row(quality, found.lost(quality)) for quality in found.qualities]
+
+
+def _row(quality: Quality, lost: Estimate | None) -> tuple[str, ...]:
+    text, speed = quality.text, quality.speed
+    divergence = text.divergence
+    return (
+        quality.recipe,
+        f"{quality.nbytes / MEGA:.2f}",
+        f"{text.perplexity:.3f}",
+        f"{text.perplexity_ratio:.4f}",
+        f"{divergence.value * 1e3:.2f} ± {divergence.error * 1e3:.2f}",
+        f"{text.agreement:.2%}",
+        share(quality.drafts),
+        " ".join(f"{value:.0%}" for value in quality.drafts.by_position) if quality.drafts else "",
+        share(quality.paired),
+        f"{lost.value * 100:+.1f} ± {lost.error * 100:.1f}" if lost else "",
+        f"{speed.speculative:.0f}" if speed.speculative else "",
+        f"{speed.plain:.0f}",
+    )
+
+
+def share(drafts: DraftFigures | None) -> str:
+    """``61.3 ± 0.5 %``; empty without drafts."""
+    if drafts is None:
+        return ""
+    return f"{drafts.share.value * 100:.1f} ± {drafts.share.error * 100:.1f} %"
+
+
+def decibels(tensor: TensorFigures) -> str:
+    """The signal-to-noise of a tensor."""
+    if tensor.snr is None or math.isinf(tensor.snr):
+        return "exact"
+    return f"{tensor.snr:.1f} dB"
+
+
+def heading(found: Comparison) -> str:
+    """What was measured on what."""
+    used = found.plan
+    return (
+        f"{used.passages} passages of {used.length} tokens of {found.text}; the first {used.prompt} of each "
+        f"continued by up to {used.new}; reference: {found.reference}"
+    )
+
+
+def render_text(found: Comparison) -> str:
+    """For a terminal."""
+    lines = [heading(found), "", *columns([HEADER, *rows(found)]), "", *LEGEND]
+    for quality in found.qualities:
+        lines += [f"note: {note}" for note in quality.notes]
+        if worst := quality.worst(WORST):
+            lines += ["", f"{quality.recipe}: lowest signal-to-noise"]
+            lines += [f"  {line}" for line in columns([_tensor_row(tensor) for tensor in worst])]
+    return "\n".join(lines)
+
+
+def _tensor_row(tensor: TensorFigures) -> tuple[str, ...]:
+    return (
+        decibels(tensor),
+        tensor.storage,
+        f"{tensor.bits:.2f} bits",
+        f"{tensor.nbytes:,} bytes",
+        tensor.name,
+    )
+
+
+def columns(table: Sequence[Sequence[str]]) -> list[str]:
+    """Rows with their columns aligned: the first to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    return [
+        "  ".join(
+            cell.rjust(width) if index else cell.ljust(width)
+            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in table
+    ]
+
+
+def markdown_table(header: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
+    """A table in Markdown, all columns but the first to the right."""
+    rule = "|".join(["---", *("---:" for _ in header[1:])])
+    return [f"| {' | '.join(header)} |", f"|{rule}|", *(f"| {' | '.join(row)} |" for row in body)]
+
+
+def render_markdown(found: Comparison) -> str:
+    """The table, and the worst tensors of each recipe."""
+    lines = ["# Recipes compared", "", f"{heading(found)}.", ""]
+    lines += markdown_table(HEADER, rows(found))
+    lines += ["", *(f"- {line}" for line in LEGEND)]
+    for quality in found.qualities:
+        if worst := quality.worst(WORST):
+            lines += ["", f"## {quality.recipe}: lowest signal-to-noise", ""]
+            header = ("signal-to-noise", "storage", "bits", "bytes", "tensor")
+            lines += markdown_table(header, [_tensor_row(tensor) for tensor in worst])
+    return "\n".join(lines) + "\n"

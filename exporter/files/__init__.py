@@ -1,0 +1,1 @@
+"""Files written in one step, their checksums, and signals held back meanwhile."""

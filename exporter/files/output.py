@@ -1,0 +1,235 @@
+"""Writing a large file so that it is either there and whole, or not there.
+
+Everything is made in a scratch folder beside the destination, on the same disk, and the last step is
+a rename. The folder goes away on success, error and interrupt; what a killed process left behind has
+a name that says so, and the next run for the same output removes it.
+"""
+
+from __future__ import annotations
+
+import errno
+import glob
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+from exporter.errors import OutputError
+from exporter.files.interrupts import Interrupts
+
+try:
+    import fcntl
+except ImportError:  # Windows: stale folders are then left for the user to remove
+    fcntl = None  # type: ignore[assignment]
+
+LOCK = "lock"
+
+EXISTS = "{} exists already; give --force to replace it, or another name"
+
+NAME_KEPT = 100
+"""Bytes of the output's name that the scratch folder's name repeats; names have limits."""
+
+
+def check_destination(output: Path, *, force: bool) -> None:
+    """Refuse early what would fail late.
+
+    Raises:
+        OutputError: The output exists without ``force``, is a folder, or its folder is missing.
+    """
+    try:
+        exists, is_file, is_dir = output.exists(), output.is_file(), output.is_dir()
+    except OSError as error:
+        raise OutputError(f"{output}: {error.strerror}") from error
+    if is_dir:
+        raise OutputError(f"{output}: expected a file name for the bundle, found a folder")
+    if exists and not is_file:
+        raise OutputError(f"{output}: expected a regular file or none, found a device or a pipe")
+    if exists and not force:
+        raise OutputError(EXISTS.format(output))
+    _check_parent(output)
+
+
+def check_folder_destination(output: Path, mark: str, *, force: bool) -> None:
+    """Check that a folder can be made or replaced; one that is replaced must hold a file called ``mark``.
+
+    Raises:
+        OutputError: The output exists without ``force``, is not such a folder, or its parent is missing.
+    """
+    try:
+        exists, ours = os.path.lexists(output), (output / mark).is_file()
+    except OSError as error:
+        raise OutputError(f"{output}: {error.strerror}") from error
+    if exists and (output.is_symlink() or not ours):
+        raise OutputError(
+            f"{output}: expected a folder with a {mark} to replace, or nothing; choose another name"
+        )
+    if exists and not force:
+        raise OutputError(EXISTS.format(output))
+    _check_parent(output)
+
+
+def _check_parent(output: Path) -> None:
+    parent = output.absolute().parent
+    if not parent.is_dir():
+        raise OutputError(f"{output}: the folder {output.parent} does not exist; create it first")
+    if not os.access(parent, os.W_OK):
+        raise OutputError(f"{output}: the folder {output.parent} is not writable")
+
+
+def check_free_space(output: Path, wanted: int, doing: str = "exporting") -> None:
+    """Compare the bytes that what is being done will need with those the disk has.
+
+    Raises:
+        OutputError: There are too few.
+    """
+    free = shutil.disk_usage(output.absolute().parent).free
+    if free < wanted:
+        raise OutputError(
+            f"{output}: about {wanted / 1e9:.2f} GB are needed while {doing}, and the disk has "
+            f"{free / 1e9:.2f} GB free; make room or choose another disk"
+        )
+
+
+@contextmanager
+def scratch_folder(output: Path) -> Iterator[Path]:
+    """A folder beside ``output`` for intermediate files, removed however the block ends.
+
+    Raises:
+        OutputError: The disk filled up meanwhile.
+    """
+    parent, prefix = output.absolute().parent, _prefix(output)
+    _remove_stale(parent, prefix)
+    try:
+        while True:
+            with _temporary_folder(parent, prefix) as folder, (folder / LOCK).open("w") as lock:
+                if _locked(lock):
+                    yield folder
+                    return
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise OutputError(
+                f"{output}: the disk filled up while writing; nothing was left behind: make room and "
+                "run the export again"
+            ) from error
+        raise OutputError(
+            f"{output}: reading or writing failed ({error.strerror or error}"
+            f"{f': {error.filename}' if error.filename else ''}); nothing was left behind"
+        ) from error
+
+
+def _prefix(output: Path) -> str:
+    """What the names of scratch folders of this output begin with."""
+    kept = os.fsencode(output.name)[:NAME_KEPT].decode(errors="ignore")
+    return f".{kept}.partial-"
+
+
+def _locked(lock: IO[str]) -> bool:
+    """Lock a folder that has just been made; False if another run took it for a stale one before that."""
+    if fcntl is None:
+        return True
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:  # it is being removed
+        return False
+    return os.fstat(lock.fileno()).st_nlink > 0
+
+
+@contextmanager
+def _temporary_folder(parent: Path, prefix: str) -> Iterator[Path]:
+    """Like ``tempfile.TemporaryDirectory``, but an interrupt while it is made or removed does no harm."""
+    interrupts = Interrupts()
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+        try:
+            interrupts.release()
+            yield folder
+        finally:
+            try:
+                interrupts.hold()
+            finally:  # reached even if that was interrupted
+                interrupts.hold()
+                shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        interrupts.restore()
+
+
+def publish(finished: Path, output: Path, *, force: bool) -> None:
+    """Move a finished file to its destination in one step, after its bytes have reached the disk.
+
+    Raises:
+        OutputError: Without ``force``: another process has made the output in the meantime.
+    """
+    _sync(finished)
+    if force:
+        finished.replace(output)
+    else:
+        _move_to_free_name(finished, output)
+    _sync_names(output.absolute().parent)
+
+
+def _move_to_free_name(finished: Path, output: Path) -> None:
+    try:
+        output.hardlink_to(finished)  # unlike a rename, refuses to replace
+    except FileExistsError as error:
+        raise OutputError(EXISTS.format(output)) from error
+    except OSError:  # a file system without hard links
+        check_destination(output, force=False)
+        finished.replace(output)
+
+
+def publish_folder(finished: Path, output: Path, mark: str, *, force: bool) -> None:
+    """Move a finished folder to its destination. One it replaces goes with the scratch folder.
+
+    Raises:
+        OutputError: Without ``force``: another process has made the output in the meantime.
+    """
+    for file in finished.iterdir():
+        _sync(file)
+    _sync_names(finished)
+    check_folder_destination(output, mark, force=force)
+    replaced = finished.with_name("replaced")
+    try:
+        if output.exists():
+            output.rename(replaced)
+        finished.rename(output)
+    except BaseException:  # an interrupt, too: one of the two must be there
+        if replaced.exists() and not output.exists():
+            replaced.rename(output)
+        raise
+    _sync_names(output.absolute().parent)
+
+
+def _sync(file: Path) -> None:
+    """Wait until the bytes of a file have reached the disk."""
+    with file.open("rb") as stream:
+        os.fsync(stream.fileno())
+
+
+def _sync_names(folder: Path) -> None:
+    """Wait until a folder's names have reached the disk, where the file system can do that."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file, or of all files of a folder."""
+    files = path.iterdir() if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files)
+
+
+def _remove_stale(parent: Path, prefix: str) -> None:
+    """Remove folders of runs that were killed; one that is still locked belongs to a live run."""
+    for folder in parent.glob(f"{glob.escape(prefix)}*"):
+        if fcntl is None or not folder.is_dir():
+            continue
+        # An error: the folder is locked, or so new that its lock is not there yet.
+        with suppress(OSError), (folder / LOCK).open("r") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder, ignore_errors=True)  # locked, so that a new run sees it go

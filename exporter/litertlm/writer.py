@@ -1,0 +1,99 @@
+"""Packing sections into one ``.litertlm`` file, with the format's own builder.
+
+Knows the sections' order, the engine's metadata and where the manifest goes; knows nothing about
+what is inside a graph. The builder stamps a fresh uuid and creation time into every file: those two
+header fields are all that differs between two exports of the same input.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import mmap
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from litert_lm_builder.litertlm_builder import DType, LitertLmFileBuilder, Metadata, TfLiteModelType
+
+from exporter.bundle.graph_reader import GraphReader
+from exporter.bundle.layout import (
+    DRAFT_ROUND_SECTIONS,
+    DRAFT_ROUND_VALUE,
+    GRAPH_BYTES_KEY,
+    GRAPH_SHA256_KEY,
+    LABEL_KEY,
+    MANIFEST_VALUE,
+    READS_KEY,
+    SHA256_KEY,
+)
+from exporter.checkpoints.assets.assets import Assets
+from exporter.contract import Contract, Section
+from exporter.files.checksum import sha256
+from exporter.llm_metadata import llm_metadata
+
+
+def checksums(path: Path) -> list[Metadata]:
+    """SHA-256 of a section that is written as it is. The tokenizer's zlib stream has its own."""
+    return [_text(SHA256_KEY, sha256(path))]
+
+
+def graph_checksums(path: Path) -> list[Metadata]:
+    """SHA-256 and length of a model's graph, which ends where its weights begin."""
+    with (
+        path.open("rb") as stream,
+        mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as mapping,
+        memoryview(mapping) as content,  # released before the mapping is closed, also on Ctrl-C
+    ):
+        nbytes = GraphReader(content, str(path)).graph_bytes()
+        digest = hashlib.sha256(mapping[:nbytes]).hexdigest()
+    return [_text(GRAPH_SHA256_KEY, digest), _text(GRAPH_BYTES_KEY, str(nbytes))]
+
+
+def _text(key: str, value: str) -> Metadata:
+    return Metadata(key, value, DType.STRING)
+
+
+def write_bundle(
+    stream: BinaryIO,
+    sections: Mapping[Section, Path],
+    assets: Assets,
+    contract: Contract,
+    manifest: Mapping[str, Any],
+    scratch: Path,
+    draft_round: Path | None = None,
+) -> None:
+    """Pack everything into ``stream``.
+
+    Args:
+        stream: Seekable binary file, open for writing.
+        sections: Bound graphs, as files.
+        assets: Tokenizer, template and token ids.
+        contract: Of the graphs: the length of the caches and what runs them.
+        manifest: JSON object that says how the bundle was made.
+        scratch: Existing folder for small intermediate files.
+        draft_round: The graph of a draft round.
+    """
+    metadata = scratch / "llm_metadata.pb"
+    metadata.write_bytes(llm_metadata(assets, contract).SerializeToString(deterministic=True))
+    made = scratch / "manifest.json"
+    made.write_text(json.dumps(manifest, indent=1, sort_keys=True), encoding="utf-8")
+    builder = LitertLmFileBuilder()
+    builder.add_system_metadata(Metadata("Authors", "mtp-export", DType.STRING))
+    builder.add_llm_metadata(str(metadata), checksums(metadata))
+    builder.add_hf_tokenizer(str(assets.tokenizer_json))
+    marker = Metadata(LABEL_KEY, MANIFEST_VALUE, DType.STRING)
+    builder.add_generic_binary_data(str(made), [marker, *checksums(made)])
+    sums = {section: sha256(path) for section, path in sections.items()}
+    for section, path in sections.items():
+        builder.add_tflite_model(
+            str(path),
+            TfLiteModelType(section.value),
+            backend_constraint=contract.accelerator.value,
+            additional_metadata=[_text(SHA256_KEY, sums[section]), *graph_checksums(path)],
+        )
+    if draft_round is not None:
+        reads = " ".join(sums[section] for section in DRAFT_ROUND_SECTIONS)
+        described = [_text(LABEL_KEY, DRAFT_ROUND_VALUE), _text(READS_KEY, reads)]
+        builder.add_generic_binary_data(str(draft_round), [*described, *checksums(draft_round)])
+    builder.build(stream, validate_metadata=True)

@@ -1,0 +1,1 @@
+"""What all reports share: the look of a page, plots, values that JSON can hold."""

@@ -1,0 +1,124 @@
+"""The prompts answered in the reference runtime: greedily, and by the speculative loop.
+
+Keeps what the rungs and the report need of each answer: tokens, the margin of every choice, and what
+became of every draft.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from exporter.verify.compare import margin
+from runtime_py.chat.chat_template import ChatTemplate
+from runtime_py.chat.conversation import Message
+from runtime_py.chat.tokenizer import Tokenizer
+from runtime_py.graph_executor import GraphExecutor
+from runtime_py.loop.executor import Floats
+from runtime_py.loop.rounds import Cursor, Finish, Limits, Round
+from runtime_py.loop.speculative import Fixed, Greedy, Proposal, Speaker, generate
+
+
+@dataclass(frozen=True)
+class Answered:
+    """One answer. ``margins`` has the choice's margin for every token of ``tokens``."""
+
+    tokens: tuple[int, ...]
+    margins: tuple[float, ...]
+    rounds: tuple[Round, ...]
+    drafts: tuple[tuple[int, ...], ...]
+    """What was drafted in each round."""
+    finish: Finish
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Both ways of answering one prompt."""
+
+    prompt: str
+    prompt_tokens: tuple[int, ...]
+    greedy: Answered
+    speculative: Answered | None
+
+
+@dataclass
+class Witness:
+    """Chooses greedily and remembers the margins and the proposals."""
+
+    chooser: Greedy
+    margins: list[float] = field(default_factory=list)
+    proposals: list[int] = field(default_factory=list)
+
+    @property
+    def greedy(self) -> bool:
+        return self.chooser.greedy
+
+    def choose(self, logits: Floats) -> int:
+        self.margins.append(margin(logits))
+        return self.chooser.choose(logits)
+
+    def propose(self, logits: Floats) -> Proposal:
+        return self.chooser.propose(logits)
+
+    def judge(self, proposals: Sequence[Proposal], logits: Floats) -> tuple[int, int]:
+        self.proposals += [proposal.token for proposal in proposals]
+        accepted, following = self.chooser.judge(proposals, logits)
+        self.margins += [margin(row) for row in logits[: accepted + 1]]
+        return accepted, following
+
+
+def answer_all(
+    executor: GraphExecutor[Any],
+    tokenizer: Tokenizer,
+    template: ChatTemplate,
+    prompts: Sequence[str],
+    max_new_tokens: int,
+) -> tuple[Answer, ...]:
+    """Answer every prompt both ways; only greedily without a drafter."""
+    answers = []
+    for prompt in prompts:
+        text = template.render([Message("user", prompt)])
+        tokens = tuple(tokenizer.encode_prompt(text))
+        limits = Limits(max_new_tokens, tokenizer.stop_tokens, executor.cache_length)
+        if len(tokens) >= executor.cache_length:
+            continue
+        chooser = Greedy(tokenizer.suppressed_tokens)
+        greedy = _answer(executor, tokens, limits, chooser, 0)
+        speculative = None
+        if executor.draft_length:
+            speculative = _answer(executor, tokens, limits, chooser, executor.draft_length)
+        answers.append(Answer(prompt, tokens, greedy, speculative))
+    return tuple(answers)
+
+
+def _answer(
+    executor: GraphExecutor[Any],
+    tokens: tuple[int, ...],
+    limits: Limits,
+    chooser: Greedy,
+    drafts: int,
+) -> Answered:
+    cache, witness = executor.new_cache(), Witness(chooser)
+    if len(tokens) > 1:
+        executor.prefill(cache, tokens[:-1], 0)
+    steps = generate(
+        Speaker(executor, cache, witness),
+        Cursor(len(tokens) - 1, tokens[-1]),
+        limits,
+        Fixed(drafts),
+    )
+    rounds: list[Round] = []
+    drafted: list[tuple[int, ...]] = []
+    while True:
+        try:
+            rounds.append(next(steps))
+        except StopIteration as ended:
+            finish: Finish = ended.value
+            break
+        drafted.append(tuple(witness.proposals))
+        witness.proposals.clear()
+    emitted = tuple(token for done in rounds for token in done.tokens)
+    return Answered(
+        emitted, tuple(witness.margins[: len(emitted)]), tuple(rounds), tuple(drafted), finish
+    )

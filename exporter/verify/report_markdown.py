@@ -1,0 +1,125 @@
+"""The report as text: for a terminal, and as Markdown."""
+
+from __future__ import annotations
+
+import math
+
+from exporter.verify.report import Report
+from exporter.verify.rung import Figure, Rung, Verdict
+
+MARKS = {Verdict.PASS: "pass", Verdict.FAIL: "FAIL", Verdict.SKIPPED: "skip"}
+
+WHAT_NOW = "Begin with the first: what fails below it may fail because of it."
+
+
+def number(value: float) -> str:
+    """A figure as a person reads it: counts whole, shares with three digits, errors as powers."""
+    if not math.isfinite(value):
+        return str(value)
+    if value == int(value) and abs(value) < 1e9:
+        return f"{int(value):,}"
+    return f"{value:.3f}" if 1e-2 <= abs(value) < 1e4 else f"{value:.1e}"
+
+
+def limit(figure: Figure) -> str:
+    """What a figure must keep to; empty if nothing."""
+    return "" if figure.limit is None else f"{figure.bound} {number(figure.limit)}"
+
+
+def render_text(report: Report) -> str:
+    """For a terminal: a line for each rung, its figures where it failed."""
+    lines = [report.headline]
+    lines += [f"what now, {key}: {advice}" for key, advice in report.what_now]
+    lines += [f"note: {note}" for note in report.notes]
+    for rung in report.rungs:
+        lines.append(f"{MARKS[rung.verdict]:4}  {rung.title}{_aside(rung)}")
+        if rung.verdict is Verdict.FAIL:
+            lines += [f"        {problem}" for problem in rung.problems]
+            lines += [
+                f"        {figure.name}: {number(figure.value)}, {limit(figure)}"
+                for figure in rung.failed_figures
+            ]
+        lines += [
+            f"        near-tie, {tie.where}: {tie.chosen} for {tie.instead_of}, margin "
+            f"{number(tie.margin)} within noise {number(tie.noise)}"
+            for tie in rung.near_ties
+        ]
+    return "\n".join(lines)
+
+
+def _aside(rung: Rung) -> str:
+    text = rung.note if rung.verdict is Verdict.SKIPPED else tightest(rung)
+    return f"  ({text})" if text and rung.verdict is not Verdict.FAIL else ""
+
+
+def tightest(rung: Rung) -> str:
+    """The figure that came nearest to its limit, of those that kept to it; empty if none."""
+    judged = [figure for figure in rung.figures if figure.limit and figure.ok]
+    if not judged:
+        return ""
+    worst = max(judged, key=_closeness)
+    return f"{worst.name}: {number(worst.value)}, {limit(worst)}"
+
+
+def _closeness(figure: Figure) -> float:
+    """How near a passing figure is to its limit: 1 is at it."""
+    assert figure.limit is not None
+    ratio = figure.value / figure.limit
+    return ratio if figure.bound == "at most" else 1 / max(ratio, 1e-9)
+
+
+def render_markdown(report: Report) -> str:
+    """The whole report as Markdown."""
+    lines = [f"# {report.bundle}: {report.headline}", ""]
+    lines += [
+        f"{report.nbytes:,} bytes, recipe {report.recipe}, on {report.accelerator}; "
+        + ", ".join(f"{name} {version}" for name, version in report.tools.items()),
+        "",
+    ]
+    if report.what_now:
+        lines += ["## What now", "", WHAT_NOW, ""]
+        lines += [f"1. `{key}`: {advice}" for key, advice in report.what_now]
+        lines.append("")
+    lines += [f"- note: {note}" for note in report.notes]
+    for rung in report.rungs:
+        lines += ["", f"## {MARKS[rung.verdict]}: {rung.title}", ""]
+        lines += _body(rung)
+    if report.acceptance:
+        lines += [
+            "",
+            "## Accepted drafts by position",
+            "",
+            "| position | drafted | accepted | share |",
+        ]
+        lines += ["|---|---|---|---|"]
+        lines += [
+            f"| {position} | {drafted} | {accepted} | {number(accepted / max(drafted, 1))} |"
+            for position, (drafted, accepted) in enumerate(report.acceptance, start=1)
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _body(rung: Rung) -> list[str]:
+    lines = [f"{rung.note[0].upper()}{rung.note[1:]}.", ""] if rung.note else []
+    lines += [f"- {problem}" for problem in rung.problems]
+    if rung.figures:
+        lines += ["| figure | value | tolerance |", "|---|---|---|"]
+        lines += [
+            f"| {figure.name} | {number(figure.value)}{'' if figure.ok else ' **outside**'} | "
+            f"{limit(figure)} |"
+            for figure in rung.figures
+        ]
+    if rung.tolerance:
+        lines += ["", f"Tolerance: {rung.tolerance}."]
+    if rung.near_ties:
+        lines += [
+            "",
+            "| near-tie | chosen | instead of | margin | noise |",
+            "|---|---|---|---|---|",
+        ]
+        lines += [
+            f"| {tie.where} | {tie.chosen} | {tie.instead_of} | {number(tie.margin)} | "
+            f"{number(tie.noise)} |"
+            for tie in rung.near_ties
+        ]
+    return lines

@@ -1,0 +1,1 @@
+"""One comparison of the parity ladder each."""

@@ -1,0 +1,46 @@
+"""Rung: how many drafts are accepted, by their position in the round."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from exporter.verify.answers import Answer
+from exporter.verify.rung import Bound, Figure, Rung
+from exporter.verify.titles import ACCEPTANCE as TITLE
+from exporter.verify.tolerances import LEAST_ACCEPTANCE
+from runtime_py.loop.rounds import Acceptance
+
+REASON = (
+    f"at least {LEAST_ACCEPTANCE:.0%} of all drafts: a drafter that is hardly ever right is broken or "
+    "belongs to another target; more than that is quality, which has no right value"
+)
+
+
+def count(answers: Sequence[Answer]) -> Acceptance:
+    """Over all speculative answers."""
+    return Acceptance.of(
+        [done for answer in answers if answer.speculative for done in answer.speculative.rounds]
+    )
+
+
+def acceptance_rung(answers: Sequence[Answer], engine_rate: float | None) -> Rung:
+    """Rates of the reference runtime; the engine's own beside them."""
+    found = count(answers)
+    if found.rate is None:
+        return TITLE.skipped("the bundle has no drafter, so nothing is drafted")
+    figures = [
+        Figure("drafts accepted, share", found.rate, LEAST_ACCEPTANCE, Bound.AT_LEAST),
+        Figure("drafts", sum(found.drafted)),
+    ]
+    figures += [
+        Figure(f"draft {position} accepted, share", accepted / drafted)
+        for position, (drafted, accepted) in enumerate(
+            zip(found.drafted, found.accepted, strict=True), start=1
+        )
+    ]
+    rounds = [r for a in answers if a.speculative for r in a.speculative.rounds if r.drafted]
+    emitted = sum(done.accepted + 1 for done in rounds) / len(rounds)
+    figures.append(Figure("tokens per verify", emitted))
+    if engine_rate is not None:
+        figures.append(Figure("stock engine's own success rate", engine_rate))
+    return TITLE.judged(figures, REASON)

@@ -1,0 +1,75 @@
+"""Rung: prompts of every kind of conversation are the engine's, and what transformers makes of them.
+
+Single questions hide what a template does wrong: system prompts, history, tools and thoughts are rendered by
+the bundle's template in our runtime and in the engine, and by the checkpoint's template in transformers' way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from exporter.bundle.engine_template import EngineTemplate
+from exporter.errors import TemplateError
+from exporter.templates.agreement import Expected, differences, first_difference, rendered
+from exporter.templates.fitting import Origin
+from exporter.templates.huggingface import HuggingFaceTemplate
+from exporter.templates.samples import SAMPLES
+from exporter.verify.rung import Figure, Rung
+from exporter.verify.titles import CONVERSATIONS as TITLE
+
+REASON = "prompts are text and must be equal, character by character"
+
+
+def conversations_rung(
+    template: str, origin: str | None, engine: Sequence[str] | None, checkpoints: str | None
+) -> Rung:
+    """Compare prompts.
+
+    Args:
+        template: The bundle's.
+        origin: Where the manifest says that it comes from.
+        engine: The engine's prompt of each sample, empty where it refuses; None if it cannot be asked.
+        checkpoints: The checkpoint's template; None if there is no checkpoint to compare with.
+    """
+    if engine is None and checkpoints is None:
+        return TITLE.skipped("there is neither an engine nor a checkpoint to compare prompts with")
+    ours = EngineTemplate(template)
+    figures, problems = [Figure("conversations tried", len(SAMPLES))], list[str]()
+    if engine is not None:
+        found = _against_engine(ours, engine)
+        figures.append(Figure("prompts that differ from the engine's", len(found), 0))
+        problems += found
+    if checkpoints is not None:
+        found = _against_transformers(ours, checkpoints)
+        chosen = origin == Origin.GIVEN  # by the person who exported: told, not judged
+        limit = None if chosen else 0
+        figures.append(Figure("prompts that differ from transformers'", len(found), limit))
+        problems += [] if chosen else found
+    return TITLE.judged(figures, REASON, problems=problems, note=_note(engine, checkpoints))
+
+
+def _note(engine: Sequence[str] | None, checkpoints: str | None) -> str:
+    """Which half of the comparison is missing."""
+    if engine is None:
+        return "not compared with the engine, which is not installed"
+    return "" if checkpoints is not None else "not compared with a checkpoint's template"
+
+
+def _against_transformers(ours: EngineTemplate, checkpoints: str) -> list[str]:
+    try:
+        expected = Expected.of(HuggingFaceTemplate(checkpoints))
+    except TemplateError as error:
+        return [f"the checkpoint's template cannot be rendered: {error}"]
+    return [f"not as transformers, {found}" for found in differences(ours, expected)]
+
+
+def _against_engine(ours: EngineTemplate, engine: Sequence[str]) -> list[str]:
+    problems = []
+    for sample, text in zip(SAMPLES, engine, strict=True):
+        try:
+            expected = rendered(ours, sample)
+        except TemplateError:
+            expected = ""
+        if text != expected:
+            problems.append(f"not as the engine, {sample.name}: {first_difference(expected, text)}")
+    return problems

@@ -1,0 +1,64 @@
+"""Rung: the speculative loop emits greedy decoding's tokens, in the reference runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from exporter.verify.answers import Answer, Answered
+from exporter.verify.rung import Figure, NearTie, Rung
+from exporter.verify.titles import LOOP as TITLE
+
+REASON = (
+    "tokens are equal; where they part, the greedy side's margin must be within the noise between "
+    "decode and verify (a near-tie, listed), and the rest of that answer is not compared"
+)
+
+
+def loop_rung(answers: Sequence[Answer], noise: float) -> Rung:
+    """Compare token by token."""
+    if not any(answer.speculative for answer in answers):
+        return TITLE.skipped("the bundle has no drafter, so there is no speculative loop")
+    problems, ties, tokens = [], [], 0
+    for number, answer in enumerate(answers, start=1):
+        assert answer.speculative is not None
+        tokens += len(answer.greedy.tokens)
+        at = first_difference(answer.greedy.tokens, answer.speculative.tokens)
+        if at is None:
+            continue
+        if (tie := _near_tie(f"answer {number}, token {at + 1}", answer, at, noise)) is not None:
+            ties.append(tie)
+        else:
+            problems.append(_difference(number, at, answer.greedy, answer.speculative))
+    figures = (
+        Figure("answers that differ", len(problems), 0),
+        Figure("answers that part at a near-tie", len(ties)),
+        Figure("answers compared", len(answers)),
+        Figure("tokens compared", tokens),
+        Figure("noise between decode and verify, in logits", noise),
+    )
+    return TITLE.judged(figures, REASON, problems=problems, near_ties=ties)
+
+
+def first_difference(one: Sequence[object], other: Sequence[object]) -> int | None:
+    """Index of the first element that differs, or that only one side has."""
+    differing = (i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b)
+    found = next(differing, min(len(one), len(other)))
+    return None if found == len(one) == len(other) else found
+
+
+def _near_tie(where: str, answer: Answer, at: int, noise: float) -> NearTie | None:
+    assert answer.speculative is not None
+    greedy, speculative = answer.greedy, answer.speculative
+    if at >= min(len(greedy.tokens), len(speculative.tokens)) or greedy.margins[at] > noise:
+        return None
+    chosen, expected = speculative.tokens[at], greedy.tokens[at]
+    return NearTie(where, str(chosen), str(expected), greedy.margins[at], noise)
+
+
+def _difference(number: int, at: int, greedy: Answered, speculative: Answered) -> str:
+    if at >= min(len(greedy.tokens), len(speculative.tokens)):
+        return f"answer {number}: {len(speculative.tokens)} tokens instead of {len(greedy.tokens)}"
+    return (
+        f"answer {number}, token {at + 1}: {speculative.tokens[at]} instead of {greedy.tokens[at]}, "
+        f"whose margin is {greedy.margins[at]:.2g}"
+    )

@@ -1,0 +1,1 @@
+"""The two sides of a comparison: transformers, the torch models, LiteRT graphs, stored weights."""

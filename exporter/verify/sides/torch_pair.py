@@ -1,0 +1,242 @@
+"""Our torch modules with weights in them, run eagerly: the model that the graphs are compared with.
+
+Weights come from checkpoints or back out of a bundle. The embedding tables are never loaded; their
+rows are read as tokens need them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from exporter import contract
+from exporter.checkpoints.architecture import AttentionKind, DrafterConfig, HeadKind, TargetConfig
+from exporter.checkpoints.tensors.tensor_names import recipe_name
+from exporter.contract import Contract, Dtype, Section
+from exporter.lowering.signatures import TORCH_DTYPES, parameter_specs
+from exporter.model.text.drafter import Drafter, widened
+from exporter.model.text.target import Caches, Step, Target
+from exporter.verify.sides.stored_weights import Constants, StoredConstant
+from exporter.weights.matching import Weight, Weights
+
+ModelT = TypeVar("ModelT", bound=nn.Module)
+
+BLOCK_ROWS = 4096
+CHUNK = 64
+"""Tokens a call: bounds the memory of scores and logits."""
+
+
+class Rows(Protocol):
+    """A weight, by rows."""
+
+    @property
+    def rows(self) -> int:
+        """How many rows it has."""
+
+    def floats(self, start: int, count: int) -> NDArray[np.float32]:
+        """Rows ``[count, C]``."""
+
+    def integers(self) -> NDArray[np.int32]:
+        """An integer table, in its shape."""
+
+
+@dataclass(frozen=True)
+class CheckpointRows:
+    """A checkpoint's tensor, as the graphs take it."""
+
+    weight: Weight
+
+    @property
+    def rows(self) -> int:
+        return self.weight.rows
+
+    def floats(self, start: int, count: int) -> NDArray[np.float32]:
+        return self.weight.floats(start, count)
+
+    def integers(self) -> NDArray[np.int32]:
+        return self.weight.ordering()
+
+
+Source = dict[Section, dict[str, Rows]]
+"""A weight for every parameter of every section."""
+
+
+def from_checkpoints(weights: Weights) -> Source:
+    """The weights as the checkpoints have them."""
+    return {
+        section: {name: CheckpointRows(weight) for name, weight in found.items()}
+        for section, found in weights.items()
+    }
+
+
+def from_bundle(
+    names: Mapping[Section, Collection[str]], stored: dict[Section, dict[str, StoredConstant]]
+) -> Source:
+    """The weights as the bundle stores them, for parameters of the given names."""
+    return {
+        section: {name: _stored(stored[section], section, name) for name in found}
+        for section, found in names.items()
+    }
+
+
+def _stored(constants: Constants, section: Section, parameter: str) -> StoredConstant:
+    return constants[recipe_name(section, parameter)]
+
+
+def to_arrays(caches: Caches) -> dict[str, NDArray[Any]]:
+    """Caches of the modules by tensor name."""
+    arrays = {}
+    for layer, kv in caches.items():
+        arrays[contract.key_cache(layer)] = kv.keys.numpy()
+        arrays[contract.value_cache(layer)] = kv.values.numpy()
+    return arrays
+
+
+@dataclass(frozen=True)
+class DraftStep:
+    """One draft: logits ``[V]`` and the hidden state ``[H]`` of the next step."""
+
+    logits: Tensor
+    projected: Tensor
+
+
+@dataclass(frozen=True)
+class Pass:
+    """A text through the target: logits ``[N, V]`` at the probes, the rest at every position."""
+
+    logits: Tensor
+    hidden: Tensor  # [T, H]
+    layers: Tensor  # [L, T, H], after each layer
+    caches: Caches
+
+
+class TorchPair:
+    """A target and, if there is one, its drafter; slots and caches as the contract has them."""
+
+    def __init__(
+        self,
+        config: TargetConfig,
+        drafter: tuple[DrafterConfig, HeadKind] | None,
+        agreed: Contract,
+        source: Source,
+    ) -> None:
+        self.config, self.contract, self.slots = config, agreed, agreed.cache_length
+        kv_dtype = agreed.kv_dtype
+        self.target = _filled(Target, (config, kv_dtype), source[Section.PREFILL_DECODE])
+        self.drafter: Drafter | None = None
+        if drafter is not None:
+            self.drafter = _filled(Drafter, (*drafter, kv_dtype), source[Section.MTP_DRAFTER])
+        self._table = source[Section.EMBEDDER]["weight"]
+        self._per_layer_table = source[Section.PER_LAYER_EMBEDDER]["weight"]
+
+    def embed(self, tokens: Sequence[int]) -> Tensor:
+        """Scaled embeddings ``[1, T, H]``."""
+        return _look_up(self._table, tokens) * math.sqrt(self.config.text.hidden_size)
+
+    def embed_per_layer(self, tokens: Sequence[int]) -> Tensor:
+        """Scaled per-layer embeddings ``[1, T, L, P]``."""
+        width = self.config.per_layer_width
+        rows = _look_up(self._per_layer_table, tokens).reshape(1, len(tokens), -1, width)
+        return rows * math.sqrt(width)
+
+    def empty_caches(self) -> Caches:
+        """Caches of zeros."""
+        caches = {}
+        for layer in self.config.kv_owners:
+            shape = (1, layer.kv_heads, self.slots, layer.head_dim)
+            keys = torch.zeros(shape, dtype=TORCH_DTYPES[self.contract.kv_dtype])
+            caches[layer.index] = self.target.cache(layer.index, keys, keys.transpose(2, 3).clone())
+        return caches
+
+    def caches(self, arrays: Mapping[str, NDArray[Any]]) -> Caches:
+        """Caches by tensor name, as the modules want them."""
+        return {
+            kv.layer: self.target.cache(
+                kv.layer,
+                torch.from_numpy(arrays[contract.key_cache(kv.layer)]),
+                torch.from_numpy(arrays[contract.value_cache(kv.layer)]),
+            )
+            for kv in self.contract.kv_caches
+        }
+
+    def step(self, tokens: Sequence[int], start: int, caches: Caches) -> Step:
+        """``decode`` or ``verify``: tokens to the slots from ``start`` on."""
+        positions = torch.arange(start, start + len(tokens), dtype=torch.int32)
+        mask = torch.arange(self.slots).reshape(1, 1, 1, -1) <= positions.reshape(1, 1, -1, 1)
+        inputs = self.embed(tokens), self.embed_per_layer(tokens), positions, mask
+        step: Step = self.target(*inputs, caches)
+        return step
+
+    def read(self, tokens: Sequence[int], probes: Sequence[int]) -> Pass:
+        """A whole text from slot 0 on, some tokens a call."""
+        caches, logits, hidden, layers = self.empty_caches(), [], [], []
+        wanted = np.array(probes)
+        with _layer_outputs(self.target) as outputs:
+            for start in range(0, len(tokens), CHUNK):
+                step = self.step(tokens[start : start + CHUNK], start, caches)
+                caches = step.caches
+                here = wanted[(wanted >= start) & (wanted < start + CHUNK)] - start
+                logits.append(step.logits[0, torch.from_numpy(here)])
+                hidden.append(step.hidden[0])
+                layers.append(torch.cat(outputs))
+                outputs.clear()
+        return Pass(torch.cat(logits), torch.cat(hidden), torch.cat(layers, 1), caches)
+
+    def draft(self, token: int, state: Tensor, committed: int, caches: Caches) -> DraftStep:
+        """One draft after ``token`` and ``state`` ``[H]``, with ``committed`` slots filled."""
+        assert self.drafter is not None
+        activations = torch.cat([self.embed([token]), state.reshape(1, 1, -1)], -1)
+        mask = (torch.arange(self.slots) < committed).reshape(1, 1, 1, -1)
+        position = torch.tensor([committed - 1], dtype=torch.int32)
+        donors = {kind: caches[self.config.kv_donor(kind).index] for kind in AttentionKind}
+        draft = self.drafter(activations, position, mask, donors)
+        logits = widened(draft.logits, self.contract.vocab_size)
+        return DraftStep(logits[0, 0], draft.projected[0, 0])
+
+
+class _layer_outputs:  # noqa: N801 (a context manager)
+    """Collects what every layer of a target gives, call by call."""
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self.outputs: list[Tensor] = []
+
+    def __enter__(self) -> list[Tensor]:
+        def keep(module: nn.Module, inputs: object, output: Tensor) -> None:
+            self.outputs.append(output)
+
+        self.handles = [layer.register_forward_hook(keep) for layer in self.target.layers]
+        return self.outputs
+
+    def __exit__(self, *_: object) -> None:
+        for handle in self.handles:
+            handle.remove()
+
+
+def _look_up(table: Rows, tokens: Sequence[int]) -> Tensor:
+    rows = np.concatenate([table.floats(token, 1) for token in tokens])
+    return torch.from_numpy(rows).unsqueeze(0)
+
+
+@torch.no_grad()
+def _filled(kind: type[ModelT], arguments: tuple[object, ...], source: dict[str, Rows]) -> ModelT:
+    with torch.device("meta"):
+        model = kind(*arguments)
+    model.to_empty(device="cpu")
+    for name, spec in parameter_specs(model).items():
+        parameter, rows = model.get_parameter(name), source[name]
+        if spec.dtype is Dtype.INT32:
+            parameter.copy_(torch.from_numpy(rows.integers().reshape(spec.shape).copy()))
+            continue
+        flat = parameter.reshape(-1, spec.shape[-1])
+        for start in range(0, rows.rows, BLOCK_ROWS):
+            block = rows.floats(start, min(BLOCK_ROWS, rows.rows - start))
+            flat[start : start + len(block)] = torch.from_numpy(np.array(block))
+    return model.eval()

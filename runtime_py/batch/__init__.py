@@ -1,1 +1,0 @@
-"""Several sequences at once, each with its own accepted length."""

@@ -1,0 +1,1 @@
+"""Conversations as values, as text and as tokens."""

@@ -1,0 +1,1 @@
+"""The stock LiteRT-LM engine, run in a process of its own."""

@@ -1,0 +1,281 @@
+"""The stock LiteRT-LM engine, in a process of its own.
+
+The engine logs to the process's stderr, tells the drafter's success rate only there and only when it
+shuts down, and may abort on a bad bundle. A child process makes all three harmless: the log is read
+from a pipe, and an abort becomes an :class:`EngineError` with the engine's own last words.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from exporter.bundle.engine_template import Json
+from exporter.contract import Accelerator
+from exporter.errors import EngineError
+from runtime_py.chat.conversation import Conversation
+from runtime_py.litert.gpu.device import MISSING, is_missing
+from runtime_py.loop.sampling import GREEDY, SamplingSettings
+
+SUCCESS_RATE = re.compile(r"MTP Drafter - Success rate: ([0-9.]+)")
+LOG_LINES_SHOWN = 8
+
+WORKER = "runtime_py.engine.stock_engine_worker"
+"""The module that the child process runs."""
+
+ANSWERING: Mapping[str, Any] = {"rendering": False, "chat_templates": []}
+"""What the worker is asked to do, unless it is to render only."""
+
+OnChunk = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """How the engine is set up.
+
+    It ignores ``sampling`` under MTP. On a GPU it computes in float16 unless ``full_precision`` asks for
+    float32.
+    """
+
+    bundle: Path
+    mtp: bool
+    max_new_tokens: int
+    accelerator: Accelerator = Accelerator.CPU
+    threads: int | None = None
+    max_num_tokens: int | None = None
+    weight_cache: Path | None = None
+    sampling: SamplingSettings = GREEDY
+    full_precision: bool = False
+
+
+@dataclass(frozen=True)
+class Reply:
+    """The answer to one turn, and the engine's own measurements of it.
+
+    ``text`` is without ``thought`` and ``tool_calls``, which are in OpenAI's form.
+    """
+
+    text: str
+    prefill_tokens: int
+    prefill_tokens_per_second: float
+    decode_tokens: int
+    decode_tokens_per_second: float
+    time_to_first_token: float  # seconds
+    context_tokens: int
+    """Cache slots in use after the reply."""
+    thought: str = ""
+    tool_calls: tuple[Json, ...] = ()
+
+
+@dataclass(frozen=True)
+class EngineRun:
+    """What a run of the engine gave.
+
+    ``success_rate`` is accepted drafts by drafted ones, over all replies; None without drafting.
+    """
+
+    replies: tuple[tuple[Reply, ...], ...]
+    success_rate: float | None
+    init_seconds: float
+
+    @property
+    def texts(self) -> list[str]:
+        """Every reply's text, in order."""
+        return [reply.text for conversation in self.replies for reply in conversation]
+
+    @property
+    def decode_tokens(self) -> int:
+        """Tokens generated in all replies."""
+        return sum(reply.decode_tokens for replies in self.replies for reply in replies)
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Generated tokens by the time their decoding took, over all replies."""
+        seconds = sum(
+            reply.decode_tokens / reply.decode_tokens_per_second
+            for replies in self.replies
+            for reply in replies
+            if reply.decode_tokens_per_second > 0
+        )
+        return self.decode_tokens / seconds if seconds else 0.0
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What can cut an answer short."""
+
+    max_new_tokens: int
+    cache_length: int
+    draft_length: int
+
+
+def same_text(off: Reply, on: Reply, limits: Limits) -> bool:
+    """Whether an answer with MTP is the one without.
+
+    The engine counts rounds, not tokens, against its limits: with MTP it may give up to a draft's
+    length more than asked for. So where the plain answer was cut off, by ``max_new_tokens`` or
+    because the cache was full, the other may go on by so much.
+    """
+    if (off.text, off.thought, off.tool_calls) == (on.text, on.thought, on.tool_calls):
+        return True
+    full = off.context_tokens >= limits.cache_length - 1
+    cut_off = full or off.decode_tokens >= limits.max_new_tokens
+    extra = on.decode_tokens - off.decode_tokens
+    return cut_off and _goes_on(off, on) and 0 <= extra <= limits.draft_length
+
+
+def _goes_on(off: Reply, on: Reply) -> bool:
+    """Whether an answer begins as a shorter one does: with its thought, then its text, then its calls."""
+    thought = on.thought == off.thought if off.text else on.thought.startswith(off.thought)
+    calls = on.tool_calls[: len(off.tool_calls)] == off.tool_calls
+    return thought and calls and on.text.startswith(off.text)
+
+
+def run_engine(
+    settings: EngineSettings, conversations: Sequence[Conversation], on_chunk: OnChunk | None = None
+) -> EngineRun:
+    """Load a bundle and answer every turn of every conversation.
+
+    Args:
+        settings: Bundle and options.
+        conversations: Each starts with an empty cache.
+        on_chunk: Called with each piece of text as it arrives, and with a newline after each answer.
+
+    Raises:
+        EngineError: The engine is not installed, refused the bundle, failed or aborted.
+    """
+    finished, log = _ask(settings, conversations, on_chunk)
+    rates = SUCCESS_RATE.findall(log)
+    return EngineRun(
+        replies=tuple(tuple(map(_reply, replies)) for replies in finished["replies"]),
+        success_rate=float(rates[-1]) if rates else None,
+        init_seconds=float(finished["init_seconds"]),
+    )
+
+
+def render_in_engine(
+    settings: EngineSettings,
+    conversations: Sequence[Conversation],
+    chat_templates: Sequence[str] | None = None,
+) -> list[str]:
+    """The prompt that the engine makes of each conversation's first turn; empty where it refuses.
+
+    Args:
+        settings: Bundle and options.
+        conversations: Each by itself.
+        chat_templates: One for each conversation, in place of the bundle's.
+
+    Raises:
+        EngineError: As for :func:`run_engine`.
+    """
+    bundles_own: list[str | None] = [None] * len(conversations)
+    templates = bundles_own if chat_templates is None else list(chat_templates)
+    rendering = {"rendering": True, "chat_templates": templates}
+    finished, _ = _ask(settings, conversations, None, rendering)
+    return [str(prompt) for prompt in finished["prompts"]]
+
+
+def _ask(
+    settings: EngineSettings,
+    conversations: Sequence[Conversation],
+    on_chunk: OnChunk | None,
+    rendering: Mapping[str, Any] = ANSWERING,
+) -> tuple[dict[str, Any], str]:
+    """What the worker gave in the end, and the engine's log."""
+    request = {
+        **asdict(settings),
+        **rendering,
+        "conversations": [conversation.to_json() for conversation in conversations],
+        "bundle": str(settings.bundle),
+        "weight_cache": str(settings.weight_cache) if settings.weight_cache else None,
+    }
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as stream:
+        finished, status = _converse(request, stream, on_chunk or (lambda text: None))
+        stream.seek(0)
+        log = stream.read()
+    _check(settings, finished, log, status)
+    return finished, log
+
+
+def _converse(
+    request: dict[str, Any], log: IO[str], on_chunk: OnChunk
+) -> tuple[dict[str, Any], int]:
+    """Send the request to a worker and pass chunks on; its final event, if any, and exit status."""
+    finished: dict[str, Any] = {}
+    with _worker(log) as worker:
+        assert worker.stdin is not None
+        assert worker.stdout is not None
+        try:
+            _send(worker.stdin, request)
+            for event in _events(worker.stdout):
+                if "chunk" in event:
+                    on_chunk(event["chunk"])
+                else:
+                    finished = event
+            worker.wait()
+        finally:
+            worker.kill()
+    return finished, worker.returncode
+
+
+def _worker(log: IO[str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", WORKER],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=log,
+        text=True,
+        encoding="utf-8",
+    )
+
+
+def _send(stream: IO[str], request: dict[str, Any]) -> None:
+    """Write the request. One larger than the pipe finds out here that the worker has died already.
+
+    Why it has is in its exit status and its log.
+    """
+    with suppress(BrokenPipeError), stream:
+        stream.write(json.dumps(request))
+
+
+def _events(stream: IO[str]) -> Iterator[dict[str, Any]]:
+    """All but the line that a dying worker does not get to finish."""
+    for line in stream:
+        with suppress(ValueError):
+            yield json.loads(line)
+
+
+def _check(settings: EngineSettings, finished: dict[str, Any], log: str, status: int) -> None:
+    """Whether the engine did what it was asked to."""
+    done = "replies" in finished or "prompts" in finished
+    if not done and is_missing(log):
+        raise EngineError(MISSING)
+    if "error" in finished:
+        raise EngineError(
+            f"{settings.bundle}: the engine says: {finished['error']}{_last_errors(log)}"
+        )
+    if status or not done:
+        raise EngineError(
+            f"{settings.bundle}: the engine stopped with status {status}"
+            f"{_last_errors(log) or _quoted(log.splitlines())}"
+        )
+
+
+def _reply(values: dict[str, Any]) -> Reply:
+    return Reply(**{**values, "tool_calls": tuple(values["tool_calls"])})
+
+
+def _last_errors(log: str) -> str:
+    return _quoted([line for line in log.splitlines() if line.startswith(("E0", "F0", "ERROR"))])
+
+
+def _quoted(lines: list[str]) -> str:
+    return "".join(f"\n  | {line}" for line in lines[-LOG_LINES_SHOWN:])

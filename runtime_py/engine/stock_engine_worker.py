@@ -1,0 +1,146 @@
+"""The child process of ``stock_engine``: one request on stdin, JSON events on stdout.
+
+The engine writes to file descriptors 1 and 2 as it likes, so the events go to a copy of stdout made
+before the engine is loaded, and descriptor 1 is pointed at stderr.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import IO, Any
+
+from runtime_py.chat.conversation import Conversation, as_message
+
+NO_CACHE = ":nocache"
+"""The engine's word for keeping packed weights in memory only."""
+
+
+def main() -> None:
+    """Answer the request on stdin."""
+    events = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    request = json.load(sys.stdin)
+    try:
+        finished = _run(request, events)
+    except Exception as error:  # whatever it is, the parent reports it
+        finished = {"error": str(error) or type(error).__name__}
+    _send(events, finished)
+    events.close()
+
+
+def _send(events: IO[str], event: dict[str, Any]) -> None:
+    events.write(json.dumps(event) + "\n")
+    events.flush()
+
+
+def _run(request: dict[str, Any], events: IO[str]) -> dict[str, Any]:
+    try:
+        import litert_lm
+    except ImportError as error:
+        raise RuntimeError(
+            f"litert-lm-api is not installed ({error}); pip install 'mtp-export[engine]'"
+        ) from error
+    litert_lm.set_min_log_severity(litert_lm.LogSeverity.INFO)
+    backend = (
+        litert_lm.Backend.GPU() if request["accelerator"] == "gpu" else _cpu(request["threads"])
+    )
+    precision = litert_lm.ActivationDataType.FLOAT32 if request["full_precision"] else None
+    conversations = list(map(Conversation.from_json, request["conversations"]))
+    with litert_lm.Engine(
+        request["bundle"],
+        backend,
+        max_num_tokens=request["max_num_tokens"],
+        cache_dir=request["weight_cache"] or NO_CACHE,
+        enable_speculative_decoding=request["mtp"],
+        enable_benchmark=True,
+        activation_data_type=precision,
+    ) as engine:
+        if request["rendering"]:
+            asked = zip(conversations, request["chat_templates"], strict=True)
+            return {"prompts": [_render(engine, *pair) for pair in asked]}
+        replies, init_seconds = [], 0.0
+        for conversation in conversations:
+            answered, init_seconds = _answer(engine, conversation, request, events)
+            replies.append(answered)
+    return {"replies": replies, "init_seconds": init_seconds}
+
+
+def _cpu(threads: int | None) -> Any:
+    import litert_lm
+
+    return litert_lm.Backend.CPU(thread_count=threads)
+
+
+def _render(engine: Any, conversation: Conversation, chat_template: str | None) -> str:
+    """The prompt of a conversation's first turn; empty if the engine refuses it."""
+    with engine.create_conversation(
+        messages=[message.to_json() for message in conversation.history] or None,
+        tools=[_tool(declared) for declared in conversation.setting.tools] or None,
+        extra_context=_switches(conversation.setting.thinking),
+        chat_template=chat_template,
+    ) as chat:
+        return str(chat.render_message_to_string(as_message(conversation.turns[0]).to_json()))
+
+
+def _answer(
+    engine: Any, conversation: Conversation, request: dict[str, Any], events: IO[str]
+) -> tuple[list[dict[str, Any]], float]:
+    import litert_lm
+
+    replies, init_seconds = [], 0.0
+    with engine.create_conversation(
+        messages=[message.to_json() for message in conversation.history] or None,
+        tools=[_tool(declared) for declared in conversation.setting.tools] or None,
+        automatic_tool_calling=False,
+        extra_context=_switches(conversation.setting.thinking),
+        sampler_config=litert_lm.SamplerConfig(**request["sampling"]),
+        max_output_tokens=request["max_new_tokens"],
+    ) as chat:
+        for turn in conversation.turns:
+            text, thought, calls = "", "", list[Any]()
+            for piece in chat.send_message_async(as_message(turn).to_json()):
+                text += (chunk := str(piece))
+                thought += "".join(piece.channels.values())
+                calls += [call.to_json() for call in piece.tool_calls]
+                _send(events, {"chunk": chunk})
+            _send(events, {"chunk": "\n"})
+            info = chat.get_benchmark_info()
+            init_seconds = info.init_time_in_second
+            replies.append(
+                {
+                    "text": text,
+                    "thought": thought,
+                    "tool_calls": calls,
+                    "prefill_tokens": info.last_prefill_token_count,
+                    "prefill_tokens_per_second": info.last_prefill_tokens_per_second,
+                    "decode_tokens": info.last_decode_token_count,
+                    "decode_tokens_per_second": info.last_decode_tokens_per_second,
+                    "time_to_first_token": info.time_to_first_token_in_second,
+                    "context_tokens": chat.token_count,
+                }
+            )
+    return replies, init_seconds
+
+
+def _tool(declared: Any) -> Any:
+    """A tool that the engine only declares to the model."""
+    import litert_lm
+
+    class Declared(litert_lm.Tool):  # type: ignore[misc]
+        def get_tool_description(self) -> Any:
+            return declared
+
+        def execute(self, param: Any) -> Any:
+            raise NotImplementedError("whoever asked runs the tool")
+
+    return Declared()
+
+
+def _switches(thinking: bool | None) -> dict[str, Any] | None:
+    return None if thinking is None else {"enable_thinking": thinking}
+
+
+if __name__ == "__main__":
+    main()

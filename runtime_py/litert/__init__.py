@@ -1,0 +1,1 @@
+"""Executors on LiteRT: the CPU, the GPU delegate, several sequences at once."""

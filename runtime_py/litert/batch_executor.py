@@ -1,0 +1,146 @@
+"""The batched executor on LiteRT: the batch signatures of a bundle that was opened for one sequence.
+
+Caches are those of :class:`~runtime_py.litert.executor.LitertExecutor`, one per sequence, bound to the
+row that the sequence has in a call. Rows without a sequence are bound to a spare cache, at slot 0: they
+compute something that nobody reads, and harm nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from exporter import contract as names
+from exporter.bundle.signature_check import find_signatures, wanted_batch_sections
+from exporter.errors import BundleError
+from runtime_py.litert.executor import LitertCache, LitertExecutor
+from runtime_py.litert.graph import Buffers
+from runtime_py.litert.native_log import captured_native_log
+from runtime_py.loop.batch_executor import DraftFeed, Feed
+from runtime_py.loop.executor import Draft, Step
+from runtime_py.token_inputs import TokenRow, token_inputs
+
+NOWHERE = 0
+"""Position of a row without a sequence."""
+
+
+@dataclass(frozen=True)
+class CacheNames:
+    """What one row of a batch signature calls a cache, and what its owner calls it."""
+
+    in_row: str
+    in_cache: str
+
+
+class BatchLitertExecutor:
+    """Runs up to ``batch`` sequences; a :class:`~runtime_py.loop.batch_executor.BatchExecutor`.
+
+    Args:
+        single: The same bundle, opened for one sequence; it must stay open.
+
+    Raises:
+        BundleError: The bundle was exported without ``--batch``, or its graphs are not as promised.
+    """
+
+    def __init__(self, single: LitertExecutor) -> None:
+        self._single, self._agreed = single, single.contract
+        if self._agreed.batch == 1:
+            raise BundleError(
+                f"{single.bundle.path}: this bundle runs one sequence at a time; export it with --batch N"
+            )
+        lowered = self._agreed.as_lowered()
+        wanted = wanted_batch_sections(lowered, drafting=bool(single.draft_length))
+        caches = frozenset(self._agreed.row_kv_specs())
+        found = find_signatures(single.bundle, wanted)
+        with captured_native_log():
+            self._signatures = {
+                one.name: single.graphs[one.section].signature(one.in_file, one.spec, caches)
+                for one in found
+            }
+        self._rows = [self._cache_names(row) for row in range(self._agreed.batch)]
+        self._slots: NDArray[np.int32] = np.arange(self._agreed.cache_length, dtype=np.int32)
+        self._spare: LitertCache | None = None
+        self._draft_positions: list[int] = []
+
+    def _cache_names(self, row: int) -> list[CacheNames]:
+        in_row, in_cache = self._agreed.kv_specs(row=row), self._agreed.kv_specs()
+        return [CacheNames(*pair) for pair in zip(in_row, in_cache, strict=True)]
+
+    @property
+    def batch(self) -> int:
+        return self._agreed.batch
+
+    @property
+    def cache_length(self) -> int:
+        return self._agreed.cache_length
+
+    @property
+    def draft_length(self) -> int:
+        return self._single.draft_length
+
+    def new_cache(self) -> LitertCache:
+        """A zeroed cache of one sequence."""
+        return self._single.new_cache()
+
+    def prefill(self, cache: LitertCache, tokens: Sequence[int], position: int) -> None:
+        """Write ``tokens`` of one sequence to the slots from ``position`` on."""
+        self._single.prefill(cache, tokens, position)
+
+    def decode(self, feeds: Sequence[Feed[LitertCache]]) -> list[Step]:
+        """One token of each sequence through the target."""
+        return self._step(names.BATCH_DECODE, feeds, 1)
+
+    def verify(self, feeds: Sequence[Feed[LitertCache]]) -> list[Step]:
+        """Up to G + 1 tokens of each; fewer are padded, as by the executor for one sequence."""
+        return self._step(names.BATCH_VERIFY, feeds, self._agreed.draft_length + 1)
+
+    def draft(self, feeds: Sequence[DraftFeed[LitertCache]]) -> list[Draft]:
+        """One token of each through the drafter, over the target's caches."""
+        drafter, rows = self._signatures[names.BATCH_DRAFT], self._agreed.batch
+        activations = np.zeros((rows, 2 * self._agreed.hidden_size), dtype=np.float32)
+        for row, feed in enumerate(feeds):
+            np.concatenate([self._single.embed(feed.token), feed.hidden], out=activations[row])
+        drafter.write(names.ACTIVATIONS, activations)
+        positions = [feed.position for feed in feeds] + [NOWHERE] * (rows - len(feeds))
+        if positions != self._draft_positions:  # mostly the same for all steps of a draft
+            column = np.array(positions, dtype=np.int32)
+            drafter.write(names.INPUT_POS, column)
+            drafter.write(names.MASK, self._slots <= column[:, None])
+            self._draft_positions = positions
+        drafter.run(reads=self._bound([cache.bank for cache in self._caches(feeds)]))
+        logits = drafter.output(names.LOGITS)[:, 0]
+        projected = drafter.output(names.PROJECTED_ACTIVATIONS)[:, 0]
+        return [Draft(logits[row], projected[row]) for row in range(len(feeds))]
+
+    def _step(self, name: str, feeds: Sequence[Feed[LitertCache]], length: int) -> list[Step]:
+        signature, caches = self._signatures[name], self._caches(feeds)
+        rows = [TokenRow(feed.tokens, feed.position) for feed in feeds]
+        shape = (self._agreed.batch, length)
+        for key, values in token_inputs(self._agreed, self._single, rows, shape).items():
+            signature.write(key, values)
+        banks = self._bound([cache.bank for cache in caches])
+        signature.run(banks, banks)
+        logits, hidden = signature.output(names.LOGITS), signature.output(names.ACTIVATIONS)
+        used = [len(feed.tokens) for feed in feeds]
+        return [Step(logits[row, :count], hidden[row, :count]) for row, count in enumerate(used)]
+
+    def _caches(
+        self, feeds: Sequence[Feed[LitertCache]] | Sequence[DraftFeed[LitertCache]]
+    ) -> list[LitertCache]:
+        """The cache of every row."""
+        caches = [feed.cache for feed in feeds]
+        if idle := self._agreed.batch - len(caches):
+            self._spare = self._spare or self.new_cache()
+            caches += [self._spare] * idle
+        return caches
+
+    def _bound(self, banks: Sequence[Buffers]) -> Buffers:
+        """The buffers of every row's cache, by the names the batch signatures have for them."""
+        return {
+            cache.in_row: bank[cache.in_cache]
+            for row, bank in zip(self._rows, banks, strict=True)
+            for cache in row
+        }

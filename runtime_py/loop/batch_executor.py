@@ -1,0 +1,67 @@
+"""What the batched loop asks of a model: the calls of ``executor``, for several sequences at once.
+
+A call takes any number of sequences up to ``batch``; which of them are together, and in what order,
+makes no difference to any of them. Prompts are prefilled one at a time: a prefill is bound by
+arithmetic, so side by side they would take as long, and prompts differ in length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Generic, Protocol
+
+from runtime_py.loop.executor import CacheT, Draft, Floats, Step
+
+
+@dataclass(frozen=True)
+class Feed(Generic[CacheT]):
+    """Tokens of one sequence, for the slots of its cache from ``position`` on."""
+
+    cache: CacheT
+    tokens: tuple[int, ...]
+    position: int
+
+
+@dataclass(frozen=True)
+class DraftFeed(Generic[CacheT]):
+    """What one sequence is drafted from; fields as the arguments of ``Executor.draft``."""
+
+    cache: CacheT
+    token: int
+    hidden: Floats  # [H]
+    position: int
+
+
+class BatchExecutor(Protocol[CacheT]):
+    """A target and, if ``draft_length`` is not 0, its drafter, for several sequences.
+
+    Results come in the order of the feeds; their arrays hold until the next call of the same kind.
+    """
+
+    @property
+    def batch(self) -> int:
+        """The most sequences of one call."""
+
+    @property
+    def cache_length(self) -> int:
+        """S, the slots of a cache."""
+
+    @property
+    def draft_length(self) -> int:
+        """G, the most drafts of a sequence one :meth:`verify` can judge; 0 without a drafter."""
+
+    def new_cache(self) -> CacheT:
+        """An empty cache of one sequence."""
+
+    def prefill(self, cache: CacheT, tokens: Sequence[int], position: int) -> None:
+        """Write ``tokens`` of one sequence to the slots from ``position`` on; they must fit."""
+
+    def decode(self, feeds: Sequence[Feed[CacheT]]) -> list[Step]:
+        """One token of each sequence."""
+
+    def verify(self, feeds: Sequence[Feed[CacheT]]) -> list[Step]:
+        """1 to G + 1 tokens of each; G + 1 slots from its position on must be free in each cache."""
+
+    def draft(self, feeds: Sequence[DraftFeed[CacheT]]) -> list[Draft]:
+        """One draft step of each."""

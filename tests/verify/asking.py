@@ -1,0 +1,22 @@
+"""Asking transformers once for what several bundles of one pair are compared with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from exporter.checkpoints.checkpoint import Checkpoint
+from exporter.verify.sides.golden import Golden, Question, ask
+
+
+@dataclass
+class RememberedAnswers:
+    """Answers as :func:`~exporter.verify.sides.golden.ask` does, a second time from memory."""
+
+    known: dict[Question, Golden] = field(default_factory=dict)
+
+    def __call__(
+        self, target: Checkpoint, drafter: Checkpoint | None, question: Question, threads: int
+    ) -> Golden:
+        if question not in self.known:
+            self.known[question] = ask(target, drafter, question, threads)
+        return self.known[question]

@@ -1,0 +1,300 @@
+"""Bundles of the tiny pair with one deliberate fault each, and the sound one they are made from.
+
+Graphs are lowered from deliberately wrong variants of the torch modules, one signature at a time, so
+that a fault costs only the signatures it is in; they are kept between runs like other graphs. Wrong
+weights are weights that read wrongly.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from unittest.mock import patch
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from exporter import contract
+from exporter.agreement import make_contract
+from exporter.checkpoints.architecture import AttentionKind, HeadKind, TargetConfig
+from exporter.checkpoints.assets.assets import read_assets
+from exporter.checkpoints.checkpoint import hash_files, open_checkpoint
+from exporter.checkpoints.pair import Pair
+from exporter.checkpoints.tensors.tensor_names import TOKEN_ORDERING
+from exporter.checkpoints.tensors.tensor_reader import TensorReader
+from exporter.contract import Contract, Section
+from exporter.litertlm.format import LitertGraphs, LitertLmFormat
+from exporter.lowering import signatures
+from exporter.lowering.graph_cache import Graphs, default_folder, graph_key
+from exporter.lowering.lower import Lowered, LoweringRequest
+from exporter.lowering.merge import merge
+from exporter.manifest import build_manifest, source_block
+from exporter.model.text.draft_round import DraftRound
+from exporter.model.text.drafter import Draft, Drafter
+from exporter.model.text.kv import Kv
+from exporter.model.text.target import Caches, Step, Target
+from exporter.options import ExportOptions
+from exporter.weights.matching import Weight, Weights, find_weights
+from exporter.weights.parameters import parameter_specs
+from quantize.builtin_recipes import RECIPES
+from tests.bundles import TINY_DRAFTER, TINY_TARGET
+from tests.once import graphs_of
+
+CACHE_LENGTH, PREFILL, DRAFTS = 160, 64, 3
+SCALED = "layers.2.mlp.up_proj.weight"
+SCALED_ROW, WRONG_FACTOR = 5, 1.5
+
+
+class Fault(enum.Enum):
+    """What is wrong with a bundle."""
+
+    NONE = "nothing"
+    DONOR = "a layer reads another layer's KV"
+    POSITION = "the drafter's query stands one position early"
+    PRE_NORM = "activations are taken before the final norm"
+    SOFTCAP = "logits are not softcapped"
+    TRANSPOSED = "values are reshaped where they should be transposed"
+    ORDERING = "the centroid head's token table is shifted by one cluster"
+    SCALE = "one row of one weight has a wrong scale"
+    DRAFT_ROUND = "a draft round goes on with the target's hidden state instead of the drafter's"
+
+
+class ReshapedKv(Kv):
+    """``[1, T, K, D]`` to ``[1, K, D, T]`` by reshaping: right shape, right for T = 1, else wrong."""
+
+    def written(self, keys: Tensor, values: Tensor, slot: Tensor) -> Kv:
+        return self._updated(
+            keys.permute(0, 2, 1, 3), values.reshape(values.permute(0, 2, 3, 1).shape), slot
+        )
+
+
+class ReshapingTarget(Target):
+    """Writes values wrongly."""
+
+    def forward(
+        self, embeddings: Tensor, per_layer: Tensor, positions: Tensor, mask: Tensor, caches: Caches
+    ) -> Step:
+        wrong: Caches = {index: ReshapedKv(kv.keys, kv.values) for index, kv in caches.items()}
+        return super().forward(embeddings, per_layer, positions, mask, wrong)
+
+
+class PreNormTarget(Target):
+    """Hands out the hidden state that goes into the final norm."""
+
+    def forward(
+        self, embeddings: Tensor, per_layer: Tensor, positions: Tensor, mask: Tensor, caches: Caches
+    ) -> Step:
+        before: list[Tensor] = []
+        hook = self.norm.register_forward_pre_hook(lambda _, inputs: before.append(inputs[0]))
+        step = super().forward(embeddings, per_layer, positions, mask, caches)
+        hook.remove()
+        return replace(step, hidden=before[0])
+
+
+class EarlyDrafter(Drafter):
+    """Takes the engine's P - 1 for the query's position."""
+
+    def forward(
+        self, activations: Tensor, input_pos: Tensor, mask: Tensor, donors: dict[AttentionKind, Kv]
+    ) -> Draft:
+        return super().forward(activations, input_pos - 1, mask, donors)
+
+
+class EarlyRound(DraftRound):
+    """The same in a draft round."""
+
+    def draft(
+        self,
+        token: Tensor,
+        hidden: Tensor,
+        input_pos: Tensor,
+        mask: Tensor,
+        donors: dict[AttentionKind, Kv],
+        count: int,
+    ) -> Tensor:
+        return super().draft(token, hidden, input_pos - 1, mask, donors, count)
+
+
+class StaleRound(DraftRound):
+    """Takes each token's successor, and never its hidden state: the first draft is right."""
+
+    def draft(
+        self,
+        token: Tensor,
+        hidden: Tensor,
+        input_pos: Tensor,
+        mask: Tensor,
+        donors: dict[AttentionKind, Kv],
+        count: int,
+    ) -> Tensor:
+        tokens: list[Tensor] = []
+        for _ in range(count):
+            tokens.append(super().draft(token, hidden, input_pos, mask, donors, 1))
+            token = tokens[-1].reshape(1, 1)
+        return torch.cat(tokens)
+
+
+class ShiftedOrdering(Weight):
+    """Still a permutation, of the wrong clusters."""
+
+    def ordering(self) -> NDArray[np.int32]:
+        return np.roll(super().ordering(), 1, axis=0)
+
+
+class MisscaledRow(Weight):
+    """What a row's wrong scale stands for: every value of it times a factor."""
+
+    def blocks(self) -> Iterator[NDArray[np.float32]]:
+        for block in super().blocks():
+            block[SCALED_ROW] *= WRONG_FACTOR
+            yield block
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which modules and which configuration a fault lowers, and in which signatures it is."""
+
+    target: type[Target] = Target
+    drafter: type[Drafter] = Drafter
+    draft_round: type[DraftRound] = DraftRound
+    signatures: tuple[str, ...] = ()
+
+
+STEPS = (contract.DECODE, contract.VERIFY)
+PLANS = {
+    Fault.DONOR: Plan(signatures=STEPS),
+    Fault.POSITION: Plan(
+        drafter=EarlyDrafter,
+        draft_round=EarlyRound,
+        signatures=(contract.DRAFT, contract.DRAFT_ROUND),
+    ),
+    Fault.DRAFT_ROUND: Plan(draft_round=StaleRound, signatures=(contract.DRAFT_ROUND,)),
+    Fault.PRE_NORM: Plan(target=PreNormTarget, signatures=STEPS),
+    Fault.SOFTCAP: Plan(signatures=STEPS),
+    Fault.TRANSPOSED: Plan(target=ReshapingTarget, signatures=STEPS),
+}
+
+
+@cache
+def tiny_pair() -> Pair:
+    return Pair.of(open_checkpoint(TINY_TARGET), open_checkpoint(TINY_DRAFTER))
+
+
+def agreed() -> Contract:
+    options = ExportOptions(
+        RECIPES["float32"], CACHE_LENGTH, (PREFILL,), DRAFTS, fixed_cache_length=True
+    )
+    return make_contract(tiny_pair().target_config, tiny_pair().drafter_config, options)
+
+
+def faulty_config(fault: Fault) -> TargetConfig:
+    """The target's configuration, wrong for two of the faults."""
+    config = tiny_pair().target_config
+    if fault is Fault.SOFTCAP:
+        return replace(config, logit_softcap=None)
+    if fault is Fault.DONOR:
+        layers = list(config.text.layers)
+        sharing = next(layer for layer in layers if not layer.owns_kv)
+        others = [
+            layer.index
+            for layer in config.kv_owners
+            if layer.kind is sharing.kind and layer.index != sharing.kv_owner
+        ]
+        layers[sharing.index] = replace(sharing, kv_owner=others[-1])
+        return replace(config, text=replace(config.text, layers=tuple(layers)))
+    return config
+
+
+def lowered(fault: Fault) -> Lowered:
+    """The graphs of a bundle."""
+    sections = {
+        section: merge([graph_of(section, name, fault) for name in names])
+        for section, names in agreed().section_signatures().items()
+    }
+    return Lowered(sections, graph_of(Section.MTP_DRAFTER, contract.DRAFT_ROUND, fault))
+
+
+def graph_of(section: Section, name: str, fault: Fault) -> bytes:
+    """One signature, lowered now or in an earlier run."""
+    plan = PLANS.get(fault, Plan())
+    if name not in plan.signatures:
+        fault, plan = Fault.NONE, Plan()
+    request = LoweringRequest(
+        faulty_config(fault), tiny_pair().drafter_config, HeadKind.CENTROID, agreed()
+    )
+    source = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:8]
+    kept = default_folder() / f"test-{graph_key(request)}-{source}-{fault.name}-{name}.tflite"
+    with graphs_of(kept.name):
+        if not kept.is_file():
+            part = kept.with_suffix(".part")
+            part.write_bytes(_lower(request, section, name, plan))
+            part.replace(kept)
+    return kept.read_bytes()
+
+
+def _lower(request: LoweringRequest, section: Section, name: str, plan: Plan) -> bytes:
+    import litert_torch
+
+    with (
+        patch.object(signatures, "Target", plan.target),
+        patch.object(signatures, "Drafter", plan.drafter),
+        patch.object(signatures, "DraftRound", plan.draft_round),
+    ):
+        assert request.drafter is not None
+        asked = (request.target, request.drafter, request.head, request.contract)
+        if name == contract.DRAFT_ROUND:
+            signature = signatures.draft_round_signature(*asked)
+        else:
+            found = signatures.bundle_signatures(*asked)[section]
+            (signature,) = (s for s in found if s.name == name)
+        model = litert_torch.signature(
+            signature.name, signature.module.eval(), sample_kwargs=signature.example()
+        ).convert()
+    content: bytes = model.model_content()
+    return content
+
+
+def make_bundle(fault: Fault, folder: Path, recipe_name: str | None = None) -> Path:
+    """A bundle with one fault; by itself in float32, or in int8 where the fault is a scale."""
+    recipe = RECIPES[recipe_name or ("int8" if fault is Fault.SCALE else "float32")]
+    pair, wanted = tiny_pair(), agreed()
+    checkpoints = {"target": pair.target, "drafter": pair.drafter}
+    specs = parameter_specs(pair.target_config, pair.drafter_config, HeadKind.CENTROID)
+    graphs = LitertGraphs(Graphs(lowered(fault), fault.name, {}))
+    with TensorReader() as reader:
+        weights = _spoilt(find_weights(specs, pair.target, pair.drafter, reader), fault)
+        stored = graphs.bind(weights, recipe, folder, lambda count: None)
+    manifest = build_manifest(
+        sources={
+            role: source_block(c, hash_files(c.source_files(), lambda count: None), [])
+            for role, c in checkpoints.items()
+            if c is not None
+        },
+        recipe={"name": recipe.name, "rules": recipe.to_json()},
+        options={"drafter_head": HeadKind.CENTROID.value},
+        contract=wanted,
+        graphs={},
+        stored=stored,
+        trained_codes={},
+    )
+    finished = LitertLmFormat().pack(
+        folder, read_assets(pair.target, pair.target_config), wanted, manifest
+    )
+    return finished.replace(folder / f"{fault.name.lower()}.litertlm")
+
+
+def _spoilt(weights: Weights, fault: Fault) -> Weights:
+    spoilt = {section: dict(found) for section, found in weights.items()}
+    if fault is Fault.ORDERING:
+        drafter = spoilt[Section.MTP_DRAFTER]
+        drafter[TOKEN_ORDERING] = ShiftedOrdering(**vars(drafter[TOKEN_ORDERING]))
+    if fault is Fault.SCALE:
+        target = spoilt[Section.PREFILL_DECODE]
+        target[SCALED] = MisscaledRow(**vars(target[SCALED]))
+    return spoilt

@@ -1,0 +1,49 @@
+"""Every built-in recipe passes ``verify`` on the shipped pair and the default prompts, as in the README.
+
+That limits wide enough for this still tell a fault is for ``test_faults``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from exporter.cli.verify import DEFAULT_NEW_TOKENS
+from exporter.contract import Accelerator
+from exporter.progress import SilentReporter
+from exporter.verify.ladder import climb
+from exporter.verify.report import require_parity
+from exporter.verify.request import Request
+from exporter.verify.rung import Verdict
+from exporter.verify.texts import DEFAULT_PROMPTS
+from quantize.builtin_recipes import RECIPES
+from tests.verify.asking import RememberedAnswers
+from tests.verify.bundles import tiny_pair
+
+
+@pytest.fixture(scope="module")
+def asking() -> RememberedAnswers:
+    return RememberedAnswers()
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_recipe_passes_on_default_prompts(
+    recipe: str, asking: RememberedAnswers, tiny_bundles: dict[str, Path]
+) -> None:
+    pair = tiny_pair()
+    asked = Request(
+        tiny_bundles[recipe],
+        pair.target,
+        pair.drafter,
+        DEFAULT_PROMPTS,
+        Accelerator.CPU,
+        threads=2,
+        max_new_tokens=DEFAULT_NEW_TOKENS,
+    )
+    report = climb(asked, SilentReporter(), asking)
+    require_parity(report)
+    passed = [rung.key for rung in report.rungs if rung.verdict is Verdict.PASS]
+    assert passed == [rung.key for rung in report.rungs if rung.key != "onnx"], (
+        "no --onnx was given"
+    )
