@@ -1,4 +1,4 @@
 """How tensors are stored: recipes as data, and the arithmetic on arrays that carries them out.
 
-Works on arrays and knows neither graphs nor files.
+It works on arrays and knows neither graphs nor checkpoints.
 """

@@ -50,7 +50,7 @@ class ReadyRows(Protocol):
 
     @property
     def storage(self) -> Storage:
-        """How it is stored, whatever a recipe says."""
+        """The storage of these codes, whatever a recipe says."""
 
     def blocks(self) -> Iterator[StoredRows]:
         """All rows in order, some at a time."""

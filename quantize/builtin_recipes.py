@@ -57,7 +57,7 @@ SMALLEST: Pairs = (
 
 @dataclass(frozen=True)
 class Plan:
-    """A recipe but for its algorithm; ``algorithm`` is the one that its plain name stands for."""
+    """A recipe without its algorithm; ``algorithm`` is the one that its plain name stands for."""
 
     summary: str
     pairs: Pairs

@@ -22,7 +22,7 @@ from quantize.storage import Storage
 Floats = NDArray[np.float32]
 
 FRACTIONS = {8: (0.7, 0.98, 4), 4: (0.35, 0.95, 8), 2: (0.1, 0.6, 8)}
-"""Of the plain scale, by bits: first and last that is tried, and how many. With 12 instead of 8 the
+"""Shares of the plain scale, by bits: first and last that is tried, and how many. With 12 instead of 8 the
 error is less than 1 % lower."""
 
 ROUNDS = 2
@@ -39,7 +39,7 @@ def clipped_scales(groups: Floats, storage: Storage) -> Floats:
 
 
 def squared_error(groups: Floats, scales: Floats, storage: Storage) -> Floats:
-    """Of every group ``[R, n]``, with the nearest codes."""
+    """The squared error ``[R, n]`` of every group, with the nearest codes."""
     off = nearest(groups, scales, storage) * scales[..., None]
     off -= groups
     result: Floats = np.einsum("rnc,rnc->rn", off, off)

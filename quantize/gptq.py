@@ -26,7 +26,7 @@ Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
 DAMPING = 0.01
-"""Of the mean of H's diagonal, added to all of it: inputs that the text lacks may still occur."""
+"""Share of the mean of H's diagonal that is added to all of it: inputs that the text lacks may occur."""
 
 PANEL = 128
 """Columns whose errors are gathered before all later columns are updated at once."""
@@ -44,7 +44,7 @@ class InputStatistics:
 
     @staticmethod
     def of(hessian: Floats) -> InputStatistics:
-        """From ``X^T X`` ``[C, C]``. At its peak this takes three times ``hessian`` in float64."""
+        """Made of ``X^T X`` ``[C, C]``. At its peak this takes three times ``hessian`` in float64."""
         order = np.argsort(-np.diagonal(hessian), kind="stable")
         backwards = order[::-1]
         damped = hessian[np.ix_(backwards, backwards)].astype(np.float64)

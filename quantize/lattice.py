@@ -57,7 +57,7 @@ Flags = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class LatticeRows:
-    """What was found in rows ``[R, C]``, in blocks ``[R, n]``."""
+    """Codes and scales that were found in rows ``[R, C]``, in blocks ``[R, n]``."""
 
     codes: Codes  # [R, C]; 0 where a block is not on the lattice
     scales: Floats  # [R, n]; 1 where a block is all zero or not on the lattice
@@ -66,7 +66,7 @@ class LatticeRows:
 
 
 def find_lattice(rows: Floats) -> LatticeRows:
-    """Codes and scales of ``rows`` ``[R, C]``, where there are such.
+    """Codes and scales of ``rows`` ``[R, C]``, where their values lie on a lattice.
 
     Raises:
         ValueError: C is not a multiple of the block.
@@ -136,14 +136,14 @@ def _codes(values: Floats) -> tuple[Codes, Flags]:
 
 
 def _common_divisor(codes: Codes) -> Codes:
-    """The greatest of each block ``[N]``; 1 of a block of zeros."""
+    """The greatest common divisor of each block ``[N]``; 1 for a block of zeros."""
     present = np.bitwise_or.reduce(np.uint16(1) << np.abs(codes).astype(np.uint16), axis=1)
     divisors: Codes = DIVISORS[present >> 1]
     return divisors
 
 
 def _interval(values: Floats, codes: Codes) -> tuple[Floats, Floats]:
-    """Smallest and largest ``d`` ``[N]`` that give blocks ``[N, 32]``; the former larger: there is none.
+    """Smallest and largest ``d`` ``[N]`` that give blocks ``[N, 32]``; none if the first is larger.
 
     A bfloat16 is the upper half of a float32, so half a step up or down is bit 15. What lies half-way
     rounds to the even neighbour; an odd one is left out by :data:`OPEN_END`, much less than products of

@@ -1,7 +1,7 @@
 """How the elements of one tensor can be stored.
 
-All of these are executed by LiteRT's CPU kernels, as matrices and as lookup tables (the tests run
-each of them). What the kernels refuse is not here: int2 and int8 in blocks, negative scales.
+LiteRT's CPU kernels execute every storage that is listed, for matrices and for tables (the tests run each of
+them). What they refuse is not listed: int2 and int8 in blocks, negative scales.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Storage(enum.StrEnum):
 
     @property
     def bits(self) -> int:
-        """Of one element, scales not counted."""
+        """Bits of one element, scales not counted."""
         return {"float32": 32, "int8": 8, "int4": 4, "int2": 2}[self.value.split("-")[0]]
 
     @property
@@ -42,7 +42,7 @@ class Storage(enum.StrEnum):
 
     @property
     def largest_code(self) -> int:
-        """Of the symmetric range; 127, 7 or 1."""
+        """The largest code of the symmetric range: 127, 7 or 1."""
         return (1 << (self.bits - 1)) - 1
 
     @property

@@ -8,8 +8,7 @@ keeps it below 2.22: from there on PyPI's build prints values as Python does, an
 - content is always a list of parts, even where the app gave a string;
 - ``bos_token`` is empty, because the engine puts the start token in front of the tokens itself;
 - ``x is none`` is true of what is undefined and false of a null;
-- ``{% break %}`` and ``{% continue %}`` do not exist.
-
+- ``{% break %}`` and ``{% continue %}`` do not exist;
 - the keys of the message that is sent are sorted, which shows where a template prints a whole map.
 
 ``tests/templates/test_engine.py`` compares all of this with the engine.

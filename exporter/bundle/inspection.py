@@ -131,7 +131,7 @@ def _model(content: memoryview, where: str) -> ModelSection:
 def group_weights(constants: list[ConstantInfo]) -> tuple[WeightGroup, ...]:
     """Gather constants whose names differ only in the layer index.
 
-    Where weights lie behind the flatbuffer, what is inside it is not a weight but part of the graph.
+    Where weights lie behind the flatbuffer, constants inside it are no weights but part of the graph.
     """
     groups: dict[tuple[str, str, int | None], list[ConstantInfo]] = {}
     weights_behind = not all(constant.inside for constant in constants)
@@ -201,7 +201,7 @@ def _cache_layers(signature: SignatureInfo) -> tuple[int, ...]:
 
 
 def _cache_dtype(decode: SignatureInfo) -> Dtype:
-    """int8 if all caches are; what else they may be is none of the contract's types."""
+    """int8 if all caches are int8; else float32, the contract's other type."""
     found = {tensor.dtype for name, tensor in decode.inputs.items() if KEY_CACHE.fullmatch(name)}
     return Dtype.INT8 if found == {Dtype.INT8.value} else Dtype.FLOAT32
 

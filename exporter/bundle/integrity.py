@@ -23,7 +23,7 @@ Advance = Callable[[int], None]
 
 
 class Condition(enum.Enum):
-    """What comparing a section with its checksum says."""
+    """What the comparison of a section with its checksum says."""
 
     INTACT = "intact"
     DAMAGED = "damaged"
@@ -111,7 +111,7 @@ def _unpacks(bundle: Bundle) -> bool:
 
 
 def _sha256(bundle: Bundle, section: BundleSection, nbytes: int, advance: Advance) -> str:
-    """Of the section's first bytes. Read, not mapped: mapped pages would count as memory in use."""
+    """SHA-256 of the section's first bytes, which are read: mapped pages would count as memory in use."""
     digest = hashlib.sha256()
     with bundle.path.open("rb") as stream:
         stream.seek(section.begin)

@@ -1,4 +1,4 @@
-"""What writer and reader of a bundle agree on beyond the format itself."""
+"""Keys, labels and places in a bundle that its writer and its readers agree on, beyond the format itself."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ LABEL_KEY = "content"
 """Metadata key that tells generic binary sections apart."""
 
 MANIFEST_VALUE = "mtp_export_manifest"
-"""What it says of the manifest."""
+"""The value of :data:`LABEL_KEY` on the manifest's section."""
 
 MANIFEST_BLOCKS = frozenset(
     {"manifest_version", "sources", "recipe", "options", "contract", "graphs", "weights", "tools"}
@@ -27,14 +27,15 @@ GRAPH_BYTES_KEY = "graph_bytes"
 weights. Damage there may crash a runtime, and it is small enough to be looked at every time."""
 
 DRAFT_ROUND_VALUE = "mtp_export_draft_round"
-"""What it says of the graph of a draft round: generic binary data, so that no engine compiles it."""
+"""The value of :data:`LABEL_KEY` on the graph of a draft round, which is generic binary data, so that no
+engine compiles it."""
 
 DRAFT_ROUND_SECTIONS = (Section.EMBEDDER, Section.MTP_DRAFTER)
-"""Where that graph's weights are. Its offsets hold once these sections stand behind it in this order, each
-on the next multiple of :data:`BLOCK`."""
+"""The sections that hold the weights of the draft round's graph. Its offsets are right once these sections
+stand behind it in this order, each on the next multiple of :data:`BLOCK`."""
 
 READS_KEY = "reads_sha256"
-"""Key of those sections' checksums, a space between them, on the draft round's section."""
+"""Key, on the draft round's section, of those sections' checksums, with a space between them."""
 
 BLOCK = 1 << 14
 """Bytes; sections of a bundle begin on a multiple of it, so they can be mapped side by side."""
@@ -44,7 +45,7 @@ VOLATILE_FIELDS = ("uuid", "creation_timestamp")
 
 
 def side_by_side(graph: int, lengths: Sequence[int]) -> list[int]:
-    """Where regions of ``lengths`` begin behind a graph of so many bytes, each on its own blocks."""
+    """Where regions of ``lengths`` begin behind a graph of so many bytes: each on the next whole block."""
     return list(accumulate((_blocks(length) for length in lengths[:-1]), initial=_blocks(graph)))
 
 

@@ -6,8 +6,8 @@ One model per signature, weights beside them, and what a runtime needs to turn t
     prefill_<T>.onnx  decode.onnx  verify.onnx  mtp_drafter.onnx  embedder.onnx  per_layer_embedder.onnx
     target.data  drafter.data
 
-The manifest is that of a bundle, with the SHA-256 of every other file. Nothing here knows what is
-inside a model.
+The manifest has the blocks of a bundle's, and the SHA-256 of every other file. This module does not know
+what is inside a model.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ FILES = "files"
 
 @dataclass(frozen=True)
 class OnnxFolder:
-    """An exported folder; its files have been listed, and not looked into."""
+    """An exported folder. Its files have been listed; their contents have not been read."""
 
     path: Path
     content: dict[str, Any]

@@ -1,4 +1,4 @@
-"""Names in ONNX graphs, where they cannot be the contract's own.
+"""Names of tensors in ONNX graphs, where they cannot be the contract's.
 
 An ONNX graph may not give an output the name of an input. So a cache that goes in as
 ``kv_cache_k_0`` comes out as ``new_kv_cache_k_0``; all other tensors have the contract's names.

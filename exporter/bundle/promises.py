@@ -1,7 +1,7 @@
 """Whether graphs have the signatures that a contract promises.
 
-The only comparison of the two: for ``inspect``, for the reference runtime before it runs anything, and
-for what an export has just lowered. What a graph computes is not looked at.
+This is the only comparison of the two. ``inspect`` uses it, and the reference runtime before it runs
+anything. What a graph computes is not looked at.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def broken_signatures(promised: Promised, found: Found, *, inferred: bool = Fals
 def name_in_file(
     name: str, specs: Mapping[str, SignatureSpec], have: Mapping[str, SignatureInfo]
 ) -> str:
-    """What a section calls a signature: its only one as it likes, for the engine takes the first."""
+    """What a section calls a signature. An only one may have any name: the engine takes the first."""
     return next(iter(have), name) if len(specs) == 1 and name not in have else name
 
 
@@ -79,7 +79,7 @@ def broken_draft_round(
 
 
 def broken_reads(bundle: Bundle) -> list[str]:
-    """Whether the graph of a draft round finds the sections behind it that it was made for."""
+    """Whether the bundle still has the sections that the graph of a draft round was made for."""
     entry = bundle.draft_round
     if entry is None:
         return []

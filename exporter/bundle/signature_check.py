@@ -47,7 +47,7 @@ def wanted_sections(agreed: Contract, *, drafting: bool) -> dict[Section, dict[s
 def wanted_batch_sections(
     agreed: Contract, *, drafting: bool
 ) -> dict[Section, dict[str, SignatureSpec]]:
-    """Those for several sequences at once, in the same way."""
+    """The contract's signatures for several sequences at once; without drafting only those to decode."""
     wanted = agreed.batch_signatures()
     if not drafting:
         wanted.pop(Section.MTP_DRAFTER)

@@ -1,4 +1,4 @@
-"""What tensors of different layers have in common: their names, the layer's index left open."""
+"""The name that tensors of different layers share: the layer's index is left open."""
 
 from __future__ import annotations
 

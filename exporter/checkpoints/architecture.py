@@ -1,8 +1,8 @@
 """What a Gemma 4 target and its drafter are made of, as frozen values.
 
 Derived facts (which layer's KV cache the drafter reads) are properties, so that they cannot disagree.
-Graphs are made from these values, so every edit here changes the keys of all graphs; how a
-``config.json`` is read is told elsewhere (``exporter/checkpoints/configs/config.py``) and does not.
+Graphs are made from these values, so every edit of this code changes the keys of all graphs. How a
+``config.json`` is read is in ``exporter/checkpoints/configs/`` and does not change them.
 """
 
 from __future__ import annotations

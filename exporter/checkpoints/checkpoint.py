@@ -1,6 +1,6 @@
 """A Hugging Face checkpoint: which files it has and which tensors, and the adapter merged into it.
 
-Only safetensors is read: a pickle can run code, and remote code is never loaded. Knows nothing about
+Only safetensors is read: a pickle can run code, and remote code is never loaded. This module does not know
 what a tensor is for.
 """
 

@@ -16,7 +16,7 @@ TARGET, DRAFTER = "target", "drafter"
 
 @dataclass(frozen=True)
 class Pair:
-    """Two checkpoints that belong together, parsed. ``drafter`` None: a bundle without one."""
+    """Two checkpoints that belong together, parsed; ``drafter`` is None for a bundle without one."""
 
     target: Checkpoint
     target_config: TargetConfig
@@ -41,7 +41,7 @@ class Pair:
         return Pair(target, target_config, drafter, drafter_config)
 
     def checkpoints(self) -> dict[str, Checkpoint]:
-        """Those that there are, by role."""
+        """The pair's checkpoints by role, without a drafter that there is not."""
         both = {TARGET: self.target, DRAFTER: self.drafter}
         return {role: checkpoint for role, checkpoint in both.items() if checkpoint is not None}
 

@@ -11,7 +11,7 @@ BLOCK_BYTES = 4 * 1024 * 1024
 
 
 def sha256(path: Path, advance: Advance = lambda _: None) -> str:
-    """Of a file's content, hexadecimal; ``advance`` is told of every block of bytes."""
+    """SHA-256 of a file's content, hexadecimal; ``advance`` is told of every block of bytes."""
     digest = hashlib.sha256()
     with path.open("rb") as stream:
         while block := stream.read(BLOCK_BYTES):

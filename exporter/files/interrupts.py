@@ -49,7 +49,7 @@ class Interrupts:
         self._held = True
 
     def restore(self) -> None:
-        """Give the signals back to who handled them before; those held back come when all is given back."""
+        """Put the former handlers back; signals that were held back are then delivered."""
         self._held = False  # first: should one come meanwhile, the other is not held for good
         for number, handler in self._before.items():
             signal.signal(number, handler)
@@ -58,7 +58,7 @@ class Interrupts:
 
 @contextmanager
 def held_back() -> Iterator[None]:
-    """Signals that come during the block come at its end."""
+    """Hold signals that come during the block back until its end."""
     interrupts = Interrupts()
     try:
         yield

@@ -1,8 +1,8 @@
 """Writing a large file so that it is either there and whole, or not there.
 
 Everything is made in a scratch folder beside the destination, on the same disk, and the last step is
-a rename. The folder goes away on success, error and interrupt; what a killed process left behind has
-a name that says so, and the next run for the same output removes it.
+a rename. The folder is removed on success, error and interrupt; one that a killed process left behind is
+known by its name, and the next run for the same output removes it.
 """
 
 from __future__ import annotations
@@ -181,7 +181,7 @@ def _move_to_free_name(finished: Path, output: Path) -> None:
 
 
 def publish_folder(finished: Path, output: Path, mark: str, *, force: bool) -> None:
-    """Move a finished folder to its destination. One it replaces goes with the scratch folder.
+    """Move a finished folder to its destination. A folder it replaces is removed later.
 
     Raises:
         OutputError: Without ``force``: another process has made the output in the meantime.

@@ -1,4 +1,4 @@
-"""Child processes that make graphs: run side by side, none outlives a failure or an interrupt."""
+"""Child processes that make graphs. They run side by side, and none outlives a failure or an interrupt."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Job:
     """What one process does."""
 
     title: str
-    """For error messages: lowering such and such."""
+    """What messages call the job, such as "lowering decode"."""
     module: str
     """Run with ``request`` as its argument."""
     request: Path

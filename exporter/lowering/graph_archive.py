@@ -24,14 +24,14 @@ EPOCH = (1980, 1, 1, 0, 0, 0)
 
 @dataclass(frozen=True)
 class GraphArchive:
-    """What an archive holds."""
+    """Entries by name, and the versions of the packages that made them."""
 
     tools: Mapping[str, str]
     entries: Mapping[str, bytes]
 
 
 def write_archive(path: Path, archive: GraphArchive) -> None:
-    """Store an archive in one step, readable to whom the user's other files are."""
+    """Store an archive in one step, with the permissions that the user's other files have."""
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         made = Path(folder) / path.name
         made.write_bytes(_packed(archive))

@@ -1,7 +1,7 @@
 """Lowered graphs that are already known: shipped with the package, or kept from earlier exports.
 
-A weightless graph depends on the architecture, the contract and the code that makes it, so those make
-its key. It is about a megabyte, and lowering it takes a minute or more; so every export keeps its
+A weightless graph depends on the architecture, the contract and the code that makes it, so its key is a
+hash of these. It is about a megabyte, and lowering it takes a minute or more; so every export keeps its
 graphs, and those of the stock architectures are part of the package.
 """
 
@@ -39,11 +39,11 @@ class Graphs:
     """Versions of the packages that lowered them."""
 
     def describe(self) -> dict[str, Any]:
-        """For the manifest; the same whether the graphs were lowered now or taken from a cache."""
+        """What the manifest says of the graphs, whether they were lowered now or taken from a cache."""
         return describe(self.key, self.archive())
 
     def archive(self) -> GraphArchive:
-        """To be kept."""
+        """The graphs and their tools, as an archive holds them."""
         entries = {section.value: graph for section, graph in self.lowered.sections.items()}
         if self.lowered.draft_round is not None:
             entries[DRAFT_ROUND] = self.lowered.draft_round
@@ -80,7 +80,7 @@ def default_folder() -> Path:
 
 
 def kept_path(folder: Path, key: str, tools: Mapping[str, str]) -> Path:
-    """Where graphs are kept. Named by the tools, too: another converter makes another graph."""
+    """The file for graphs of this key, made with these tools: another converter makes another graph."""
     made_with = hashlib.sha256(json.dumps(dict(tools), sort_keys=True).encode()).hexdigest()
     return folder / f"{key}-{made_with[:12]}.zip"
 

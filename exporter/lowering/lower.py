@@ -115,7 +115,7 @@ def units_by_section(contract: Contract) -> dict[Section, list[Unit]]:
 
 
 def share_out(contract: Contract) -> list[list[Unit]]:
-    """Divide the signatures among the workers, the costliest first to whoever has least to do."""
+    """Divide the signatures among the workers, the costliest first, each to the least busy worker."""
     units = [unit for units in units_by_section(contract).values() for unit in units]
     if contract.draft_round_signature() is not None:
         units.append(DRAFT_ROUND_UNIT)

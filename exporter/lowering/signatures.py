@@ -55,7 +55,7 @@ class SignatureModule(nn.Module):
 
 
 class _Bound(nn.Module):
-    """``body`` applied to ``model``, as one module for ``functional_call``."""
+    """A module that applies ``body`` to ``model``, for ``functional_call``."""
 
     def __init__(self, model: nn.Module, body: Body) -> None:
         super().__init__()
@@ -136,7 +136,7 @@ def target_signatures(config: TargetConfig, wanted: Contract) -> list[Signature]
 
 
 def drafter_signatures(config: DrafterConfig, wanted: Contract, head: HeadKind) -> list[Signature]:
-    """One draft step over the donors' caches, and the same of several sequences."""
+    """One draft step over the donors' caches, for one sequence and for several."""
     with torch.device("meta"):
         model = Drafter(config, head, wanted.kv_dtype)
     kinds = _donor_kinds(wanted)

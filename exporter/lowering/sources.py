@@ -1,7 +1,7 @@
-"""The code that decides what a graph looks like: all of ours that the process which makes it imports.
+"""The code that decides what a graph looks like: every module of ours that the lowering process imports.
 
-Found by following import statements, so no list of files can go stale. What is hashed of a file is its
-code: comments, docstrings and blank lines may change without making kept graphs useless.
+The modules are found by following import statements, so no list of files can go stale. Only code is hashed:
+comments, docstrings and blank lines may change without making kept graphs useless.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def reached(modules: tuple[str, ...]) -> set[str]:
 def code_of(text: str) -> str:
     """A module's lines without comments, docstrings and what is then blank.
 
-    Text and no syntax tree, whose parts have other names in other versions of Python.
+    Text is hashed and not a syntax tree, whose parts have other names in other versions of Python.
     """
     lines = text.split("\n")
     for token in tokenize.generate_tokens(io.StringIO(text).readline):

@@ -1,7 +1,7 @@
 """The child process of ``lower``: traces and converts some signatures.
 
 Run as ``python -m exporter.lowering.worker REQUEST``, where REQUEST is a pickle of the request and the
-units to lower; writes one flatbuffer per unit beside it.
+units to lower. It writes one flatbuffer per unit beside that file.
 """
 
 from __future__ import annotations

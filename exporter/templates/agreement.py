@@ -112,7 +112,7 @@ def rendered(template: EngineTemplate, sample: Sample) -> str:
 
 
 def _instability(template: EngineTemplate, sample: Sample, text: str) -> str:
-    """The engine renders a history with and without the next message, and processes what is new."""
+    """Why the engine could not continue: it processes only what the next message adds to a history's text."""
     for history in sample.histories():
         before = template.render(
             history, tools=sample.tools, thinking=sample.thinking, answering=False

@@ -1,8 +1,8 @@
 """Choosing the template that goes into a bundle: the engine must render what transformers renders.
 
-In this order: the checkpoint's own, if the engine renders it alike; this project's template for Gemma 4, in
-the variant that renders alike; the checkpoint's, rewritten. "Alike" is tried on conversations of every kind
-(``samples``), and a template for which nothing renders alike is refused.
+The first of these that renders as transformers does is taken: the checkpoint's own; this project's template
+for Gemma 4, in one of its variants; the checkpoint's, rewritten. They are tried on conversations of every
+kind (``samples``); if none of them will do, the export is refused.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class FittedTemplate:
         return f"{TOLD[self.origin]} ({how}){warned}"
 
     def to_json(self) -> dict[str, Any]:
-        """For the manifest, where it must not matter whether an engine was there to be asked."""
+        """What the manifest says of the choice, whether or not an engine was there to be asked."""
         return {"origin": self.origin.value, "conversations": self.conversations}
 
 

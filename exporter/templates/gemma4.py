@@ -1,9 +1,10 @@
 """The engine template for Gemma 4's chat format, written for this project, in the variants that are in use.
 
 Google's and Unsloth's templates differ in a few details, and each detail is a variable at the head of
-``gemma4.jinja``. What the template does for the engine and theirs do not: it takes content as a string or in
-parts, a tool's answer as ``tool_response`` parts with the token that opens it, never renders thoughts again,
-and what it renders of a history never changes when the conversation goes on.
+``gemma4.jinja``. For the engine's sake this template does four things that theirs do not: it takes content
+as a string or in parts; it takes a tool's answer as ``tool_response`` parts and writes the token that
+opens it; it never renders thoughts again; and its text of a history does not change when the conversation
+goes on.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class Variant:
 
 
 def variants() -> Iterator[Variant]:
-    """All of them, the most recent template of Google's E2B and E4B first."""
+    """All variants, that of Google's most recent template for E2B and E4B first."""
     for choices in product(
         ("<|think|>\n", "<|think|>"),
         ("", "\n\n"),

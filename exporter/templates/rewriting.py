@@ -1,8 +1,8 @@
 """A template written for transformers, rewritten in the language the engine knows.
 
-Each step replaces one thing that Python's values can do and the engine's cannot; a newline at the end, which
-jinja2 drops and the engine prints, goes, too. Whether the result renders the same is not known here:
-:mod:`exporter.templates.fitting` finds out.
+Each step replaces one thing that Python's values can do and the engine's cannot. A newline at the end is
+removed, because jinja2 drops it and the engine prints it. Whether the result renders alike is found by
+:mod:`exporter.templates.fitting`.
 """
 
 from __future__ import annotations

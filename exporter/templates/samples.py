@@ -34,7 +34,7 @@ class Sample:
 
     @property
     def has_result(self) -> bool:
-        """Whether a tool answers in it."""
+        """Whether a message of this conversation is a tool's answer."""
         return any(message["role"] == "tool" for message in self.engine)
 
     def histories(self) -> Iterator[Messages]:

@@ -1,7 +1,7 @@
 """Markers of a chat template that are not tokens of the tokenizer.
 
-A template of another model (Gemma 3's ``<end_of_turn>``, ChatML's ``<|im_start|>``) renders in silence, and
-its markers are then cut into letters that the model was never trained on.
+A template of another model (Gemma 3's ``<end_of_turn>``, ChatML's ``<|im_start|>``) renders without an error,
+and its markers are then cut into letters that the model was never trained on.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The chat template that goes into a bundle, of a checkpoint's or of one that was given."""
+"""The chat template that goes into a bundle: the checkpoint's, made to fit, or one that was given."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from exporter.templates.fitting import (
 
 @dataclass(frozen=True)
 class TemplateChoice:
-    """What was asked for: a template ``given`` in a file, and an engine to try the result on."""
+    """How to choose: a template ``given`` in a file, if there is one, and an engine to try the result on."""
 
     given: Path | None = None
     render: RenderInEngine | None = None

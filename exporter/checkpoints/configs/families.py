@@ -1,6 +1,7 @@
 """Which model a ``config.json`` is of, as far as that decides whether it can be exported.
 
-Knows models by name; whether one that is supported has a shape that is, too, is found out by parsing it.
+Models are told apart by name. Whether the shape of a supported one is supported, too, is found when it is
+parsed.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ OTHER_FAMILIES = {
     "paligemma": "PaliGemma",
     "shieldgemma2": "ShieldGemma 2",
 }
-"""By the ``model_type`` that transformers gives them."""
+"""What messages call other models, by the ``model_type`` that transformers gives them."""
 
 
 def require_target(config: Mapping[str, Any], where: str) -> None:

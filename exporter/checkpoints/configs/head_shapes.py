@@ -24,7 +24,7 @@ DEFAULT_HEAD_DIM, DEFAULT_FULL_HEAD_DIM, DEFAULT_KV_HEADS = 256, 512, 4
 
 @dataclass(frozen=True)
 class HeadShape:
-    """Of the attention of one kind of layer."""
+    """Head dim and number of KV heads of one kind of layer."""
 
     head_dim: int
     kv_heads: int

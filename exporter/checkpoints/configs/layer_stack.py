@@ -1,7 +1,7 @@
 """The decoder stack that a ``text_config`` describes.
 
-What a config leaves out is what transformers' ``Gemma4TextConfig`` would take, from 5.5 to 5.24 alike; but
-its sizes of no published model (width, layers, MLP) are not guessed.
+What a config leaves out is filled as transformers' ``Gemma4TextConfig`` fills it, alike from 5.5 to 5.24.
+Only the sizes (width, layers, MLP) must be there: transformers' defaults for them are no published model's.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def parse_stack(reader: ConfigReader, layer_count: int, owner_count: int) -> Tex
 
 
 def _layer_kinds(reader: ConfigReader, layer_count: int) -> list[AttentionKind]:
-    """The kind of each layer; the last one sees everything, whatever is said of it."""
+    """The kind of each layer; the last one has full attention, whatever the config says."""
     names = reader.config.get("layer_types")
     if names is None:
         every = DEFAULT_FULL_EVERY

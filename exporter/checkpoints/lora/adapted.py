@@ -1,9 +1,9 @@
 """Which weights an adapter changes, and what of it no graph uses.
 
 An adapter names modules of the model it was trained on; a weight of a graph is the ``weight`` of one
-module. Head and embedding are two modules with one parameter where they are tied: what changes the
-parameter changes both, what acts on one module's output changes only that module's weight, so the two
-part.
+module. Where head and embedding are tied, they are two modules with one parameter. A change of the
+parameter then changes both weights. A change of one module's output changes only that module's weight, and
+head and embedding become two different weights.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ KV_PROJECTION = re.compile(r"layers\.\d+\.self_attn\.[kv]_proj")
 
 @dataclass(frozen=True)
 class Change:
-    """What becomes of one weight: ``whole`` in its place (or the checkpoint's own), its ``rows`` changed."""
+    """The change of one weight: ``whole`` replaces the checkpoint's, ``rows`` then changes its rows."""
 
     whole: StoredTensor | None = None
     rows: LowRank | TokenRows | None = None

@@ -25,7 +25,7 @@ from exporter.path_kind import ADAPTER_CONFIG, ADAPTER_WEIGHTS, Kind, base_of, k
 PICKLED_WEIGHTS = "adapter_model.bin"
 
 PREFIX = "base_model.model."
-"""Of every tensor: PEFT's wrappers around the model that was trained."""
+"""The prefix of every tensor's name: PEFT's wrappers around the model that was trained."""
 
 TOKENS = ".token_adapter.trainable_tokens_delta"
 """Rows of single tokens."""

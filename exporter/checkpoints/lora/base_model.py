@@ -1,7 +1,7 @@
 """Whether the base model that an adapter names is the target it is merged into.
 
-Names tell it only roughly: the same weights have several hub ids and lie in folders of any name. So what
-comes of it is a note and no error; that tensors fit is checked elsewhere.
+Names tell this only roughly: the same weights have several hub ids and lie in folders of any name. So the
+result is a note and no error; whether tensors fit is checked elsewhere.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ Floats = NDArray[np.float32]
 class LowRank:
     """A change of rank r to a weight ``[R, C]``.
 
-    Of a linear layer ``up`` is ``[R, r]`` and ``down`` is ``[r, C]`` (PEFT's ``lora_B``, ``lora_A``). Of
+    For a linear layer ``up`` is ``[R, r]`` and ``down`` is ``[r, C]`` (PEFT's ``lora_B``, ``lora_A``). For
     an embedding both are stored the other way round: ``up`` is ``lora_embedding_A`` ``[r, R]`` and
     ``down`` is ``lora_embedding_B`` ``[C, r]``.
     """
@@ -43,7 +43,7 @@ class LowRank:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Of the weight that it changes."""
+        """The shape of the weight that it changes."""
         if self.of_embedding:
             return self.up.shape[1], self.down.shape[0]
         return self.up.shape[0], self.down.shape[1]

@@ -18,7 +18,7 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class TokenRows:
-    """``rows`` ``[n, C]`` in the places of those of ``tokens`` in a table ``[V, C]``."""
+    """Trained ``rows`` ``[n, C]``, which replace the rows of ``tokens`` in a table ``[V, C]``."""
 
     rows: StoredTensor
     tokens: tuple[int, ...]

@@ -31,7 +31,7 @@ PARTS = ((".weight", ".weight_scale"), (".embedding_quantized", ".embedding_scal
 """Ends of the names of codes and of their scales."""
 
 DTYPES = {2: "U8", 4: "U8", 8: "I8"}
-"""Of codes, by bits."""
+"""The safetensors type that codes have, by their bits."""
 
 SIGN_BITS = {2: 0b10101010, 4: 0b10001000, 8: 0}
 """What turns a byte of unsigned codes into one of signed ones: subtracting half the range flips each
@@ -67,12 +67,12 @@ class PackedTensor:
         return (stored ^ np.uint8(SIGN_BITS[self.bits])).tobytes()
 
     def row_scales(self, start: int, count: int, reader: TensorReader) -> NDArray[np.float32]:
-        """Their scales ``[count, n]``."""
+        """Scales ``[count, n]`` of ``count`` rows."""
         flat = reader.floats(self.scales, start * self.groups, count * self.groups)
         return flat.reshape(count, self.groups)
 
     def floats(self, start: int, count: int, reader: TensorReader) -> NDArray[np.float32]:
-        """The values ``[count, C]`` they stand for."""
+        """Values ``[count, C]`` that the codes of ``count`` rows stand for."""
         codes = unpack(
             self.signed(start, count, reader), self.bits, (count * self.groups, self._group)
         )
@@ -121,14 +121,14 @@ def packed_tensors(
 
 
 def _in_class(module: str, prefix: str) -> str:
-    """A module as today's class calls it, which is what the configuration's patterns are for."""
+    """The name of a module in transformers' present class, which the patterns are meant for."""
     name = text_module(module)
     return name if name.startswith("lm_head") else prefix + name
 
 
 @dataclass(frozen=True)
 class _Bits:
-    """How many bits a module's codes have: what the first pattern says that is found in its name."""
+    """Bits of a module's codes: the first pattern that is found in its name decides."""
 
     default: int
     patterns: tuple[tuple[re.Pattern[str], int], ...]

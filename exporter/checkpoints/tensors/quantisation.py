@@ -1,8 +1,8 @@
-"""Weights that another tool packed, and configurations that only say so.
+"""Whether a checkpoint's weights are packed, as its ``quantization_config`` says.
 
-A ``quantization_config`` stays in ``config.json`` when a model that was loaded quantised is merged and saved
-as float; then the tensors tell that it is out of date. Where they are packed indeed, in a format other
-than the one of ``packed_tensor``, the checkpoint is refused by the format's name.
+The block stays in ``config.json`` when a model that was loaded quantised is merged and saved as float; then
+the tensors tell that it is out of date. Where tensors are packed in a format other than that of
+``packed_tensor``, the checkpoint is refused, and the message names the format.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from exporter.checkpoints.tensors.text_modules import is_tower
 from exporter.errors import CheckpointError
 
 KEYS = ("quantization_config", "compression_config", "quantization")
-"""Of transformers, of earlier compressed-tensors, and of MLX."""
+"""Keys under which transformers, earlier versions of compressed-tensors, and MLX keep it."""
 
 SIGNS = {
     ".absmax": "bitsandbytes", ".quant_map": "bitsandbytes", ".SCB": "bitsandbytes",

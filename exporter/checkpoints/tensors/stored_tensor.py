@@ -1,6 +1,6 @@
 """The directory of one safetensors file: which tensors lie where.
 
-Reads and checks the header only. Knows nothing about what a tensor is for.
+Only the header is read and checked. This module does not know what a tensor is for.
 """
 
 from __future__ import annotations

@@ -47,9 +47,9 @@ class TensorNames:
     """How a checkpoint names the tensors of its text model (a target's, or a drafter)."""
 
     prefix: str
-    """Of the decoder stack."""
+    """The prefix of the decoder stack's tensors."""
     head: str
-    """Of a head of its own."""
+    """The name of a head that is not the embedding table."""
 
     def of(self, section: Section, parameter: str, *, tied: bool) -> str:
         """Checkpoint name of a parameter of one of the graphs.

@@ -1,7 +1,7 @@
 """Rows of tensors, read from the safetensors files they lie in.
 
-Into a buffer of our own: mapping the file would count its pages as this process's memory, which for E2B
-is 10 GB.
+They are read into a buffer: if the file were mapped, its pages would count as this process's memory, 10 GB
+for E2B.
 """
 
 from __future__ import annotations

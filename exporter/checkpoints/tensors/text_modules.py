@@ -1,4 +1,4 @@
-"""Names of modules: which belong to the text model, and how they are called within it."""
+"""Names of modules: which of them belong to the text model, and what they are called within it."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The KV caches of a layer, and what the tokens of one call see of them.
 
-The number of slots S is nowhere a constant of the graph, other than in shapes: the length of the
-caches may be chosen when a bundle is loaded (see ``exporter.contract``). So whatever must not pass
-the end of a cache is placed by how many slots the mask says are filled.
+The number of slots S is in shapes only and nowhere else a constant of the graph, because the length of the
+caches may be chosen when a bundle is loaded (see ``exporter.contract``). So where something must not pass
+the end of a cache, its place follows from how many slots the mask says are filled.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Writable(Protocol):
     """The caches of a layer: of one sequence (:class:`Kv`) or of several."""
 
     def written(self, keys: Tensor, values: Tensor, slot: Tensor) -> Self:
-        """With new entries from ``slot`` on."""
+        """The caches with new entries from ``slot`` on."""
 
 
 KvT = TypeVar("KvT", bound=Writable)
@@ -46,7 +46,7 @@ class Sight(Protocol[KvT]):
 
     @property
     def rotation(self) -> Rotation:
-        """Of the tokens' queries."""
+        """The rotation of the tokens' queries."""
 
     def of(self, kv: KvT) -> KvT:
         """The slots of ``kv`` that are seen."""
@@ -186,7 +186,7 @@ class View:
         return View(rotation, bias, start, length)
 
     def masked(self, scores: Tensor) -> Tensor:
-        """``scores`` ``[1, N, T, S or length]`` with those of unseen slots out of the running."""
+        """``scores`` ``[1, N, T, S or length]`` in which unseen slots do not count."""
         return scores + self.bias
 
     def of(self, kv: Kv) -> Kv:

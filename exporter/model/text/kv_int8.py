@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from exporter.model.text.kv import Kv
 
 LARGEST_CODE = 127
-"""Of either sign: codes are symmetric, and what is out of range becomes the last one."""
+"""The largest code of either sign: codes are symmetric, and what is out of range is clamped to it."""
 
 
 class KvScales(nn.Module):

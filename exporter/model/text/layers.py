@@ -82,7 +82,7 @@ FEW_ROWS = 256
 
 
 class Attended(Protocol):
-    """The caches that are attended to."""
+    """Keys and values of the slots that a call attends to."""
 
     @property
     def keys(self) -> Tensor:
@@ -96,10 +96,10 @@ class Attended(Protocol):
 
 
 class Masking(Protocol):
-    """What of the caches is seen."""
+    """Which slots of the caches the tokens of a call see."""
 
     def masked(self, scores: Tensor) -> Tensor:
-        """``scores`` ``[1, N, T, S]`` with those of unseen slots out of the running."""
+        """``scores`` ``[1, N, T, S]`` in which unseen slots do not count."""
 
 
 def attend(queries: Tensor, kv: Attended, view: Masking) -> Tensor:

@@ -17,7 +17,7 @@ from exporter.checkpoints.architecture import Rope
 from exporter.model.text.layers import Rotation
 
 BASE = 64
-"""Of the digits: two tables of 64 rows reach 4096 positions."""
+"""Base of the digits: two tables of 64 rows reach 4096 positions."""
 
 
 def looked_up(positions: Tensor, rope: Rope, head_dim: int, limit: int) -> Rotation:
@@ -49,7 +49,7 @@ def _table(positions: NDArray[np.int64], rope: Rope, head_dim: int) -> Tensor:
 def _digit(digit: Tensor, table: Tensor) -> Rotation:
     """Row ``digit`` of a table, as a rotation.
 
-    By a matrix product with a tent that is 1 at the digit and 0 at all others: the delegate has no
+    The row is a matrix product with a tent that is 1 at the digit and 0 at all others: the delegate has no
     gather of this kind, and the converter makes a lookup of anything that looks one-hot, which ends
     the process where signatures share a float table.
     """

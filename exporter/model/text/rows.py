@@ -1,4 +1,4 @@
-"""Several sequences in one call: the same matrices for all, caches and attention for each its own.
+"""Several sequences in one call: they share the matrices; each has its own caches and attention.
 
 Sequences stand at different positions, so each writes to its own slots and sees its own stretch of
 them. A cache per sequence, instead of one with a batch axis, keeps the update in place: a chain of
@@ -25,7 +25,7 @@ class KvRows:
     rows: tuple[Kv, ...]
 
     def written(self, keys: Tensor, values: Tensor, slot: Tensor) -> KvRows:
-        """With T new entries each: keys and values ``[B, T, K, D]``, first slots int32 ``[B]``."""
+        """The caches with T new entries each: keys and values ``[B, T, K, D]``, first slots int32 ``[B]``."""
         new = zip(
             self.rows,
             keys.chunk(len(self.rows)),

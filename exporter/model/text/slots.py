@@ -2,7 +2,7 @@
 
 PyTorch has no such operation that survives tracing, so this one is registered with torch and, for
 lowering, with litert-torch, where it becomes a SLICE with a computed begin. The eager version is what
-the parity tests run.
+``verify`` and the tests run.
 """
 
 from __future__ import annotations
