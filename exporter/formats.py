@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from exporter.checkpoints.assets.assets import Assets
 from exporter.contract import Contract, Section, TensorSpec
 from exporter.extras import require_onnx
-from exporter.lowering.lower import LoweringRequest
+from exporter.lowering.units import LoweringRequest
 from exporter.options import OutputFormat
 from exporter.progress import Advance, Reporter
 from exporter.weights.matching import Weights

@@ -15,7 +15,7 @@ from exporter.checkpoints.pair import Pair, drafter_head
 from exporter.checkpoints.tensors.tensor_reader import TensorReader
 from exporter.contract import Contract
 from exporter.formats import Format, format_of
-from exporter.lowering.lower import LoweringRequest
+from exporter.lowering.units import LoweringRequest
 from exporter.options import ExportOptions
 from exporter.progress import Reporter
 from exporter.recipe_check import check_recipe

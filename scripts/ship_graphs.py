@@ -21,9 +21,10 @@ from planted_pair.sizes import SIZES
 from exporter.agreement import make_contract
 from exporter.checkpoints.configs.config import parse_drafter, parse_target
 from exporter.checkpoints.pair import drafter_head
-from exporter.lowering.graph_archive import write_archive
-from exporter.lowering.graph_cache import SHIPPED, Graphs, graph_key, read
-from exporter.lowering.lower import LoweringRequest, lower
+from exporter.lowering.graph_archive import GraphArchive, read_archive, write_archive
+from exporter.lowering.graph_cache import SHIPPED, unit_key
+from exporter.lowering.lower import lower
+from exporter.lowering.units import LoweringRequest, litert_units
 from exporter.options import ExportOptions
 from exporter.version import graph_tool_versions
 from quantize.builtin_recipes import RECIPES
@@ -54,26 +55,23 @@ def requests() -> dict[str, LoweringRequest]:
 def main(check: bool, names: tuple[str, ...]) -> None:
     """Lower the graphs of NAMES (default: all of e2b, e4b, tiny)."""
     stale = []
-    keys = {graph_key(request) for request in requests().values()}
     for name, request in requests().items():
         if names and name not in names:
             continue
+        units = list(litert_units(request.contract))
         started = time.monotonic()
-        graphs = Graphs(lower(request), graph_key(request), graph_tool_versions())
-        archive = SHIPPED / f"{graphs.key}.zip"
+        graphs = lower(request, units)
+        entries = {unit_key(request, unit): graphs[unit] for unit in units}
+        made, archive = GraphArchive(graph_tool_versions(), entries), SHIPPED / f"{name}.zip"
         if check:
-            same = read(archive, graphs.key) == graphs
+            same = read_archive(archive) == made
             stale += [] if same else [name]
             said = "as shipped" if same else "NOT as shipped"
         else:
             SHIPPED.mkdir(exist_ok=True)
-            write_archive(archive, graphs.archive())
+            write_archive(archive, made)
             said = f"{archive.stat().st_size:,} bytes"
-        click.echo(f"{name}: {graphs.key}, {time.monotonic() - started:.0f} s, {said}")
-    if not check:
-        for archive in SHIPPED.glob("*.zip"):
-            if archive.stem not in keys:
-                archive.unlink()
+        click.echo(f"{name}: {len(units)} graphs, {time.monotonic() - started:.0f} s, {said}")
     if stale:
         sys.exit(f"stale: {', '.join(stale)}; run scripts/ship_graphs.py")
 

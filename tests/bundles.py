@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from exporter.checkpoints.checkpoint import open_checkpoint
@@ -10,7 +9,7 @@ from exporter.contract import Accelerator, Dtype
 from exporter.options import ExportOptions, OutputFormat
 from exporter.pipeline import export
 from quantize.builtin_recipes import RECIPES
-from tests.once import graphs_of, made_once
+from tests.once import lowering, made_once
 
 ROOT = Path(__file__).parent.parent
 TINY_TARGET = ROOT / "checkpoints" / "tiny" / "target"
@@ -71,6 +70,5 @@ def export_tiny(
         kv_dtype=kv_dtype,
     )
     assistant = open_checkpoint(drafter_folder) if drafter else None
-    graphs = replace(options, recipe=RECIPES["float32"])
-    with graphs_of("tiny", graphs, drafter):
+    with lowering():
         return export(open_checkpoint(target_folder), assistant, output, options).output

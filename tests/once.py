@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -33,12 +32,14 @@ def made_once(path: Path, make: Callable[[Path], object]) -> Path:
 
 
 @contextmanager
-def graphs_of(*what: object) -> Iterator[None]:
-    """While graphs are looked up or lowered that depend on ``what``: another process finds them kept then."""
+def lowering() -> Iterator[None]:
+    """While graphs are looked up, and lowered where they are not known: another process finds them kept then.
+
+    Exports share the graphs of single signatures, and lowering takes two cores anyway.
+    """
     folder = default_folder()
     folder.mkdir(parents=True, exist_ok=True)
-    key = hashlib.sha256(repr(what).encode()).hexdigest()[:16]
-    with _locked(folder / f"test-{key}.lock"):
+    with _locked(folder / "tests.lock"):
         yield
 
 

@@ -17,8 +17,7 @@ from exporter.contract import Section
 from exporter.errors import LoweringError
 from exporter.litertlm.bind import SCALE_BYTES, TABLE_BYTES, LoweredGraph
 from exporter.litertlm.constant import ALIGNMENT, Constant
-from exporter.lowering.lower import Lowered
-from exporter.lowering.merge import merge
+from exporter.lowering.merge import Lowered, merge
 from exporter.weights.matching import Weight, Weights
 from quantize.recipe import Recipe
 

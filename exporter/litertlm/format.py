@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ from exporter.litertlm.bind import LoweredGraph, bind_constants, stored_size
 from exporter.litertlm.constant import Constant
 from exporter.litertlm.draft_round import bind_draft_round, draft_round_size
 from exporter.litertlm.writer import write_bundle
-from exporter.lowering.graph_cache import Graphs, default_folder, find, lower_and_keep
-from exporter.lowering.lower import LoweringRequest
+from exporter.lowering import graph_cache
+from exporter.lowering.graph_cache import LITERT, KnownGraphs, describe
+from exporter.lowering.merge import Lowered
+from exporter.lowering.units import LoweringRequest, litert_units
 from exporter.progress import Advance, Reporter
 from exporter.weights.matching import Weights
 from exporter.weights.storing import StoredWeight
@@ -28,28 +31,35 @@ BUNDLE = "bundle"
 class LitertGraphs:
     """Flatbuffers by section."""
 
-    found: Graphs
+    known: KnownGraphs
+
+    @cached_property
+    def lowered(self) -> Lowered:
+        """One graph per section."""
+        return Lowered.of(self.known.by_unit)
 
     def weight_specs(self) -> dict[Section, dict[str, TensorSpec]]:
         return {
             section: LoweredGraph(graph).weight_specs()
-            for section, graph in self.found.lowered.sections.items()
+            for section, graph in self.lowered.sections.items()
         }
 
     def describe(self) -> dict[str, Any]:
-        return self.found.describe()
+        graphs = {section.value: graph for section, graph in self.lowered.sections.items()}
+        if self.lowered.draft_round is not None:
+            graphs[DRAFT_ROUND] = self.lowered.draft_round
+        return describe(self.known.key, self.known.tools, graphs)
 
     def bytes_needed(self, weights: Weights, recipe: Recipe) -> int:
         """Twice the sections: they are written first and copied into the bundle then."""
-        lowered = self.found.lowered
-        sections = lowered.sections.items()
+        sections = self.lowered.sections.items()
         bound = sum(stored_size(graph, weights[section], recipe) for section, graph in sections)
-        return 2 * (bound + draft_round_size(lowered, weights))
+        return 2 * (bound + draft_round_size(self.lowered, weights))
 
     def bind(
         self, weights: Weights, recipe: Recipe, scratch: Path, progress: Advance
     ) -> dict[Section, list[StoredWeight]]:
-        lowered = self.found.lowered
+        lowered = self.lowered
         written: dict[Section, dict[str, Constant]] = {}
         lengths: dict[Section, int] = {}
         for section, graph in lowered.sections.items():
@@ -74,7 +84,7 @@ class LitertLmFormat:
     def find_graphs(
         self, request: LoweringRequest, reporter: Reporter, *, fresh: bool
     ) -> LitertGraphs:
-        return LitertGraphs(find_graphs(request, reporter, fresh=fresh))
+        return find_graphs(request, reporter, fresh=fresh)
 
     def pack(
         self, scratch: Path, assets: Assets, contract: Contract, manifest: Mapping[str, Any]
@@ -102,15 +112,11 @@ def _draft_round(scratch: Path) -> Path | None:
     return path if path.exists() else None
 
 
-def find_graphs(request: LoweringRequest, reporter: Reporter, *, fresh: bool) -> Graphs:
-    """Graphs from the package or the user's cache, else lowered now and kept.
+def find_graphs(request: LoweringRequest, reporter: Reporter, *, fresh: bool) -> LitertGraphs:
+    """Graphs from the package or the user's cache; those that are not there are lowered now and kept.
 
     Raises:
         LoweringError: The converter refused a graph, or is not installed.
     """
-    folder = default_folder()
-    if not fresh and (known := find(request, folder)) is not None:
-        reporter.note(f"using known graphs {known.key[:8]}")
-        return known
-    with reporter.stage("Lowering the graphs", None):
-        return lower_and_keep(request, folder)
+    units = list(litert_units(request.contract))
+    return LitertGraphs(graph_cache.find_graphs(request, units, LITERT, reporter, fresh=fresh))

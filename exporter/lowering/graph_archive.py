@@ -7,7 +7,7 @@ import json
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,11 +49,18 @@ def _packed(archive: GraphArchive) -> bytes:
     return content.getvalue()
 
 
-def read_archive(path: Path) -> GraphArchive | None:
-    """What an archive holds; None if there is none, or a damaged one (which is then replaced)."""
+def read_archive(path: Path, wanted: Collection[str] | None = None) -> GraphArchive | None:
+    """What an archive holds; None if there is none, or a damaged one (which is then replaced).
+
+    Args:
+        path: The archive.
+        wanted: Names of entries; those that it has are read. None for all of them.
+    """
     try:
         with zipfile.ZipFile(path) as packed:
-            names = [name for name in packed.namelist() if name != RECORD]
+            names = [
+                n for n in packed.namelist() if n != RECORD and (wanted is None or n in wanted)
+            ]
             tools = json.loads(packed.read(RECORD))
             return GraphArchive(tools, {name: packed.read(name) for name in names})
     except DAMAGE:

@@ -1,8 +1,8 @@
-"""Lowered graphs that are already known: shipped with the package, or kept from earlier exports.
+"""Graphs that are known already: shipped with the package, or kept from earlier exports.
 
-A weightless graph depends on the architecture, the contract and the code that makes it, so its key is a
-hash of these. It is about a megabyte, and lowering it takes a minute or more; so every export keeps its
-graphs, and those of the stock architectures are part of the package.
+A weightless graph depends on the architecture, on a part of the contract and on the code that makes it; so
+those make its key. The graph of a signature is some 100 kB and takes ten seconds or more to make. So every
+export keeps what it had to make, and the graphs of the stock architectures are part of the package.
 """
 
 from __future__ import annotations
@@ -10,65 +10,132 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
-from enum import Enum
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from exporter.contract import DRAFT_ROUND, Section
 from exporter.lowering.graph_archive import GraphArchive, read_archive, write_archive
-from exporter.lowering.lower import Lowered, LoweringRequest, lower
+from exporter.lowering.lower import lower
 from exporter.lowering.sources import code_hash
+from exporter.lowering.units import LoweringRequest, Unit, dependencies
+from exporter.progress import Reporter
 from exporter.version import graph_tool_versions
 
 SHIPPED = Path(__file__).parent / "graphs"
 
-MAKERS = ("exporter.lowering.lower", "exporter.lowering.worker")
-"""Modules that make graphs for LiteRT; their code and all that they import is part of the key."""
+
+@dataclass(frozen=True)
+class GraphKind:
+    """One way to make graphs."""
+
+    title: str
+    """What a user reads while they are made."""
+    modules: tuple[str, ...]
+    """Modules that make them; their code and all that they import is part of every key."""
+    tools: Callable[[], Mapping[str, str]]
+    """Versions of the packages that make them, as installed."""
+    make: Callable[[LoweringRequest, Sequence[Unit]], dict[Unit, bytes]]
+
+
+LITERT = GraphKind(
+    "Lowering the graphs",
+    ("exporter.lowering.lower", "exporter.lowering.worker"),
+    graph_tool_versions,
+    lower,
+)
 
 
 @dataclass(frozen=True)
-class Graphs:
-    """The graphs of one bundle and where they come from."""
+class KnownGraphs:
+    """The graphs of one export, all made by the same tools."""
 
-    lowered: Lowered
     key: str
+    """Hash of all that they depend on."""
     tools: Mapping[str, str]
-    """Versions of the packages that lowered them."""
-
-    def describe(self) -> dict[str, Any]:
-        """What the manifest says of the graphs, whether they were lowered now or taken from a cache."""
-        return describe(self.key, self.archive())
-
-    def archive(self) -> GraphArchive:
-        """The graphs and their tools, as an archive holds them."""
-        entries = {section.value: graph for section, graph in self.lowered.sections.items()}
-        if self.lowered.draft_round is not None:
-            entries[DRAFT_ROUND] = self.lowered.draft_round
-        return GraphArchive(self.tools, entries)
+    """Versions of the packages that made them."""
+    by_unit: Mapping[Unit, bytes]
 
 
-def describe(key: str, archive: GraphArchive) -> dict[str, Any]:
-    """What a manifest says of graphs."""
-    hashes = {name: hashlib.sha256(graph).hexdigest() for name, graph in archive.entries.items()}
-    return {"key": key, "sha256": hashes, "lowered_with": dict(archive.tools)}
+def unit_key(request: LoweringRequest, unit: Unit, kind: GraphKind = LITERT) -> str:
+    """Hash of everything the graph of one signature depends on except the versions of the tools."""
+    asked = json.dumps(dependencies(request, unit), sort_keys=True)
+    return _hash(asked + code_hash(kind.modules))
 
 
-def graph_key(request: LoweringRequest, makers: tuple[str, ...] = MAKERS) -> str:
-    """Hash of everything a graph depends on except the versions of the tools that lower it."""
-    asked = json.dumps(_plain(asdict(request)), sort_keys=True)
-    return hashlib.sha256((asked + code_hash(makers)).encode()).hexdigest()[:32]
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def _plain(value: Any) -> Any:
-    """Enums and their dictionaries as JSON can hold them."""
-    if isinstance(value, dict):
-        return {str(_plain(key)): _plain(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(entry) for entry in value]
-    return value.value if isinstance(value, Enum) else value
+def find_graphs(
+    request: LoweringRequest,
+    units: Sequence[Unit],
+    kind: GraphKind,
+    reporter: Reporter,
+    *,
+    fresh: bool = False,
+) -> KnownGraphs:
+    """Graphs that are shipped or kept, and the others made now and kept.
+
+    Args:
+        request: What they are graphs of.
+        units: The signatures.
+        kind: Who makes them.
+        reporter: Told which graphs are used, or that some are made.
+        fresh: Make all of them, whatever is known.
+
+    Raises:
+        LoweringError: They cannot be made.
+    """
+    if not fresh and (shipped := find_shipped(request, units, kind)) is not None:
+        reporter.note(f"using known graphs {shipped.key[:8]}")
+        return shipped
+    keys = {unit: unit_key(request, unit, kind) for unit in units}
+    whole, tools = _hash("".join(keys.values())), dict(kind.tools())
+    paths = {unit: kept_path(default_folder(), key, tools) for unit, key in keys.items()}
+    known = {} if fresh else _kept(keys, paths, tools)
+    if missing := [unit for unit in units if unit not in known]:
+        with reporter.stage(kind.title, None):
+            made = kind.make(request, missing)
+        for unit, graph in made.items():
+            keep(paths[unit], GraphArchive(tools, {keys[unit]: graph}))
+        known |= made
+    else:
+        reporter.note(f"using known graphs {whole[:8]}")
+    return KnownGraphs(whole, tools, {unit: known[unit] for unit in units})
+
+
+def find_shipped(
+    request: LoweringRequest, units: Sequence[Unit], kind: GraphKind = LITERT
+) -> KnownGraphs | None:
+    """Graphs that come with the package, if all do; the tools that made them need not be installed."""
+    keys = {unit: unit_key(request, unit, kind) for unit in units}
+    for archive in _shipped(keys.values()):
+        if len(archive.entries) == len(keys):
+            whole = _hash("".join(keys.values()))
+            return KnownGraphs(whole, archive.tools, _by_unit(keys, archive))
+    return None
+
+
+def _shipped(keys: Collection[str]) -> Iterator[GraphArchive]:
+    """What of these graphs comes with the package, by architecture."""
+    for path in sorted(SHIPPED.glob("*.zip")):
+        if (archive := read_archive(path, keys)) is not None:
+            yield archive
+
+
+def _kept(
+    keys: Mapping[Unit, str], paths: Mapping[Unit, Path], tools: Mapping[str, str]
+) -> dict[Unit, bytes]:
+    """Single graphs that the installed tools made, kept here or shipped."""
+    archives = [archive for archive in _shipped(keys.values()) if archive.tools == tools]
+    archives += filter(None, map(read_archive, paths.values()))
+    return {unit: graph for archive in archives for unit, graph in _by_unit(keys, archive).items()}
+
+
+def _by_unit(keys: Mapping[Unit, str], archive: GraphArchive) -> dict[Unit, bytes]:
+    return {unit: archive.entries[key] for unit, key in keys.items() if key in archive.entries}
 
 
 def default_folder() -> Path:
@@ -80,45 +147,19 @@ def default_folder() -> Path:
 
 
 def kept_path(folder: Path, key: str, tools: Mapping[str, str]) -> Path:
-    """The file for graphs of this key, made with these tools: another converter makes another graph."""
+    """Where a graph is kept. Named by the tools, too: another converter makes another graph."""
     made_with = hashlib.sha256(json.dumps(dict(tools), sort_keys=True).encode()).hexdigest()
     return folder / f"{key}-{made_with[:12]}.zip"
 
 
 def keep(path: Path, archive: GraphArchive) -> None:
-    """Keep graphs for the next export; a cache that cannot be written is no reason to fail."""
+    """Keep a graph for the next export; a cache that cannot be written is no reason to fail."""
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_archive(path, archive)
 
 
-def find(request: LoweringRequest, folder: Path) -> Graphs | None:
-    """Graphs for this request, shipped or kept; None if they have to be lowered."""
-    key = graph_key(request)
-    return read(SHIPPED / f"{key}.zip", key) or read(
-        kept_path(folder, key, graph_tool_versions()), key
-    )
-
-
-def lower_and_keep(request: LoweringRequest, folder: Path) -> Graphs:
-    """Lower the graphs and keep them.
-
-    Raises:
-        LoweringError: The converter refused a graph.
-    """
-    graphs = Graphs(lower(request), graph_key(request), graph_tool_versions())
-    keep(kept_path(folder, graphs.key, graphs.tools), graphs.archive())
-    return graphs
-
-
-def read(path: Path, key: str) -> Graphs | None:
-    """Graphs from an archive; None if there is none, or a damaged one (which is then replaced)."""
-    if (archive := read_archive(path)) is None:
-        return None
-    entries = dict(archive.entries)
-    draft_round = entries.pop(DRAFT_ROUND, None)
-    try:
-        sections = {Section(name): graph for name, graph in entries.items()}
-    except ValueError:
-        return None
-    return Graphs(Lowered(sections, draft_round), key, archive.tools)
+def describe(key: str, tools: Mapping[str, str], graphs: Mapping[str, bytes]) -> dict[str, Any]:
+    """What a manifest says of graphs."""
+    hashes = {name: hashlib.sha256(graph).hexdigest() for name, graph in graphs.items()}
+    return {"key": key, "sha256": hashes, "lowered_with": dict(tools)}

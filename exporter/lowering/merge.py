@@ -6,13 +6,16 @@ their subgraphs; nothing in it refers from one subgraph to another.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import flatbuffers
 from ai_edge_litert import schema_py_generated as schema
 
+from exporter.contract import Section
 from exporter.errors import LoweringError
+from exporter.lowering.units import DRAFT_ROUND_UNIT, Unit
 
 FILE_IDENTIFIER = b"TFL3"
 
@@ -25,6 +28,28 @@ SUBGRAPH_REFERENCES = (
     "bodySubgraphIndex",
 )
 """Options of operators that name another subgraph."""
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """The graphs of one bundle, their weights still inputs.
+
+    ``draft_round`` has one signature, whose weights are those of two sections; None where the contract
+    has no such signature.
+    """
+
+    sections: dict[Section, bytes]
+    draft_round: bytes | None = None
+
+    @staticmethod
+    def of(graphs: Mapping[Unit, bytes]) -> Lowered:
+        """One graph per section, with its signatures in the order of ``graphs``."""
+        sections: dict[Section, list[bytes]] = {}
+        for unit, graph in graphs.items():
+            if unit != DRAFT_ROUND_UNIT:
+                sections.setdefault(unit.section, []).append(graph)
+        merged = {section: merge(of_section) for section, of_section in sections.items()}
+        return Lowered(merged, graphs.get(DRAFT_ROUND_UNIT))
 
 
 def merge(graphs: Sequence[bytes]) -> bytes:

@@ -11,7 +11,7 @@ import pickle
 import sys
 from pathlib import Path
 
-from exporter.lowering.lower import DRAFT_ROUND_UNIT, LoweringRequest, Unit
+from exporter.lowering.units import DRAFT_ROUND_UNIT, LoweringRequest, Unit
 
 
 def main(asked: Path) -> None:

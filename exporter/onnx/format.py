@@ -11,7 +11,7 @@ from exporter.checkpoints.assets.assets import Assets
 from exporter.contract import Contract
 from exporter.files.output import check_folder_destination, publish_folder
 from exporter.llm_metadata import llm_metadata
-from exporter.lowering.lower import LoweringRequest
+from exporter.lowering.units import LoweringRequest
 from exporter.onnx.graphs import FOLDER, OnnxGraphs, find_graphs
 from exporter.path_kind import MANIFEST
 from exporter.progress import Reporter

@@ -15,9 +15,9 @@ import onnx
 from exporter.bundle.onnx_folder import MODEL_SUFFIX
 from exporter.contract import Contract, Section, TensorSpec
 from exporter.errors import LoweringError
-from exporter.lowering.graph_archive import GraphArchive, read_archive
-from exporter.lowering.graph_cache import default_folder, describe, graph_key, keep, kept_path
-from exporter.lowering.lower import LoweringRequest, units_by_section
+from exporter.lowering import graph_cache
+from exporter.lowering.graph_cache import GraphKind, KnownGraphs, describe
+from exporter.lowering.units import LoweringRequest, units_by_section
 from exporter.onnx.bind import bind, weight_specs
 from exporter.onnx.graph_builder import OPSET
 from exporter.onnx.lower import lower
@@ -28,8 +28,12 @@ from exporter.weights.matching import Weights
 from exporter.weights.storing import StoredWeight
 from quantize.recipe import Recipe
 
-MAKERS = ("exporter.onnx.lower", "exporter.onnx.trace_worker")
-"""Modules that make ONNX graphs; their code and all that they import is part of the key."""
+ONNX = GraphKind(
+    "Tracing the graphs",
+    ("exporter.onnx.lower", "exporter.onnx.trace_worker"),
+    onnx_tool_versions,
+    lower,
+)
 
 FOLDER = "folder"
 """What is made, within the scratch folder."""
@@ -40,16 +44,15 @@ class OnnxGraphs:
     """The graphs of one export and where they come from."""
 
     contract: Contract
-    archive: GraphArchive
-    """Serialised models by :attr:`exporter.lowering.lower.Unit.file_name`."""
-    key: str
+    known: KnownGraphs
+    """Serialised models."""
 
     @cached_property
     def models(self) -> dict[Section, dict[str, onnx.ModelProto]]:
         """By section and signature."""
         return {
             section: {
-                unit.signature: onnx.load_model_from_string(self.archive.entries[unit.file_name])
+                unit.signature: onnx.load_model_from_string(self.known.by_unit[unit])
                 for unit in units
             }
             for section, units in units_by_section(self.contract).items()
@@ -70,11 +73,12 @@ class OnnxGraphs:
 
     def describe(self) -> dict[str, Any]:
         """For the manifest; the same whether the graphs were traced now or taken from a cache."""
-        return {**describe(self.key, self.archive), "onnx_opset": OPSET}
+        graphs = {unit.file_name: graph for unit, graph in self.known.by_unit.items()}
+        return {**describe(self.known.key, self.known.tools, graphs), "onnx_opset": OPSET}
 
     def bytes_needed(self, weights: Weights, recipe: Recipe) -> int:
         """Weights are written once, models are small."""
-        return stored_size(weights, recipe) + 2 * sum(map(len, self.archive.entries.values()))
+        return stored_size(weights, recipe) + 2 * sum(map(len, self.known.by_unit.values()))
 
     def bind(
         self, weights: Weights, recipe: Recipe, scratch: Path, progress: Advance
@@ -99,13 +103,8 @@ def find_graphs(request: LoweringRequest, reporter: Reporter, *, fresh: bool) ->
     Raises:
         LoweringError: A signature cannot be written in ONNX, or something is not installed.
     """
-    key, tools = graph_key(request, MAKERS), onnx_tool_versions()
-    path = kept_path(default_folder(), f"onnx-{key}", tools)
-    wanted = {u.file_name for units in units_by_section(request.contract).values() for u in units}
-    if not fresh and (known := read_archive(path)) is not None and set(known.entries) == wanted:
-        reporter.note(f"using known graphs {key[:8]}")
-        return OnnxGraphs(request.contract, known, key)
-    with reporter.stage("Tracing the graphs", None):
-        made = GraphArchive(tools, lower(request))
-    keep(path, made)
-    return OnnxGraphs(request.contract, made, key)
+    units = [
+        unit for of_section in units_by_section(request.contract).values() for unit in of_section
+    ]
+    known = graph_cache.find_graphs(request, units, ONNX, reporter, fresh=fresh)
+    return OnnxGraphs(request.contract, known)

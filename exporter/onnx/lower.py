@@ -9,11 +9,12 @@ from __future__ import annotations
 import importlib.util
 import pickle
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from exporter.errors import LoweringError
 from exporter.lowering.child_processes import Job, run_jobs
-from exporter.lowering.lower import LoweringRequest, units_by_section
+from exporter.lowering.units import LoweringRequest, Unit
 
 WORKER = "exporter.onnx.trace_worker"
 
@@ -21,11 +22,8 @@ NEEDED = ("torch", "litert_torch", "onnx")
 """What tracing imports; the KV update is an operator of litert-torch."""
 
 
-def lower(request: LoweringRequest) -> dict[str, bytes]:
-    """Trace every signature.
-
-    Returns:
-        A serialised model for each, by :attr:`exporter.lowering.lower.Unit.file_name`.
+def lower(request: LoweringRequest, units: Sequence[Unit]) -> dict[Unit, bytes]:
+    """Trace signatures; returns a serialised model for each.
 
     Raises:
         LoweringError: Something is not installed, or a signature cannot be written in ONNX.
@@ -38,10 +36,6 @@ def lower(request: LoweringRequest) -> dict[str, bytes]:
     with tempfile.TemporaryDirectory(prefix="mtp-export-onnx-") as name:
         folder = Path(name)
         asked = folder / "request"
-        asked.write_bytes(pickle.dumps(request))
+        asked.write_bytes(pickle.dumps((request, units)))
         run_jobs([Job("tracing the graphs", WORKER, asked)])
-        return {
-            unit.file_name: (folder / unit.file_name).read_bytes()
-            for units in units_by_section(request.contract).values()
-            for unit in units
-        }
+        return {unit: (folder / unit.file_name).read_bytes() for unit in units}

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import pickle
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from exporter.lowering.lower import LoweringRequest, Unit
+from exporter.lowering.units import LoweringRequest, Unit
 
 
 def main(asked: Path) -> None:
@@ -21,15 +22,17 @@ def main(asked: Path) -> None:
     from exporter.lowering.signatures import bundle_signatures
     from exporter.onnx.translate import translate
 
-    request: LoweringRequest = pickle.loads(asked.read_bytes())
+    request: LoweringRequest
+    units: Sequence[Unit]
+    request, units = pickle.loads(asked.read_bytes())
     signatures = bundle_signatures(request.target, request.drafter, request.head, request.contract)
-    for section, of_section in signatures.items():
-        for signature in of_section:
-            module = signature.module.eval()
-            program = torch.export.export(module, (), signature.example(), strict=False)
-            model = translate(program, signature, request.contract.placeholder)
-            file_name = Unit(section, signature.name).file_name
-            (asked.parent / file_name).write_bytes(model.SerializeToString(deterministic=True))
+    for unit in units:
+        (signature,) = (s for s in signatures[unit.section] if s.name == unit.signature)
+        module = signature.module.eval()
+        program = torch.export.export(module, (), signature.example(), strict=False)
+        model = translate(program, signature, request.contract.placeholder)
+        content = model.SerializeToString(deterministic=True)
+        (asked.parent / unit.file_name).write_bytes(content)
 
 
 if __name__ == "__main__":

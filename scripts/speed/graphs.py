@@ -24,9 +24,9 @@ from exporter.checkpoints.pair import Pair, drafter_head
 from exporter.checkpoints.tensors.tensor_reader import TensorReader
 from exporter.contract import DECODE, DRAFT, VERIFY, Section
 from exporter.litertlm.bind import bind
-from exporter.lowering.graph_cache import graph_key
-from exporter.lowering.lower import LoweringRequest, Unit
+from exporter.lowering.graph_cache import unit_key
 from exporter.lowering.merge import FILE_IDENTIFIER, merge
+from exporter.lowering.units import LoweringRequest, Unit
 from exporter.options import ExportOptions
 from exporter.weights.matching import find_weights
 from exporter.weights.parameters import parameter_specs
@@ -75,7 +75,7 @@ class Wanted:
 
     @property
     def file_name(self) -> str:
-        return f"{graph_key(self.request)}.{self.unit.file_name}"
+        return f"{unit_key(self.request, self.unit)}.{self.unit.file_name}"
 
 
 def verify_of(pair: PlantedPair, recipe: Recipe, cache_length: int, tokens: int) -> Wanted:

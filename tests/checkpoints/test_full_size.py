@@ -22,8 +22,8 @@ from exporter.checkpoints.configs.config import parse_drafter, parse_target
 from exporter.checkpoints.pair import Pair, drafter_head
 from exporter.checkpoints.tensors.tensor_reader import TensorReader
 from exporter.litertlm.format import LitertGraphs
-from exporter.lowering.graph_cache import SHIPPED, find, graph_key
-from exporter.lowering.lower import LoweringRequest
+from exporter.lowering.graph_cache import find_shipped
+from exporter.lowering.units import LoweringRequest, litert_units
 from exporter.options import ExportOptions
 from exporter.pipeline import check_graphs
 from exporter.plan import Plan, make_plan
@@ -67,7 +67,7 @@ def test_full_size_checkpoints_have_shipped_graphs(
     write_sparse(target_model(target, text_only=text_only), tmp_path / "target", TINY_TARGET)
     write_sparse(drafter_model(drafter), tmp_path / "drafter", TINY_TARGET)
     planned = plan(tmp_path)
-    graphs = find(planned.request, tmp_path / "no cache")
+    graphs = find_shipped(planned.request, list(litert_units(planned.request.contract)))
     assert graphs is not None, "stale: run scripts/ship_graphs.py"
     check_graphs(LitertGraphs(graphs).weight_specs(), planned.graph_weights())
 
@@ -78,5 +78,6 @@ def test_every_form_has_shipped_graphs(size: str, form: Callable[[Json], Json]) 
     target_json, drafter_json = (in_form(config, form) for config in PUBLISHED[size])
     target, drafter = parse_target(target_json, "target"), parse_drafter(drafter_json, "drafter")
     contract = make_contract(target, drafter, OPTIONS).as_lowered()
-    key = graph_key(LoweringRequest(target, drafter, drafter_head(drafter, None), contract))
-    assert (SHIPPED / f"{key}.zip").is_file(), "stale: run scripts/ship_graphs.py"
+    request = LoweringRequest(target, drafter, drafter_head(drafter, None), contract)
+    found = find_shipped(request, list(litert_units(contract)))
+    assert found is not None, "stale: run scripts/ship_graphs.py"

@@ -22,7 +22,7 @@ from exporter.checkpoints.tensors.tensor_reader import TensorReader
 from exporter.contract import Accelerator, Contract, Dtype, Section, SignatureSpec
 from exporter.litertlm.bind import bind
 from exporter.litertlm.format import find_graphs
-from exporter.lowering.lower import LoweringRequest
+from exporter.lowering.units import LoweringRequest
 from exporter.model.text.kv import Kv
 from exporter.model.text.target import Caches, Step
 from exporter.options import ExportOptions
@@ -33,7 +33,7 @@ from exporter.weights.storing import StoredWeight
 from quantize.builtin_recipes import PLAIN_NAMES, RECIPES
 from tests import pairs as pair_files
 from tests.eager import CACHE_LENGTH, Eager
-from tests.once import graphs_of
+from tests.once import lowering
 
 TOLERANCE = 1e-4
 """Of each output's largest magnitude. Both sides are float32 and sum in another order: measured
@@ -249,7 +249,7 @@ def bind_pair(
     )
     agreed = make_contract(parsed.target_config, parsed.drafter_config, options)
     request = LoweringRequest(parsed.target_config, parsed.drafter_config, head, agreed)
-    with graphs_of(pair.target.parent.name, head, accelerator):
+    with lowering():
         graphs = find_graphs(request, SilentReporter(), fresh=False).lowered.sections
     specs = parameter_specs(parsed.target_config, parsed.drafter_config, head)
     weights = find_weights(specs, target, drafter, reader)

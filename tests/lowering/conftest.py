@@ -8,7 +8,7 @@ from exporter.agreement import make_contract
 from exporter.checkpoints.architecture import HeadKind
 from exporter.checkpoints.checkpoint import open_checkpoint
 from exporter.checkpoints.configs.config import parse_drafter, parse_target
-from exporter.lowering.lower import LoweringRequest
+from exporter.lowering.units import LoweringRequest
 from exporter.options import ExportOptions
 from quantize.builtin_recipes import RECIPES
 from tests.bundles import TINY_DRAFTER, TINY_TARGET

@@ -8,6 +8,7 @@ import os
 import stat
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -17,12 +18,22 @@ from exporter.bundle.inspection import inspect_bundle
 from exporter.checkpoints.architecture import DrafterConfig, HeadKind, TargetConfig
 from exporter.checkpoints.checkpoint import open_checkpoint
 from exporter.checkpoints.configs.config import parse_drafter, parse_target
+from exporter.contract import DECODE, DRAFT, DRAFT_ROUND, VERIFY, Dtype, Section
 from exporter.litertlm.format import LitertGraphs
-from exporter.lowering.graph_cache import SHIPPED, Graphs, find, graph_key, keep, kept_path, read
-from exporter.lowering.lower import Lowered, LoweringRequest, lower
+from exporter.lowering.graph_archive import GraphArchive
+from exporter.lowering.graph_cache import (
+    LITERT,
+    find_graphs,
+    find_shipped,
+    keep,
+    kept_path,
+    unit_key,
+)
+from exporter.lowering.lower import lower
+from exporter.lowering.units import LoweringRequest, Unit, litert_units
 from exporter.options import ExportOptions
 from exporter.pipeline import check_graphs
-from exporter.version import graph_tool_versions
+from exporter.progress import SilentReporter
 from exporter.weights.parameters import parameter_specs
 from quantize.builtin_recipes import RECIPES
 from tests.bundles import TINY_DRAFTER, TINY_TARGET
@@ -30,53 +41,115 @@ from tests.bundles import TINY_DRAFTER, TINY_TARGET
 PAIR = ((parse_target, TINY_TARGET), (parse_drafter, TINY_DRAFTER))
 
 
-@pytest.mark.slow
-def test_the_shipped_graphs_are_what_lowering_gives() -> None:
-    """Byte for byte: it makes no difference whether a graph was lowered or shipped.
-
-    Of the tiny pair; `scripts/ship_graphs.py --check` compares E2B and E4B too.
-    """
+@pytest.fixture(scope="module")
+def tiny() -> LoweringRequest:
+    """What a default export of the tiny pair asks of the converter."""
     target, drafter = (parse(open_checkpoint(folder).config, "tiny") for parse, folder in PAIR)
     assert isinstance(target, TargetConfig)
     assert isinstance(drafter, DrafterConfig)
     contract = make_contract(target, drafter, ExportOptions(RECIPES["int8"])).as_lowered()
-    request = LoweringRequest(target, drafter, HeadKind.CENTROID, contract)
-    shipped = read(SHIPPED / f"{graph_key(request)}.zip", graph_key(request))
+    return LoweringRequest(target, drafter, HeadKind.CENTROID, contract)
+
+
+def units_of(request: LoweringRequest) -> list[Unit]:
+    return list(litert_units(request.contract))
+
+
+@pytest.mark.slow
+def test_the_shipped_graphs_are_what_lowering_gives(tiny: LoweringRequest) -> None:
+    """Byte for byte: it makes no difference whether a graph was lowered or shipped.
+
+    Of the tiny pair; `scripts/ship_graphs.py --check` compares E2B and E4B too. Half of them are lowered for
+    another export, which must make no difference either.
+    """
+    assert tiny.drafter is not None
+    shipped = find_shipped(tiny, units_of(tiny))
     assert shipped is not None, "stale: run scripts/ship_graphs.py"
-    assert lower(request) == shipped.lowered
-    found = LitertGraphs(shipped).weight_specs()
-    check_graphs(found, parameter_specs(target, drafter, HeadKind.CENTROID))
+    specs = parameter_specs(tiny.target, tiny.drafter, HeadKind.CENTROID)
+    check_graphs(LitertGraphs(shipped).weight_specs(), specs)
+    of_target = [unit for unit in shipped.by_unit if unit.section is not Section.MTP_DRAFTER]
+    shared = [unit for unit in of_target if unit.signature != VERIFY]
+    other = dataclasses.replace(
+        tiny.contract, draft_length=5, prefill_lengths=(128, 256, 1024), batch=2
+    )
+    lowered = lower(dataclasses.replace(tiny, head=HeadKind.FULL, contract=other), shared)
+    lowered |= lower(tiny, [unit for unit in units_of(tiny) if unit not in shared])
+    assert lowered == shipped.by_unit
 
 
 def test_what_changes_a_graph_changes_its_key(request_: LoweringRequest) -> None:
-    longer = dataclasses.replace(request_.contract, cache_length=256)
+    contract = request_.contract
+    longer = dataclasses.replace(contract, cache_length=256)
     wider = dataclasses.replace(request_.target, per_layer_width=64)
-    keys = {
-        graph_key(request)
-        for request in (
-            request_,
-            dataclasses.replace(request_, contract=longer),
-            dataclasses.replace(request_, target=wider),
-            dataclasses.replace(request_, head=HeadKind.FULL),
-        )
+    decode = Unit(Section.PREFILL_DECODE, DECODE)
+    step = Unit(Section.MTP_DRAFTER, DRAFT)
+    known = {unit: unit_key(request_, unit) for unit in (decode, step)}
+    changed = {
+        "cache": (dataclasses.replace(request_, contract=longer), {decode, step}),
+        "target": (dataclasses.replace(request_, target=wider), {decode}),
+        "head": (dataclasses.replace(request_, head=HeadKind.FULL), {step}),
+        "type": (
+            dataclasses.replace(
+                request_, contract=dataclasses.replace(contract, kv_dtype=Dtype.INT8)
+            ),
+            {decode, step},
+        ),
+        "draft length": (
+            dataclasses.replace(request_, contract=dataclasses.replace(contract, draft_length=5)),
+            set(),
+        ),
+        "nothing": (dataclasses.replace(request_), set()),
     }
-    assert len(keys) == 4
-    assert graph_key(request_) == graph_key(dataclasses.replace(request_))
+    for what, (request, units) in changed.items():
+        assert {unit for unit in known if unit_key(request, unit) != known[unit]} == units, what
 
 
-def test_a_damaged_archive_is_lowered_again(request_: LoweringRequest, tmp_path: Path) -> None:
-    graphs = Graphs(Lowered({}), graph_key(request_), {"torch": "0"})
-    assert find(request_, tmp_path) is None
-    path = kept_path(tmp_path, graphs.key, graph_tool_versions())
-    keep(path, graphs.archive())
-    assert find(request_, tmp_path) == graphs
-    path.write_bytes(b"PK but not an archive")
-    assert find(request_, tmp_path) is None
+def test_an_option_costs_the_graphs_it_changes(tiny: LoweringRequest) -> None:
+    """Shipped graphs serve other options, too; none at all have to be lowered without a drafter."""
+    contract = dataclasses.replace(tiny.contract, drafter_donors=(), draft_length=0)
+    plain = LoweringRequest(tiny.target, None, HeadKind.FULL, contract)
+    assert find_shipped(plain, units_of(plain)) is not None
+    longer = dataclasses.replace(tiny, contract=dataclasses.replace(tiny.contract, draft_length=5))
+    shipped = {unit_key(tiny, unit) for unit in units_of(tiny)}
+    lowered = [u.signature for u in units_of(longer) if unit_key(longer, u) not in shipped]
+    assert lowered == [VERIFY, DRAFT_ROUND]
+
+
+class Made:
+    """Makes graphs of nothing and remembers which."""
+
+    def __init__(self) -> None:
+        self.units: list[Unit] = []
+
+    def __call__(self, request: LoweringRequest, units: Sequence[Unit]) -> dict[Unit, bytes]:
+        self.units += units
+        return {unit: unit.file_name.encode() for unit in units}
+
+
+def test_a_damaged_archive_is_lowered_again(
+    request_: LoweringRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MTP_EXPORT_CACHE", str(tmp_path))
+    units = units_of(request_)
+    made = Made()
+    kind = dataclasses.replace(LITERT, make=made)
+
+    def find(*, fresh: bool = False) -> list[Unit]:
+        made.units.clear()
+        found = find_graphs(request_, units, kind, SilentReporter(), fresh=fresh)
+        assert found.by_unit == {unit: unit.file_name.encode() for unit in units}
+        return made.units
+
+    assert find() == units
+    assert find() == []
+    kept_path(tmp_path, unit_key(request_, units[2]), LITERT.tools()).write_bytes(b"PK, damaged")
+    assert find() == [units[2]]
+    assert find(fresh=True) == units
 
 
 @pytest.mark.parametrize("fails", [False, True])
 def test_a_cache_for_several_users(
-    fails: bool, request_: LoweringRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fails: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is kept has the mode of the user's other files; what cannot be kept leaves nothing."""
 
@@ -86,11 +159,11 @@ def test_a_cache_for_several_users(
 
     if fails:
         monkeypatch.setattr(Path, "write_bytes", full)
-    graphs = Graphs(Lowered({}), graph_key(request_), {"torch": "0"})
-    path = kept_path(tmp_path, graphs.key, graphs.tools)
+    archive = GraphArchive({"torch": "0"}, {"key": b"graph"})
+    path = kept_path(tmp_path, "key", archive.tools)
     before = os.umask(0o027)
     try:
-        keep(path, graphs.archive())
+        keep(path, archive)
     finally:
         os.umask(before)
     assert list(tmp_path.iterdir()) == ([] if fails else [path])

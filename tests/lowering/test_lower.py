@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from exporter.errors import LoweringError
-from exporter.lowering.lower import LoweringRequest, lower
+from exporter.lowering.lower import lower
+from exporter.lowering.units import LoweringRequest, litert_units
 
 SLOW = [sys.executable, "-c", "import time; time.sleep(30)"]
 FAILING = [sys.executable, "-c", "raise SystemExit('no such operator')"]
@@ -38,7 +39,7 @@ def test_the_first_failure_ends_all(
     processes = run_instead([SLOW, FAILING], monkeypatch)
     began = time.monotonic()
     with pytest.raises(LoweringError, match="no such operator"):
-        lower(request_)
+        lower(request_, list(litert_units(request_.contract)))
     assert time.monotonic() - began < 20
     assert all(process.poll() is not None for process in processes)
 
@@ -48,5 +49,5 @@ def test_a_process_that_cannot_be_started_ends_the_others(
 ) -> None:
     processes = run_instead([SLOW, MISSING], monkeypatch)
     with pytest.raises(LoweringError, match="could not be started"):
-        lower(request_)
+        lower(request_, list(litert_units(request_.contract)))
     assert [process.poll() is None for process in processes] == [False]

@@ -34,8 +34,8 @@ def imported(modules: tuple[str, ...]) -> set[str]:
 @pytest.mark.parametrize(
     ("makers", "late"),
     [
-        (graph_cache.MAKERS, IMPORTED_LATE[:1]),
-        (onnx_graphs.MAKERS, IMPORTED_LATE),
+        (graph_cache.LITERT.modules, IMPORTED_LATE[:1]),
+        (onnx_graphs.ONNX.modules, IMPORTED_LATE),
     ],
     ids=["litert", "onnx"],
 )
@@ -46,7 +46,9 @@ def test_everything_that_is_imported_is_covered(
     assert reached(makers) >= {"exporter.checkpoints.architecture", *makers}
 
 
-@pytest.mark.parametrize("makers", [graph_cache.MAKERS, onnx_graphs.MAKERS], ids=["litert", "onnx"])
+@pytest.mark.parametrize(
+    "makers", [graph_cache.LITERT.modules, onnx_graphs.ONNX.modules], ids=["litert", "onnx"]
+)
 def test_reading_configs_is_not_covered(makers: tuple[str, ...]) -> None:
     """How a config is spelled may be learnt at any time; shipped graphs stay good."""
     of_checkpoints = {name for name in reached(makers) if name.startswith("exporter.checkpoints.")}

@@ -31,9 +31,13 @@ from exporter.checkpoints.tensors.tensor_reader import TensorReader
 from exporter.contract import Contract, Section
 from exporter.litertlm.format import LitertGraphs, LitertLmFormat
 from exporter.lowering import signatures
-from exporter.lowering.graph_cache import Graphs, default_folder, graph_key
-from exporter.lowering.lower import Lowered, LoweringRequest
-from exporter.lowering.merge import merge
+from exporter.lowering.graph_cache import KnownGraphs, default_folder, unit_key
+from exporter.lowering.units import (
+    DRAFT_ROUND_UNIT,
+    LoweringRequest,
+    Unit,
+    litert_units,
+)
 from exporter.manifest import build_manifest, source_block
 from exporter.model.text.draft_round import DraftRound
 from exporter.model.text.drafter import Draft, Drafter
@@ -44,7 +48,7 @@ from exporter.weights.matching import Weight, Weights, find_weights
 from exporter.weights.parameters import parameter_specs
 from quantize.builtin_recipes import RECIPES
 from tests.bundles import TINY_DRAFTER, TINY_TARGET
-from tests.once import graphs_of
+from tests.once import lowering
 
 CACHE_LENGTH, PREFILL, DRAFTS = 160, 64, 3
 SCALED = "layers.2.mlp.up_proj.weight"
@@ -211,34 +215,32 @@ def faulty_config(fault: Fault) -> TargetConfig:
     return config
 
 
-def lowered(fault: Fault) -> Lowered:
+def lowered(fault: Fault) -> KnownGraphs:
     """The graphs of a bundle."""
-    sections = {
-        section: merge([graph_of(section, name, fault) for name in names])
-        for section, names in agreed().section_signatures().items()
-    }
-    return Lowered(sections, graph_of(Section.MTP_DRAFTER, contract.DRAFT_ROUND, fault))
+    return KnownGraphs(
+        fault.name, {}, {unit: graph_of(unit, fault) for unit in litert_units(agreed())}
+    )
 
 
-def graph_of(section: Section, name: str, fault: Fault) -> bytes:
+def graph_of(unit: Unit, fault: Fault) -> bytes:
     """One signature, lowered now or in an earlier run."""
     plan = PLANS.get(fault, Plan())
-    if name not in plan.signatures:
+    if unit.signature not in plan.signatures:
         fault, plan = Fault.NONE, Plan()
     request = LoweringRequest(
         faulty_config(fault), tiny_pair().drafter_config, HeadKind.CENTROID, agreed()
     )
     source = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:8]
-    kept = default_folder() / f"test-{graph_key(request)}-{source}-{fault.name}-{name}.tflite"
-    with graphs_of(kept.name):
+    kept = default_folder() / f"test-{unit_key(request, unit)}-{source}-{fault.name}.tflite"
+    with lowering():
         if not kept.is_file():
             part = kept.with_suffix(".part")
-            part.write_bytes(_lower(request, section, name, plan))
+            part.write_bytes(_lower(request, unit, plan))
             part.replace(kept)
     return kept.read_bytes()
 
 
-def _lower(request: LoweringRequest, section: Section, name: str, plan: Plan) -> bytes:
+def _lower(request: LoweringRequest, unit: Unit, plan: Plan) -> bytes:
     import litert_torch
 
     with (
@@ -248,11 +250,11 @@ def _lower(request: LoweringRequest, section: Section, name: str, plan: Plan) ->
     ):
         assert request.drafter is not None
         asked = (request.target, request.drafter, request.head, request.contract)
-        if name == contract.DRAFT_ROUND:
+        if unit == DRAFT_ROUND_UNIT:
             signature = signatures.draft_round_signature(*asked)
         else:
-            found = signatures.bundle_signatures(*asked)[section]
-            (signature,) = (s for s in found if s.name == name)
+            found = signatures.bundle_signatures(*asked)[unit.section]
+            (signature,) = (s for s in found if s.name == unit.signature)
         model = litert_torch.signature(
             signature.name, signature.module.eval(), sample_kwargs=signature.example()
         ).convert()
@@ -266,7 +268,7 @@ def make_bundle(fault: Fault, folder: Path, recipe_name: str | None = None) -> P
     pair, wanted = tiny_pair(), agreed()
     checkpoints = {"target": pair.target, "drafter": pair.drafter}
     specs = parameter_specs(pair.target_config, pair.drafter_config, HeadKind.CENTROID)
-    graphs = LitertGraphs(Graphs(lowered(fault), fault.name, {}))
+    graphs = LitertGraphs(lowered(fault))
     with TensorReader() as reader:
         weights = _spoilt(find_weights(specs, pair.target, pair.drafter, reader), fault)
         stored = graphs.bind(weights, recipe, folder, lambda count: None)
