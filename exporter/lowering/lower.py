@@ -49,7 +49,7 @@ def lower(request: LoweringRequest, units: Sequence[Unit]) -> dict[Unit, bytes]:
 
 
 def share_out(units: Sequence[Unit]) -> list[list[Unit]]:
-    """Divide signatures among the workers, the costliest first to whoever has least to do."""
+    """Divide signatures among the workers: each goes, costliest first, to the one with the least work."""
     shares: list[list[Unit]] = [[] for _ in range(min(WORKERS, len(units)))]
     for unit in sorted(units, key=_cost, reverse=True):
         min(shares, key=lambda share: sum(map(_cost, share))).append(unit)
