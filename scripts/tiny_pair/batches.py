@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from itertools import islice
 
 import torch
+from pair_parts import FULL, PAD, SLIDING
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from .architecture import FULL, SLIDING, WINDOW
-from .chat import PAD, Encoded, encode
+from .chat import Encoded, encode
 from .corpus import Document, documents
 
 _POOL = 400  # documents gathered before they are packed
@@ -34,14 +34,6 @@ class Batch:
         distance = index[:, None] - index[None, :]
         causal = same & (distance >= 0)
         return {FULL: causal, SLIDING: causal & (distance < reach)}
-
-    def target_masks(self) -> dict[str, Tensor]:
-        """What the target's layers may see: the window counts the query's own position."""
-        return self.masks(WINDOW)
-
-    def drafter_masks(self) -> dict[str, Tensor]:
-        """What the drafter may see: it stands one position on, so kv in [t - window, t]."""
-        return self.masks(WINDOW + 1)
 
 
 def _rows(pool: list[Encoded], width: int) -> list[list[Encoded]]:

@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
+from pair_parts import DRAFT_LENGTH
 from torch import Tensor
 from torch.nn import functional
 from transformers import Gemma4AssistantForCausalLM, Gemma4ForConditionalGeneration
 
-from .architecture import DRAFT_LENGTH
+from .architecture import WINDOW
 from .batches import Batch
 from .centroids import balanced_clusters, centroid_head
 from .optimise import adamw, learning_rate, take_step
@@ -49,7 +50,8 @@ def unroll(
         view = look(target, batch)
         embeddings = target.model.language_model.embed_tokens(batch.ids)
         choice = view.logits.argmax(dim=-1)
-    masks, hidden, steps = batch.drafter_masks(), view.hidden, []
+    masks = batch.masks(WINDOW + 1)  # it stands one position on, so kv in [t - window, t]
+    hidden, steps = view.hidden, []
     usable = torch.ones_like(batch.is_answer)
     for k in range(1, DRAFT_LENGTH + 1):
         inputs = drafter.pre_projection(torch.cat([_shift(embeddings, k), hidden], dim=-1))

@@ -8,11 +8,11 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 import torch
+from pair_parts import DRAFT_LENGTH, FULL, SLIDING
 from tokenizers import Tokenizer
 from torch import Tensor
 from transformers import Gemma4AssistantForCausalLM, Gemma4ForConditionalGeneration
 
-from .architecture import DRAFT_LENGTH, FULL, SLIDING
 from .batches import Batch, evaluation_batch
 from .corpus import Document
 from .target import TargetView, look

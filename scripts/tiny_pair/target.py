@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import Gemma4ForConditionalGeneration
 
+from .architecture import WINDOW
 from .batches import Batch
 from .optimise import adamw, int4_weights, learning_rate, take_step
 
@@ -34,7 +35,7 @@ def look(model: Gemma4ForConditionalGeneration, batch: Batch) -> TargetView:
     """One forward pass of the whole batch."""
     out = model.model.language_model(
         input_ids=batch.ids,
-        attention_mask=batch.target_masks(),
+        attention_mask=batch.masks(WINDOW),
         position_ids=batch.position,
         use_cache=False,
         return_shared_kv_states=True,
