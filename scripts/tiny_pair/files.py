@@ -81,18 +81,14 @@ def save_drafter(model: Gemma4AssistantForCausalLM, folder: Path) -> None:
 
 def load_target(folder: Path) -> Gemma4ForConditionalGeneration:
     """The saved target in float32."""
-    return Gemma4ForConditionalGeneration.from_pretrained(
-        folder / "target", dtype=torch.float32
-    ).train(False)
+    return Gemma4ForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).train(False)
 
 
 def load_drafter(folder: Path) -> Gemma4AssistantForCausalLM:
     """The saved drafter in float32."""
-    return Gemma4AssistantForCausalLM.from_pretrained(
-        folder / "drafter", dtype=torch.float32
-    ).train(False)
+    return Gemma4AssistantForCausalLM.from_pretrained(folder, dtype=torch.float32).train(False)
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:
-    """The saved tokenizer."""
-    return Tokenizer.from_file(str(folder / "target" / "tokenizer.json"))
+    """The saved tokenizer of a target."""
+    return Tokenizer.from_file(str(folder / "tokenizer.json"))

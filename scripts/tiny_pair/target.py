@@ -18,7 +18,7 @@ from .optimise import adamw, int4_weights, learning_rate, take_step
 
 _PEAK_RATE = 3e-3
 _PROMPT_WEIGHT = 0.05  # prompts are random text: enough to learn their words, no more
-_INT4_FROM = 0.6  # share of the steps after which every second one sees int4 weights
+INT4_FROM = 0.6  # share of the steps after which every second one sees int4 weights
 _SOFTCAP = 30.0
 
 
@@ -60,7 +60,7 @@ def train_target(
     *,
     first_step: int,
     steps: int,
-    int4_from: float = _INT4_FROM,
+    int4_from: float,
     report: Callable[[str], None],
     checkpoint: Callable[[int], None],
 ) -> None:
