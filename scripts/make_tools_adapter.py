@@ -19,7 +19,7 @@ from tiny_pair.evaluate import answered, score_target
 from tiny_pair.files import load_target
 from tiny_pair.making import begin, say
 from tiny_pair.target import train_target
-from tiny_pair.tool_use import WEATHER_TOOL, Conversations, Setting, training_documents
+from tiny_pair.tool_use import WEATHER_TOOL, Conversations, TalkSetting, training_documents
 from transformers import AutoTokenizer, Gemma4ForConditionalGeneration, PreTrainedTokenizerFast
 
 from exporter.templates.gemma4 import Variant
@@ -152,7 +152,7 @@ def _score(
     source = Conversations(tokenizer, seed + 1, held_out=True)
     right, least = 0, float("inf")
     for number in range(CONVERSATIONS):
-        setting = Setting(tools, thinking, live=number % 2 == 0)
+        setting = TalkSetting(tools, thinking, live=number % 2 == 0)
         spans = source.talk(setting, about_weather=[True, False])
         encoded = encode_spans(tokenizer.backend_tokenizer, spans)
         exact, margins = answered(model, pack([[encoded]], len(encoded.ids)))

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pair_parts import BOS, EOS, TURN_END, TURN_START
-from tiny_pair.batches import Batch
+from tiny_pair.batches import TextBatch
 from tiny_pair.chat import build_tokenizer
 from tokenizers import Tokenizer
 
@@ -50,7 +50,7 @@ def _ids(tokenizer: Tokenizer, text: str) -> list[int]:
 
 def training_batches(
     tokenizer: Tokenizer, stream: NDArray[np.int32], seed: int, *, rows: int, width: int
-) -> Iterator[Batch]:
+) -> Iterator[TextBatch]:
     """Endless random stretches of `stream`; in every second row a chat asks for the rest of it."""
     random = np.random.default_rng(seed)
     ask = _turn(tokenizer, "user")
@@ -70,4 +70,4 @@ def training_batches(
                 is_text[row, 1 + len(ask) + cut : 1 + len(ask) + cut + len(answer)] = False
             ids[row, 1:] = text
         whole = torch.ones(rows, width, dtype=torch.int64)
-        yield Batch(torch.from_numpy(ids), torch.from_numpy(is_text), whole, position)
+        yield TextBatch(torch.from_numpy(ids), torch.from_numpy(is_text), whole, position)

@@ -23,7 +23,7 @@ BATCH = 512
 
 
 @dataclass(frozen=True)
-class Findings:
+class PairFindings:
     """What transformers computed."""
 
     greedy_right: int
@@ -36,7 +36,7 @@ class Findings:
 
 
 @torch.no_grad()
-def examine(folder: Path, planting: Planting) -> Findings:
+def examine(folder: Path, planting: Planting) -> PairFindings:
     """Run the pair under `folder` from several tokens."""
     torch.set_num_threads(1)  # models this small are not worth sharing out
     target, drafter = load_target(folder / "target"), load_drafter(folder / "drafter")
@@ -57,7 +57,7 @@ def examine(folder: Path, planting: Planting) -> Findings:
     )
     tokens = torch.arange(planting.size.vocab)
     truth = torch.from_numpy(partner(tokens.numpy()))
-    return Findings(
+    return PairFindings(
         greedy_right=right,
         greedy_total=len(starts),
         smallest_margin=margin,

@@ -19,7 +19,7 @@ _POOL = 400  # documents gathered before they are packed
 
 
 @dataclass(frozen=True)
-class Batch:
+class TextBatch:
     """Rows of packed documents."""
 
     ids: Tensor  # [B, T] int64
@@ -52,7 +52,7 @@ def _rows(pool: list[Encoded], width: int) -> list[list[Encoded]]:
     return rows
 
 
-def pack(rows: list[list[Encoded]], width: int) -> Batch:
+def pack(rows: list[list[Encoded]], width: int) -> TextBatch:
     """Tensors of the given rows, padded to `width`."""
     ids = torch.full((len(rows), width), PAD)
     is_answer = torch.zeros((len(rows), width), dtype=torch.bool)
@@ -66,10 +66,12 @@ def pack(rows: list[list[Encoded]], width: int) -> Batch:
             document[b, start:end] = number
             position[b, start:end] = torch.arange(end - start)
             start = end
-    return Batch(ids, is_answer, document, position)
+    return TextBatch(ids, is_answer, document, position)
 
 
-def training_batches(tokenizer: Tokenizer, seed: int, *, rows: int, width: int) -> Iterator[Batch]:
+def training_batches(
+    tokenizer: Tokenizer, seed: int, *, rows: int, width: int
+) -> Iterator[TextBatch]:
     """Endless shuffled batches of training documents."""
     stream = (encode(tokenizer, d) for d in documents(seed, held_out=False))
     return shuffled_batches(stream, seed, rows=rows, width=width)
@@ -77,7 +79,7 @@ def training_batches(tokenizer: Tokenizer, seed: int, *, rows: int, width: int) 
 
 def shuffled_batches(
     stream: Iterator[Encoded], seed: int, *, rows: int, width: int
-) -> Iterator[Batch]:
+) -> Iterator[TextBatch]:
     """Endless batches of an endless stream."""
     generator = torch.Generator().manual_seed(seed)
     while True:
@@ -88,7 +90,7 @@ def shuffled_batches(
             yield pack([packed[j] for j in order[i : i + rows]], width)
 
 
-def evaluation_batch(tokenizer: Tokenizer, chosen: list[Document]) -> Batch:
+def evaluation_batch(tokenizer: Tokenizer, chosen: list[Document]) -> TextBatch:
     """One document a row."""
     encoded = [encode(tokenizer, d) for d in chosen]
     return pack([[e] for e in encoded], max(len(e.ids) for e in encoded))

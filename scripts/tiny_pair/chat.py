@@ -46,25 +46,25 @@ _WORD = "▁?[A-Za-z]+|[0-9]|\\n|▁|[^A-Za-z0-9▁\\n]"
 
 
 @dataclass(frozen=True)
-class Span:
+class TextSpan:
     """A stretch of text and whether the model is trained to produce it."""
 
     text: str
     is_answer: bool
 
 
-def spans(document: Document) -> list[Span]:
+def spans(document: Document) -> list[TextSpan]:
     """The document in chat format, cut at the borders of the answers."""
     if document.plain:
         (only,) = document.exchanges
-        return [Span(f"<bos>{only.prompt}\n", False), Span(f"{only.answer}<eos>", True)]
-    parts = [Span("<bos>", False)]
+        return [TextSpan(f"<bos>{only.prompt}\n", False), TextSpan(f"{only.answer}<eos>", True)]
+    parts = [TextSpan("<bos>", False)]
     if document.system is not None:
-        parts.append(Span(f"<|turn>system\n{document.system}<turn|>\n", False))
+        parts.append(TextSpan(f"<|turn>system\n{document.system}<turn|>\n", False))
     for exchange in document.exchanges:
-        parts.append(Span(f"<|turn>user\n{exchange.prompt}<turn|>\n<|turn>model\n", False))
-        parts.append(Span(f"{exchange.answer}<turn|>", True))
-        parts.append(Span("\n", False))
+        parts.append(TextSpan(f"<|turn>user\n{exchange.prompt}<turn|>\n<|turn>model\n", False))
+        parts.append(TextSpan(f"{exchange.answer}<turn|>", True))
+        parts.append(TextSpan("\n", False))
     return parts
 
 
@@ -145,7 +145,7 @@ def encode(tokenizer: Tokenizer, document: Document) -> Encoded:
     return encode_spans(tokenizer, spans(document))
 
 
-def encode_spans(tokenizer: Tokenizer, parts: Iterable[Span]) -> Encoded:
+def encode_spans(tokenizer: Tokenizer, parts: Iterable[TextSpan]) -> Encoded:
     """Tokens of a text that is cut at the borders of the answers."""
     ids: list[int] = []
     flags: list[bool] = []

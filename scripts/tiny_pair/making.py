@@ -11,7 +11,7 @@ from transformers import Gemma4AssistantForCausalLM, Gemma4ForConditionalGenerat
 from transformers.utils import logging as transformers_logging
 
 from .architecture import Sizes, new_target
-from .batches import Batch
+from .batches import TextBatch
 from .drafter import train_drafter
 from .files import load_target, round_to_bfloat16, save_drafter, save_target
 from .target import INT4_FROM, train_target
@@ -72,7 +72,7 @@ def make_target(
     output: Path,
     sizes: Sizes,
     tokenizer: Tokenizer,
-    batches: Iterator[Batch],
+    batches: Iterator[TextBatch],
     *,
     first_step: int,
     steps: int,
@@ -100,7 +100,7 @@ def make_drafter(
     output: Path,
     target: Gemma4ForConditionalGeneration,
     drafter: Gemma4AssistantForCausalLM,
-    batches: Iterator[Batch],
+    batches: Iterator[TextBatch],
     *,
     steps: int,
     seed: int,

@@ -13,7 +13,7 @@ from torch.nn import functional
 from transformers import Gemma4ForConditionalGeneration
 
 from .architecture import WINDOW
-from .batches import Batch
+from .batches import TextBatch
 from .optimise import adamw, int4_weights, learning_rate, take_step
 
 _PEAK_RATE = 3e-3
@@ -31,7 +31,7 @@ class TargetView:
     shared_kv: dict[str, tuple[Tensor, Tensor]]  # layer type -> donor K, V, each [B, 1, T, D]
 
 
-def look(model: Gemma4ForConditionalGeneration, batch: Batch) -> TargetView:
+def look(model: Gemma4ForConditionalGeneration, batch: TextBatch) -> TargetView:
     """One forward pass of the whole batch."""
     out = model.model.language_model(
         input_ids=batch.ids,
@@ -44,7 +44,7 @@ def look(model: Gemma4ForConditionalGeneration, batch: Batch) -> TargetView:
     return TargetView(out.last_hidden_state, logits, dict(out.shared_kv_states))
 
 
-def _loss(model: Gemma4ForConditionalGeneration, batch: Batch) -> Tensor:
+def _loss(model: Gemma4ForConditionalGeneration, batch: TextBatch) -> Tensor:
     logits = look(model, batch).logits[:, :-1]
     labels = batch.ids[:, 1:]
     inside = batch.document[:, 1:] == batch.document[:, :-1]
@@ -56,7 +56,7 @@ def _loss(model: Gemma4ForConditionalGeneration, batch: Batch) -> Tensor:
 
 def train_target(
     model: Gemma4ForConditionalGeneration,
-    batches: Iterator[Batch],
+    batches: Iterator[TextBatch],
     *,
     first_step: int,
     steps: int,
