@@ -18,8 +18,6 @@ from .target import INT4_FROM, train_target
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-THREADS = click.option("--threads", default=2, show_default=True, help="CPU threads.")
-
 
 def pair_options(steps_target: int) -> Callable[[Command], Command]:
     """The options of a script that makes a pair, with the default of --steps-target."""
@@ -39,7 +37,7 @@ def pair_options(steps_target: int) -> Callable[[Command], Command]:
         click.option(
             "--seed", default=7, show_default=True, help="Seed of text, weights and order."
         ),
-        THREADS,
+        click.option("--threads", default=2, show_default=True, help="CPU threads."),
         click.option(
             "--resume-target",
             default=0,
