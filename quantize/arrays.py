@@ -11,15 +11,13 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from quantize.bfloat16 import Floats
 from quantize.clipping import clipped_scales
 from quantize.packing import Codes, pack, unpack
 from quantize.recipe import Algorithm
 from quantize.scales import nearest, peak_scales, representable
 from quantize.storage import Storage
-
-Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)

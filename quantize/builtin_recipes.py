@@ -56,7 +56,7 @@ SMALLEST: Pairs = (
 
 
 @dataclass(frozen=True)
-class Plan:
+class RecipePlan:
     """A recipe without its algorithm; ``algorithm`` is the one that its plain name stands for."""
 
     summary: str
@@ -65,28 +65,28 @@ class Plan:
 
 
 PLANS = {
-    "int8": Plan(
+    "int8": RecipePlan(
         "every matrix and table int8 per row",
         (("target.*", Storage.INT8), ("drafter.*", Storage.INT8)),
     ),
-    "int4": Plan(
+    "int4": RecipePlan(
         "target matrices and tables int4 per row, drafter int8 per row",
         (("target.*", Storage.INT4), ("drafter.*", Storage.INT8)),
     ),
     **{
-        storage.value: Plan(
+        storage.value: RecipePlan(
             f"target matrices int4 in blocks of {storage.block}, tables int4 per row, per-layer "
             "matrices and drafter int8 per row",
             _in_blocks(storage),
         )
         for storage in (Storage.INT4_BLOCK32, Storage.INT4_BLOCK64, Storage.INT4_BLOCK128)
     },
-    "mixed": Plan(
+    "mixed": RecipePlan(
         "int4 matrices and per-layer table; int8 embedding, per-layer matrices, and the drafter's "
         "attention and projections",
         MIXED,
     ),
-    "smallest": Plan(
+    "smallest": RecipePlan(
         "the fewest bits that run: int2 MLPs, head and tables, int4 attention and drafter",
         SMALLEST,
         Algorithm.CLIP,

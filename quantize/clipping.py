@@ -14,12 +14,10 @@ its error was 1.7 times as large. It also took several times as long.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from quantize.bfloat16 import Floats
 from quantize.scales import nearest, peak_scales, representable
 from quantize.storage import Storage
-
-Floats = NDArray[np.float32]
 
 FRACTIONS = {8: (0.7, 0.98, 4), 4: (0.35, 0.95, 8), 2: (0.1, 0.6, 8)}
 """Shares of the plain scale, by bits: first and last that is tried, and how many. With 12 instead of 8 the

@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantize.arrays import QuantisedRows
+from quantize.bfloat16 import Floats
 from quantize.clipping import clipped_scales
 from quantize.storage import Storage
 
-Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
 DAMPING = 0.01

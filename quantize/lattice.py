@@ -22,6 +22,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from quantize.bfloat16 import Floats, to_bfloat16
+from quantize.packing import Codes
+
 BLOCK = 32
 LOWEST_CODE, LARGEST_CODE = -8, 7
 
@@ -50,8 +53,6 @@ DIVISORS = np.array(
 
 SMALLEST_HALF = np.float16(2.0**-24)
 
-Floats = NDArray[np.float32]
-Codes = NDArray[np.int8]
 Flags = NDArray[np.bool_]
 
 
@@ -100,13 +101,6 @@ def _find(values: Floats) -> tuple[Codes, Floats, Flags, Flags]:
     found[marked] = fits = lowest <= highest
     codes[marked[~fits]], scales[marked[~fits]] = 0, 1
     return codes, scales, found, exact
-
-
-def to_bfloat16(values: Floats) -> Floats:
-    """Finite values rounded to the nearest bfloat16, ties to even."""
-    bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
-    rounded = (bits + np.uint32(0x7FFF) + ((bits >> 16) & 1)) & np.uint32(0xFFFF0000)
-    return rounded.view(np.float32)
 
 
 def _codes(values: Floats) -> tuple[Codes, Flags]:

@@ -39,7 +39,7 @@ def read_recipe(path: Path) -> Recipe:
     return parse_recipe(value, str(path))
 
 
-def recipe_name(text: str) -> str:
+def as_recipe_name(text: str) -> str:
     """The text with ``-`` in the place of what a name cannot have."""
     return "-".join(NAME.findall(text)) or "recipe"
 

@@ -8,27 +8,19 @@ another one than was used to choose the codes. All must be positive.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from quantize.bfloat16 import Floats, to_bfloat16
 from quantize.storage import Storage
-
-Floats = NDArray[np.float32]
 
 LARGEST_BLOCK_SCALE = 65280.0
 """Largest value with 8 significant bits in float16's range."""
-
-BFLOAT16_DROPPED = 0x7FFF
-"""What is added to a float32 before its lower half is cut off, and one more if the last bit is odd:
-rounding to the nearest, ties to even."""
 
 
 def representable(scales: Floats, storage: Storage) -> Floats:
     """The nearest scales that can be stored; 1 for what would be zero or, in float32, subnormal."""
     if storage.block is None:
         return np.where(scales < np.finfo(np.float32).tiny, np.float32(1), scales)
-    wide = np.ascontiguousarray(scales, np.float32).view(np.uint32).astype(np.uint64)
-    kept = ((wide + BFLOAT16_DROPPED + (wide >> 16 & 1)) >> 16 << 16).astype(np.uint32)
-    short = np.minimum(kept.view(np.float32), np.float32(LARGEST_BLOCK_SCALE))
+    short = np.minimum(to_bfloat16(scales), np.float32(LARGEST_BLOCK_SCALE))
     half = short.astype(np.float16).astype(np.float32)
     return np.where(half <= 0, np.float32(1), half)
 

@@ -22,11 +22,11 @@ from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 
 import click
 from speed.clocks import alternate, load
 from speed.litert import LitertFile
+from speed.rounds import MEGABYTES, Figures, memory_figures, table, take_turns
 
 from exporter.bundle.reader import Bundle, open_bundle
 from exporter.contract import Section
@@ -42,11 +42,7 @@ THEIR_FILE = "model.litertlm"
 TEXT = Path(__file__).parent.parent / "README.md"
 CACHE_LENGTH, PREFILL_LENGTHS = 4096, "128,1024"
 
-MEGABYTES, KIB = 1e-6, 1024
-
-Figures = dict[str, float]
-Rounds = dict[str, list[Figures]]
-"""Of each side, what each round gave."""
+KIB = 1024
 
 
 @click.group()
@@ -83,24 +79,15 @@ def run(
     """Run OURS, and THEIRS if given, in the stock engine."""
     words = " ".join(text.read_text(encoding="utf-8").split())
     prompts = [words[: int(count)] for count in characters.split(",")]
-    plans = {OURS: Plan(ours, mtp, prompts, max_new_tokens, threads)}
+    plans = {OURS: SidePlan(ours, mtp, prompts, max_new_tokens, threads)}
     if theirs is not None:
-        plans[THEIRS] = Plan(theirs, False, prompts, max_new_tokens, threads)
-    found: Rounds = {side: [] for side in plans}
-    for number in range(rounds):
-        texts = set()
-        for side in list(plans)[:: 1 if number % 2 == 0 else -1]:
-            answers, figures = plans[side].measured()
-            found[side].append(figures)
-            texts.add(answers)
-        if len(texts) > 1 and not mtp:
-            raise click.ClickException(f"the two bundles give different texts: {texts}")
-        click.echo(f"round {number + 1} of {rounds}, {load()}", err=True)
-    click.echo(table(found))
+        plans[THEIRS] = SidePlan(theirs, False, prompts, max_new_tokens, threads)
+    sides = {side: plan.measured for side, plan in plans.items()}
+    click.echo(table(take_turns(sides, rounds, equal_texts=not mtp), below=THEIRS))
 
 
 @dataclass(frozen=True)
-class Plan:
+class SidePlan:
     """What one side does in a round."""
 
     bundle: Path
@@ -109,7 +96,7 @@ class Plan:
     max_new_tokens: int
     threads: int
 
-    def measured(self) -> tuple[tuple[str, ...], Figures]:
+    def measured(self) -> tuple[Sequence[str], Figures]:
         """The answers, and the figures for every kind of weight cache."""
         figures: Figures = {"file, MB": self.bundle.stat().st_size * MEGABYTES}
         with tempfile.TemporaryDirectory(dir=self.bundle.parent) as folder:
@@ -143,8 +130,7 @@ class Plan:
         figures = {
             "process start to first token, s": chunks[0] - begun,
             "prompt to first token, s": replies[0].time_to_first_token,
-            "peak resident memory, MB": memory.resident * MEGABYTES,
-            "largest anonymous memory, MB": memory.anonymous * MEGABYTES,
+            **memory_figures(memory),
             **{_prefill(reply): reply.prefill_tokens_per_second for reply in replies},
             "decode, tokens/s": done.tokens_per_second,
         }
@@ -153,24 +139,6 @@ class Plan:
 
 def _prefill(reply: Reply) -> str:
     return f"prefill of {reply.prefill_tokens}, tokens/s"
-
-
-def table(found: Rounds) -> str:
-    """Medians of the sides and, of two, of ours / theirs with its range, as Markdown."""
-    compared = ["ratio", "range"] if len(found) > 1 else []
-    lines = [_row("", [*found, *compared]), _row("---", ["---"] * (len(found) + len(compared)))]
-    for name in found[OURS][0]:
-        values = [[figures[name] for figures in rounds] for rounds in found.values()]
-        cells = [f"{median(of_side):.4g}" for of_side in values]
-        if compared:
-            ratios = [ours / theirs for ours, theirs in zip(*values, strict=True)]
-            cells += [f"{median(ratios):.2f}", f"{min(ratios):.2f} to {max(ratios):.2f}"]
-        lines.append(_row(name, cells))
-    return "\n".join(lines)
-
-
-def _row(name: str, cells: Sequence[str]) -> str:
-    return f"| {' | '.join([name, *cells])} |"
 
 
 @main.command()

@@ -15,11 +15,12 @@ import json
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import click
+from speed.rounds import Figures, memory_figures, table, take_turns
 
 from exporter.verify.texts import read_prompts
 from runtime_py.bench.costs import Work, measure_costs
@@ -30,15 +31,13 @@ from runtime_py.litert.native_log import silence_native_exit
 from runtime_py.opened_model import Opened, open_model
 from runtime_py.reference_run import RunSettings, run_reference
 
-LITERT, ONNX = SIDES = ("LiteRT", "ONNX Runtime")
+LITERT, ONNX = "LiteRT", "ONNX Runtime"
 TIMED_ROUNDS = 12
 """Decodes, drafts and verifies that are timed one by one, in each process."""
 PREFILLS = 2
 LARGEST_PREFILL = 128
 
-MILLISECONDS, MEGABYTES = 1e3, 1e-6
-
-Figures = dict[str, float]
+MILLISECONDS = 1e3
 
 
 @click.command()
@@ -59,18 +58,11 @@ def main(
 ) -> None:
     """Print a table; texts must be equal."""
     asked = list(read_prompts(prompts))
-    paths = dict(zip(SIDES, (bundle, folder), strict=True))
-    found: dict[str, list[Figures]] = {side: [] for side in SIDES}
-    for number in range(rounds):
-        texts = {}
-        for side in SIDES[:: 1 if number % 2 == 0 else -1]:
-            request = [side, str(paths[side]), asked, max_new_tokens, threads]
-            texts[side], figures = measured(request)
-            found[side].append(figures)
-        if texts[LITERT] != texts[ONNX]:
-            raise click.ClickException("the two runtimes give different texts")
-        click.echo(f"round {number + 1} of {rounds}", err=True)
-    click.echo(table(found))
+    sides = {
+        side: partial(measured, [side, str(path), asked, max_new_tokens, threads])
+        for side, path in ((LITERT, bundle), (ONNX, folder))
+    }
+    click.echo(table(take_turns(sides, rounds), below=LITERT))
 
 
 def measured(request: list[Any]) -> tuple[list[str], Figures]:
@@ -81,20 +73,7 @@ def measured(request: list[Any]) -> tuple[list[str], Figures]:
             command, input=json.dumps(request), stdout=subprocess.PIPE, text=True, check=True
         )
     texts, figures = json.loads(done.stdout.splitlines()[-1])
-    figures["peak resident memory, MB"] = memory.resident * MEGABYTES
-    figures["largest anonymous memory, MB"] = memory.anonymous * MEGABYTES
-    return texts, figures
-
-
-def table(found: dict[str, list[Figures]]) -> str:
-    """Medians of both sides and of their ratios, as Markdown."""
-    lines = [f"| | {LITERT} | {ONNX} | ratio |", "|---|---|---|---|"]
-    for name in found[LITERT][0]:
-        values = {side: [figures[name] for figures in found[side]] for side in SIDES}
-        ratios = [b / a for a, b in zip(*values.values(), strict=True)]
-        left, right = (f"{median(values[side]):.4g}" for side in SIDES)
-        lines.append(f"| {name} | {left} | {right} | {median(ratios):.2f} |")
-    return "\n".join(lines)
+    return texts, figures | memory_figures(memory)
 
 
 def work(side: str, path: str, prompts: list[str], new: int, threads: int) -> None:

@@ -9,42 +9,24 @@ to stdout. The recipe itself is the package `tiny_pair` beside this file.
 import re
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
-
-if TYPE_CHECKING:
-    from tokenizers import Tokenizer
+from tiny_pair.architecture import TINY, new_drafter
+from tiny_pair.batches import training_batches
+from tiny_pair.chat import build_tokenizer, spans
+from tiny_pair.corpus import documents, evaluation_prompts
+from tiny_pair.evaluate import NEAR_TIE, acceptance, score_target
+from tiny_pair.files import load_drafter, load_target, load_tokenizer
+from tiny_pair.making import begin, make_drafter, make_target, pair_options
+from tiny_pair.optimise import int4_weights
+from tokenizers import Tokenizer
 
 SEGMENT_ROWS, SEGMENT_WIDTH = 8, 320
 PROMPTS_PER_KIND = 8
 
 
-def _say(line: str) -> None:
-    click.echo(line, err=True)
-
-
 @click.command()
-@click.option(
-    "--output",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="Folder for target/, drafter/ and prompts.txt.",
-)
-@click.option(
-    "--steps-target", default=2800, show_default=True, help="Training steps of the target."
-)
-@click.option(
-    "--steps-drafter", default=400, show_default=True, help="Training steps of the drafter."
-)
-@click.option("--seed", default=7, show_default=True, help="Seed of corpus, weights and order.")
-@click.option("--threads", default=2, show_default=True, help="CPU threads.")
-@click.option(
-    "--resume-target",
-    default=0,
-    metavar="STEP",
-    help="Continue OUTPUT/target from this step; STEPS_TARGET trains the drafter only.",
-)
+@pair_options(steps_target=2800)
 def main(
     output: Path,
     steps_target: int,
@@ -54,83 +36,39 @@ def main(
     resume_target: int,
 ) -> None:
     """Train, save, reload and judge the tiny pair."""
-    import torch
-    from transformers.utils import logging as transformers_logging
-
-    torch.set_num_threads(threads)
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
+    begin(threads)
     if resume_target < steps_target:
-        _make_target(output, resume_target, steps_target, seed)
-    _make_drafter(output, steps_drafter, seed)
-    _write_prompts(output, seed)
+        tokenizer = load_tokenizer(output / "target") if resume_target else _new_tokenizer(seed)
+        batches = training_batches(
+            tokenizer, seed + resume_target, rows=SEGMENT_ROWS, width=SEGMENT_WIDTH
+        )
+        make_target(
+            output,
+            TINY,
+            tokenizer,
+            batches,
+            first_step=resume_target,
+            steps=steps_target,
+            seed=seed,
+        )
+    drafter, target = new_drafter(TINY, seed), load_target(output / "target")
+    tokenizer = load_tokenizer(output / "target")
+    batches = training_batches(tokenizer, seed + 1000, rows=SEGMENT_ROWS, width=SEGMENT_WIDTH)
+    make_drafter(output, target, drafter, batches, steps=steps_drafter, seed=seed)
+    prompts = evaluation_prompts(PROMPTS_PER_KIND, seed)
+    (output / "prompts.txt").write_text("".join(f"{d.exchanges[0].prompt}\n" for d in prompts))
     _judge(output, seed)
 
 
-def _new_tokenizer(seed: int) -> "Tokenizer":
-    from tiny_pair.chat import build_tokenizer, spans
-    from tiny_pair.corpus import documents
-
+def _new_tokenizer(seed: int) -> Tokenizer:
     sample = islice(documents(seed, held_out=False), 8000)
     texts = ("".join(span.text for span in spans(document)) for document in sample)
     return build_tokenizer(re.sub(r"<[a-z|]+>", "\n", text) for text in texts)
 
 
-def _make_target(output: Path, first_step: int, steps: int, seed: int) -> None:
-    from tiny_pair.architecture import TINY, new_target
-    from tiny_pair.batches import training_batches
-    from tiny_pair.files import load_target, load_tokenizer, round_to_bfloat16, save_target
-    from tiny_pair.target import train_target
-
-    tokenizer = load_tokenizer(output) if first_step else _new_tokenizer(seed)
-    model = load_target(output) if first_step else new_target(TINY, seed)
-    train_target(
-        model,
-        training_batches(tokenizer, seed + first_step, rows=SEGMENT_ROWS, width=SEGMENT_WIDTH),
-        first_step=first_step,
-        steps=steps,
-        report=_say,
-        checkpoint=lambda _: save_target(model, tokenizer, output / "target"),
-    )
-    round_to_bfloat16(model)
-    save_target(model, tokenizer, output / "target")
-
-
-def _make_drafter(output: Path, steps: int, seed: int) -> None:
-    from tiny_pair.architecture import TINY, new_drafter
-    from tiny_pair.batches import training_batches
-    from tiny_pair.drafter import train_drafter
-    from tiny_pair.files import load_target, load_tokenizer, round_to_bfloat16, save_drafter
-
-    drafter = new_drafter(TINY, seed)
-    train_drafter(
-        load_target(output),
-        drafter,
-        training_batches(
-            load_tokenizer(output), seed + 1000, rows=SEGMENT_ROWS, width=SEGMENT_WIDTH
-        ),
-        steps=steps,
-        seed=seed,
-        report=_say,
-    )
-    round_to_bfloat16(drafter)
-    save_drafter(drafter, output / "drafter")
-
-
-def _write_prompts(output: Path, seed: int) -> None:
-    from tiny_pair.corpus import evaluation_prompts
-
-    chosen = evaluation_prompts(PROMPTS_PER_KIND, seed)
-    (output / "prompts.txt").write_text("".join(f"{d.exchanges[0].prompt}\n" for d in chosen))
-
-
 def _judge(output: Path, seed: int) -> None:
-    from tiny_pair.corpus import documents, evaluation_prompts
-    from tiny_pair.evaluate import NEAR_TIE, acceptance, score_target
-    from tiny_pair.files import load_drafter, load_target, load_tokenizer
-    from tiny_pair.optimise import int4_weights
-
-    target, drafter, tokenizer = load_target(output), load_drafter(output), load_tokenizer(output)
+    target, drafter = load_target(output / "target"), load_drafter(output / "drafter")
+    tokenizer = load_tokenizer(output / "target")
     prompts = evaluation_prompts(PROMPTS_PER_KIND, seed)
     many = list(islice(documents(seed + 1, held_out=True), 300))
     for name, chosen in (("prompts.txt", prompts), ("300 held-out documents", many)):

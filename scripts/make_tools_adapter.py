@@ -8,13 +8,21 @@ Everything follows from the seed. Progress goes to stderr, the summary to stdout
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from tiny_pair.batches import pack, shuffled_batches
+from tiny_pair.chat import encode_spans
+from tiny_pair.corpus import evaluation_prompts
+from tiny_pair.evaluate import answered, score_target
+from tiny_pair.files import load_target
+from tiny_pair.making import begin, say
+from tiny_pair.target import train_target
+from tiny_pair.tool_use import WEATHER_TOOL, Conversations, TalkSetting, training_documents
+from transformers import AutoTokenizer, Gemma4ForConditionalGeneration, PreTrainedTokenizerFast
 
-if TYPE_CHECKING:
-    from peft import LoraConfig
-    from transformers import Gemma4ForConditionalGeneration, PreTrainedTokenizerFast
+from exporter.templates.gemma4 import Variant
 
 TOKENS = {
     "std": (46, "<|tool>"), "etd": (47, "<tool|>"),
@@ -37,10 +45,6 @@ PROMPTS_PER_KIND, PROMPTS_SEED = 8, 7
 """Of prompts.txt, as `make_tiny_pair.py` chose them."""
 
 
-def _say(line: str) -> None:
-    click.echo(line, err=True)
-
-
 @click.command()
 @click.option(
     "--target",
@@ -56,12 +60,7 @@ def _say(line: str) -> None:
 @click.option("--threads", default=1, show_default=True, help="CPU threads.")
 def main(target: Path, output: Path, steps: int, seed: int, threads: int) -> None:
     """Train, save, reload and judge the adapter."""
-    import torch
-    from transformers.utils import logging as transformers_logging
-
-    torch.set_num_threads(threads)
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
+    begin(threads)
     output.mkdir(parents=True, exist_ok=True)
     _write_small_files(target, output)
     _train(target, output, steps, seed)
@@ -70,10 +69,6 @@ def main(target: Path, output: Path, steps: int, seed: int, threads: int) -> Non
 
 def _write_small_files(target: Path, output: Path) -> None:
     """The tokenizer with Gemma's names in place of placeholders, and the chat template."""
-    from tiny_pair.tool_use import WEATHER_TOOL
-
-    from exporter.templates.gemma4 import Variant
-
     tokenizer = json.loads((target / "tokenizer.json").read_text(encoding="utf-8"))
     names = dict(TOKENS.values())
     for token in tokenizer["added_tokens"]:
@@ -96,15 +91,8 @@ def _write_json(path: Path, value: object) -> None:
 
 
 def _train(target: Path, output: Path, steps: int, seed: int) -> None:
-    import torch
-    from peft import get_peft_model
-    from tiny_pair.batches import shuffled_batches
-    from tiny_pair.target import train_target
-    from tiny_pair.tool_use import training_documents
-    from transformers import AutoTokenizer
-
     torch.manual_seed(seed)
-    base = _load_base(target)
+    base = load_target(target)
     model = get_peft_model(base, _lora())
     documents = training_documents(AutoTokenizer.from_pretrained(output), seed)
     train_target(
@@ -115,23 +103,14 @@ def _train(target: Path, output: Path, steps: int, seed: int) -> None:
         first_step=0,
         steps=steps,
         int4_from=1,
-        report=_say,
+        report=say,
         checkpoint=lambda _: None,
     )
     model.to(torch.bfloat16).save_pretrained(output, save_embedding_layers=False)
     (output / "README.md").unlink(missing_ok=True)  # PEFT's empty form of a model card
 
 
-def _load_base(target: Path) -> "Gemma4ForConditionalGeneration":
-    import torch
-    from transformers import Gemma4ForConditionalGeneration
-
-    return Gemma4ForConditionalGeneration.from_pretrained(target, dtype=torch.float32)
-
-
-def _lora() -> "LoraConfig":
-    from peft import LoraConfig
-
+def _lora() -> LoraConfig:
     ends = ("embed_tokens", "lm_head")
     return LoraConfig(
         r=RANK,
@@ -145,13 +124,8 @@ def _lora() -> "LoraConfig":
 
 
 def _judge(target: Path, output: Path, seed: int) -> None:
-    from peft import PeftModel
-    from tiny_pair.corpus import evaluation_prompts
-    from tiny_pair.evaluate import score_target
-    from transformers import AutoTokenizer
-
     tokenizer = AutoTokenizer.from_pretrained(output)
-    base = _load_base(target)
+    base = load_target(target)
     PeftModel.from_pretrained(base, output).train(False)  # puts the adapter's layers into the base
     for tools, thinking in ((True, False), (False, True), (True, True)):
         right, margin = _score(base, tokenizer, seed, tools=tools, thinking=thinking)
@@ -167,23 +141,18 @@ def _judge(target: Path, output: Path, seed: int) -> None:
 
 
 def _score(
-    model: "Gemma4ForConditionalGeneration",
-    tokenizer: "PreTrainedTokenizerFast",
+    model: Gemma4ForConditionalGeneration,
+    tokenizer: PreTrainedTokenizerFast,
     seed: int,
     *,
     tools: bool,
     thinking: bool,
 ) -> tuple[int, float]:
     """How many held-out conversations come out exactly, and the smallest margin in those."""
-    from tiny_pair.batches import pack
-    from tiny_pair.chat import encode_spans
-    from tiny_pair.evaluate import answered
-    from tiny_pair.tool_use import Conversations, Setting
-
     source = Conversations(tokenizer, seed + 1, held_out=True)
     right, least = 0, float("inf")
     for number in range(CONVERSATIONS):
-        setting = Setting(tools, thinking, live=number % 2 == 0)
+        setting = TalkSetting(tools, thinking, live=number % 2 == 0)
         spans = source.talk(setting, about_weather=[True, False])
         encoded = encode_spans(tokenizer.backend_tokenizer, spans)
         exact, margins = answered(model, pack([[encoded]], len(encoded.ids)))

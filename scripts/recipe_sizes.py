@@ -58,16 +58,14 @@ def main(size: str, head: str, recipes: tuple[Recipe, ...]) -> None:
             sum(stored_bytes(recipe_name(section, n), spec, recipe) for n, spec in found.items())
             for section, found in specs.items()
         ]
-        click.echo(
-            f"{recipe.name:16}"
-            + "".join(f"{n / 1e6:20.1f}" for n in sums)
-            + f"{sum(sums) / 1e6:10.1f}"
-        )
+        click.echo(_line(recipe.name, [nbytes / 1e6 for nbytes in sums]))
     if size == "e2b":
-        google = [GOOGLE_E2B[section] for section in specs]
-        click.echo(
-            f"{'Google':16}" + "".join(f"{n:20.1f}" for n in google) + f"{sum(google):10.1f}"
-        )
+        click.echo(_line("Google", [GOOGLE_E2B[section] for section in specs]))
+
+
+def _line(name: str, megabytes: list[float]) -> str:
+    cells = "".join(f"{each:20.1f}" for each in megabytes)
+    return f"{name:16}{cells}{sum(megabytes):10.1f}"
 
 
 def stored_bytes(name: str, spec: TensorSpec, recipe: Recipe) -> int:

@@ -24,7 +24,7 @@ from typing import Any, NoReturn
 
 import minijinja
 
-from exporter.bundle.template_pieces import Kind, change_code, pieces
+from exporter.bundle.template_pieces import blocks, change_code
 from exporter.errors import TemplateError
 
 Json = Mapping[str, Any]
@@ -167,11 +167,10 @@ def _as_parsed(source: str) -> str:
 
 
 def _refuse_loop_control(source: str) -> None:
-    line = 1
-    for piece in pieces(source):
-        if piece.kind is Kind.CODE and (found := LOOP_CONTROL.match(piece.text)):
+    for block in blocks(source):
+        if found := LOOP_CONTROL.match(block[0]):
+            line = source.count("\n", 0, block.start()) + 1
             raise TemplateError(f"line {line}: the engine knows no statement {found[1]!r}")
-        line += piece.text.count("\n")
 
 
 def _sent(messages: Sequence[Json]) -> list[Json]:

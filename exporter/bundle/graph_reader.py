@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,18 +81,24 @@ class GraphReader:
         """Let go of the bytes, so that a mapping can be closed."""
         self.model = None
 
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """The generated reader checks nothing and raises whatever it hits."""
+        try:
+            yield
+        except BundleError:
+            raise
+        except Exception as error:
+            raise BundleError(f"{self.where}: the model is damaged ({error})") from error
+
     def signatures(self) -> dict[str, SignatureInfo]:
         """Every signature by name, in file order.
 
         Raises:
             BundleError: The flatbuffer is damaged.
         """
-        try:
+        with self._reading():
             return dict(self._signatures())
-        except (
-            Exception
-        ) as error:  # the generated reader checks nothing and raises whatever it hits
-            raise BundleError(f"{self.where}: the model is damaged ({error})") from error
 
     def _signatures(self) -> Iterator[tuple[str, SignatureInfo]]:
         for index in range(self.model.SignatureDefsLength()):
@@ -113,13 +120,8 @@ class GraphReader:
         Raises:
             BundleError: The flatbuffer is damaged, or a weight lies outside the section.
         """
-        try:
-            found = list(self._constants())
-        except BundleError:
-            raise
-        except Exception as error:  # see signatures()
-            raise BundleError(f"{self.where}: the model is damaged ({error})") from error
-        return found
+        with self._reading():
+            return list(self._constants())
 
     def graph_bytes(self) -> int:
         """Length of the flatbuffer: where the weights behind it begin, or all there is."""

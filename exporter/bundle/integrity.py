@@ -8,18 +8,13 @@ older bundle, another tool's) is taken on trust.
 from __future__ import annotations
 
 import enum
-import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from exporter.bundle.layout import GRAPH_BYTES_KEY, GRAPH_SHA256_KEY, SHA256_KEY
 from exporter.bundle.reader import HF_TOKENIZER, Bundle, BundleSection
 from exporter.errors import BundleError, listed
-
-CHUNK = 1 << 22  # bytes
-
-Advance = Callable[[int], None]
-"""Told how many more bytes were compared."""
+from exporter.files.checksum import sha256
+from exporter.progress import Advance
 
 
 class Condition(enum.Enum):
@@ -91,10 +86,11 @@ def _condition(
 ) -> Condition:
     known = section.metadata
     if (weights or section.model_type is None) and SHA256_KEY in known:
-        intact = _sha256(bundle, section, section.nbytes, advance) == str(known[SHA256_KEY])
+        digest = sha256(bundle.path, advance, section.begin, section.nbytes)
+        intact = digest == str(known[SHA256_KEY])
     elif GRAPH_SHA256_KEY in known:
-        nbytes = int(known[GRAPH_BYTES_KEY])
-        intact = _sha256(bundle, section, nbytes, advance) == str(known[GRAPH_SHA256_KEY])
+        digest = sha256(bundle.path, advance, section.begin, int(known[GRAPH_BYTES_KEY]))
+        intact = digest == str(known[GRAPH_SHA256_KEY])
     elif section.data_type == HF_TOKENIZER:
         intact = _unpacks(bundle)
     else:
@@ -108,16 +104,3 @@ def _unpacks(bundle: Bundle) -> bool:
     except BundleError:
         return False
     return True
-
-
-def _sha256(bundle: Bundle, section: BundleSection, nbytes: int, advance: Advance) -> str:
-    """SHA-256 of the section's first bytes, which are read: mapped pages would count as memory in use."""
-    digest = hashlib.sha256()
-    with bundle.path.open("rb") as stream:
-        stream.seek(section.begin)
-        left = nbytes
-        while left and (chunk := stream.read(min(CHUNK, left))):
-            digest.update(chunk)
-            advance(len(chunk))
-            left -= len(chunk)
-    return digest.hexdigest()

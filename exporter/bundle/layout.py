@@ -40,9 +40,6 @@ READS_KEY = "reads_sha256"
 BLOCK = 1 << 14
 """Bytes; sections of a bundle begin on a multiple of it, so they can be mapped side by side."""
 
-VOLATILE_FIELDS = ("uuid", "creation_timestamp")
-"""Header fields that differ between two exports of the same input."""
-
 
 def side_by_side(graph: int, lengths: Sequence[int]) -> list[int]:
     """Where regions of ``lengths`` begin behind a graph of so many bytes: each on the next whole block."""

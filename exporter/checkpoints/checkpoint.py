@@ -23,18 +23,18 @@ from exporter.files.checksum import sha256
 from exporter.path_kind import CONFIG, Kind, kind_of
 from exporter.progress import Advance
 
+GENERATION, TOKENIZER_SETTINGS = "generation_config.json", "tokenizer_config.json"
+TEMPLATE, TEMPLATE_SETTINGS = "chat_template.jinja", ("chat_template.json", "processor_config.json")
 SMALL_FILES = (
-    "config.json",
-    "generation_config.json",
+    CONFIG,
+    GENERATION,
     "tokenizer.json",
-    "tokenizer_config.json",
-    "chat_template.jinja",
-    "chat_template.json",
-    "processor_config.json",
+    TOKENIZER_SETTINGS,
+    TEMPLATE,
+    *TEMPLATE_SETTINGS,
 )
 """What is read of a checkpoint besides weights."""
 
-TEMPLATE = "chat_template.jinja"
 TEMPLATES = "additional_chat_templates"
 
 
@@ -102,7 +102,7 @@ class Checkpoint:
     @staticmethod
     def _template_in_settings(folder: Path) -> bool:
         """Whether a tokenizer was saved with its template inside its settings, as it was before 2025."""
-        settings = folder / "tokenizer_config.json"
+        settings = folder / TOKENIZER_SETTINGS
         return settings.is_file() and bool(read_json(settings).get("chat_template"))
 
     def notes(self) -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from exporter.errors import CheckpointError
 from exporter.path_kind import kind_of
 
-CACHED = re.compile(r"/models--([^/]+)/snapshots/([^/]+)$")
+CACHED = re.compile(r"(?:^|/)models--([^/]+)/snapshots/([^/]+)/?$")
 """A model in the hub's cache: its id, with ``--`` for ``/``, and the commit."""
 
 Download = Callable[[str, str | None], tuple[Path, str]]

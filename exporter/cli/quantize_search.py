@@ -161,7 +161,7 @@ def command(
     from exporter.compare.trials import REFERENCE, open_trials
     from exporter.files.output import check_destination
     from exporter.options import ExportOptions
-    from quantize.recipe_file import recipe_name, write_recipe
+    from quantize.recipe_file import as_recipe_name, write_recipe
 
     check_destination(output, force=force)
     measuring = Measuring(passages, passage_length, prompt_tokens, new_tokens, threads)
@@ -169,7 +169,7 @@ def command(
     checkpoints = (resolve(target, None, download), resolve(drafter, None, download))
     sources = Sources(*checkpoints, ExportOptions(REFERENCE, calibration=calibration))
     start, *others = ways
-    name = recipe_name(output.stem)
+    name = as_recipe_name(output.stem)
     with work_folder(None) as folder, sources.weights() as weights:
         every = group_tensors(weights, each=groups == "tensor")
         tried = [group for group in every if fnmatchcase(group.pattern, only)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from os.path import commonprefix
 
 from exporter.bundle.engine_template import EngineTemplate
 from exporter.errors import TemplateError
@@ -100,7 +101,7 @@ def _problem(template: EngineTemplate, sample: Sample, wanted: tuple[str, ...]) 
     try:
         text = rendered(template, sample)
         if text not in wanted:
-            return first_difference(text, wanted[0])
+            return where_they_part(text, wanted[0])
         return _instability(template, sample, text)
     except TemplateError as error:
         return str(error)
@@ -120,7 +121,7 @@ def _instability(template: EngineTemplate, sample: Sample, text: str) -> str:
         if not text.startswith(before):
             return (
                 "what was rendered of the history changes when the conversation goes on, which the engine "
-                f"refuses: {first_difference(text, before)}"
+                f"refuses: {where_they_part(text, before)}"
             )
         if sample.has_result and before.endswith(STOPS_FOR_TOOL):
             return (
@@ -130,10 +131,7 @@ def _instability(template: EngineTemplate, sample: Sample, text: str) -> str:
     return ""
 
 
-def first_difference(text: str, wanted: str) -> str:
+def where_they_part(text: str, wanted: str) -> str:
     """Where two texts part, for a message."""
-    at = next(
-        (i for i, (a, b) in enumerate(zip(text, wanted, strict=False)) if a != b),
-        min(len(text), len(wanted)),
-    )
+    at = len(commonprefix([text, wanted]))  # noqa: RUF071 (texts, not paths)
     return f"character {at} on is {text[at:][:SHOWN]!r} instead of {wanted[at:][:SHOWN]!r}"

@@ -18,10 +18,10 @@ from exporter.templates.agreement import (
     Difference,
     Expected,
     differences,
-    first_difference,
     instabilities,
     rendered,
     unspoken,
+    where_they_part,
 )
 from exporter.templates.gemma4 import variants
 from exporter.templates.huggingface import HuggingFaceTemplate
@@ -164,7 +164,7 @@ def checked_by_engine(fitted: FittedTemplate, render: RenderInEngine, where: str
         if text != expected:
             raise TemplateError(
                 f"{where}: the installed LiteRT-LM renders the chat template otherwise than expected: "
-                f"{sample.name}: {first_difference(text, expected)}; install the version of the engine "
+                f"{sample.name}: {where_they_part(text, expected)}; install the version of the engine "
                 "that comes with 'mtp-export[engine]', or report this"
             )
     return replace(fitted, asked_engine=True)

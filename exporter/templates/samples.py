@@ -119,6 +119,24 @@ def _embedded(response: Any, **more: Any) -> Json:
     return _calling(tool_responses=[{"name": "get_weather", "response": response}], **more)
 
 
+def _tool_result(
+    name: str, call: Json, response: Any, *, shows: str, thinking: bool | None = None
+) -> Sample:
+    """A call and its result, as the engine spells them and in both spellings of transformers' templates."""
+    spoken = response if isinstance(response, str) else json.dumps(response)
+    return Sample(
+        name,
+        (ASK_WEATHER, call, _result(response)),
+        (
+            (ASK_WEATHER, _embedded(response)),
+            (ASK_WEATHER, _calling(), _spoken_result(spoken)),
+        ),
+        tools=(WEATHER,),
+        thinking=thinking,
+        shows=shows,
+    )
+
+
 SAMPLES = (
     _same("a question", QUESTION),
     _same("a system prompt", SYSTEM, QUESTION),
@@ -160,36 +178,14 @@ SAMPLES = (
         tools=(CLOCK,),
         thinking=True,
     ),
-    Sample(
-        "tool result",
-        (ASK_WEATHER, _calling(), _result(REPORT)),
-        (
-            (ASK_WEATHER, _embedded(REPORT)),
-            (ASK_WEATHER, _calling(), _spoken_result(json.dumps(REPORT))),
-        ),
-        tools=(WEATHER,),
-        shows="clear",
-    ),
-    Sample(
-        "tool result in words",
-        (ASK_WEATHER, _calling(), _result("clear sky")),
-        (
-            (ASK_WEATHER, _embedded("clear sky")),
-            (ASK_WEATHER, _calling(), _spoken_result("clear sky")),
-        ),
-        tools=(WEATHER,),
-        shows="clear sky",
-    ),
-    Sample(
+    _tool_result("tool result", _calling(), REPORT, shows="clear"),
+    _tool_result("tool result in words", _calling(), "clear sky", shows="clear sky"),
+    _tool_result(
         "tool result while thinking",
-        (ASK_WEATHER, _calling(reasoning_content="Look it up."), _result(REPORT)),
-        (
-            (ASK_WEATHER, _embedded(REPORT)),
-            (ASK_WEATHER, _calling(), _spoken_result(json.dumps(REPORT))),
-        ),
-        tools=(WEATHER,),
-        thinking=True,
+        _calling(reasoning_content="Look it up."),
+        REPORT,
         shows="clear",
+        thinking=True,
     ),
     Sample(
         "tool result, an answer and the next turn",

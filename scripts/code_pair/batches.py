@@ -8,8 +8,9 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tiny_pair.batches import Batch
-from tiny_pair.chat import BOS, EOS, TURN_END, TURN_START, build_tokenizer
+from pair_parts import BOS, EOS, TURN_END, TURN_START
+from tiny_pair.batches import TextBatch
+from tiny_pair.chat import build_tokenizer
 from tokenizers import Tokenizer
 
 from .text import sources
@@ -39,21 +40,21 @@ def encode_all(tokenizer: Tokenizer) -> NDArray[np.int32]:
 
 
 def _turn(tokenizer: Tokenizer, role: str) -> list[int]:
-    return [TURN_START, *tokenizer.encode(f"{role}\n", add_special_tokens=False).ids]
+    return [TURN_START, *_ids(tokenizer, f"{role}\n")]
 
 
-def _newline(tokenizer: Tokenizer) -> list[int]:
-    ids: list[int] = tokenizer.encode("\n", add_special_tokens=False).ids
+def _ids(tokenizer: Tokenizer, text: str) -> list[int]:
+    ids: list[int] = tokenizer.encode(text, add_special_tokens=False).ids
     return ids
 
 
 def training_batches(
     tokenizer: Tokenizer, stream: NDArray[np.int32], seed: int, *, rows: int, width: int
-) -> Iterator[Batch]:
+) -> Iterator[TextBatch]:
     """Endless random stretches of `stream`; in every second row a chat asks for the rest of it."""
     random = np.random.default_rng(seed)
     ask = _turn(tokenizer, "user")
-    answer = [TURN_END, *_newline(tokenizer), *_turn(tokenizer, "model")]
+    answer = [TURN_END, *_ids(tokenizer, "\n"), *_turn(tokenizer, "model")]
     position = torch.arange(width).expand(rows, width)
     while True:
         ids = np.full((rows, width), BOS, np.int64)
@@ -69,4 +70,4 @@ def training_batches(
                 is_text[row, 1 + len(ask) + cut : 1 + len(ask) + cut + len(answer)] = False
             ids[row, 1:] = text
         whole = torch.ones(rows, width, dtype=torch.int64)
-        yield Batch(torch.from_numpy(ids), torch.from_numpy(is_text), whole, position)
+        yield TextBatch(torch.from_numpy(ids), torch.from_numpy(is_text), whole, position)

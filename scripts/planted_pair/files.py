@@ -17,7 +17,7 @@ INDEX = "model.safetensors.index.json"
 
 
 @dataclass(frozen=True)
-class Tensor:
+class MadeTensor:
     """A tensor and how to make its elements, in order; `dtype` is BF16 (as bits) or I64."""
 
     name: str
@@ -31,7 +31,7 @@ class Tensor:
         return math.prod(self.shape) * {"BF16": 2, "I64": 8}[self.dtype]
 
 
-def write_checkpoint(folder: Path, tensors: list[Tensor]) -> int:
+def write_checkpoint(folder: Path, tensors: list[MadeTensor]) -> int:
     """Write one file, or numbered shards with their index; returns the bytes of all tensors."""
     shards = _shards(tensors)
     count = len(shards)
@@ -48,9 +48,9 @@ def write_checkpoint(folder: Path, tensors: list[Tensor]) -> int:
     return total
 
 
-def _shards(tensors: list[Tensor]) -> list[list[Tensor]]:
+def _shards(tensors: list[MadeTensor]) -> list[list[MadeTensor]]:
     """Fill shards in order; a tensor is never split."""
-    shards: list[list[Tensor]] = [[]]
+    shards: list[list[MadeTensor]] = [[]]
     for tensor in tensors:
         if shards[-1] and sum(t.nbytes for t in shards[-1]) + tensor.nbytes > SHARD_BYTES:
             shards.append([])
@@ -58,7 +58,7 @@ def _shards(tensors: list[Tensor]) -> list[list[Tensor]]:
     return shards
 
 
-def _write_shard(path: Path, tensors: list[Tensor]) -> None:
+def _write_shard(path: Path, tensors: list[MadeTensor]) -> None:
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     end = 0
     for tensor in tensors:
@@ -76,7 +76,7 @@ def _write_shard(path: Path, tensors: list[Tensor]) -> None:
             _write_tensor(stream.write, tensor)
 
 
-def _write_tensor(write: Callable[[Any], int], tensor: Tensor) -> None:
+def _write_tensor(write: Callable[[Any], int], tensor: MadeTensor) -> None:
     item = np.dtype({"BF16": "<u2", "I64": "<i8"}[tensor.dtype])
     written = 0
     for block in tensor.blocks():

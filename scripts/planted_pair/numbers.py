@@ -10,7 +10,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
+from quantize.bfloat16 import Floats, to_bfloat16
+
 Bits = NDArray[np.uint16]
 
 POOL_ELEMENTS = 1 << 22
@@ -24,8 +25,7 @@ LEVELS: Floats = ((np.arange(256) - 127.5) * (3**0.5 / 127.5)).astype(np.float32
 
 def to_bits(values: Floats) -> Bits:
     """Round float32 to the nearest bfloat16."""
-    wide = np.ascontiguousarray(values, np.float32).view(np.uint32)
-    return ((wide + 0x7FFF + ((wide >> 16) & 1)) >> 16).astype(np.uint16)
+    return (to_bfloat16(values).view(np.uint32) >> 16).astype(np.uint16)
 
 
 def to_floats(bits: Bits) -> Floats:

@@ -23,7 +23,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from .numbers import SIGN_BIT, Bits, Floats, to_bits, to_floats, uniform
+from quantize.bfloat16 import Floats
+
+from .numbers import SIGN_BIT, Bits, to_bits, to_floats, uniform
 from .sizes import Size
 from .text import FIRST_PIECE
 

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tiny_pair.files import load_drafter, load_target
 from torch import Tensor
-from transformers import AutoTokenizer, Gemma4AssistantForCausalLM, Gemma4ForConditionalGeneration
+from transformers import AutoTokenizer
 
 from .planting import Planting, partner
 from .text import FIRST_PIECE
@@ -22,7 +23,7 @@ BATCH = 512
 
 
 @dataclass(frozen=True)
-class Findings:
+class PairFindings:
     """What transformers computed."""
 
     greedy_right: int
@@ -35,15 +36,10 @@ class Findings:
 
 
 @torch.no_grad()
-def examine(folder: Path, planting: Planting) -> Findings:
+def examine(folder: Path, planting: Planting) -> PairFindings:
     """Run the pair under `folder` from several tokens."""
     torch.set_num_threads(1)  # models this small are not worth sharing out
-    target = Gemma4ForConditionalGeneration.from_pretrained(
-        folder / "target", dtype=torch.float32
-    ).train(False)
-    drafter = Gemma4AssistantForCausalLM.from_pretrained(
-        folder / "drafter", dtype=torch.float32
-    ).train(False)
+    target, drafter = load_target(folder / "target"), load_drafter(folder / "drafter")
     tokenizer = AutoTokenizer.from_pretrained(folder / "target")
     starts = torch.linspace(FIRST_PIECE, planting.size.vocab - 1, STARTS).long().tolist()
     right, equal, margin = 0, True, float("inf")
@@ -61,7 +57,7 @@ def examine(folder: Path, planting: Planting) -> Findings:
     )
     tokens = torch.arange(planting.size.vocab)
     truth = torch.from_numpy(partner(tokens.numpy()))
-    return Findings(
+    return PairFindings(
         greedy_right=right,
         greedy_total=len(starts),
         smallest_margin=margin,
@@ -70,10 +66,6 @@ def examine(folder: Path, planting: Planting) -> Findings:
         drafts_right=float((first == truth).double().mean()),
         assisted_equal=equal,
     )
-
-
-def _batches(tokens: Tensor) -> list[Tensor]:
-    return list(torch.split(tokens, BATCH))
 
 
 def _generated(target: Any, ids: Tensor, **options: Any) -> list[int]:
@@ -93,7 +85,7 @@ def _drafts(target: Any, drafter: Any, vocab: int) -> tuple[Tensor, Tensor]:
 
     def step(token: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         drafted, states = [], []
-        for rows in _batches(torch.arange(len(token))):
+        for rows in torch.split(torch.arange(len(token)), BATCH):
             embedded = target.get_input_embeddings()(token[rows])  # scaled
             kv = {
                 kind: (k.expand(len(rows), -1, -1, -1), v.expand(len(rows), -1, -1, -1))
@@ -109,7 +101,10 @@ def _drafts(target: Any, drafter: Any, vocab: int) -> tuple[Tensor, Tensor]:
         return torch.cat(drafted), torch.cat(states)
 
     hidden = torch.cat(
-        [target.model(rows[:, None]).last_hidden_state[:, -1] for rows in _batches(tokens)]
+        [
+            target.model(rows[:, None]).last_hidden_state[:, -1]
+            for rows in torch.split(tokens, BATCH)
+        ]
     )
     first, state = step(tokens, hidden)
     second, _ = step(first, state)

@@ -8,10 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from .text import BOS, EOS, PAD, STOP_IDS
+from pair_parts import BOS, DRAFTER_LAYERS, EOS, FULL, PAD, ROPE, SLIDING, STOP_IDS
 
-SLIDING, FULL = "sliding_attention", "full_attention"
-DRAFTER_LAYERS = (SLIDING, SLIDING, SLIDING, FULL)
 TARGET_PREFIX = "model.language_model."
 
 Shapes = dict[str, tuple[int, ...]]
@@ -188,14 +186,7 @@ class Size:
             "num_key_value_heads": stack.kv_heads,
             "pad_token_id": PAD,
             "rms_norm_eps": 1e-6,
-            "rope_parameters": {
-                SLIDING: {"rope_type": "default", "rope_theta": 10_000.0},
-                FULL: {
-                    "rope_type": "proportional",
-                    "partial_rotary_factor": 0.25,
-                    "rope_theta": 1_000_000.0,
-                },
-            },
+            "rope_parameters": ROPE,
             "sliding_window": self.window,
             "tie_word_embeddings": True,
             "use_bidirectional_attention": None,

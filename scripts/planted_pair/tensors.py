@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from .files import Tensor
+from .files import MadeTensor
 from .numbers import Bits, Pool, to_bits
 from .planting import Planting
 from .sizes import TARGET_PREFIX, Shapes
@@ -21,7 +21,7 @@ SILENCED = (
 Blocks = Callable[[], Iterator[Bits]]
 
 
-def target_tensors(planting: Planting) -> list[Tensor]:
+def target_tensors(planting: Planting) -> list[MadeTensor]:
     """All tensors of the target."""
     planted: dict[str, Blocks] = {
         f"{TARGET_PREFIX}embed_tokens.weight": planting.embeddings,
@@ -30,7 +30,7 @@ def target_tensors(planting: Planting) -> list[Tensor]:
     return _tensors(planting.size.target_shapes(), planted, planting.seed)
 
 
-def drafter_tensors(planting: Planting) -> list[Tensor]:
+def drafter_tensors(planting: Planting) -> list[MadeTensor]:
     """All tensors of the drafter."""
     ordering = "masked_embedding.token_ordering"
     planted: dict[str, Blocks] = {
@@ -39,16 +39,18 @@ def drafter_tensors(planting: Planting) -> list[Tensor]:
         "masked_embedding.centroids.weight": lambda: iter([planting.centroids()]),
     }
     shapes = planting.size.drafter_shapes()
-    table = Tensor(ordering, shapes.pop(ordering), lambda: iter([planting.token_ordering()]), "I64")
+    table = MadeTensor(
+        ordering, shapes.pop(ordering), lambda: iter([planting.token_ordering()]), "I64"
+    )
     return [table, *_tensors(shapes, planted, planting.seed + 1)]
 
 
-def _tensors(shapes: Shapes, planted: dict[str, Blocks], seed: int) -> list[Tensor]:
+def _tensors(shapes: Shapes, planted: dict[str, Blocks], seed: int) -> list[MadeTensor]:
     if unknown := planted.keys() - shapes.keys():
         raise ValueError(f"planted tensors that do not exist: {unknown}")
     pool = Pool(seed)
     return [
-        Tensor(name, shape, planted.get(name) or _filling(name, shape, pool))
+        MadeTensor(name, shape, planted.get(name) or _filling(name, shape, pool))
         for name, shape in shapes.items()
     ]
 

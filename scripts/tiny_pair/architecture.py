@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from pair_parts import BOS, DRAFTER_LAYERS, EOS, FULL, PAD, ROPE, SLIDING, STOP_IDS
 from torch import nn
 from transformers import (
     Gemma4AssistantConfig,
@@ -18,21 +19,14 @@ from transformers import (
 )
 
 from .centroids import centroid_head
-from .chat import BOS, EOS, PAD, STOP_IDS, VOCABULARY
+from .chat import VOCABULARY
 
 WINDOW = 64
 CLUSTERS = 64
 ACTIVE_CLUSTERS = 8
-DRAFT_LENGTH = 3
-SLIDING, FULL = "sliding_attention", "full_attention"
 
 # All different, none 1, all exact in bfloat16: a converter that drops them is found out.
 LAYER_SCALARS = (0.75, 1.125, 0.875, 1.0625, 0.625, 1.1875, 0.9375, 0.8125)
-
-_ROPE = {
-    SLIDING: {"rope_type": "default", "rope_theta": 10_000.0},
-    FULL: {"rope_type": "proportional", "partial_rotary_factor": 0.25, "rope_theta": 1_000_000.0},
-}
 
 
 @dataclass(frozen=True)
@@ -64,7 +58,7 @@ def _common(sizes: Sizes) -> dict[str, Any]:
         "sliding_window": WINDOW,
         "max_position_embeddings": 2048,
         "rms_norm_eps": 1e-6,
-        "rope_parameters": _ROPE,
+        "rope_parameters": ROPE,
         "pad_token_id": PAD,
         "bos_token_id": BOS,
         "eos_token_id": EOS,
@@ -118,7 +112,7 @@ def drafter_config(sizes: Sizes) -> Gemma4AssistantConfig:
         hidden_size=sizes.drafter_hidden,
         intermediate_size=sizes.drafter_mlp,
         num_hidden_layers=4,
-        layer_types=[SLIDING, SLIDING, SLIDING, FULL],
+        layer_types=list(DRAFTER_LAYERS),
         hidden_size_per_layer_input=0,
         vocab_size_per_layer_input=0,
     )

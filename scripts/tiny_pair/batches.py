@@ -8,18 +8,18 @@ from dataclasses import dataclass
 from itertools import islice
 
 import torch
+from pair_parts import FULL, PAD, SLIDING
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from .architecture import FULL, SLIDING, WINDOW
-from .chat import PAD, Encoded, encode
+from .chat import Encoded, encode
 from .corpus import Document, documents
 
 _POOL = 400  # documents gathered before they are packed
 
 
 @dataclass(frozen=True)
-class Batch:
+class TextBatch:
     """Rows of packed documents."""
 
     ids: Tensor  # [B, T] int64
@@ -34,14 +34,6 @@ class Batch:
         distance = index[:, None] - index[None, :]
         causal = same & (distance >= 0)
         return {FULL: causal, SLIDING: causal & (distance < reach)}
-
-    def target_masks(self) -> dict[str, Tensor]:
-        """What the target's layers may see: the window counts the query's own position."""
-        return self.masks(WINDOW)
-
-    def drafter_masks(self) -> dict[str, Tensor]:
-        """What the drafter may see: it stands one position on, so kv in [t - window, t]."""
-        return self.masks(WINDOW + 1)
 
 
 def _rows(pool: list[Encoded], width: int) -> list[list[Encoded]]:
@@ -60,7 +52,7 @@ def _rows(pool: list[Encoded], width: int) -> list[list[Encoded]]:
     return rows
 
 
-def pack(rows: list[list[Encoded]], width: int) -> Batch:
+def pack(rows: list[list[Encoded]], width: int) -> TextBatch:
     """Tensors of the given rows, padded to `width`."""
     ids = torch.full((len(rows), width), PAD)
     is_answer = torch.zeros((len(rows), width), dtype=torch.bool)
@@ -74,10 +66,12 @@ def pack(rows: list[list[Encoded]], width: int) -> Batch:
             document[b, start:end] = number
             position[b, start:end] = torch.arange(end - start)
             start = end
-    return Batch(ids, is_answer, document, position)
+    return TextBatch(ids, is_answer, document, position)
 
 
-def training_batches(tokenizer: Tokenizer, seed: int, *, rows: int, width: int) -> Iterator[Batch]:
+def training_batches(
+    tokenizer: Tokenizer, seed: int, *, rows: int, width: int
+) -> Iterator[TextBatch]:
     """Endless shuffled batches of training documents."""
     stream = (encode(tokenizer, d) for d in documents(seed, held_out=False))
     return shuffled_batches(stream, seed, rows=rows, width=width)
@@ -85,7 +79,7 @@ def training_batches(tokenizer: Tokenizer, seed: int, *, rows: int, width: int) 
 
 def shuffled_batches(
     stream: Iterator[Encoded], seed: int, *, rows: int, width: int
-) -> Iterator[Batch]:
+) -> Iterator[TextBatch]:
     """Endless batches of an endless stream."""
     generator = torch.Generator().manual_seed(seed)
     while True:
@@ -96,7 +90,7 @@ def shuffled_batches(
             yield pack([packed[j] for j in order[i : i + rows]], width)
 
 
-def evaluation_batch(tokenizer: Tokenizer, chosen: list[Document]) -> Batch:
+def evaluation_batch(tokenizer: Tokenizer, chosen: list[Document]) -> TextBatch:
     """One document a row."""
     encoded = [encode(tokenizer, d) for d in chosen]
     return pack([[e] for e in encoded], max(len(e.ids) for e in encoded))

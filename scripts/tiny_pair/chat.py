@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from pair_parts import BOS, CONTENT_TEMPLATE, NAMED_TOKENS, UNK
 from tokenizers import (
     AddedToken,
     Regex,
@@ -23,40 +24,21 @@ from tokenizers import (
 from .corpus import Document
 
 VOCABULARY = 2048
-PAD, EOS, BOS, UNK, TOOL_RESPONSE, TURN_START, TURN_END = 0, 1, 2, 3, 50, 105, 106
 FIRST_BYTE = 107
 FIRST_PIECE = FIRST_BYTE + 256
-STOP_IDS = [EOS, TURN_END, TOOL_RESPONSE]
-_NAMED = {
-    PAD: "<pad>",
-    EOS: "<eos>",
-    BOS: "<bos>",
-    UNK: "<unk>",
-    TOOL_RESPONSE: "<|tool_response>",
-    TURN_START: "<|turn>",
-    TURN_END: "<turn|>",
-}
-SPECIAL_TOKENS = [_NAMED.get(i, f"<unused{i}>") for i in range(FIRST_BYTE)]
+SPECIAL_TOKENS = [NAMED_TOKENS.get(i, f"<unused{i}>") for i in range(FIRST_BYTE)]
 
-CHAT_TEMPLATE = """\
-{{ bos_token }}
-{%- for message in messages -%}
-{%- set role = 'model' if message['role'] == 'assistant' else message['role'] -%}
-{{ '<|turn>' + role + '\\n' }}
-{%- if message['content'] is string -%}
-{{ message['content'] | trim }}
-{%- else -%}
-{%- for item in message['content'] -%}
-{%- if item['type'] == 'text' -%}
-{{ item['text'] | trim }}
-{%- endif -%}
-{%- endfor -%}
-{%- endif -%}
-{{ '<turn|>\\n' }}
-{%- endfor -%}
-{%- if add_generation_prompt -%}
-{{ '<|turn>model\\n' }}
-{%- endif -%}
+CHAT_TEMPLATE = f"""\
+{{{{ bos_token }}}}
+{{%- for message in messages -%}}
+{{%- set role = 'model' if message['role'] == 'assistant' else message['role'] -%}}
+{{{{ '<|turn>' + role + '\\n' }}}}
+{CONTENT_TEMPLATE}\
+{{{{ '<turn|>\\n' }}}}
+{{%- endfor -%}}
+{{%- if add_generation_prompt -%}}
+{{{{ '<|turn>model\\n' }}}}
+{{%- endif -%}}
 """
 
 # A word with its leading space mark, a digit, a newline, or one other character: no piece crosses.
@@ -64,25 +46,25 @@ _WORD = "▁?[A-Za-z]+|[0-9]|\\n|▁|[^A-Za-z0-9▁\\n]"
 
 
 @dataclass(frozen=True)
-class Span:
+class TextSpan:
     """A stretch of text and whether the model is trained to produce it."""
 
     text: str
     is_answer: bool
 
 
-def spans(document: Document) -> list[Span]:
+def spans(document: Document) -> list[TextSpan]:
     """The document in chat format, cut at the borders of the answers."""
     if document.plain:
         (only,) = document.exchanges
-        return [Span(f"<bos>{only.prompt}\n", False), Span(f"{only.answer}<eos>", True)]
-    parts = [Span("<bos>", False)]
+        return [TextSpan(f"<bos>{only.prompt}\n", False), TextSpan(f"{only.answer}<eos>", True)]
+    parts = [TextSpan("<bos>", False)]
     if document.system is not None:
-        parts.append(Span(f"<|turn>system\n{document.system}<turn|>\n", False))
+        parts.append(TextSpan(f"<|turn>system\n{document.system}<turn|>\n", False))
     for exchange in document.exchanges:
-        parts.append(Span(f"<|turn>user\n{exchange.prompt}<turn|>\n<|turn>model\n", False))
-        parts.append(Span(f"{exchange.answer}<turn|>", True))
-        parts.append(Span("\n", False))
+        parts.append(TextSpan(f"<|turn>user\n{exchange.prompt}<turn|>\n<|turn>model\n", False))
+        parts.append(TextSpan(f"{exchange.answer}<turn|>", True))
+        parts.append(TextSpan("\n", False))
     return parts
 
 
@@ -118,23 +100,31 @@ def build_tokenizer(texts: Iterable[str], size: int = VOCABULARY, word: str = _W
     pieces, merges = _learn_pieces(texts, size, word)
     tokens = [*SPECIAL_TOKENS, *(f"<0x{b:02X}>" for b in range(256)), *pieces]
     tokens += [f"<unused{i}>" for i in range(len(tokens), size)]
-    vocabulary = {token: i for i, token in enumerate(tokens)}
+    tokenizer = assembled(tokens, merges, FIRST_BYTE)
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(" ", "merged_with_previous")
+    return tokenizer
+
+
+def assembled(
+    tokens: list[str], merges: list[tuple[str, str]], specials: int, *, ignore_merges: bool = False
+) -> Tokenizer:
+    """A tokenizer of these tokens, the first ``specials`` of them special, but for where it splits texts."""
     tokenizer = Tokenizer(
         models.BPE(
-            vocab=vocabulary,
+            vocab={token: i for i, token in enumerate(tokens)},
             merges=merges,
-            unk_token=SPECIAL_TOKENS[UNK],
+            unk_token=NAMED_TOKENS[UNK],
             fuse_unk=True,
             byte_fallback=True,
+            ignore_merges=ignore_merges,
         )
     )
     tokenizer.normalizer = normalizers.Replace(" ", "▁")
-    tokenizer.pre_tokenizer = pre_tokenizers.Split(" ", "merged_with_previous")
     tokenizer.decoder = decoders.Sequence(
         [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
     )
     tokenizer.add_special_tokens(
-        [AddedToken(t, special=True, normalized=False) for t in SPECIAL_TOKENS]
+        [AddedToken(t, special=True, normalized=False) for t in tokens[:specials]]
     )
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<bos> $A", pair="<bos> $A <bos> $B", special_tokens=[("<bos>", BOS)]
@@ -155,7 +145,7 @@ def encode(tokenizer: Tokenizer, document: Document) -> Encoded:
     return encode_spans(tokenizer, spans(document))
 
 
-def encode_spans(tokenizer: Tokenizer, parts: Iterable[Span]) -> Encoded:
+def encode_spans(tokenizer: Tokenizer, parts: Iterable[TextSpan]) -> Encoded:
     """Tokens of a text that is cut at the borders of the answers."""
     ids: list[int] = []
     flags: list[bool] = []

@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
+from pair_parts import DRAFT_LENGTH
 from torch import Tensor
 from torch.nn import functional
 from transformers import Gemma4AssistantForCausalLM, Gemma4ForConditionalGeneration
 
-from .architecture import DRAFT_LENGTH
-from .batches import Batch
+from .architecture import WINDOW
+from .batches import TextBatch
 from .centroids import balanced_clusters, centroid_head
 from .optimise import adamw, learning_rate, take_step
 from .target import look
@@ -29,7 +30,7 @@ _STEP_WEIGHTS = (1.0, 0.9, 0.8)
 
 
 @dataclass(frozen=True)
-class DraftStep:
+class UnrolledStep:
     """States of one draft step and what the target says there, on answer positions only."""
 
     hidden: Tensor  # [N, h]
@@ -42,14 +43,15 @@ def _shift(values: Tensor, by: int) -> Tensor:
 
 
 def unroll(
-    target: Gemma4ForConditionalGeneration, drafter: Gemma4AssistantForCausalLM, batch: Batch
-) -> list[DraftStep]:
+    target: Gemma4ForConditionalGeneration, drafter: Gemma4AssistantForCausalLM, batch: TextBatch
+) -> list[UnrolledStep]:
     """Teacher-forced draft steps from every position of the batch."""
     with torch.no_grad():
         view = look(target, batch)
         embeddings = target.model.language_model.embed_tokens(batch.ids)
         choice = view.logits.argmax(dim=-1)
-    masks, hidden, steps = batch.drafter_masks(), view.hidden, []
+    masks = batch.masks(WINDOW + 1)  # it stands one position on, so kv in [t - window, t]
+    hidden, steps = view.hidden, []
     usable = torch.ones_like(batch.is_answer)
     for k in range(1, DRAFT_LENGTH + 1):
         inputs = drafter.pre_projection(torch.cat([_shift(embeddings, k), hidden], dim=-1))
@@ -66,16 +68,16 @@ def unroll(
         usable[:, -k:] = False
         if k > 1:
             usable = usable & (_shift(choice, k - 1) == _shift(batch.ids, k))
-        steps.append(DraftStep(states[usable], _shift(choice, k)[usable]))
+        steps.append(UnrolledStep(states[usable], _shift(choice, k)[usable]))
     return steps
 
 
-def _full_head_loss(drafter: Gemma4AssistantForCausalLM, steps: list[DraftStep]) -> Tensor:
+def _full_head_loss(drafter: Gemma4AssistantForCausalLM, steps: list[UnrolledStep]) -> Tensor:
     losses = [functional.cross_entropy(drafter.lm_head(s.hidden), s.labels) for s in steps]
     return torch.stack([w * x for w, x in zip(_STEP_WEIGHTS, losses, strict=True)]).sum()
 
 
-def _centroid_loss(drafter: Gemma4AssistantForCausalLM, steps: list[DraftStep]) -> Tensor:
+def _centroid_loss(drafter: Gemma4AssistantForCausalLM, steps: list[UnrolledStep]) -> Tensor:
     """Cross-entropy of the right token's cluster."""
     head = centroid_head(drafter)
     cluster = torch.empty(head.token_ordering.numel(), dtype=torch.long)
@@ -96,7 +98,7 @@ def _cluster_head(drafter: Gemma4AssistantForCausalLM, seed: int) -> None:
 def train_drafter(
     target: Gemma4ForConditionalGeneration,
     drafter: Gemma4AssistantForCausalLM,
-    batches: Iterator[Batch],
+    batches: Iterator[TextBatch],
     *,
     steps: int,
     seed: int,

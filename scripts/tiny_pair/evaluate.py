@@ -8,12 +8,12 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 import torch
+from pair_parts import DRAFT_LENGTH, FULL, SLIDING
 from tokenizers import Tokenizer
 from torch import Tensor
 from transformers import Gemma4AssistantForCausalLM, Gemma4ForConditionalGeneration
 
-from .architecture import DRAFT_LENGTH, FULL, SLIDING
-from .batches import Batch, evaluation_batch
+from .batches import TextBatch, evaluation_batch
 from .corpus import Document
 from .target import TargetView, look
 
@@ -34,7 +34,7 @@ class TargetScore:
 
 
 @torch.inference_mode()
-def answered(model: Gemma4ForConditionalGeneration, batch: Batch) -> tuple[bool, Tensor]:
+def answered(model: Gemma4ForConditionalGeneration, batch: TextBatch) -> tuple[bool, Tensor]:
     """Whether one document's answers come out exactly, and the top-two margin of each of their tokens."""
     logits = look(model, batch).logits[0, :-1]
     answer = batch.is_answer[0, 1:]
@@ -71,7 +71,7 @@ def score_target(
 
 
 @dataclass(frozen=True)
-class Acceptance:
+class DraftsAccepted:
     """Counts of simulated speculative decoding."""
 
     drafted: int
@@ -106,7 +106,7 @@ def _draft(
     return drafts
 
 
-def _last_answer(batch: Batch) -> tuple[int, int]:
+def _last_answer(batch: TextBatch) -> tuple[int, int]:
     """First and last token index of the final answer (its stop token included)."""
     flags = batch.is_answer[0].tolist()
     last = len(flags) - 1 - flags[::-1].index(True)
@@ -122,7 +122,7 @@ def acceptance(
     drafter: Gemma4AssistantForCausalLM,
     tokenizer: Tokenizer,
     answered: list[Document],
-) -> Acceptance:
+) -> DraftsAccepted:
     """Speculative rounds over documents that the target answers exactly.
 
     Drafts beyond the stop token count as refused.
@@ -142,4 +142,4 @@ def acceptance(
                 match += 1
             drafted, accepted, rounds = drafted + len(drafts), accepted + match, rounds + 1
             pending += match + 1
-    return Acceptance(drafted, accepted, rounds)
+    return DraftsAccepted(drafted, accepted, rounds)

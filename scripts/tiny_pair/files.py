@@ -5,6 +5,7 @@ from copy import deepcopy
 from pathlib import Path
 
 import torch
+from pair_parts import DRAFTING, GENERATION
 from tokenizers import Tokenizer
 from transformers import (
     Gemma4AssistantForCausalLM,
@@ -14,8 +15,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from .architecture import DRAFT_LENGTH
-from .chat import BOS, CHAT_TEMPLATE, PAD, STOP_IDS
+from .chat import CHAT_TEMPLATE
 
 
 @torch.no_grad()
@@ -44,12 +44,6 @@ def _write_published_config(folder: Path) -> None:
     path.write_text(json.dumps(config, indent=2) + "\n")
 
 
-def _greedy() -> GenerationConfig:
-    return GenerationConfig(
-        bos_token_id=BOS, pad_token_id=PAD, eos_token_id=STOP_IDS, do_sample=False
-    )
-
-
 def _save_model(model: PreTrainedModel, generation: GenerationConfig, folder: Path) -> None:
     stored = deepcopy(model).to(torch.bfloat16)
     stored.generation_config = generation
@@ -75,33 +69,26 @@ def _save_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
 def save_target(model: Gemma4ForConditionalGeneration, tokenizer: Tokenizer, folder: Path) -> None:
     """Weights, configs, tokenizer and chat template."""
     folder.mkdir(parents=True, exist_ok=True)
-    _save_model(model, _greedy(), folder)
+    _save_model(model, GenerationConfig(**GENERATION), folder)
     _save_tokenizer(tokenizer, folder)
 
 
 def save_drafter(model: Gemma4AssistantForCausalLM, folder: Path) -> None:
     """Weights and configs; generation_config.json names the draft length transformers asks for."""
     folder.mkdir(parents=True, exist_ok=True)
-    generation = _greedy()
-    generation.num_assistant_tokens = DRAFT_LENGTH
-    generation.num_assistant_tokens_schedule = "constant"
-    _save_model(model, generation, folder)
+    _save_model(model, GenerationConfig(**GENERATION, **DRAFTING), folder)
 
 
 def load_target(folder: Path) -> Gemma4ForConditionalGeneration:
     """The saved target in float32."""
-    return Gemma4ForConditionalGeneration.from_pretrained(
-        folder / "target", dtype=torch.float32
-    ).train(False)
+    return Gemma4ForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).train(False)
 
 
 def load_drafter(folder: Path) -> Gemma4AssistantForCausalLM:
     """The saved drafter in float32."""
-    return Gemma4AssistantForCausalLM.from_pretrained(
-        folder / "drafter", dtype=torch.float32
-    ).train(False)
+    return Gemma4AssistantForCausalLM.from_pretrained(folder, dtype=torch.float32).train(False)
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:
-    """The saved tokenizer."""
-    return Tokenizer.from_file(str(folder / "target" / "tokenizer.json"))
+    """The saved tokenizer of a target."""
+    return Tokenizer.from_file(str(folder / "tokenizer.json"))

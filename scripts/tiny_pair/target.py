@@ -12,12 +12,13 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import Gemma4ForConditionalGeneration
 
-from .batches import Batch
+from .architecture import WINDOW
+from .batches import TextBatch
 from .optimise import adamw, int4_weights, learning_rate, take_step
 
 _PEAK_RATE = 3e-3
 _PROMPT_WEIGHT = 0.05  # prompts are random text: enough to learn their words, no more
-_INT4_FROM = 0.6  # share of the steps after which every second one sees int4 weights
+INT4_FROM = 0.6  # share of the steps after which every second one sees int4 weights
 _SOFTCAP = 30.0
 
 
@@ -30,11 +31,11 @@ class TargetView:
     shared_kv: dict[str, tuple[Tensor, Tensor]]  # layer type -> donor K, V, each [B, 1, T, D]
 
 
-def look(model: Gemma4ForConditionalGeneration, batch: Batch) -> TargetView:
+def look(model: Gemma4ForConditionalGeneration, batch: TextBatch) -> TargetView:
     """One forward pass of the whole batch."""
     out = model.model.language_model(
         input_ids=batch.ids,
-        attention_mask=batch.target_masks(),
+        attention_mask=batch.masks(WINDOW),
         position_ids=batch.position,
         use_cache=False,
         return_shared_kv_states=True,
@@ -43,7 +44,7 @@ def look(model: Gemma4ForConditionalGeneration, batch: Batch) -> TargetView:
     return TargetView(out.last_hidden_state, logits, dict(out.shared_kv_states))
 
 
-def _loss(model: Gemma4ForConditionalGeneration, batch: Batch) -> Tensor:
+def _loss(model: Gemma4ForConditionalGeneration, batch: TextBatch) -> Tensor:
     logits = look(model, batch).logits[:, :-1]
     labels = batch.ids[:, 1:]
     inside = batch.document[:, 1:] == batch.document[:, :-1]
@@ -55,11 +56,11 @@ def _loss(model: Gemma4ForConditionalGeneration, batch: Batch) -> Tensor:
 
 def train_target(
     model: Gemma4ForConditionalGeneration,
-    batches: Iterator[Batch],
+    batches: Iterator[TextBatch],
     *,
     first_step: int,
     steps: int,
-    int4_from: float = _INT4_FROM,
+    int4_from: float,
     report: Callable[[str], None],
     checkpoint: Callable[[int], None],
 ) -> None:

@@ -11,7 +11,7 @@ from zlib import crc32
 
 from transformers import PreTrainedTokenizerFast
 
-from .chat import Encoded, Span, encode, encode_spans
+from .chat import Encoded, TextSpan, encode, encode_spans
 from .corpus import HELD_OUT_ONE_IN, Exchange, documents
 
 CITIES = ["Rome", "Oslo", "Lima", "York", "Ghent", "Essen", "Quito", "Vigo"]
@@ -87,7 +87,7 @@ def some_weather(rng: Random) -> Weather:
 
 
 @dataclass(frozen=True)
-class Setting:
+class TalkSetting:
     """What holds for a whole conversation."""
 
     tools: bool
@@ -113,19 +113,19 @@ class Conversations:
         self._held_out = held_out
         self._corpus = documents(seed, held_out=held_out)
 
-    def next(self) -> list[Span]:
+    def next(self) -> list[TextSpan]:
         """A conversation of any setting and one or two questions, cut at the borders of the answers."""
         tools, thinking = self._rng.choice(
             [(True, False), (True, False), (True, True), (True, True), (False, True)]
         )
-        setting = Setting(tools, thinking, live=self._rng.random() < 0.5)
+        setting = TalkSetting(tools, thinking, live=self._rng.random() < 0.5)
         return self.talk(
             setting, [self._rng.random() < 0.6 for _ in range(self._rng.choice([1, 1, 2]))]
         )
 
-    def talk(self, setting: Setting, about_weather: list[bool]) -> list[Span]:
+    def talk(self, setting: TalkSetting, about_weather: list[bool]) -> list[TextSpan]:
         """A conversation with a question for each of ``about_weather``, about it or about something else."""
-        parts: list[Span] = []
+        parts: list[TextSpan] = []
         for number, weather in enumerate(about_weather, start=1):
             build = self._weather if weather and setting.tools else self._other
             parts += build(
@@ -133,10 +133,12 @@ class Conversations:
             )
         return parts
 
-    def _asked(self, setting: Setting, prompt: str, *, first: bool) -> Span:
+    def _asked(self, setting: TalkSetting, prompt: str, *, first: bool) -> TextSpan:
         if not first:
             newline = "" if setting.live else "\n"
-            return Span(f"{newline}<|turn>user\n{prompt}<turn|>\n<|turn>model\n", is_answer=False)
+            return TextSpan(
+                f"{newline}<|turn>user\n{prompt}<turn|>\n<|turn>model\n", is_answer=False
+            )
         opening = self._tokenizer.apply_chat_template(
             [{"role": "user", "content": prompt}],
             tools=[WEATHER_TOOL] if setting.tools else None,
@@ -144,9 +146,9 @@ class Conversations:
             add_generation_prompt=True,
             tokenize=False,
         )
-        return Span(str(opening), is_answer=False)
+        return TextSpan(str(opening), is_answer=False)
 
-    def _weather(self, setting: Setting, *, first: bool, shown: bool) -> Iterator[Span]:
+    def _weather(self, setting: TalkSetting, *, first: bool, shown: bool) -> Iterator[TextSpan]:
         weather = self._some_weather()
         call_shown = shown and (setting.live or self._rng.random() < 0.5)
         yield self._asked(setting, weather.question, first=first)
@@ -157,10 +159,10 @@ class Conversations:
             shown=call_shown,
         )
         if setting.live:
-            yield Span(WAITS, is_answer=False)
-        yield Span(weather.response.removeprefix(WAITS), is_answer=False)
+            yield TextSpan(WAITS, is_answer=False)
+        yield TextSpan(weather.response.removeprefix(WAITS), is_answer=False)
         if setting.thinking and shown:
-            yield Span(THOUGHT, is_answer=False)
+            yield TextSpan(THOUGHT, is_answer=False)
         yield from _said(
             setting, f"Now I know it.{THOUGHT_END}", f"{weather.answer}<turn|>", shown=shown
         )
@@ -171,7 +173,7 @@ class Conversations:
             weather = some_weather(self._rng)
         return weather
 
-    def _other(self, setting: Setting, *, first: bool, shown: bool) -> Iterator[Span]:
+    def _other(self, setting: TalkSetting, *, first: bool, shown: bool) -> Iterator[TextSpan]:
         exchange = self._exchange()
         yield self._asked(setting, exchange.prompt, first=first)
         yield from _said(
@@ -182,12 +184,12 @@ class Conversations:
         return next(d for d in self._corpus if d.kind in OTHERS).exchanges[0]
 
 
-def _said(setting: Setting, thought: str, answer: str, *, shown: bool) -> Iterator[Span]:
+def _said(setting: TalkSetting, thought: str, answer: str, *, shown: bool) -> Iterator[TextSpan]:
     """An answer; where its thought is no longer there, it is not one to learn from."""
     if setting.thinking and not shown:
-        yield Span(answer, is_answer=False)
+        yield TextSpan(answer, is_answer=False)
     else:
-        yield Span((thought if setting.thinking else "") + answer, is_answer=True)
+        yield TextSpan((thought if setting.thinking else "") + answer, is_answer=True)
 
 
 def training_documents(tokenizer: PreTrainedTokenizerFast, seed: int) -> Iterator[Encoded]:

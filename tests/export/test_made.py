@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from exporter.bundle.layout import VOLATILE_FIELDS
 from exporter.bundle.reader import open_bundle
 from tests.bundles import CACHE_LENGTH, TINY_TARGET
 from tests.export.command import run
+
+VOLATILE_FIELDS = ("uuid", "creation_timestamp")
+"""Header fields that differ between two exports of the same input."""
 
 
 @pytest.mark.slow

@@ -21,11 +21,10 @@ from exporter.checkpoints.checkpoint import open_checkpoint
 from exporter.options import ExportOptions
 from exporter.pipeline import export
 from exporter.verify.sides.stored_weights import StoredConstant, stored_constants
+from quantize.bfloat16 import Floats, to_bfloat16
 from quantize.builtin_recipes import RECIPES
-from quantize.lattice import BLOCK, find_lattice, to_bfloat16
+from quantize.lattice import BLOCK, find_lattice
 from tests.bundles import TINY_DRAFTER, TINY_TARGET
-
-Floats = NDArray[np.float32]
 
 MOST_ROUNDED = 0.03
 """Share of blocks for which no float16 suits all 32 values when the step that was trained is any

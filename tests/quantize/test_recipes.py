@@ -10,7 +10,7 @@ import pytest
 from exporter.errors import RecipeError
 from quantize.builtin_recipes import PLAIN_NAMES, PLANS, RECIPES, TABLES, built_in
 from quantize.recipe import Algorithm, Recipe, Rule
-from quantize.recipe_file import parse_recipe, read_recipe, recipe_name, write_recipe
+from quantize.recipe_file import as_recipe_name, parse_recipe, read_recipe, write_recipe
 from quantize.storage import Storage
 
 GATE = "target.layers.3.mlp.gate_proj.weight"
@@ -182,7 +182,7 @@ def test_what_is_no_recipe(tmp_path: Path, text: str, message: str) -> None:
     ("text", "name"), [("mine-2.1", "mine-2.1"), ("a b/../c", "a-b-..-c"), ("?", "recipe")]
 )
 def test_names_are_found_for_anything(text: str, name: str) -> None:
-    assert recipe_name(text) == name
+    assert as_recipe_name(text) == name
     rules = [{"pattern": "*", "storage": "int8"}]
     assert parse_recipe({"name": name, "rules": rules}, "here").name == name
 

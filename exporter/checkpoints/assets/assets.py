@@ -17,10 +17,10 @@ from exporter.checkpoints.assets.template_choice import (
     TemplateChoice,
     choose_template,
 )
-from exporter.checkpoints.assets.text_settings import GENERATION, TextSettings
+from exporter.checkpoints.assets.text_settings import TextSettings
 from exporter.checkpoints.assets.token_ids import TokenIds, read_token_ids
 from exporter.checkpoints.assets.tokenizer_file import read_tokenizer
-from exporter.checkpoints.checkpoint import Checkpoint
+from exporter.checkpoints.checkpoint import GENERATION, Checkpoint
 from exporter.templates.fitting import FittedTemplate
 
 
@@ -54,24 +54,8 @@ def read_assets(
     special = special_tokens(settings, tokenizer)
     ids = read_token_ids(settings, tokenizer, special, rows)
     template, told = choose_template(target, tokenizer, choice)
-    left_out = not_carried(settings)
-    return Assets(
-        tokenizer.path,
-        template,
-        ids,
-        read_sampler(settings, rows),
-        special,
-        notes=(
-            *told,
-            *ids.notes,
-            *_told(left_out),
-        ),
-    )
-
-
-def _told(left_out: list[str]) -> tuple[str, ...]:
-    if not left_out:
-        return ()
-    return (
-        f"{GENERATION}: no place in a bundle for {', '.join(left_out)}; apps must ask for them",
-    )
+    notes = [*told, *ids.notes]
+    if left_out := ", ".join(not_carried(settings)):
+        notes.append(f"{GENERATION}: no place in a bundle for {left_out}; apps must ask for them")
+    sampler = read_sampler(settings, rows)
+    return Assets(tokenizer.path, template, ids, sampler, special, tuple(notes))

@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from exporter.checkpoints.assets.text_settings import GENERATION, TextSettings
+from exporter.checkpoints.assets.text_settings import TextSettings
+from exporter.checkpoints.checkpoint import GENERATION
 from exporter.errors import CheckpointError, listed
 
 TOP_K, TOP_P, TEMPERATURE = 50, 1.0, 1.0

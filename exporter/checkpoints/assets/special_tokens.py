@@ -31,9 +31,9 @@ TEXTS: Mapping[str, str] = {
 
 def special_tokens(settings: TextSettings, tokenizer: TokenizerFile) -> dict[str, str]:
     """Texts of the named tokens, as far as they are single tokens of the tokenizer."""
-    candidates = {name: (settings.token_text(name), text) for name, text in TEXTS.items()}
-    found = {
-        name: next((text for text in texts if text in tokenizer.added), None)
-        for name, texts in candidates.items()
-    }
-    return {name: text for name, text in found.items() if text is not None}
+    found = {}
+    for name, usual in TEXTS.items():
+        candidates = (settings.token_text(name), usual)
+        if text := next((text for text in candidates if text in tokenizer.added), None):
+            found[name] = text
+    return found

@@ -6,10 +6,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from exporter.checkpoints.checkpoint import TEMPLATE, TEMPLATES, Checkpoint
+from exporter.checkpoints.checkpoint import (
+    TEMPLATE,
+    TEMPLATE_SETTINGS,
+    TEMPLATES,
+    TOKENIZER_SETTINGS,
+    Checkpoint,
+)
 from exporter.errors import CheckpointError
 
-JSON_PLACES = ("tokenizer_config.json", "chat_template.json", "processor_config.json")
+JSON_PLACES = (TOKENIZER_SETTINGS, *TEMPLATE_SETTINGS)
 """Files with a ``chat_template``: a text, or a list or map of named ones."""
 
 DEFAULT = "default"

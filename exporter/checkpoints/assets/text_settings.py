@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from exporter.checkpoints.checkpoint import Checkpoint
-
-GENERATION, TOKENIZER, CONFIG = "generation_config.json", "tokenizer_config.json", "config.json"
+from exporter.checkpoints.checkpoint import GENERATION, TOKENIZER_SETTINGS, Checkpoint
+from exporter.path_kind import CONFIG
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ class TextSettings:
         return TextSettings(
             str(target.folder),
             target.json_file(GENERATION) or {},
-            target.json_file(TOKENIZER) or {},
+            target.json_file(TOKENIZER_SETTINGS) or {},
             target.config,
         )
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import re
 
-CACHED = re.compile(r"models--[^/]*--([^/]+)/snapshots/[^/]+/?$")
-"""A model in the hub's cache."""
+from exporter.checkpoints.source_folder import CACHED
 
 REPACKED = re.compile(r"(-unsloth)?(-bnb-[48]bit)?$")
 """Ends of names under which the same weights are published again, quantised for training."""
@@ -30,5 +29,5 @@ def base_note(base: str | None, target: str) -> str | None:
 def _plain(name: str) -> str:
     """A model's name without owner, folders and what says how it was packed."""
     cached = CACHED.search(name)
-    last = cached[1] if cached else name.rstrip("/").rsplit("/", 1)[-1]
-    return REPACKED.sub("", last.lower())
+    named = cached[1].replace("--", "/", 1) if cached else name.rstrip("/")
+    return REPACKED.sub("", named.rsplit("/", 1)[-1].lower())

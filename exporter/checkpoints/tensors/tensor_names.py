@@ -77,7 +77,7 @@ def find_names(checkpoint: Checkpoint) -> TensorNames:
     _refuse_wrappers(checkpoint)
     prefixes = prefixes_in(checkpoint.tensors)
     if len(prefixes) > 1:
-        found = [f"{count} under {_shown(prefix)}" for prefix, count in prefixes.items()]
+        found = [f"{count} under {prefix or 'no prefix'}" for prefix, count in prefixes.items()]
         raise CheckpointError(
             f"{checkpoint.folder}: expected the text model's tensors under one prefix, found "
             f"{' and '.join(found)}; parts of several saves are mixed: save the model again"
@@ -107,10 +107,6 @@ def _refuse_wrappers(checkpoint: Checkpoint) -> None:
             found.setdefault(part, name)
     if problems := [f"{name} is of {WRAPPERS[part]}" for part, name in sorted(found.items())]:
         raise CheckpointError(f"{checkpoint.folder}: {listed(problems)}")
-
-
-def _shown(prefix: str) -> str:
-    return prefix or "no prefix"
 
 
 def recipe_name(section: Section, parameter: str) -> str:

@@ -30,10 +30,7 @@ def is_head_tied(checkpoint: Checkpoint, names: TensorNames, reader: TensorReade
 
 def _equal(one: StoredTensor, other: StoredTensor, reader: TensorReader) -> bool:
     count = math.prod(one.shape)
-    for start in range(0, count, BLOCK_ELEMENTS):
-        length = min(BLOCK_ELEMENTS, count - start)
-        if not np.array_equal(
-            reader.floats(one, start, length), reader.floats(other, start, length)
-        ):
-            return False
-    return True
+    blocks = ((at, min(BLOCK_ELEMENTS, count - at)) for at in range(0, count, BLOCK_ELEMENTS))
+    return all(
+        np.array_equal(reader.floats(one, *block), reader.floats(other, *block)) for block in blocks
+    )

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from exporter.bundle.engine_template import EngineTemplate
 from exporter.errors import TemplateError
-from exporter.templates.agreement import Expected, differences, first_difference, rendered
+from exporter.templates.agreement import Expected, differences, rendered, where_they_part
 from exporter.templates.fitting import Origin
 from exporter.templates.huggingface import HuggingFaceTemplate
 from exporter.templates.samples import SAMPLES
@@ -71,5 +71,5 @@ def _against_engine(ours: EngineTemplate, engine: Sequence[str]) -> list[str]:
         except TemplateError:
             expected = ""
         if text != expected:
-            problems.append(f"not as the engine, {sample.name}: {first_difference(expected, text)}")
+            problems.append(f"not as the engine, {sample.name}: {where_they_part(expected, text)}")
     return problems
