@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,58 +16,37 @@ if TYPE_CHECKING:
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
 
-@dataclass(frozen=True)
-class Measuring:
-    """Their values."""
+def passage_plan(passages: int, length: int, prompt: int, new: int) -> PassagePlan:
+    """How the text is used.
 
-    passages: int
-    passage_length: int
-    prompt_tokens: int
-    new_tokens: int
-    threads: int
+    Raises:
+        click.UsageError: The prompts are longer than the passages they are cut from.
+    """
+    from exporter.compare.passages import PassagePlan
 
-    def plan(self) -> PassagePlan:
-        """How the text is used.
-
-        Raises:
-            click.UsageError: The prompts are longer than the passages they are cut from.
-        """
-        from exporter.compare.passages import PassagePlan
-
-        if self.prompt_tokens > self.passage_length:
-            raise click.UsageError(
-                f"--prompt-tokens {self.prompt_tokens} is more than --passage-length "
-                f"{self.passage_length}"
-            )
-        return PassagePlan(self.passages, self.passage_length, self.prompt_tokens, self.new_tokens)
-
-
-def text_option(function: CommandT) -> CommandT:
-    """The text to measure on."""
-    return click.option(
-        "--text",
-        "text_file",
-        type=click.Path(path_type=Path),
-        required=True,
-        help="Text that the model was not trained on, of the kind it is for.",
-    )(function)
-
-
-def calibration_option(function: CommandT) -> CommandT:
-    """A text for recipes that need one."""
-    return click.option(
-        "--calibration",
-        type=click.Path(exists=True, dir_okay=False, path_type=Path),
-        metavar="FILE.txt",
-        help="Text for gptq, as in export; not the one that is measured on.",
-    )(function)
+    if prompt > length:
+        raise click.UsageError(f"--prompt-tokens {prompt} is more than --passage-length {length}")
+    return PassagePlan(passages, length, prompt, new)
 
 
 def measuring_options(function: CommandT) -> CommandT:
-    """How much to measure, and on how many threads."""
+    """The text to measure on and one for recipes that need it, how much of it, and on how many threads."""
     size = click.IntRange(min=4)
     for option in reversed(
         (
+            click.option(
+                "--text",
+                "text_file",
+                type=click.Path(path_type=Path),
+                required=True,
+                help="Text that the model was not trained on, of the kind it is for.",
+            ),
+            click.option(
+                "--calibration",
+                type=click.Path(exists=True, dir_okay=False, path_type=Path),
+                metavar="FILE.txt",
+                help="Text for gptq, as in export; not the one that is measured on.",
+            ),
             click.option(
                 "--passages",
                 type=size,

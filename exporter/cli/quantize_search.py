@@ -10,13 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from exporter.cli.measuring import (
-    Measuring,
-    calibration_option,
-    measuring_options,
-    text_option,
-    work_folder,
-)
+from exporter.cli.measuring import measuring_options, passage_plan, work_folder
 from exporter.cli.strict_command import StrictCommand
 from exporter.cli.text_file import write_text
 
@@ -112,8 +106,6 @@ class WayType(click.ParamType["Way"]):
     metavar="PATTERN",
     help="Leave tensors that do not match as they are at the start; `drafter.*` searches the drafter.",
 )
-@text_option
-@calibration_option
 @measuring_options
 @click.option("--force", is_flag=True, help="Replace the recipe file if it exists.")
 @click.option("--json", "as_json", is_flag=True, help="Every figure, machine-readable.")
@@ -164,8 +156,8 @@ def command(
     from quantize.recipe_file import as_recipe_name, write_recipe
 
     check_destination(output, force=force)
-    measuring = Measuring(passages, passage_length, prompt_tokens, new_tokens, threads)
-    text, plan = read_text_file(text_file), measuring.plan()
+    plan = passage_plan(passages, passage_length, prompt_tokens, new_tokens)
+    text = read_text_file(text_file)
     checkpoints = (resolve(target, None, download), resolve(drafter, None, download))
     sources = Sources(*checkpoints, ExportOptions(REFERENCE, calibration=calibration))
     start, *others = ways
@@ -186,40 +178,43 @@ def command(
 
 def render(found: Found) -> str:
     """What was measured of each group, what was chosen, and what it costs as a whole."""
-    from exporter.compare.report_text import columns
+    from exporter.report.tables import Table
 
-    table = [("group", "stored as", "", "bytes", "KL, mnat", "acceptance, points")]
-    for group in found.groups:
-        for option in group.options:
-            mark = "<" if found.chosen[group.pattern] == option else ""
-            table.append(
-                (
-                    group.pattern,
-                    option.storage,
-                    mark,
-                    f"{option.nbytes:+,}",
-                    f"{option.divergence * 1e3:+.2f}",
-                    f"{-option.lost * 100:+.2f}",
-                )
+    groups = Table(
+        ("group", "stored as", "", "bytes", "KL, mnat", "acceptance, points"),
+        tuple(
+            (
+                group.pattern,
+                option.storage,
+                "<" if found.chosen[group.pattern] == option else "",
+                f"{option.nbytes:+,}",
+                f"{option.divergence * 1e3:+.2f}",
+                f"{-option.lost * 100:+.2f}",
             )
-    whole = [("as a whole", "bytes", "KL, mnat", "accepted", "top-1", "perplexity by float32's")]
-    for name, found_whole in (
-        ("float32", found.reference),
-        ("start", found.start),
-        ("found", found.measured),
-    ):
-        whole.append(
+            for group in found.groups
+            for option in group.options
+        ),
+    )
+    wholes = Table(
+        ("as a whole", "bytes", "KL, mnat", "accepted", "top-1", "perplexity by float32's"),
+        tuple(
             (
                 name,
-                f"{found_whole.file_bytes:,}",
-                f"{found_whole.divergence * 1e3:.2f}",
-                f"{found_whole.accepted:.2%}",
-                f"{found_whole.agreement:.2%}",
-                f"{found_whole.perplexity_ratio:.4f}",
+                f"{whole.file_bytes:,}",
+                f"{whole.divergence * 1e3:.2f}",
+                f"{whole.accepted:.2%}",
+                f"{whole.agreement:.2%}",
+                f"{whole.perplexity_ratio:.4f}",
             )
-        )
+            for name, whole in (
+                ("float32", found.reference),
+                ("start", found.start),
+                ("found", found.measured),
+            )
+        ),
+    )
     expected = (
         f"had effects added up: KL {found.expected_divergence * 1e3:.2f} mnat, "
         f"{found.expected_accepted:.2%} accepted"
     )
-    return "\n".join([*columns(table), "", *columns(whole), expected])
+    return "\n".join([*groups.aligned(), "", *wholes.aligned(), expected])
