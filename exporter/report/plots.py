@@ -67,7 +67,7 @@ class Level:
 
 @dataclass(frozen=True)
 class Label:
-    """Where a name is written, in pixels; at the ``end`` of which it stands there, or its start."""
+    """Where a name is written: the place of its end, or of its start, in pixels."""
 
     x: float
     y: float
@@ -76,7 +76,7 @@ class Label:
 
 @dataclass(frozen=True)
 class Spot:
-    """A single dot, ring or square, as its class ``look`` says; ``whisker`` reaches as far up as down."""
+    """A dot, ring or square, as its class ``look`` says; ``whisker`` is a line so far up and down from it."""
 
     x: float
     y: float
