@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from exporter.report.plots import Level, Plot, Series, Spot, x_axis, y_axis
+from exporter.report.plots import Axis, Level, Plot, Series, Spot
 from runtime_py.bench.run import Bench
 
 TITLE = "Speed-up over plain decoding"
@@ -16,8 +16,7 @@ def speed_up_plot(found: Bench) -> Plot:
     Without a drafter there is nothing to draw but that sentence.
     """
     if not found.curve:
-        empty = x_axis(0, 0, ()), y_axis(0, 0, ())
-        return Plot(TITLE, *empty, notes=("nothing was drafted",), height=0)
+        return Plot(TITLE, Axis(0, 0), Axis(0, 0), notes=("nothing was drafted",), height=0)
     runs = [ratio for ratio in found.ratios if ratio.name.startswith("MTP on / off")]
     lengths = tuple(point.drafts for point in found.curve)
     line = tuple(point.line for point in found.curve)
@@ -36,8 +35,8 @@ def speed_up_plot(found: Bench) -> Plot:
         ]
     return Plot(
         TITLE,
-        x_axis(1, len(lengths), tuple((length, str(length)) for length in lengths), inset=14),
-        y_axis(0, top, tuple((tick, f"{tick:g}x") for tick in ticks)),
+        Axis(1, len(lengths), tuple((length, str(length)) for length in lengths)),
+        Axis(0, top, tuple((tick, f"{tick:g}x") for tick in ticks)),
         "drafts per round",
         levels=(Level(1, "even"),),
         series=(
@@ -47,6 +46,7 @@ def speed_up_plot(found: Bench) -> Plot:
             ),
         ),
         spots=tuple(spots),
+        inset=14,
         notes=(
             f"Ring: from costs and acceptance, all measured at {found.draft_length} drafts.",
             "Squares: whole runs, both runtimes. All else is computed from the ring's figures.",

@@ -22,45 +22,23 @@ UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 STORED = ("int8", "int4-block32-clip", "int4-clip", "int2-clip")
 
 
-class SizeType(click.ParamType[int]):
+def parse_size(text: str) -> int:
     """``2.4GB``, ``900MB`` or a number of bytes."""
-
-    name = "size"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> int:
-        """Parse what was typed."""
-        if isinstance(value, int):
-            return value
-        if match := re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]B)?", str(value)):
-            return int(float(match[1]) * UNITS[match[2] or ""])
-        raise click.BadParameter(
-            f"expected a size like 2.4GB or a number of bytes, found {value!r}", ctx, param
-        )
+    if match := re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]B)?", text):
+        return int(float(match[1]) * UNITS[match[2] or ""])
+    raise click.BadParameter(f"expected a size like 2.4GB or a number of bytes, found {text!r}")
 
 
-class WayType(click.ParamType["Way"]):
+def parse_storage(text: str) -> Way:
     """``int4-block32-clip`` and the like."""
+    from exporter.compare.groups import parse_way
 
-    name = "storage"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Way:
-        """Parse what was typed."""
-        from exporter.compare.groups import Way, parse_way
-
-        if isinstance(value, Way):
-            return value
-        try:
-            return parse_way(str(value))
-        except ValueError as error:
-            raise click.BadParameter(
-                f"expected <storage> or <storage>-<algorithm>, found {value!r} ({error})",
-                ctx,
-                param,
-            ) from error
+    try:
+        return parse_way(text)
+    except ValueError as error:
+        raise click.BadParameter(
+            f"expected <storage> or <storage>-<algorithm>, found {text!r} ({error})"
+        ) from error
 
 
 @click.command(cls=StrictCommand)
@@ -73,7 +51,9 @@ class WayType(click.ParamType["Way"]):
     required=True,
     help="The recipe file to write.",
 )
-@click.option("--max-size", type=SizeType(), help="Largest size of the bundle, such as 2.4GB.")
+@click.option(
+    "--max-size", type=parse_size, metavar="SIZE", help="Largest size of the bundle, such as 2.4GB."
+)
 @click.option(
     "--max-kl",
     type=click.FloatRange(min=0),
@@ -87,7 +67,8 @@ class WayType(click.ParamType["Way"]):
 @click.option(
     "--store",
     "ways",
-    type=WayType(),
+    type=parse_storage,
+    metavar="STORAGE",
     multiple=True,
     default=STORED,
     show_default=True,

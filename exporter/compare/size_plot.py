@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from exporter.compare.comparison import Comparison
 from exporter.report.pages import picture
-from exporter.report.plots import BOTTOM, LEFT, TOP, WIDTH, Axis, Label, Plot, Spot, x_axis, y_axis
+from exporter.report.plots import TOP, Axis, Label, Plot, Spot
 
 HEIGHT = 406
 LABEL_HEIGHT, CHARACTER = 13, 6.4
@@ -18,6 +18,7 @@ STEPS, MOST_LINES = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2), 8
 """Distances between grid lines, of which the smallest is used that needs no more lines."""
 
 TITLE = "Bundle size against drafts accepted"
+SIZE = "bundle size, MB (logarithmic)"
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def render_svg(found: Comparison) -> str:
 
 def plot_dots(dots: Sequence[Dot]) -> Plot:
     """Shares are of paired drafts, whiskers are two standard errors to each side."""
-    x, y = _size_axis(dots), _share_axis(dots)
+    empty = Plot(TITLE, _size_axis(dots), _share_axis(dots), SIZE, height=HEIGHT)
     spots = (
         Spot(
             dot.size,
@@ -63,10 +64,9 @@ def plot_dots(dots: Sequence[Dot]) -> Plot:
             dot.name,
             label,
         )
-        for dot, label in zip(dots, place_labels(dots, x, y), strict=True)
+        for dot, label in zip(dots, place_labels(dots, empty), strict=True)
     )
-    label = "bundle size, MB (logarithmic)"
-    return Plot(TITLE, x, y, label, spots=tuple(spots), height=HEIGHT)
+    return replace(empty, spots=tuple(spots))
 
 
 def _size_axis(dots: Sequence[Dot]) -> Axis:
@@ -76,7 +76,7 @@ def _size_axis(dots: Sequence[Dot]) -> Axis:
     exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     ticks = (digit * 10.0**exponent for exponent in exponents for digit in (1, 1.5, 2, 3, 5, 7))
     named = tuple((tick, f"{tick:g}") for tick in ticks if low <= tick <= high)
-    return x_axis(low, high, named, logarithmic=True)
+    return Axis(low, high, named, logarithmic=True)
 
 
 def _share_axis(dots: Sequence[Dot]) -> Axis:
@@ -85,23 +85,22 @@ def _share_axis(dots: Sequence[Dot]) -> Axis:
     step = next((s for s in STEPS if (high - low) / s <= MOST_LINES), STEPS[-1])
     first, last = math.floor(low / step), math.ceil(high / step + 0.1)
     ticks = tuple((n * step, f"{n * step * 100:.3g}%") for n in range(first, last + 1))
-    return y_axis(first * step, last * step, ticks, height=HEIGHT)
+    return Axis(first * step, last * step, ticks)
 
 
-def place_labels(dots: Sequence[Dot], x: Axis, y: Axis) -> Iterator[Label]:
+def place_labels(dots: Sequence[Dot], plot: Plot) -> Iterator[Label]:
     """A free place beside each dot, tried from near to far; the last resort is right of it."""
-    taken: list[tuple[float, float, float]] = [
-        (x.at(dot.size) - 5, x.at(dot.size) + 5, y.at(dot.share)) for dot in dots
-    ]
-    for dot in dots:
+    pixels = [(plot.across(dot.size), plot.down(dot.share)) for dot in dots]
+    taken = [(x - 5, x + 5, y) for x, y in pixels]
+    for dot, (x, y) in zip(dots, pixels, strict=True):
         width = CHARACTER * len(dot.name)
         places = [
-            Label(x.at(dot.size) + (-9 if end else 9), y.at(dot.share) + shift, end)
+            Label(x + (-9 if end else 9), y + shift, end)
             for distance in range(8)
             for shift in {distance * LABEL_HEIGHT, -distance * LABEL_HEIGHT}
             for end in (False, True)
         ]
-        label = next((place for place in places if _fits(place, width, taken)), places[0])
+        label = next((place for place in places if _fits(place, width, plot, taken)), places[0])
         taken.append((*_reach(label, width), label.y))
         yield label
 
@@ -112,9 +111,11 @@ def _reach(label: Label, width: float) -> tuple[float, float]:
     return left, left + width
 
 
-def _fits(label: Label, width: float, taken: Sequence[tuple[float, float, float]]) -> bool:
+def _fits(
+    label: Label, width: float, plot: Plot, taken: Sequence[tuple[float, float, float]]
+) -> bool:
     left, right = _reach(label, width)
-    inside = left > LEFT and right < WIDTH and TOP < label.y < HEIGHT - BOTTOM
+    inside = left > plot.left and right < plot.width and TOP < label.y < plot.bottom
     return inside and all(
         right < begin or left > end or abs(label.y - middle) >= LABEL_HEIGHT - 1
         for begin, end, middle in taken

@@ -9,30 +9,26 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-WIDTH, HEIGHT = 640, 260
 LEFT, RIGHT, TOP, BOTTOM = 58, 16, 22, 46
 """Room beside the grid, in pixels."""
 
 
 @dataclass(frozen=True)
 class Axis:
-    """A scale from values to pixels; ``ticks`` are the values that are written beside it."""
+    """The values that an axis spans, and those that are written beside it."""
 
     low: float
     high: float
-    begin: float
-    end: float
     ticks: tuple[tuple[float, str], ...] = ()
     logarithmic: bool = False
 
-    def at(self, value: float) -> float:
-        """The pixel of a value."""
+    def share(self, value: float) -> float:
+        """Where a value lies: 0 at the low end, 1 at the high one."""
         low, high = self.low, self.high
         if self.logarithmic:
             value = min(max(value, low), high)
             value, low, high = (math.log10(v) for v in (value, low, high))
-        share = (value - low) / (high - low) if high > low else 0.5
-        return self.begin + share * (self.end - self.begin)
+        return (value - low) / (high - low) if high > low else 0.5
 
 
 @dataclass(frozen=True)
@@ -46,13 +42,11 @@ class Series:
 
 @dataclass(frozen=True)
 class Bar:
-    """A bar that stands on the x axis; ``words`` come up when it is pointed at."""
+    """A bar that stands on the x axis, with its name above."""
 
     x: float
     y: float
-    width: float
     name: str
-    words: str
 
 
 @dataclass(frozen=True)
@@ -62,7 +56,6 @@ class Level:
     y: float
     look: str
     name: str = ""
-    words: str = ""
 
 
 @dataclass(frozen=True)
@@ -83,6 +76,7 @@ class Spot:
     radius: float
     look: str
     words: str
+    """Shown to who points at it."""
     whisker: float = 0.0
     name: str = ""
     label: Label | None = None
@@ -101,37 +95,24 @@ class Plot:
     series: tuple[Series, ...] = ()
     spots: tuple[Spot, ...] = ()
     notes: tuple[str, ...] = ()
-    height: float = HEIGHT
+    height: int = 260
+    inset: int = 0
+    """Pixels between the ends of the x axis and those of the grid."""
 
-    width: ClassVar = WIDTH
+    width: ClassVar = 640
     left: ClassVar = LEFT
-    right: ClassVar = WIDTH - RIGHT
+    right: ClassVar = width - RIGHT
 
     @property
-    def bottom(self) -> float:
-        """Where the x axis lies."""
+    def bottom(self) -> int:
+        """The pixel of the x axis."""
         return self.height - BOTTOM
 
+    def across(self, x: float) -> float:
+        """The pixel of a value of the x axis."""
+        begin, end = self.left + self.inset, self.right - self.inset
+        return begin + self.x.share(x) * (end - begin)
 
-def x_axis(
-    low: float,
-    high: float,
-    ticks: tuple[tuple[float, str], ...],
-    *,
-    inset: float = 0,
-    logarithmic: bool = False,
-) -> Axis:
-    """The axis below a plot; nothing is drawn in its first and last ``inset`` pixels."""
-    return Axis(low, high, LEFT + inset, WIDTH - RIGHT - inset, ticks, logarithmic)
-
-
-def y_axis(
-    low: float,
-    high: float,
-    ticks: tuple[tuple[float, str], ...],
-    *,
-    height: float = HEIGHT,
-    logarithmic: bool = False,
-) -> Axis:
-    """The axis left of a plot, upwards."""
-    return Axis(low, high, height - BOTTOM, TOP, ticks, logarithmic)
+    def down(self, y: float) -> float:
+        """The pixel of a value of the y axis."""
+        return self.bottom - self.y.share(y) * (self.bottom - TOP)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from exporter.report.plots import LEFT, RIGHT, WIDTH, Bar, Level, Plot, Series, x_axis, y_axis
+from exporter.report.plots import Axis, Bar, Level, Plot, Series
 from exporter.verify.report import Report
 
 FLOOR = 1e-9
@@ -28,17 +28,15 @@ def plots(report: Report) -> Iterator[tuple[str, list[Plot]]]:
 
 
 def _acceptance_plot(counts: Sequence[tuple[int, int]]) -> Plot:
-    width = min(72.0, 0.6 * (WIDTH - LEFT - RIGHT) / len(counts))
     bars, ticks = [], []
-    for index, (drafted, accepted) in enumerate(counts):
-        share, of = accepted / max(drafted, 1), f"{accepted} of {drafted}"
-        words = f"draft {index + 1}: {of} accepted"
-        bars.append(Bar(index + 0.5, share, width, f"{share:.0%}", words))
-        ticks.append((index + 0.5, f"draft {index + 1}\n{of}"))
+    for place, (drafted, accepted) in enumerate(counts, start=1):
+        share = accepted / max(drafted, 1)
+        bars.append(Bar(place, share, f"{share:.0%}"))
+        ticks.append((place, f"draft {place}\n{accepted} of {drafted}"))
     return Plot(
         "Share of drafts accepted, by position in the round",
-        x_axis(0, len(counts), tuple(ticks)),
-        y_axis(0, 1, tuple((v / 4, f"{v * 25} %") for v in range(5))),
+        Axis(0.5, len(counts) + 0.5, tuple(ticks)),
+        Axis(0, 1, tuple((v / 4, f"{v * 25} %") for v in range(5))),
         bars=tuple(bars),
     )
 
@@ -56,11 +54,12 @@ def _error_plot(title: str, lines: tuple[Series, ...], limit: float | None, labe
     below = tuple((x, str(x)) for x in _thinned(range(first, last + 1), 8))
     return Plot(
         title,
-        x_axis(first, last, below, inset=6),
-        y_axis(10.0**low, 10.0**high, tuple(names.items()), logarithmic=True),
+        Axis(first, last, below),
+        Axis(10.0**low, 10.0**high, tuple(names.items()), logarithmic=True),
         label,
-        levels=(Level(limit, "limit", "tolerance", f"tolerance {limit:.2g}"),) if limit else (),
+        levels=(Level(limit, "limit", f"tolerance {limit:.2g}"),) if limit else (),
         series=lines,
+        inset=6,
     )
 
 

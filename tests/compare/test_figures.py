@@ -14,7 +14,7 @@ from exporter.compare.figures import DraftFigures, Estimate
 from exporter.compare.passages import PassagePlan, TextFileError, cut, read_text_file
 from exporter.compare.size_plot import Dot, place_labels, plot_dots
 from exporter.report.pages import picture
-from exporter.report.plots import Axis
+from exporter.report.plots import Axis, Plot
 from runtime_py.chat.tokenizer import Tokenizer
 from runtime_py.loop.rounds import Acceptance
 
@@ -123,8 +123,8 @@ class TestPlot:
         assert float(a.get("cy", "")) > float(b.get("cy", ""))
 
     def test_names_of_near_dots_do_not_lie_over_each_other(self) -> None:
-        x, y = Axis(1, 10, 60, 620, logarithmic=True), Axis(0.5, 0.7, 350, 16)
-        spots = list(place_labels(self.POINTS, x, y))
+        plot = Plot("", Axis(1, 10, logarithmic=True), Axis(0.5, 0.7), height=396)
+        spots = list(place_labels(self.POINTS, plot))
         boxes = []
         for spot, dot in zip(spots, self.POINTS, strict=True):
             width = 6.0 * len(dot.name)
