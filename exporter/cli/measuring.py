@@ -15,6 +15,14 @@ if TYPE_CHECKING:
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
+COUNTS = (
+    ("--passages", 4, 32, "Passages that the text is cut into."),
+    ("--passage-length", 16, 192, "Tokens in a passage."),
+    ("--prompt-tokens", 4, 64, "Tokens at the start of a passage that are given as a prompt."),
+    ("--new-tokens", 8, 64, "Tokens generated after each prompt."),
+)
+"""Options with their least and usual values."""
+
 
 def passage_plan(passages: int, length: int, prompt: int, new: int) -> PassagePlan:
     """How the text is used.
@@ -31,58 +39,35 @@ def passage_plan(passages: int, length: int, prompt: int, new: int) -> PassagePl
 
 def measuring_options(function: CommandT) -> CommandT:
     """The text to measure on and one for recipes that need it, how much of it, and on how many threads."""
-    size = click.IntRange(min=4)
-    for option in reversed(
-        (
-            click.option(
-                "--text",
-                "text_file",
-                type=click.Path(path_type=Path),
-                required=True,
-                help="Text that the model was not trained on, of the kind it is for.",
-            ),
-            click.option(
-                "--calibration",
-                type=click.Path(exists=True, dir_okay=False, path_type=Path),
-                metavar="FILE.txt",
-                help="Text for gptq, as in export; not the one that is measured on.",
-            ),
-            click.option(
-                "--passages",
-                type=size,
-                default=32,
-                show_default=True,
-                help="Passages that the text is cut into.",
-            ),
-            click.option(
-                "--passage-length",
-                type=click.IntRange(min=16),
-                default=192,
-                show_default=True,
-                help="Tokens in a passage.",
-            ),
-            click.option(
-                "--prompt-tokens",
-                type=size,
-                default=64,
-                show_default=True,
-                help="Tokens at the start of a passage that are given as a prompt.",
-            ),
-            click.option(
-                "--new-tokens",
-                type=click.IntRange(min=8),
-                default=64,
-                show_default=True,
-                help="Tokens generated after each prompt.",
-            ),
-            click.option(
-                "--threads",
-                type=click.IntRange(min=1),
-                default=os.cpu_count() or 1,
-                help="CPU threads.  [default: the cores there are]",
-            ),
+    counts = (
+        click.option(
+            name, type=click.IntRange(min=least), default=default, show_default=True, help=text
         )
-    ):
+        for name, least, default, text in COUNTS
+    )
+    options = (
+        click.option(
+            "--text",
+            "text_file",
+            type=click.Path(path_type=Path),
+            required=True,
+            help="Text that the model was not trained on, of the kind it is for.",
+        ),
+        click.option(
+            "--calibration",
+            type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            metavar="FILE.txt",
+            help="Text for gptq, as in export; not the one that is measured on.",
+        ),
+        *counts,
+        click.option(
+            "--threads",
+            type=click.IntRange(min=1),
+            default=os.cpu_count() or 1,
+            help="CPU threads.  [default: the cores there are]",
+        ),
+    )
+    for option in reversed(options):
         function = option(function)
     return function
 
