@@ -1,8 +1,8 @@
-"""Versions that end up in a bundle's manifest."""
+"""Versions that end up in a bundle's manifest and in reports."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 
 DISTRIBUTION = "mtp-export"
@@ -54,3 +54,8 @@ def installed(names: Sequence[str]) -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return versions
+
+
+def versions_line(versions: Mapping[str, str]) -> str:
+    """``numpy 2.4.0, torch 2.13.0``."""
+    return ", ".join(f"{name} {version}" for name, version in versions.items())

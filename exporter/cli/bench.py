@@ -73,6 +73,7 @@ def command(
     from exporter.bundle.inspection import inspect_bundle, require_contract
     from exporter.cli.bench_plot import speed_up_plot
     from exporter.cli.bench_text import render
+    from exporter.report.pages import picture
     from exporter.verify.texts import read_prompts
     from runtime_py.bench.run import Plan, default_threads, measure
 
@@ -85,4 +86,4 @@ def command(
     found = measure(plan, agreed, lambda text: click.echo(text, err=True))
     click.echo(json.dumps(found.to_json(), indent=2) if as_json else render(found))
     if plot is not None:
-        write_text(plot, speed_up_plot(found), "plot")
+        write_text(plot, picture(speed_up_plot(found)), "plot")

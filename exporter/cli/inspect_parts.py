@@ -112,6 +112,8 @@ def signature_lines(name: str, signature: SignatureInfo) -> list[str]:
 
 def manifest_lines(manifest: dict[str, Any] | None) -> list[str]:
     """What a bundle was made from, and with what."""
+    from exporter.version import versions_line
+
     if manifest is None:
         return ["", "manifest: none (made by another tool)"]
     lines = ["", f"made with recipe {manifest['recipe']['name']} from:"]
@@ -127,9 +129,5 @@ def manifest_lines(manifest: dict[str, Any] | None) -> list[str]:
     if (template := manifest["options"].get("chat_template")) is not None:
         lines.append(f"chat template: {ORIGINS.get(template['origin'], template['origin'])}")
     graphs = manifest["graphs"]
-    lines.append(f"graphs {graphs['key']}, lowered with {_versions(graphs['lowered_with'])}")
-    return [*lines, f"stored and packed by {_versions(manifest['tools'])}"]
-
-
-def _versions(tools: dict[str, str]) -> str:
-    return ", ".join(f"{name} {version}" for name, version in tools.items())
+    lines.append(f"graphs {graphs['key']}, lowered with {versions_line(graphs['lowered_with'])}")
+    return [*lines, f"stored and packed by {versions_line(manifest['tools'])}"]

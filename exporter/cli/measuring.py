@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,95 +15,59 @@ if TYPE_CHECKING:
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
-
-@dataclass(frozen=True)
-class Measuring:
-    """Their values."""
-
-    passages: int
-    passage_length: int
-    prompt_tokens: int
-    new_tokens: int
-    threads: int
-
-    def plan(self) -> PassagePlan:
-        """How the text is used.
-
-        Raises:
-            click.UsageError: The prompts are longer than the passages they are cut from.
-        """
-        from exporter.compare.passages import PassagePlan
-
-        if self.prompt_tokens > self.passage_length:
-            raise click.UsageError(
-                f"--prompt-tokens {self.prompt_tokens} is more than --passage-length "
-                f"{self.passage_length}"
-            )
-        return PassagePlan(self.passages, self.passage_length, self.prompt_tokens, self.new_tokens)
+COUNTS = (
+    ("--passages", 4, 32, "Passages that the text is cut into."),
+    ("--passage-length", 16, 192, "Tokens in a passage."),
+    ("--prompt-tokens", 4, 64, "Tokens at the start of a passage that are given as a prompt."),
+    ("--new-tokens", 8, 64, "Tokens generated after each prompt."),
+)
+"""Options with their least and usual values."""
 
 
-def text_option(function: CommandT) -> CommandT:
-    """The text to measure on."""
-    return click.option(
-        "--text",
-        "text_file",
-        type=click.Path(path_type=Path),
-        required=True,
-        help="Text that the model was not trained on, of the kind it is for.",
-    )(function)
+def passage_plan(passages: int, length: int, prompt: int, new: int) -> PassagePlan:
+    """How the text is used.
 
+    Raises:
+        click.UsageError: The prompts are longer than the passages they are cut from.
+    """
+    from exporter.compare.passages import PassagePlan
 
-def calibration_option(function: CommandT) -> CommandT:
-    """A text for recipes that need one."""
-    return click.option(
-        "--calibration",
-        type=click.Path(exists=True, dir_okay=False, path_type=Path),
-        metavar="FILE.txt",
-        help="Text for gptq, as in export; not the one that is measured on.",
-    )(function)
+    if prompt > length:
+        raise click.UsageError(f"--prompt-tokens {prompt} is more than --passage-length {length}")
+    return PassagePlan(passages, length, prompt, new)
 
 
 def measuring_options(function: CommandT) -> CommandT:
-    """How much to measure, and on how many threads."""
-    size = click.IntRange(min=4)
-    for option in reversed(
-        (
-            click.option(
-                "--passages",
-                type=size,
-                default=32,
-                show_default=True,
-                help="Passages that the text is cut into.",
-            ),
-            click.option(
-                "--passage-length",
-                type=click.IntRange(min=16),
-                default=192,
-                show_default=True,
-                help="Tokens in a passage.",
-            ),
-            click.option(
-                "--prompt-tokens",
-                type=size,
-                default=64,
-                show_default=True,
-                help="Tokens at the start of a passage that are given as a prompt.",
-            ),
-            click.option(
-                "--new-tokens",
-                type=click.IntRange(min=8),
-                default=64,
-                show_default=True,
-                help="Tokens generated after each prompt.",
-            ),
-            click.option(
-                "--threads",
-                type=click.IntRange(min=1),
-                default=os.cpu_count() or 1,
-                help="CPU threads.  [default: the cores there are]",
-            ),
+    """The text to measure on and one for recipes that need it, how much of it, and on how many threads."""
+    counts = (
+        click.option(
+            name, type=click.IntRange(min=least), default=default, show_default=True, help=text
         )
-    ):
+        for name, least, default, text in COUNTS
+    )
+    options = (
+        click.option(
+            "--text",
+            "text_file",
+            type=click.Path(path_type=Path),
+            required=True,
+            help="Text that the model was not trained on, of the kind it is for.",
+        ),
+        click.option(
+            "--calibration",
+            type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            metavar="FILE.txt",
+            help="Text for gptq, as in export; not the one that is measured on.",
+        ),
+        *counts,
+        click.option(
+            "--threads",
+            type=click.IntRange(min=1),
+            default=os.cpu_count() or 1,
+            help="CPU threads.  [default: the cores there are]",
+        ),
+    )
+    for option in reversed(options):
         function = option(function)
     return function
 

@@ -8,22 +8,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from exporter.cli.measuring import (
-    Measuring,
-    calibration_option,
-    measuring_options,
-    text_option,
-    work_folder,
-)
+from exporter.cli.measuring import measuring_options, passage_plan, work_folder
 from exporter.cli.recipe_option import RECIPE
-from exporter.cli.report_option import report_option
+from exporter.cli.report_option import report_option, write_report
 from exporter.cli.strict_command import StrictCommand
-from exporter.cli.text_file import write_text
 from quantize.builtin_recipes import FLOAT32, PLANS, RECIPES, built_in
 from quantize.recipe import Algorithm, Recipe
 
 if TYPE_CHECKING:
-    from exporter.compare.comparison import Comparison, Request
+    from exporter.compare.comparison import Request
+    from exporter.compare.passages import PassagePlan
 
 BUNDLE = ".litertlm"
 
@@ -37,8 +31,6 @@ BUNDLE = ".litertlm"
     multiple=True,
     help="Compared with float32; may be repeated.  [default: all built-in ones; gptq with --calibration]",
 )
-@text_option
-@calibration_option
 @measuring_options
 @click.option(
     "--keep",
@@ -71,15 +63,18 @@ def command(
     require_runtime()
     from exporter.cli.progress import TerminalReporter
     from exporter.compare.comparison import compare
-    from exporter.compare.report_text import render_text
+    from exporter.compare.report_html import render_html
+    from exporter.compare.report_text import render_markdown, render_text
+    from exporter.compare.size_plot import render_svg
 
-    measuring = Measuring(passages, passage_length, prompt_tokens, new_tokens, threads)
-    request = parse_request(sources, recipes, text_file, calibration, measuring)
+    plan = passage_plan(passages, passage_length, prompt_tokens, new_tokens)
+    request = parse_request(sources, recipes, text_file, calibration, plan, threads)
     with work_folder(keep) as folder:
         found = compare(request, folder, TerminalReporter())
     click.echo(json.dumps(found.to_json(), indent=2) if as_json else render_text(found))
     if report is not None:
-        write_report(found, report)
+        renderings = {".html": render_html, ".md": render_markdown, ".svg": render_svg}
+        write_report(found, report, renderings)
 
 
 def parse_request(
@@ -87,7 +82,8 @@ def parse_request(
     recipes: tuple[Recipe, ...],
     text_file: Path,
     calibration: Path | None,
-    measuring: Measuring,
+    plan: PassagePlan,
+    threads: int,
 ) -> Request:
     """What to compare.
 
@@ -102,14 +98,12 @@ def parse_request(
     from exporter.compare.passages import read_text_file
     from exporter.options import ExportOptions
 
-    text, plan = read_text_file(text_file), measuring.plan()
+    text = read_text_file(text_file)
     bundles = [Path(source) for source in sources if source.endswith(BUNDLE)]
     if bundles:
         if len(bundles) < len(sources) or recipes:
             raise click.UsageError("give bundles only, or a TARGET and its DRAFTER")
-        return Request(
-            None, (), subjects_of(bundles), text, text_file.name, plan, measuring.threads
-        )
+        return Request(None, (), subjects_of(bundles), text, text_file.name, plan, threads)
     if len(sources) > 2:
         raise click.UsageError(f"expected a TARGET and its DRAFTER, found {len(sources)} sources")
     target, drafter = (*sources, None)[:2]
@@ -122,7 +116,7 @@ def parse_request(
         resolve(drafter, None, download) if drafter else None,
         ExportOptions(FLOAT32, calibration=calibration),
     )
-    return Request(checkpoints, compared, (), text, text_file.name, plan, measuring.threads)
+    return Request(checkpoints, compared, (), text, text_file.name, plan, threads)
 
 
 def _check_names(recipes: tuple[Recipe, ...]) -> None:
@@ -139,22 +133,3 @@ def default_recipes(*, calibrated: bool) -> tuple[Recipe, ...]:
     suffix = f"-{Algorithm.GPTQ.value}"
     gptq = (built_in(f"{plan}{suffix}") for plan in PLANS) if calibrated else ()
     return (*RECIPES.values(), *(recipe for recipe in gptq if recipe is not None))
-
-
-def write_report(found: Comparison, path: Path) -> None:
-    """Write a report in the format its name says.
-
-    Raises:
-        OutputError: The file cannot be written.
-    """
-    from exporter.compare.report_html import render_html
-    from exporter.compare.report_text import render_markdown
-    from exporter.compare.size_plot import dots, standalone
-
-    if path.suffix == ".json":
-        content = json.dumps(found.to_json(), indent=2) + "\n"
-    elif path.suffix == ".svg":
-        content = standalone(dots(found))
-    else:
-        content = render_html(found) if path.suffix == ".html" else render_markdown(found)
-    write_text(path, content, "report")

@@ -10,13 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from exporter.cli.measuring import (
-    Measuring,
-    calibration_option,
-    measuring_options,
-    text_option,
-    work_folder,
-)
+from exporter.cli.measuring import measuring_options, passage_plan, work_folder
 from exporter.cli.strict_command import StrictCommand
 from exporter.cli.text_file import write_text
 
@@ -28,45 +22,23 @@ UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 STORED = ("int8", "int4-block32-clip", "int4-clip", "int2-clip")
 
 
-class SizeType(click.ParamType[int]):
+def parse_size(text: str) -> int:
     """``2.4GB``, ``900MB`` or a number of bytes."""
-
-    name = "size"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> int:
-        """Parse what was typed."""
-        if isinstance(value, int):
-            return value
-        if match := re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]B)?", str(value)):
-            return int(float(match[1]) * UNITS[match[2] or ""])
-        raise click.BadParameter(
-            f"expected a size like 2.4GB or a number of bytes, found {value!r}", ctx, param
-        )
+    if match := re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]B)?", text):
+        return int(float(match[1]) * UNITS[match[2] or ""])
+    raise click.BadParameter(f"expected a size like 2.4GB or a number of bytes, found {text!r}")
 
 
-class WayType(click.ParamType["Way"]):
+def parse_storage(text: str) -> Way:
     """``int4-block32-clip`` and the like."""
+    from exporter.compare.groups import parse_way
 
-    name = "storage"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Way:
-        """Parse what was typed."""
-        from exporter.compare.groups import Way, parse_way
-
-        if isinstance(value, Way):
-            return value
-        try:
-            return parse_way(str(value))
-        except ValueError as error:
-            raise click.BadParameter(
-                f"expected <storage> or <storage>-<algorithm>, found {value!r} ({error})",
-                ctx,
-                param,
-            ) from error
+    try:
+        return parse_way(text)
+    except ValueError as error:
+        raise click.BadParameter(
+            f"expected <storage> or <storage>-<algorithm>, found {text!r} ({error})"
+        ) from error
 
 
 @click.command(cls=StrictCommand)
@@ -79,7 +51,9 @@ class WayType(click.ParamType["Way"]):
     required=True,
     help="The recipe file to write.",
 )
-@click.option("--max-size", type=SizeType(), help="Largest size of the bundle, such as 2.4GB.")
+@click.option(
+    "--max-size", type=parse_size, metavar="SIZE", help="Largest size of the bundle, such as 2.4GB."
+)
 @click.option(
     "--max-kl",
     type=click.FloatRange(min=0),
@@ -93,7 +67,8 @@ class WayType(click.ParamType["Way"]):
 @click.option(
     "--store",
     "ways",
-    type=WayType(),
+    type=parse_storage,
+    metavar="STORAGE",
     multiple=True,
     default=STORED,
     show_default=True,
@@ -112,8 +87,6 @@ class WayType(click.ParamType["Way"]):
     metavar="PATTERN",
     help="Leave tensors that do not match as they are at the start; `drafter.*` searches the drafter.",
 )
-@text_option
-@calibration_option
 @measuring_options
 @click.option("--force", is_flag=True, help="Replace the recipe file if it exists.")
 @click.option("--json", "as_json", is_flag=True, help="Every figure, machine-readable.")
@@ -164,8 +137,8 @@ def command(
     from quantize.recipe_file import as_recipe_name, write_recipe
 
     check_destination(output, force=force)
-    measuring = Measuring(passages, passage_length, prompt_tokens, new_tokens, threads)
-    text, plan = read_text_file(text_file), measuring.plan()
+    plan = passage_plan(passages, passage_length, prompt_tokens, new_tokens)
+    text = read_text_file(text_file)
     checkpoints = (resolve(target, None, download), resolve(drafter, None, download))
     sources = Sources(*checkpoints, ExportOptions(REFERENCE, calibration=calibration))
     start, *others = ways
@@ -186,40 +159,43 @@ def command(
 
 def render(found: Found) -> str:
     """What was measured of each group, what was chosen, and what it costs as a whole."""
-    from exporter.compare.report_text import columns
+    from exporter.report.tables import Table
 
-    table = [("group", "stored as", "", "bytes", "KL, mnat", "acceptance, points")]
-    for group in found.groups:
-        for option in group.options:
-            mark = "<" if found.chosen[group.pattern] == option else ""
-            table.append(
-                (
-                    group.pattern,
-                    option.storage,
-                    mark,
-                    f"{option.nbytes:+,}",
-                    f"{option.divergence * 1e3:+.2f}",
-                    f"{-option.lost * 100:+.2f}",
-                )
+    groups = Table(
+        ("group", "stored as", "", "bytes", "KL, mnat", "acceptance, points"),
+        tuple(
+            (
+                group.pattern,
+                option.storage,
+                "<" if found.chosen[group.pattern] == option else "",
+                f"{option.nbytes:+,}",
+                f"{option.divergence * 1e3:+.2f}",
+                f"{-option.lost * 100:+.2f}",
             )
-    whole = [("as a whole", "bytes", "KL, mnat", "accepted", "top-1", "perplexity by float32's")]
-    for name, found_whole in (
-        ("float32", found.reference),
-        ("start", found.start),
-        ("found", found.measured),
-    ):
-        whole.append(
+            for group in found.groups
+            for option in group.options
+        ),
+    )
+    wholes = Table(
+        ("as a whole", "bytes", "KL, mnat", "accepted", "top-1", "perplexity by float32's"),
+        tuple(
             (
                 name,
-                f"{found_whole.file_bytes:,}",
-                f"{found_whole.divergence * 1e3:.2f}",
-                f"{found_whole.accepted:.2%}",
-                f"{found_whole.agreement:.2%}",
-                f"{found_whole.perplexity_ratio:.4f}",
+                f"{whole.file_bytes:,}",
+                f"{whole.divergence * 1e3:.2f}",
+                f"{whole.accepted:.2%}",
+                f"{whole.agreement:.2%}",
+                f"{whole.perplexity_ratio:.4f}",
             )
-        )
+            for name, whole in (
+                ("float32", found.reference),
+                ("start", found.start),
+                ("found", found.measured),
+            )
+        ),
+    )
     expected = (
         f"had effects added up: KL {found.expected_divergence * 1e3:.2f} mnat, "
         f"{found.expected_accepted:.2%} accepted"
     )
-    return "\n".join([*columns(table), "", *columns(whole), expected])
+    return "\n".join([*groups.aligned(), "", *wholes.aligned(), expected])

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import click
 
+from exporter.cli.text_file import write_text
+
+
+class Reported(Protocol):
+    """What a report is about."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything."""
+
+
+ReportedT = TypeVar("ReportedT", bound=Reported)
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
 
@@ -33,3 +45,18 @@ def report_option(
         callback=checked,
         help=text.format(", ".join(endings)),
     )
+
+
+def write_report(
+    found: ReportedT, path: Path, renderings: Mapping[str, Callable[[ReportedT], str]]
+) -> None:
+    """Write a report as JSON, or as the rendering that belongs to the path's ending.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    if path.suffix == ".json":
+        content = json.dumps(found.to_json(), indent=2) + "\n"
+    else:
+        content = renderings[path.suffix](found)
+    write_text(path, content, "report")

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from exporter.cli.report_option import report_option
+from exporter.cli.report_option import report_option, write_report
 from exporter.cli.strict_command import StrictCommand
-from exporter.cli.text_file import write_text
 from exporter.contract import Accelerator
-
-if TYPE_CHECKING:
-    from exporter.verify.report import Report
 
 DEFAULT_NEW_TOKENS = 64
 
@@ -100,7 +95,8 @@ def command(
     from exporter.cli.progress import TerminalReporter
     from exporter.verify.ladder import climb
     from exporter.verify.report import require_parity
-    from exporter.verify.report_markdown import render_text
+    from exporter.verify.report_html import render_html
+    from exporter.verify.report_markdown import render_markdown, render_text
     from exporter.verify.request import Request
     from exporter.verify.texts import read_prompts
 
@@ -117,21 +113,5 @@ def command(
     found = climb(request, TerminalReporter())
     click.echo(json.dumps(found.to_json(), indent=2) if as_json else render_text(found))
     if report is not None:
-        write_report(found, report)
+        write_report(found, report, {".html": render_html, ".md": render_markdown})
     require_parity(found)
-
-
-def write_report(found: Report, path: Path) -> None:
-    """Write a report in the format its name says.
-
-    Raises:
-        OutputError: The file cannot be written.
-    """
-    from exporter.verify.report_html import render_html
-    from exporter.verify.report_markdown import render_markdown
-
-    if path.suffix == ".json":
-        content = json.dumps(found.to_json(), indent=2) + "\n"
-    else:
-        content = render_html(found) if path.suffix == ".html" else render_markdown(found)
-    write_text(path, content, "report")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from exporter.compare.comparison import Comparison
 from exporter.compare.figures import DraftFigures, Estimate, Quality, TensorFigures
+from exporter.report.tables import Table
 
 MEGA = 1e6
 WORST = 3
@@ -37,9 +38,9 @@ LEGEND = (
 )
 
 
-def rows(found: Comparison) -> list[tuple[str, ...]]:
-    """One row of text for each bundle, under :data:`HEADER`."""
-    return [_row(quality, found.lost(quality)) for quality in found.qualities]
+def summary(found: Comparison) -> Table:
+    """One row for each bundle."""
+    return Table(HEADER, tuple(_row(one, found.lost(one)) for one in found.qualities))
 
 
 def _row(quality: Quality, lost: Estimate | None) -> tuple[str, ...]:
@@ -86,51 +87,30 @@ def heading(found: Comparison) -> str:
 
 def render_text(found: Comparison) -> str:
     """For a terminal."""
-    lines = [heading(found), "", *columns([HEADER, *rows(found)]), "", *LEGEND]
+    lines = [heading(found), "", *summary(found).aligned(), "", *LEGEND]
     for quality in found.qualities:
         lines += [f"note: {note}" for note in quality.notes]
         if worst := quality.worst(WORST):
             lines += ["", f"{quality.recipe}: lowest signal-to-noise"]
-            lines += [f"  {line}" for line in columns([_tensor_row(tensor) for tensor in worst])]
+            lines += [f"  {line}" for line in _tensors((), worst).aligned()]
     return "\n".join(lines)
 
 
-def _tensor_row(tensor: TensorFigures) -> tuple[str, ...]:
-    return (
-        decibels(tensor),
-        tensor.storage,
-        f"{tensor.bits:.2f} bits",
-        f"{tensor.nbytes:,} bytes",
-        tensor.name,
+def _tensors(header: tuple[str, ...], tensors: Sequence[TensorFigures]) -> Table:
+    rows = (
+        (decibels(one), one.storage, f"{one.bits:.2f} bits", f"{one.nbytes:,} bytes", one.name)
+        for one in tensors
     )
-
-
-def columns(table: Sequence[Sequence[str]]) -> list[str]:
-    """Rows with their columns aligned: the first to the left, the others to the right."""
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    return [
-        "  ".join(
-            cell.rjust(width) if index else cell.ljust(width)
-            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in table
-    ]
-
-
-def markdown_table(header: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
-    """A table in Markdown, all columns but the first to the right."""
-    rule = "|".join(["---", *("---:" for _ in header[1:])])
-    return [f"| {' | '.join(header)} |", f"|{rule}|", *(f"| {' | '.join(row)} |" for row in body)]
+    return Table(header, tuple(rows))
 
 
 def render_markdown(found: Comparison) -> str:
     """The table, and the worst tensors of each recipe."""
-    lines = ["# Recipes compared", "", f"{heading(found)}.", ""]
-    lines += markdown_table(HEADER, rows(found))
+    lines = ["# Recipes compared", "", f"{heading(found)}.", "", *summary(found).markdown()]
     lines += ["", *(f"- {line}" for line in LEGEND)]
     for quality in found.qualities:
         if worst := quality.worst(WORST):
             lines += ["", f"## {quality.recipe}: lowest signal-to-noise", ""]
             header = ("signal-to-noise", "storage", "bits", "bytes", "tensor")
-            lines += markdown_table(header, [_tensor_row(tensor) for tensor in worst])
+            lines += _tensors(header, worst).markdown()
     return "\n".join(lines) + "\n"

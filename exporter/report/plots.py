@@ -1,26 +1,39 @@
-"""Plots as SVG text: acceptance by draft position, errors on a logarithmic scale.
+"""A plot as data: two axes, and what stands between them at values of these axes.
 
-Colours are classes, so that the page's style decides them for light and dark.
+``parts.jinja`` draws it as SVG; colours are classes, which ``plot.css`` decides for light and dark.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from html import escape
+from typing import ClassVar
 
-WIDTH, HEIGHT = 640, 260
 LEFT, RIGHT, TOP, BOTTOM = 58, 16, 22, 46
-FLOOR = 1e-9
-"""Errors below, and exact zeros, are drawn here; a logarithm has no zero."""
+"""Room beside the grid, in pixels."""
 
-SERIES_CLASSES = ("s1", "s2", "s3", "s4")
+
+@dataclass(frozen=True)
+class Axis:
+    """The values that an axis spans, and those that are written beside it."""
+
+    low: float
+    high: float
+    ticks: tuple[tuple[float, str], ...] = ()
+    logarithmic: bool = False
+
+    def share(self, value: float) -> float:
+        """Where a value lies: 0 at the low end, 1 at the high one."""
+        low, high = self.low, self.high
+        if self.logarithmic:
+            value = min(max(value, low), high)
+            value, low, high = (math.log10(v) for v in (value, low, high))
+        return (value - low) / (high - low) if high > low else 0.5
 
 
 @dataclass(frozen=True)
 class Series:
-    """One line of a plot."""
+    """A line with a dot at each of its points; its place among the lines decides the colour."""
 
     name: str
     x: tuple[int, ...]
@@ -28,118 +41,78 @@ class Series:
 
 
 @dataclass(frozen=True)
-class Axis:
-    """A scale from values to pixels."""
+class Bar:
+    """A bar that stands on the x axis, with its name above."""
 
-    low: float
-    high: float
-    begin: float
-    end: float
-    logarithmic: bool = False
-
-    def at(self, value: float) -> float:
-        """The pixel of a value."""
-        low, high = self.low, self.high
-        if self.logarithmic:
-            value = min(max(value, low), high)
-            value, low, high = (math.log10(v) for v in (value, low, high))
-        share = (value - low) / (high - low) if high > low else 0.5
-        return self.begin + share * (self.end - self.begin)
+    x: float
+    y: float
+    name: str
 
 
-def acceptance_plot(counts: Sequence[tuple[int, int]]) -> str:
-    """Bars: the share of drafts accepted, by their position in the round."""
-    shares = [accepted / drafted if drafted else 0.0 for drafted, accepted in counts]
-    y = Axis(0, 1, HEIGHT - BOTTOM, TOP)
-    slot = (WIDTH - LEFT - RIGHT) / max(len(counts), 1)
-    width = min(72.0, 0.6 * slot)
-    parts = [_grid(y, [(v / 4, f"{v * 25} %") for v in range(5)])]
-    for index, (share, (drafted, accepted)) in enumerate(zip(shares, counts, strict=True)):
-        middle, top = LEFT + (index + 0.5) * slot, y.at(share)
-        label = f"draft {index + 1}: {accepted} of {drafted} accepted"
-        parts.append(
-            f'<rect class="bar" x="{middle - width / 2:.1f}" y="{top:.1f}" width="{width:.1f}" '
-            f'height="{HEIGHT - BOTTOM - top:.1f}" rx="3"><title>{label}</title></rect>'
-            f'<text class="value" x="{middle:.1f}" y="{top - 6:.1f}">{share:.0%}</text>'
-            f'<text class="tick" x="{middle:.1f}" y="{HEIGHT - BOTTOM + 18}">draft {index + 1}</text>'
-            f'<text class="small" x="{middle:.1f}" y="{HEIGHT - BOTTOM + 34}">{accepted} of {drafted}'
-            "</text>"
-        )
-    return _svg("Share of drafts accepted, by position in the round", parts)
+@dataclass(frozen=True)
+class Level:
+    """A dashed horizontal line; ``look`` is its class."""
+
+    y: float
+    look: str
+    name: str = ""
 
 
-def error_plot(lines: Sequence[Series], limit: float | None, label: str) -> str:
-    """Lines of relative errors on a logarithmic scale; ``limit`` is drawn dashed."""
-    values = [y for line in lines for y in line.y if math.isfinite(y)]
-    values += [limit] if limit else []
-    low, high = _decades(values)
-    y = Axis(low, high, HEIGHT - BOTTOM, TOP, logarithmic=True)
-    ends = [x for line in lines for x in line.x]
-    x = Axis(min(ends), max(ends), LEFT + 6, WIDTH - RIGHT - 6)
-    exponents = range(round(math.log10(low)), round(math.log10(high)) + 1)
-    zeros = min(values) <= FLOOR
-    names = {10.0**e: f"1e{e}" for e in _thinned(exponents)} | ({low: "0"} if zeros else {})
-    parts = [_grid(y, list(names.items()))]
-    parts += [
-        f'<text class="tick" x="{x.at(v):.1f}" y="{HEIGHT - BOTTOM + 18}">{v}</text>'
-        for v in _thinned(range(min(ends), max(ends) + 1), 8)
-    ]
-    parts.append(
-        f'<text class="small" x="{(LEFT + WIDTH) / 2}" y="{HEIGHT - 8}">{escape(label)}</text>'
-    )
-    if limit:
-        parts.append(
-            f'<line class="limit" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y.at(limit):.1f}" '
-            f'y2="{y.at(limit):.1f}"><title>tolerance {limit:.2g}</title></line>'
-            f'<text class="small end" x="{WIDTH - RIGHT}" y="{y.at(limit) - 5:.1f}">tolerance</text>'
-        )
-    parts += [_line(line, x, y, css) for line, css in zip(lines, SERIES_CLASSES, strict=False)]
-    return _svg(f"Relative error by {label}", parts)
+@dataclass(frozen=True)
+class Label:
+    """Where a name is written: the place of its end, or of its start, in pixels."""
+
+    x: float
+    y: float
+    end: bool
 
 
-def legend(lines: Sequence[Series]) -> str:
-    """Names of the lines, in their colours."""
-    entries = (
-        f'<span class="key {css}"></span>{escape(line.name)}'
-        for line, css in zip(lines, SERIES_CLASSES, strict=False)
-    )
-    return f'<p class="legend">{" &nbsp; ".join(entries)}</p>'
+@dataclass(frozen=True)
+class Spot:
+    """A dot, ring or square, as its class ``look`` says; ``whisker`` is a line so far up and down from it."""
+
+    x: float
+    y: float
+    radius: float
+    look: str
+    words: str
+    """Shown to who points at it."""
+    whisker: float = 0.0
+    name: str = ""
+    label: Label | None = None
 
 
-def _line(line: Series, x: Axis, y: Axis, css: str) -> str:
-    points = [(x.at(a), y.at(b)) for a, b in zip(line.x, line.y, strict=True)]
-    path = " ".join(f"{a:.1f},{b:.1f}" for a, b in points)
-    dots = "".join(
-        f'<circle class="{css}" cx="{a:.1f}" cy="{b:.1f}" r="2.5"><title>{escape(line.name)}, '
-        f"{position}: {value:.2g}</title></circle>"
-        for (a, b), position, value in zip(points, line.x, line.y, strict=True)
-    )
-    return f'<polyline class="line {css}" points="{path}"/>{dots}'
+@dataclass(frozen=True)
+class Plot:
+    """What is drawn, in the order of the fields. ``notes`` are lines below a picture that stands alone."""
 
+    title: str
+    x: Axis
+    y: Axis
+    x_label: str = ""
+    levels: tuple[Level, ...] = ()
+    bars: tuple[Bar, ...] = ()
+    series: tuple[Series, ...] = ()
+    spots: tuple[Spot, ...] = ()
+    notes: tuple[str, ...] = ()
+    height: int = 260
+    inset: int = 0
+    """Pixels between the ends of the x axis and those of the grid."""
 
-def _decades(values: Sequence[float]) -> tuple[float, float]:
-    """Powers of ten around the values."""
-    low = math.floor(math.log10(max(min([*values, 1e-7]), FLOOR)))
-    high = math.ceil(math.log10(max([*values, FLOOR])) + 0.01)
-    return 10.0**low, 10.0 ** max(high, low + 3)
+    width: ClassVar = 640
+    left: ClassVar = LEFT
+    right: ClassVar = width - RIGHT
 
+    @property
+    def bottom(self) -> int:
+        """The pixel of the x axis."""
+        return self.height - BOTTOM
 
-def _thinned(values: range, most: int = 6) -> Iterator[int]:
-    """Every k-th value, so that there are no more than ``most``."""
-    return iter(values[:: max(1, math.ceil(len(values) / most))])
+    def across(self, x: float) -> float:
+        """The pixel of a value of the x axis."""
+        begin, end = self.left + self.inset, self.right - self.inset
+        return begin + self.x.share(x) * (end - begin)
 
-
-def _grid(y: Axis, ticks: Sequence[tuple[float, str]]) -> str:
-    return "".join(
-        f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y.at(v):.1f}" y2="{y.at(v):.1f}"/>'
-        f'<text class="tick end" x="{LEFT - 8}" y="{y.at(v) + 4:.1f}">{text}</text>'
-        for v, text in ticks
-    )
-
-
-def _svg(title: str, parts: Sequence[str]) -> str:
-    return (
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">'
-        + "".join(parts)
-        + "</svg>"
-    )
+    def down(self, y: float) -> float:
+        """The pixel of a value of the y axis."""
+        return self.bottom - self.y.share(y) * (self.bottom - TOP)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -112,11 +111,5 @@ def require_parity(report: Report) -> None:
     Raises:
         ParityError: Naming every rung that failed and its first finding.
     """
-    if report.failed:
-        raise ParityError(_failures(report.failed))
-
-
-def _failures(rungs: Sequence[Rung]) -> str:
-    lines = [f"{rung.key}: {rung.summary()}" for rung in rungs]
-    first = "outside tolerance at " + lines[0]
-    return "\n  also ".join([first, *lines[1:]])
+    if findings := [f"{rung.key}: {rung.summary()}" for rung in report.failed]:
+        raise ParityError("outside tolerance at " + "\n  also ".join(findings))

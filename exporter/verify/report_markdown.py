@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 
+from exporter.report.tables import Table
 from exporter.verify.report import Report
 from exporter.verify.rung import Figure, Rung, Verdict
+from exporter.version import versions_line
 
 MARKS = {Verdict.PASS: "pass", Verdict.FAIL: "FAIL", Verdict.SKIPPED: "skip"}
 
@@ -68,34 +70,52 @@ def _closeness(figure: Figure) -> float:
     return ratio if figure.bound == "at most" else 1 / max(ratio, 1e-9)
 
 
+def figure_table(rung: Rung, outside: str = "") -> Table:
+    """The figures of a rung; ``outside`` is written behind values that are outside their tolerance."""
+    return Table(
+        ("figure", "value", "tolerance"),
+        tuple(
+            (figure.name, number(figure.value) + ("" if figure.ok else outside), limit(figure))
+            for figure in rung.figures
+        ),
+        outside=tuple(index for index, figure in enumerate(rung.figures) if not figure.ok),
+    )
+
+
+def near_tie_table(rung: Rung) -> Table:
+    """The near-ties of a rung."""
+    return Table(
+        ("near-tie", "chosen", "instead of", "margin", "noise"),
+        tuple(
+            (tie.where, tie.chosen, tie.instead_of, number(tie.margin), number(tie.noise))
+            for tie in rung.near_ties
+        ),
+        words=3,
+    )
+
+
 def render_markdown(report: Report) -> str:
     """The whole report as Markdown."""
-    lines = [f"# {report.bundle}: {report.headline}", ""]
-    lines += [
+    lines = [
+        f"# {report.bundle}: {report.headline}",
+        "",
         f"{report.nbytes:,} bytes, recipe {report.recipe}, on {report.accelerator}; "
-        + ", ".join(f"{name} {version}" for name, version in report.tools.items()),
+        + versions_line(report.tools),
         "",
     ]
     if report.what_now:
-        lines += ["## What now", "", WHAT_NOW, ""]
-        lines += [f"1. `{key}`: {advice}" for key, advice in report.what_now]
-        lines.append("")
+        advice = (f"1. `{key}`: {advice}" for key, advice in report.what_now)
+        lines += ["## What now", "", WHAT_NOW, "", *advice, ""]
     lines += [f"- note: {note}" for note in report.notes]
     for rung in report.rungs:
-        lines += ["", f"## {MARKS[rung.verdict]}: {rung.title}", ""]
-        lines += _body(rung)
+        lines += ["", f"## {MARKS[rung.verdict]}: {rung.title}", "", *_body(rung)]
     if report.acceptance:
-        lines += [
-            "",
-            "## Accepted drafts by position",
-            "",
-            "| position | drafted | accepted | share |",
-        ]
-        lines += ["|---|---|---|---|"]
-        lines += [
-            f"| {position} | {drafted} | {accepted} | {number(accepted / max(drafted, 1))} |"
+        counts = tuple(
+            (str(position), str(drafted), str(accepted), number(accepted / max(drafted, 1)))
             for position, (drafted, accepted) in enumerate(report.acceptance, start=1)
-        ]
+        )
+        table = Table(("position", "drafted", "accepted", "share"), counts)
+        lines += ["", "## Accepted drafts by position", "", *table.markdown()]
     return "\n".join(lines) + "\n"
 
 
@@ -103,23 +123,9 @@ def _body(rung: Rung) -> list[str]:
     lines = [f"{rung.note[0].upper()}{rung.note[1:]}.", ""] if rung.note else []
     lines += [f"- {problem}" for problem in rung.problems]
     if rung.figures:
-        lines += ["| figure | value | tolerance |", "|---|---|---|"]
-        lines += [
-            f"| {figure.name} | {number(figure.value)}{'' if figure.ok else ' **outside**'} | "
-            f"{limit(figure)} |"
-            for figure in rung.figures
-        ]
+        lines += figure_table(rung, " **outside**").markdown()
     if rung.tolerance:
         lines += ["", f"Tolerance: {rung.tolerance}."]
     if rung.near_ties:
-        lines += [
-            "",
-            "| near-tie | chosen | instead of | margin | noise |",
-            "|---|---|---|---|---|",
-        ]
-        lines += [
-            f"| {tie.where} | {tie.chosen} | {tie.instead_of} | {number(tie.margin)} | "
-            f"{number(tie.noise)} |"
-            for tie in rung.near_ties
-        ]
+        lines += ["", *near_tie_table(rung).markdown()]
     return lines

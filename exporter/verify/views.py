@@ -16,19 +16,12 @@ def answer_views(
     answers: Sequence[Answer], tokenizer: Tokenizer, noise: float
 ) -> tuple[AnswerView, ...]:
     """The answers with most accepted drafts to look at."""
-
-    def drafted(answer: Answer) -> int:
-        return sum(done.accepted for done in _answered(answer).rounds)
-
-    chosen = sorted(answers, key=drafted, reverse=True)[:SHOWN]
+    answered = [(answer.prompt, answer.speculative or answer.greedy) for answer in answers]
+    answered.sort(key=lambda pair: -sum(done.accepted for done in pair[1].rounds))
     return tuple(
-        AnswerView(answer.prompt, tuple(_tokens(_answered(answer), tokenizer, noise)))
-        for answer in chosen
+        AnswerView(prompt, tuple(_tokens(found, tokenizer, noise)))
+        for prompt, found in answered[:SHOWN]
     )
-
-
-def _answered(answer: Answer) -> Answered:
-    return answer.speculative or answer.greedy
 
 
 def _tokens(answered: Answered, tokenizer: Tokenizer, noise: float) -> Iterator[TokenView]:

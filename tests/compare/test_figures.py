@@ -12,8 +12,9 @@ import pytest
 from exporter.bundle.reader import open_bundle
 from exporter.compare.figures import DraftFigures, Estimate
 from exporter.compare.passages import PassagePlan, TextFileError, cut, read_text_file
-from exporter.compare.size_plot import Dot, place_labels, size_plot, standalone
-from exporter.report.plots import Axis
+from exporter.compare.size_plot import Dot, place_labels, plot_dots
+from exporter.report.pages import picture
+from exporter.report.plots import Axis, Plot
 from runtime_py.chat.tokenizer import Tokenizer
 from runtime_py.loop.rounds import Acceptance
 
@@ -107,23 +108,23 @@ class TestPlot:
     POINTS = tuple(Dot(f"recipe-{i}", 5.0 + 0.01 * i, 0.6 + 0.002 * i, 0.01) for i in range(6))
 
     def test_it_is_a_picture_with_a_dot_for_each_recipe(self) -> None:
-        for picture in (size_plot(self.POINTS), standalone(self.POINTS)):
-            root = ElementTree.fromstring(picture)  # noqa: S314 (we wrote it)
-            space = "{http://www.w3.org/2000/svg}"
-            circles = list(root.iter(f"{space}circle"))
-            assert len(circles) == len(self.POINTS)
-            assert [c.get("class") for c in circles] == ["s1"] * len(self.POINTS)
+        drawn = picture(plot_dots(self.POINTS))
+        assert drawn == picture(plot_dots(self.POINTS))
+        root = ElementTree.fromstring(drawn)  # noqa: S314 (we wrote it)
+        circles = list(root.iter("{http://www.w3.org/2000/svg}circle"))
+        assert len(circles) == len(self.POINTS)
+        assert [c.get("class") for c in circles] == ["s1"] * len(self.POINTS)
 
     def test_larger_is_further_right_and_better_is_higher(self) -> None:
-        two = (Dot("a", 2.0, 0.5, 0.0), Dot("b", 8.0, 0.7, 0.0))
-        root = ElementTree.fromstring(size_plot(two))  # noqa: S314 (we wrote it)
+        two = (Dot("a & <b>", 2.0, 0.5, 0.0), Dot("b", 8.0, 0.7, 0.0))
+        root = ElementTree.fromstring(picture(plot_dots(two)))  # noqa: S314 (we wrote it)
         a, b = root.iter("{http://www.w3.org/2000/svg}circle")
         assert float(a.get("cx", "")) < float(b.get("cx", ""))
         assert float(a.get("cy", "")) > float(b.get("cy", ""))
 
     def test_names_of_near_dots_do_not_lie_over_each_other(self) -> None:
-        x, y = Axis(1, 10, 60, 620, logarithmic=True), Axis(0.5, 0.7, 350, 16)
-        spots = place_labels(self.POINTS, x, y)
+        plot = Plot("", Axis(1, 10, logarithmic=True), Axis(0.5, 0.7), height=396)
+        spots = list(place_labels(self.POINTS, plot))
         boxes = []
         for spot, dot in zip(spots, self.POINTS, strict=True):
             width = 6.0 * len(dot.name)
