@@ -45,7 +45,6 @@ def _run(request: dict[str, Any]) -> dict[str, Any]:
 def _costs(model: OpenedModel, request: dict[str, Any]) -> dict[str, Any]:
     tokens = tuple(model.tokenizer.encode_prompt("\n".join(request["prompts"])))
     executor = model.executor
-    room = executor.cache_length - request["timed_rounds"] - executor.draft_length - 2
     lengths = executor.contract.prefill_lengths
 
     def look_up(token: int) -> None:
@@ -53,7 +52,7 @@ def _costs(model: OpenedModel, request: dict[str, Any]) -> dict[str, Any]:
         executor.embed_per_layer(token)
 
     fitting = tuple(length for length in sorted(lengths) if length <= executor.cache_length)
-    work = Work(tokens[: max(2, room)], fitting, request["timed_rounds"], request["prefills"])
+    work = Work(tokens, fitting, request["timed_rounds"], request["prefills"])
     return {"costs": asdict(measure_costs(executor, work, look_up))}
 
 

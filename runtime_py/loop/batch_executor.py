@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol
 
-from runtime_py.loop.executor import CacheT, Draft, Floats, Step
+from runtime_py.loop.executor import CacheT, DrafterOutput, DraftFeed, TargetOutput
 
 
 @dataclass(frozen=True)
@@ -20,16 +20,6 @@ class Feed(Generic[CacheT]):
 
     cache: CacheT
     tokens: tuple[int, ...]
-    position: int
-
-
-@dataclass(frozen=True)
-class DraftFeed(Generic[CacheT]):
-    """What one sequence is drafted from; fields as the arguments of ``Executor.draft``."""
-
-    cache: CacheT
-    token: int
-    hidden: Floats  # [H]
     position: int
 
 
@@ -57,11 +47,11 @@ class BatchExecutor(Protocol[CacheT]):
     def prefill(self, cache: CacheT, tokens: Sequence[int], position: int) -> None:
         """Write ``tokens`` of one sequence to the slots from ``position`` on; they must fit."""
 
-    def decode(self, feeds: Sequence[Feed[CacheT]]) -> list[Step]:
+    def decode(self, feeds: Sequence[Feed[CacheT]]) -> list[TargetOutput]:
         """One token of each sequence."""
 
-    def verify(self, feeds: Sequence[Feed[CacheT]]) -> list[Step]:
+    def verify(self, feeds: Sequence[Feed[CacheT]]) -> list[TargetOutput]:
         """1 to G + 1 tokens of each; G + 1 slots from its position on must be free in each cache."""
 
-    def draft(self, feeds: Sequence[DraftFeed[CacheT]]) -> list[Draft]:
+    def draft(self, feeds: Sequence[DraftFeed[CacheT]]) -> list[DrafterOutput]:
         """One draft step of each."""

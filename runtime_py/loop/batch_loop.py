@@ -7,19 +7,19 @@ depend on its neighbours: with the greedy chooser it is greedy decoding, one seq
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Generic
 
-from runtime_py.loop.batch_executor import BatchExecutor, DraftFeed, Feed
-from runtime_py.loop.executor import CacheT, Step
+from runtime_py.loop.batch_executor import BatchExecutor, Feed
+from runtime_py.loop.drafting import DraftChain, Proposal, first_feed
+from runtime_py.loop.executor import CacheT, TargetOutput
 from runtime_py.loop.rounds import Cursor, Finish, Limits, Round
 from runtime_py.loop.speculative import (
     Chooser,
     Clock,
     DraftPolicy,
-    Proposal,
     Seconds,
     settle,
     until_stop,
@@ -107,7 +107,7 @@ class Batch(Generic[CacheT]):
         verified = [row for row in running if speculating and self._fits(row)]
         decoded = [row for row in running if not (speculating and self._fits(row))]
         if verified:
-            yield from self._speculate(verified, [drafts[row.key] for row in verified])
+            yield from self._speculate(verified, drafts)
         if decoded:
             yield from self._decode(decoded, observed=not verified)
 
@@ -132,7 +132,7 @@ class Batch(Generic[CacheT]):
         return self._settle(rows, nothing, steps, seconds, observed=observed)
 
     def _speculate(
-        self, rows: Sequence[Running[CacheT]], drafts: Sequence[int]
+        self, rows: Sequence[Running[CacheT]], drafts: Mapping[int, int]
     ) -> Iterator[tuple[Running[CacheT], Progress]]:
         begun = self._clock()
         proposals = self._draft(rows, drafts)
@@ -143,29 +143,26 @@ class Batch(Generic[CacheT]):
         return self._settle(rows, proposals, steps, seconds, observed=True)
 
     def _draft(
-        self, rows: Sequence[Running[CacheT]], drafts: Sequence[int]
+        self, rows: Sequence[Running[CacheT]], drafts: Mapping[int, int]
     ) -> list[list[Proposal]]:
-        """Up to ``drafts`` proposals for each sequence; those with fewer sit out the later steps."""
-        proposals: list[list[Proposal]] = [[] for _ in rows]
-        tokens = [row.cursor.pending for row in rows]
-        states = [row.cursor.hidden for row in rows]
-        for step in range(max(drafts)):
-            active = [index for index, count in enumerate(drafts) if count > step]
-            feeds = []
-            for index in active:
-                hidden, row = states[index], rows[index]
-                assert hidden is not None
-                feeds.append(DraftFeed(row.cache, tokens[index], hidden, row.cursor.position - 1))
-            for index, draft in zip(active, self._executor.draft(feeds), strict=True):
-                proposals[index].append(rows[index].chooser.propose(draft.logits))
-                tokens[index], states[index] = proposals[index][-1].token, draft.projected
-        return proposals
+        """As many proposals for each sequence as ``drafts`` has by its key; some sit out later steps."""
+        chains = {
+            row.key: DraftChain(first_feed(row.cache, row.cursor), row.chooser.propose)
+            for row in rows
+            if drafts[row.key]
+        }
+        for step in range(max(drafts.values())):
+            active = [chain for key, chain in chains.items() if drafts[key] > step]
+            outputs = self._executor.draft([chain.feed for chain in active])
+            for chain, output in zip(active, outputs, strict=True):
+                chain.take(output)
+        return [chains[row.key].proposals if row.key in chains else [] for row in rows]
 
     def _settle(
         self,
         rows: Sequence[Running[CacheT]],
         proposals: Sequence[Sequence[Proposal]],
-        steps: Sequence[Step],
+        steps: Sequence[TargetOutput],
         seconds: Seconds,
         *,
         observed: bool,

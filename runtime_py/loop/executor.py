@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ CacheT = TypeVar("CacheT")
 
 
 @dataclass(frozen=True)
-class Step:
+class TargetOutput:
     """What the target says after each of T tokens.
 
     The arrays may be the executor's own buffers: they hold until its next call of the same kind.
@@ -31,11 +31,25 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Draft:
+class DraftFeed(Generic[CacheT]):
+    """What a draft is made from."""
+
+    cache: CacheT
+    """Read only."""
+    token: int
+    """The pending token, or the previous draft."""
+    hidden: Floats
+    """``[H]``, the target's at slot ``position``, or the previous draft's ``projected``."""
+    position: int
+    """The last committed slot, the same for all drafts of a round."""
+
+
+@dataclass(frozen=True)
+class DrafterOutput:
     """What the drafter says after one token; the arrays hold until its next call."""
 
     logits: Floats  # [V]
-    projected: Floats  # [H], the hidden state of the next draft step
+    projected: Floats  # [H], the hidden state of the next draft
 
 
 class Executor(Protocol[CacheT]):
@@ -62,26 +76,17 @@ class Executor(Protocol[CacheT]):
     def prefill(self, cache: CacheT, tokens: Sequence[int], position: int) -> None:
         """Write ``tokens`` to the slots from ``position`` on; they must fit."""
 
-    def decode(self, cache: CacheT, token: int, position: int) -> Step:
+    def decode(self, cache: CacheT, token: int, position: int) -> TargetOutput:
         """Write ``token`` to slot ``position`` and say what follows (T = 1)."""
 
-    def verify(self, cache: CacheT, tokens: Sequence[int], position: int) -> Step:
+    def verify(self, cache: CacheT, tokens: Sequence[int], position: int) -> TargetOutput:
         """Write 1 to G + 1 tokens and say what follows each; G + 1 slots from ``position`` on must be free.
 
         The slots after the given tokens are left with garbage, which later tokens overwrite.
         """
 
-    def draft(self, cache: CacheT, token: int, hidden: Floats, position: int) -> Draft:
-        """Draft what follows ``token``.
+    def draft(self, feed: DraftFeed[CacheT]) -> DrafterOutput:
+        """Draft what follows a token."""
 
-        Args:
-            cache: Read only.
-            token: The pending token, or the previous draft.
-            hidden: ``[H]``, the target's at slot ``position``, or the previous draft's ``projected``.
-            position: The last committed slot, the same for all steps of a draft.
-        """
-
-    def draft_round(
-        self, cache: CacheT, token: int, hidden: Floats, position: int
-    ) -> Sequence[int]:
-        """The G tokens that greedy drafts come to, in one call; arguments as for the first of them."""
+    def draft_round(self, feed: DraftFeed[CacheT]) -> Sequence[int]:
+        """The G tokens that greedy drafts come to, in one call; ``feed`` is that of the first."""

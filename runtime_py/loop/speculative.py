@@ -11,23 +11,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, Protocol
 
 import numpy as np
 
-from runtime_py.loop.executor import CacheT, Executor, Floats, Step
+from runtime_py.loop.drafting import DraftChain, Proposal, first_feed
+from runtime_py.loop.executor import CacheT, Executor, Floats, TargetOutput
 from runtime_py.loop.rounds import Cursor, Finish, Limits, Round, Rounds
 
 Clock = Callable[[], float]
-
-
-@dataclass(frozen=True)
-class Proposal:
-    """A drafted token, and how likely each token was to be drafted (None: it was certain)."""
-
-    token: int
-    chances: object | None = None
 
 
 class Chooser(Protocol):
@@ -147,15 +140,7 @@ def until_stop(done: Round, stop_tokens: frozenset[int]) -> Round:
     for index, token in enumerate(done.tokens):
         if token in stop_tokens:
             emitted = done.tokens[: index + 1]
-            committed = done.committed[: 1 + len(emitted)]
-            return Round(
-                emitted,
-                committed,
-                done.drafted,
-                done.accepted,
-                done.draft_seconds,
-                done.target_seconds,
-            )
+            return replace(done, tokens=emitted, committed=done.committed[: 1 + len(emitted)])
     return done
 
 
@@ -168,7 +153,11 @@ class Seconds:
 
 
 def settle(
-    chooser: Chooser, cursor: Cursor, proposals: Sequence[Proposal], step: Step, seconds: Seconds
+    chooser: Chooser,
+    cursor: Cursor,
+    proposals: Sequence[Proposal],
+    step: TargetOutput,
+    seconds: Seconds,
 ) -> tuple[Round, Cursor]:
     """Accept what the target agrees with; without proposals this is a decode.
 
@@ -216,14 +205,7 @@ class Speaker(Generic[CacheT]):
         return settle(self.chooser, cursor, proposals, step, seconds)
 
     def _draft(self, cursor: Cursor, drafts: int) -> list[Proposal]:
-        assert cursor.hidden is not None
-        token, hidden = cursor.pending, cursor.hidden
+        feed = first_feed(self.cache, cursor)
         if self.chooser.greedy and drafts == self.executor.drafts_at_once:
-            found = self.executor.draft_round(self.cache, token, hidden, cursor.position - 1)
-            return [Proposal(drafted) for drafted in found]
-        proposals: list[Proposal] = []
-        while len(proposals) < drafts:
-            draft = self.executor.draft(self.cache, token, hidden, cursor.position - 1)
-            proposals.append(self.chooser.propose(draft.logits))
-            token, hidden = proposals[-1].token, draft.projected
-        return proposals
+            return [Proposal(token) for token in self.executor.draft_round(feed)]
+        return DraftChain(feed, self.chooser.propose).walk(self.executor.draft, drafts)
