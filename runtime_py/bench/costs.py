@@ -109,24 +109,26 @@ def measure_costs(
     timed = TimedExecutor(executor, clock)
     prefill = {length: _prefill(timed, work, length) for length in work.prefill_lengths}
     turns = list(_turns(timed, work, clock))
-    totals: dict[CallKind, list[float]] = {kind: [] for kind in CallKind}
-    for call in chain.from_iterable(turns):
-        totals[call.kind].append(call.seconds + call.choosing)
-    choosing = [call.choosing for turn in turns for call in turn if call.kind is CallKind.DECODE]
+    calls = list(chain.from_iterable(turns))
     shares = [share for turn in turns if (share := _share(turn)) is not None]
-    decode, choose = Timing.of(totals[CallKind.DECODE]), Timing.of(choosing)
+    decode = Timing.of(_totals(calls, "decode"))
+    choose = Timing.of([call.choosing for call in calls if call.kind == "decode"])
     assert decode is not None
     assert choose is not None
     return Costs(
         prefill,
         decode,
-        Timing.of(totals[CallKind.VERIFY]),
-        Timing.of(totals[CallKind.DRAFT]),
+        Timing.of(_totals(calls, "verify")),
+        Timing.of(_totals(calls, "draft")),
         Timing.of([_seconds(look_up, token, clock) for token in work.tokens]) if look_up else None,
         choose,
-        Timing.of(totals[CallKind.DRAFT_ROUND]),
+        Timing.of(_totals(calls, "draft_round")),
         median(shares) if shares else None,
     )
+
+
+def _totals(calls: Sequence[TimedCall], kind: CallKind) -> list[float]:
+    return [call.total for call in calls if call.kind == kind]
 
 
 def _seconds(look_up: Callable[[int], None], token: int, clock: Clock) -> float:
@@ -136,11 +138,8 @@ def _seconds(look_up: Callable[[int], None], token: int, clock: Clock) -> float:
 
 
 def _share(turn: Sequence[TimedCall]) -> float | None:
-    """What rounds drafted in one call took by what drafting as many step by step took just before."""
-    steps, whole = (
-        sum(call.seconds + call.choosing for call in turn if call.kind is kind)
-        for kind in (CallKind.DRAFT, CallKind.DRAFT_ROUND)
-    )
+    """What drafting in one call took by what drafting as often step by step took just before."""
+    steps, whole = sum(_totals(turn, "draft")), sum(_totals(turn, "draft_round"))
     return whole / steps if steps and whole else None
 
 

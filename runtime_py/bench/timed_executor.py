@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Generic
+from typing import Generic, Literal
 
 from runtime_py.loop.drafting import Proposal
 from runtime_py.loop.executor import (
@@ -19,15 +18,7 @@ from runtime_py.loop.executor import (
 )
 from runtime_py.loop.speculative import Clock, Greedy
 
-
-class CallKind(enum.StrEnum):
-    """The calls of an executor."""
-
-    PREFILL = "prefill"
-    DECODE = "decode"
-    VERIFY = "verify"
-    DRAFT = "draft"
-    DRAFT_ROUND = "draft_round"
+CallKind = Literal["prefill", "decode", "verify", "draft", "draft_round"]
 
 
 @dataclass
@@ -37,6 +28,10 @@ class TimedCall:
     kind: CallKind
     seconds: float
     choosing: float = 0.0
+
+    @property
+    def total(self) -> float:
+        return self.seconds + self.choosing
 
 
 class TimedExecutor(Generic[CacheT]):
@@ -57,23 +52,23 @@ class TimedExecutor(Generic[CacheT]):
         return 0 if self.stepwise else self._executor.drafts_at_once
 
     def prefill(self, cache: CacheT, tokens: Sequence[int], position: int) -> None:
-        with self._noted(CallKind.PREFILL):
+        with self._noted("prefill"):
             self._executor.prefill(cache, tokens, position)
 
     def decode(self, cache: CacheT, token: int, position: int) -> TargetOutput:
-        with self._noted(CallKind.DECODE):
+        with self._noted("decode"):
             return self._executor.decode(cache, token, position)
 
     def verify(self, cache: CacheT, tokens: Sequence[int], position: int) -> TargetOutput:
-        with self._noted(CallKind.VERIFY):
+        with self._noted("verify"):
             return self._executor.verify(cache, tokens, position)
 
     def draft(self, feed: DraftFeed[CacheT]) -> DrafterOutput:
-        with self._noted(CallKind.DRAFT):
+        with self._noted("draft"):
             return self._executor.draft(feed)
 
     def draft_round(self, feed: DraftFeed[CacheT]) -> Sequence[int]:
-        with self._noted(CallKind.DRAFT_ROUND):
+        with self._noted("draft_round"):
             return self._executor.draft_round(feed)
 
     @contextmanager

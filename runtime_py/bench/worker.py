@@ -21,6 +21,11 @@ from runtime_py.litert.native_log import silence_native_exit
 from runtime_py.loop.rounds import Acceptance, Round
 from runtime_py.opened_model import OpenedModel, open_model
 
+COST_ROUNDS = 24
+"""Rounds that are timed of each kind."""
+PREFILLS = 3
+"""Prefills that are timed of each length."""
+
 
 def main() -> None:
     """Answer the request on stdin."""
@@ -52,7 +57,7 @@ def _costs(model: OpenedModel, request: dict[str, Any]) -> dict[str, Any]:
         executor.embed_per_layer(token)
 
     fitting = tuple(length for length in sorted(lengths) if length <= executor.cache_length)
-    work = Work(tokens, fitting, request["timed_rounds"], request["prefills"])
+    work = Work(tokens, fitting, COST_ROUNDS, PREFILLS)
     return {"costs": asdict(measure_costs(executor, work, look_up))}
 
 

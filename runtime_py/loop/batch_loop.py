@@ -20,9 +20,10 @@ from runtime_py.loop.speculative import (
     Chooser,
     Clock,
     DraftPolicy,
-    Seconds,
+    possible_drafts,
     settle,
     until_stop,
+    verify_fits,
 )
 
 
@@ -101,33 +102,26 @@ class Batch(Generic[CacheT]):
         self, running: Sequence[Running[CacheT]]
     ) -> Iterator[tuple[Running[CacheT], Progress]]:
         """One token or more for each sequence: a verify of those it suits, a decode of the others."""
-        wanted = self._policy.length() if running else 0
-        drafts = {row.key: self._drafts(row, wanted) for row in running}
-        speculating = any(drafts.values())
-        verified = [row for row in running if speculating and self._fits(row)]
-        decoded = [row for row in running if not (speculating and self._fits(row))]
+        wanted, longest = self._policy.length() if running else 0, self._executor.draft_length
+        drafts = {
+            row.key: possible_drafts(wanted, row.cursor, row.limits, row.produced, longest)
+            for row in running
+        }
+        verified, decoded = list[Running[CacheT]](), list[Running[CacheT]]()
+        for row in running:
+            suits = any(drafts.values()) and verify_fits(row.cursor, row.limits, longest)
+            (verified if suits else decoded).append(row)
         if verified:
             yield from self._speculate(verified, drafts)
         if decoded:
             yield from self._decode(decoded, observed=not verified)
-
-    def _fits(self, row: Running[CacheT]) -> bool:
-        """Whether a verify, which always writes G + 1 slots, stays inside the context."""
-        slots = self._executor.draft_length + 1
-        return row.cursor.position + slots <= row.limits.context_length
-
-    def _drafts(self, row: Running[CacheT], wanted: int) -> int:
-        if row.cursor.hidden is None or not self._fits(row):
-            return 0
-        left = row.limits.max_new_tokens - row.produced - 1
-        return max(0, min(wanted, self._executor.draft_length, left))
 
     def _decode(
         self, rows: Sequence[Running[CacheT]], *, observed: bool
     ) -> Iterator[tuple[Running[CacheT], Progress]]:
         begun = self._clock()
         steps = self._executor.decode([_feed(row, []) for row in rows])
-        seconds = Seconds(0.0, self._clock() - begun)
+        seconds = 0.0, self._clock() - begun
         nothing: list[list[Proposal]] = [[] for _ in rows]
         return self._settle(rows, nothing, steps, seconds, observed=observed)
 
@@ -139,7 +133,7 @@ class Batch(Generic[CacheT]):
         drafted = self._clock()
         feeds = [_feed(row, proposed) for row, proposed in zip(rows, proposals, strict=True)]
         steps = self._executor.verify(feeds)
-        seconds = Seconds(drafted - begun, self._clock() - drafted)
+        seconds = drafted - begun, self._clock() - drafted
         return self._settle(rows, proposals, steps, seconds, observed=True)
 
     def _draft(
@@ -163,7 +157,7 @@ class Batch(Generic[CacheT]):
         rows: Sequence[Running[CacheT]],
         proposals: Sequence[Sequence[Proposal]],
         steps: Sequence[TargetOutput],
-        seconds: Seconds,
+        seconds: tuple[float, float],
         *,
         observed: bool,
     ) -> Iterator[tuple[Running[CacheT], Progress]]:

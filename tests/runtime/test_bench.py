@@ -14,7 +14,7 @@ import pytest
 
 from exporter.bundle.stored_contract import VERSION
 from runtime_py.bench import run as bench
-from runtime_py.bench.comparison import ENGINE, REFERENCE, Sample, Side, notes, ratios
+from runtime_py.bench.comparison import ENGINE, REFERENCE, Side, SideRun, notes, ratios
 from runtime_py.bench.costs import Costs, Timing, Work, measure_costs
 from runtime_py.bench.curve import Known, chances, curve, expected_tokens
 from runtime_py.bench.memory import Memory, children_watched
@@ -153,8 +153,8 @@ class TestCurve:
         assert all(point.line < 1 and point.tokens == 1 for point in curve(known))
 
 
-def sample(rate: float, *texts: str) -> Sample:
-    return Sample(rate, 1.0, Memory(2, 1), texts or ("same",))
+def sample(rate: float, *texts: str) -> SideRun:
+    return SideRun(rate, 1.0, Memory(2, 1), texts or ("same",))
 
 
 class TestSides:
@@ -172,13 +172,13 @@ class TestSides:
         asked: list[Side] = []
         numbers = count(1)
 
-        def take(side: Side, plan: bench.Plan) -> Sample:
+        def take(side: Side, plan: bench.BenchPlan) -> SideRun:
             asked.append(side)
             return sample(float(next(numbers)))
 
         monkeypatch.setattr(bench, "take", take)
         sides = sides_of(engine=True, drafter=False)
-        plan = bench.Plan(tmp_path, ("?",), 4, 2, 1)
+        plan = bench.BenchPlan(tmp_path, ("?",), 4, 2, 1)
         samples = bench.take_turns(sides, plan, lambda text: None)
         assert [side.runtime for side in asked] == [ENGINE, REFERENCE, REFERENCE, ENGINE]
         assert [one.tokens_per_second for one in samples[Side(ENGINE, False)]] == [1.0, 4.0]
