@@ -16,7 +16,8 @@ import numpy as np
 from runtime_py.loop.batch_executor import Feed
 from runtime_py.loop.drafting import DraftChain
 from runtime_py.loop.executor import DrafterOutput, DraftFeed, Floats, TargetOutput
-from runtime_py.loop.speculative import Greedy
+from runtime_py.loop.rounds import Cursor, Finish, Limits, Round
+from runtime_py.loop.speculative import Chooser, DraftPolicy, Greedy, Speaker, generate
 
 GARBAGE = -1
 HIDDEN = 3  # slot, token, drafts so far
@@ -197,3 +198,37 @@ DRAFTERS = {
     "unrelated": unrelated,
     "leading astray": leading_astray,
 }
+
+
+@dataclass
+class Outcome:
+    """What a generation gave, and what it left in the cache."""
+
+    rounds: list[Round] = field(default_factory=list)
+    finish: Finish | None = None
+    cache: list[int] = field(default_factory=list)
+
+    @property
+    def tokens(self) -> list[int]:
+        return [token for done in self.rounds for token in done.tokens]
+
+    @property
+    def committed(self) -> list[int]:
+        """What the rounds say stands in the cache behind the prompt's own tokens."""
+        return [token for done in self.rounds for token in done.committed]
+
+
+def generated(
+    toy: ToyExecutor, prompt: Sequence[int], limits: Limits, policy: DraftPolicy, chooser: Chooser
+) -> Outcome:
+    """What the loop for one sequence makes of a prompt."""
+    outcome = Outcome(cache=toy.new_cache())
+    toy.prefill(outcome.cache, prompt[:-1], 0)
+    start = Cursor(len(prompt) - 1, prompt[-1])
+    rounds = generate(Speaker(toy, outcome.cache, chooser), start, limits, policy)
+    while outcome.finish is None:
+        try:
+            outcome.rounds.append(next(rounds))
+        except StopIteration as finished:
+            outcome.finish = finished.value
+    return outcome
