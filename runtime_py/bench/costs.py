@@ -12,14 +12,13 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, cycle
+from itertools import cycle
 from statistics import median, quantiles
-from typing import Any
 
-from runtime_py.bench.timed_executor import CallKind, TimedCall, TimedExecutor, TimedGreedy
+from runtime_py.bench.timed_executor import CallKind, TimedCall, TimedChooser, TimedExecutor
 from runtime_py.loop.executor import CacheT, Executor
 from runtime_py.loop.rounds import Cursor, Limits, Round
-from runtime_py.loop.speculative import Clock, Speaker, generate
+from runtime_py.loop.speculative import Clock, Greedy, Speaker, generate
 
 IN_A_ROW = 4
 """Rounds made one way before the next way has its turn.
@@ -64,18 +63,7 @@ class Costs:
     draft_round: Timing | None = None
     """All G drafts in one call."""
     draft_round_share: float | None = None
-    """Its time by that of G draft steps of the rounds before: the median over the turns."""
-
-    @staticmethod
-    def from_json(value: dict[str, Any]) -> Costs:
-        """Read back what ``asdict`` and JSON made of one."""
-        prefill = {int(length): Timing(**found) for length, found in value["prefill"].items()}
-        others: dict[str, Any] = {
-            name: Timing(**found) if isinstance(found, dict) else found
-            for name, found in value.items()
-            if name != "prefill"
-        }
-        return Costs(prefill, **others)
+    """Its time by that of G draft steps, four rounds before: the median over the rounds."""
 
 
 @dataclass(frozen=True)
@@ -108,9 +96,10 @@ def measure_costs(
     """
     timed = TimedExecutor(executor, clock)
     prefill = {length: _prefill(timed, work, length) for length in work.prefill_lengths}
-    turns = list(_turns(timed, work, clock))
-    calls = list(chain.from_iterable(turns))
-    shares = [share for turn in turns if (share := _share(turn)) is not None]
+    calls = list(_calls(timed, work, clock))
+    drafts, at_once = _totals(calls, "draft"), _totals(calls, "draft_round")
+    steps = zip(*[iter(drafts)] * executor.draft_length, strict=False)  # those of each round
+    shares = [whole / sum(each) for whole, each in zip(at_once, steps, strict=False)]
     decode = Timing.of(_totals(calls, "decode"))
     choose = Timing.of([call.choosing for call in calls if call.kind == "decode"])
     assert decode is not None
@@ -119,10 +108,10 @@ def measure_costs(
         prefill,
         decode,
         Timing.of(_totals(calls, "verify")),
-        Timing.of(_totals(calls, "draft")),
+        Timing.of(drafts),
         Timing.of([_seconds(look_up, token, clock) for token in work.tokens]) if look_up else None,
         choose,
-        Timing.of(_totals(calls, "draft_round")),
+        Timing.of(at_once),
         median(shares) if shares else None,
     )
 
@@ -135,12 +124,6 @@ def _seconds(look_up: Callable[[int], None], token: int, clock: Clock) -> float:
     begun = clock()
     look_up(token)
     return clock() - begun
-
-
-def _share(turn: Sequence[TimedCall]) -> float | None:
-    """What drafting in one call took by what drafting as often step by step took just before."""
-    steps, whole = sum(_totals(turn, "draft")), sum(_totals(turn, "draft_round"))
-    return whole / steps if steps and whole else None
 
 
 def _prefill(executor: TimedExecutor[CacheT], work: Work, length: int) -> Timing:
@@ -179,12 +162,12 @@ class InTurn:
         """Nothing to learn."""
 
 
-def _turns(executor: TimedExecutor[CacheT], work: Work, clock: Clock) -> Iterator[list[TimedCall]]:
-    """What was called in each turn but the first; back to the prompt where the cache is full."""
+def _calls(executor: TimedExecutor[CacheT], work: Work, clock: Clock) -> Iterator[TimedCall]:
+    """What the loop called in each turn but the first; back to the prompt where the cache is full."""
     policy = InTurn(executor)
     count = 1 + math.ceil(work.rounds / policy.in_a_row)
     prompt = work.tokens[: max(2, executor.cache_length - count * policy.most_slots)]
-    speaker = Speaker(executor, executor.new_cache(), TimedGreedy(executor.calls, clock))
+    speaker = Speaker(executor, executor.new_cache(), TimedChooser(Greedy(), executor.calls, clock))
     start = Cursor(len(prompt) - 1, prompt[-1])
     endless = 2 * executor.cache_length  # tokens: the cache is full before
     limits = Limits(endless, frozenset(), executor.cache_length)
@@ -197,4 +180,4 @@ def _turns(executor: TimedExecutor[CacheT], work: Work, clock: Clock) -> Iterato
         for _ in range(policy.rounds):
             next(rounds)
         if turn:  # LiteRT allocates in the first calls of each kind
-            yield executor.calls.copy()
+            yield from executor.calls

@@ -12,17 +12,17 @@ Knows nothing of output formats. Needs the stock engine only if it is there.
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from exporter.contract import Accelerator, Contract
-from exporter.errors import EngineError
+from exporter.errors import EngineError, MtpExportError
 from runtime_py.bench.comparison import (
     ENGINE,
     REFERENCE,
@@ -108,12 +108,12 @@ def measure(plan: BenchPlan, agreed: Contract, tell: Tell) -> Bench:
         tell: Told what is going on.
 
     Raises:
-        EngineError: A process failed; the message says which runtime's and why.
+        MtpExportError: A process failed; the message says which runtime's and why.
     """
     machine = describe_machine()
     engine = engine_installed()
     tell("costs of single calls, reference runtime ...")
-    costs = Costs.from_json(_worker(plan, "costs", drafting=agreed.has_drafter)["costs"])
+    costs: Costs = _worker(plan, "costs", drafting=agreed.has_drafter)
     sides = sides_of(engine=engine, drafter=agreed.has_drafter)
     samples = take_turns(sides, plan, tell)
     found = {side: _acceptance(of_side) for side, of_side in samples.items()}
@@ -174,37 +174,27 @@ def _ask_engine(side: Side, plan: BenchPlan, memory: Memory) -> SideRun:
 
 
 def _ask(side: Side, plan: BenchPlan, memory: Memory) -> SideRun:
-    result = _worker(plan, "answers", drafting=side.mtp)
-    counted = result["acceptance"]
-    return SideRun(
-        result["tokens_per_second"],
-        result["load_seconds"],
-        memory,
-        tuple(result["texts"]),
-        Acceptance(tuple(counted["drafted"]), tuple(counted["accepted"])) if side.mtp else None,
-    )
+    answered: SideRun = _worker(plan, "answers", drafting=side.mtp)
+    return replace(answered, memory=memory)
 
 
-def _worker(plan: BenchPlan, work: str, *, drafting: bool) -> dict[str, Any]:
-    """What another process says that does the ``work``: answers, or costs."""
-    request = {**asdict(plan), "bundle": str(plan.bundle), "work": work, "drafting": drafting}
+def _worker(plan: BenchPlan, work: str, *, drafting: bool) -> Any:
+    """What another process gives that does the ``work``: answers, or costs."""
     done = subprocess.run(
         [sys.executable, "-m", "runtime_py.bench.worker"],
-        input=json.dumps(request),
+        input=pickle.dumps((plan, work, drafting)),
         capture_output=True,
-        text=True,
-        encoding="utf-8",
-        errors="replace",
         check=False,
     )
     if done.returncode or not done.stdout:
+        said = done.stderr.decode("utf-8", "replace").strip()
         raise EngineError(
             f"{plan.bundle}: the reference runtime stopped with status {done.returncode}: "
-            f"{done.stderr.strip()[-LOG_CHARACTERS:]}"
+            f"{said[-LOG_CHARACTERS:]}"
         )
-    result: dict[str, Any] = json.loads(done.stdout)
-    if "error" in result:
-        raise EngineError(result["error"])
+    result = pickle.loads(done.stdout)
+    if isinstance(result, MtpExportError):
+        raise result
     return result
 
 

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, Literal
+from typing import Generic, Literal, ParamSpec, TypeVar
 
-from runtime_py.loop.drafting import Proposal
-from runtime_py.loop.executor import (
-    CacheT,
-    DrafterOutput,
-    DraftFeed,
-    Executor,
-    Floats,
-    TargetOutput,
-)
-from runtime_py.loop.speculative import Clock, Greedy
+from runtime_py.loop.executor import CacheT, Executor
+from runtime_py.loop.speculative import Chooser, Clock
 
 CallKind = Literal["prefill", "decode", "verify", "draft", "draft_round"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 @dataclass
@@ -42,59 +36,46 @@ class TimedExecutor(Generic[CacheT]):
 
     def __init__(self, executor: Executor[CacheT], clock: Clock) -> None:
         self._executor, self._clock = executor, clock
-        self.cache_length, self.draft_length = executor.cache_length, executor.draft_length
-        self.new_cache: Callable[[], CacheT] = executor.new_cache
         self.calls: list[TimedCall] = []
         self.stepwise = False
+        self.cache_length, self.draft_length = executor.cache_length, executor.draft_length
+        self.new_cache = executor.new_cache
+        self.prefill = self._timed("prefill", executor.prefill)
+        self.decode = self._timed("decode", executor.decode)
+        self.verify = self._timed("verify", executor.verify)
+        self.draft = self._timed("draft", executor.draft)
+        self.draft_round = self._timed("draft_round", executor.draft_round)
 
     @property
     def drafts_at_once(self) -> int:
         return 0 if self.stepwise else self._executor.drafts_at_once
 
-    def prefill(self, cache: CacheT, tokens: Sequence[int], position: int) -> None:
-        with self._noted("prefill"):
-            self._executor.prefill(cache, tokens, position)
+    def _timed(self, kind: CallKind, call: Callable[P, R]) -> Callable[P, R]:
+        def note(seconds: float) -> None:
+            self.calls.append(TimedCall(kind, seconds))
 
-    def decode(self, cache: CacheT, token: int, position: int) -> TargetOutput:
-        with self._noted("decode"):
-            return self._executor.decode(cache, token, position)
-
-    def verify(self, cache: CacheT, tokens: Sequence[int], position: int) -> TargetOutput:
-        with self._noted("verify"):
-            return self._executor.verify(cache, tokens, position)
-
-    def draft(self, feed: DraftFeed[CacheT]) -> DrafterOutput:
-        with self._noted("draft"):
-            return self._executor.draft(feed)
-
-    def draft_round(self, feed: DraftFeed[CacheT]) -> Sequence[int]:
-        with self._noted("draft_round"):
-            return self._executor.draft_round(feed)
-
-    @contextmanager
-    def _noted(self, kind: CallKind) -> Iterator[None]:
-        begun = self._clock()
-        yield
-        self.calls.append(TimedCall(kind, self._clock() - begun))
+        return timed(call, self._clock, note)
 
 
-class TimedGreedy(Greedy):
-    """Chooses greedily; the time it takes is noted with the latest of ``calls``."""
+class TimedChooser:
+    """Chooses as another chooser does; the time it takes is noted with the latest of ``calls``."""
 
-    def __init__(self, calls: list[TimedCall], clock: Clock) -> None:
-        super().__init__()
-        self._calls, self._clock = calls, clock
+    def __init__(self, chooser: Chooser, calls: list[TimedCall], clock: Clock) -> None:
+        def note(seconds: float) -> None:
+            calls[-1].choosing += seconds
 
-    def propose(self, logits: Floats) -> Proposal:
-        with self._noted():
-            return super().propose(logits)
+        self.greedy, self.choose = chooser.greedy, chooser.choose
+        self.propose = timed(chooser.propose, clock, note)
+        self.judge = timed(chooser.judge, clock, note)
 
-    def judge(self, proposals: Sequence[Proposal], logits: Floats) -> tuple[int, int]:
-        with self._noted():
-            return super().judge(proposals, logits)
 
-    @contextmanager
-    def _noted(self) -> Iterator[None]:
-        begun = self._clock()
-        yield
-        self._calls[-1].choosing += self._clock() - begun
+def timed(call: Callable[P, R], clock: Clock, note: Callable[[float], None]) -> Callable[P, R]:
+    """The call; after each ``note`` is told the seconds it took."""
+
+    def call_timed(*arguments: P.args, **named: P.kwargs) -> R:
+        begun = clock()
+        result = call(*arguments, **named)
+        note(clock() - begun)
+        return result
+
+    return call_timed

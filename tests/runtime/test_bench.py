@@ -15,7 +15,7 @@ import pytest
 from exporter.bundle.stored_contract import VERSION
 from runtime_py.bench import run as bench
 from runtime_py.bench.comparison import ENGINE, REFERENCE, Side, SideRun, notes, ratios
-from runtime_py.bench.costs import Costs, Timing, Work, measure_costs
+from runtime_py.bench.costs import Timing, Work, measure_costs
 from runtime_py.bench.curve import Known, chances, curve, expected_tokens
 from runtime_py.bench.memory import Memory, children_watched
 from runtime_py.bench.run import sides_of
@@ -68,13 +68,6 @@ class TestCosts:
         assert costs.draft_round == Timing(15.0, 15.0, 15.0, 8)
         assert costs.draft_round_share == 0.5
         assert costs.draft == Timing(10.0, 10.0, 10.0, 24)
-
-    def test_they_survive_json(self) -> None:
-        one = Timing(1.0, 0.5, 1.5, 9)
-        costs = Costs({128: one}, one, one, None, None, one, one, 0.75)
-        from dataclasses import asdict
-
-        assert Costs.from_json(json.loads(json.dumps(asdict(costs)))) == costs
 
     def test_a_timing_is_median_and_quartiles(self) -> None:
         assert Timing.of([5.0, 1.0, 2.0, 4.0, 3.0]) == Timing(3.0, 2.0, 4.0, 5)
