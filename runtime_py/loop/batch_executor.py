@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol
 
-from runtime_py.loop.executor import CacheT, DrafterOutput, DraftFeed, TargetOutput
+from runtime_py.loop.executor import BaseExecutor, CacheT, DrafterOutput, DraftFeed, TargetOutput
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class Feed(Generic[CacheT]):
     position: int
 
 
-class BatchExecutor(Protocol[CacheT]):
-    """A target and, if ``draft_length`` is not 0, its drafter, for several sequences.
+class BatchExecutor(BaseExecutor[CacheT], Protocol[CacheT]):
+    """Runs several sequences at once.
 
     Results come in the order of the feeds; their arrays hold until the next call of the same kind.
     """
@@ -32,20 +32,6 @@ class BatchExecutor(Protocol[CacheT]):
     @property
     def batch(self) -> int:
         """The most sequences of one call."""
-
-    @property
-    def cache_length(self) -> int:
-        """S, the slots of a cache."""
-
-    @property
-    def draft_length(self) -> int:
-        """G, the most drafts of a sequence one :meth:`verify` can judge; 0 without a drafter."""
-
-    def new_cache(self) -> CacheT:
-        """An empty cache of one sequence."""
-
-    def prefill(self, cache: CacheT, tokens: Sequence[int], position: int) -> None:
-        """Write ``tokens`` of one sequence to the slots from ``position`` on; they must fit."""
 
     def decode(self, feeds: Sequence[Feed[CacheT]]) -> list[TargetOutput]:
         """One token of each sequence."""

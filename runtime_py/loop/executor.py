@@ -52,11 +52,8 @@ class DrafterOutput:
     projected: Floats  # [H], the hidden state of the next draft
 
 
-class Executor(Protocol[CacheT]):
-    """A target and, if ``draft_length`` is not 0, its drafter.
-
-    Source of the call order and of the positions: LiteRT-LM's CPU executor and MTP drafter.
-    """
+class BaseExecutor(Protocol[CacheT]):
+    """A target and, if ``draft_length`` is not 0, its drafter."""
 
     @property
     def cache_length(self) -> int:
@@ -64,17 +61,24 @@ class Executor(Protocol[CacheT]):
 
     @property
     def draft_length(self) -> int:
-        """G, the most drafts one :meth:`verify` can judge; 0 without a drafter."""
+        """G, the most drafts of a sequence that one ``verify`` can judge; 0 without a drafter."""
+
+    def new_cache(self) -> CacheT:
+        """An empty cache of one sequence."""
+
+    def prefill(self, cache: CacheT, tokens: Sequence[int], position: int) -> None:
+        """Write ``tokens`` of one sequence to the slots from ``position`` on; they must fit."""
+
+
+class Executor(BaseExecutor[CacheT], Protocol[CacheT]):
+    """Runs one sequence at a time.
+
+    Source of the call order and of the positions: LiteRT-LM's CPU executor and MTP drafter.
+    """
 
     @property
     def drafts_at_once(self) -> int:
         """G if there is a :meth:`draft_round`, else 0."""
-
-    def new_cache(self) -> CacheT:
-        """An empty cache."""
-
-    def prefill(self, cache: CacheT, tokens: Sequence[int], position: int) -> None:
-        """Write ``tokens`` to the slots from ``position`` on; they must fit."""
 
     def decode(self, cache: CacheT, token: int, position: int) -> TargetOutput:
         """Write ``token`` to slot ``position`` and say what follows (T = 1)."""
