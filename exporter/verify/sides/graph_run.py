@@ -172,17 +172,14 @@ def draft_chain(
 ) -> Drafted:
     """Chained drafts by any side; the tokens in ``fed`` are fed, then the likeliest of each draft."""
     outputs, following = list[DrafterOutput](), iter(fed[1:])
-
-    def kept(feed: DraftFeed[CacheT]) -> DrafterOutput:
-        output = draft(feed)
-        outputs.append(DrafterOutput(output.logits.copy(), output.projected.copy()))
-        return outputs[-1]
-
     chain = DraftChain(first, lambda logits: Proposal(next(following, int(logits.argmax()))))
-    proposed = [proposal.token for proposal in chain.walk(kept, steps)]
+    for _ in range(steps):
+        output = draft(chain.feed)
+        outputs.append(DrafterOutput(output.logits.copy(), output.projected.copy()))
+        chain.take(outputs[-1])
     return Drafted(
         first.position + 1,
-        (first.token, *proposed[:-1]),
+        (first.token, *(proposal.token for proposal in chain.proposals[:-1])),
         np.stack([output.logits for output in outputs]),
         np.stack([output.projected for output in outputs]),
     )
