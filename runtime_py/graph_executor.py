@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from exporter import contract as names
 from exporter.contract import Accelerator, Contract
-from runtime_py.loop.executor import CacheT, Draft, Floats, Step
+from runtime_py.loop.executor import CacheT, DrafterOutput, DraftFeed, Floats, TargetOutput
 from runtime_py.token_inputs import Lookups, TokenRow, token_inputs
 
 
@@ -150,7 +150,7 @@ class GraphExecutor(ABC, Generic[CacheT]):
             self._run_target(name, cache, part, position + done, chunk.length)
             done += chunk.tokens
 
-    def decode(self, cache: CacheT, token: int, position: int) -> Step:
+    def decode(self, cache: CacheT, token: int, position: int) -> TargetOutput:
         """One token through the target.
 
         Raises:
@@ -158,7 +158,7 @@ class GraphExecutor(ABC, Generic[CacheT]):
         """
         return self._step(names.DECODE, cache, [token], position, 1)
 
-    def verify(self, cache: CacheT, tokens: Sequence[int], position: int) -> Step:
+    def verify(self, cache: CacheT, tokens: Sequence[int], position: int) -> TargetOutput:
         """Up to G + 1 tokens through the target; fewer are padded to the signature's fixed length.
 
         Raises:
@@ -169,7 +169,7 @@ class GraphExecutor(ABC, Generic[CacheT]):
 
     def read(
         self, cache: CacheT, tokens: Sequence[int], position: int, lookups: Lookups | None = None
-    ) -> Step:
+    ) -> TargetOutput:
         """As many tokens as one call takes: :meth:`verify`, or :meth:`decode` where nothing drafts.
 
         Args:
@@ -184,42 +184,34 @@ class GraphExecutor(ABC, Generic[CacheT]):
         name = names.VERIFY if self.draft_length else names.DECODE
         return self._step(name, cache, tokens, position, self.draft_length + 1, lookups)
 
-    def draft(
-        self,
-        cache: CacheT,
-        token: int,
-        hidden: Floats,
-        position: int,
-        lookups: Lookups | None = None,
-    ) -> Draft:
+    def draft(self, feed: DraftFeed[CacheT], lookups: Lookups | None = None) -> DrafterOutput:
         """One token through the drafter, over the target's caches; ``lookups`` as in :meth:`read`.
 
         Raises:
             EngineError: The runtime failed.
         """
         drafter = self.signatures[names.DRAFT]
-        drafter.write(names.ACTIVATIONS, np.concatenate([(lookups or self).embed(token), hidden]))
-        if position != self._draft_positions.get(names.DRAFT):  # the same for all steps of a draft
-            self._place_draft(names.DRAFT, position)
-            self._write_params(drafter, position, 1)
-        self.run(names.DRAFT, cache)
-        return Draft(
+        embedded = (lookups or self).embed(feed.token)
+        drafter.write(names.ACTIVATIONS, np.concatenate([embedded, feed.hidden]))
+        if feed.position != self._draft_positions.get(names.DRAFT):  # equal for all of a round
+            self._place_draft(names.DRAFT, feed.position)
+            self._write_params(drafter, feed.position, 1)
+        self.run(names.DRAFT, feed.cache)
+        return DrafterOutput(
             drafter.output(names.LOGITS)[0, 0], drafter.output(names.PROJECTED_ACTIVATIONS)[0, 0]
         )
 
-    def draft_round(
-        self, cache: CacheT, token: int, hidden: Floats, position: int
-    ) -> tuple[int, ...]:
+    def draft_round(self, feed: DraftFeed[CacheT]) -> tuple[int, ...]:
         """G drafts in one call, over the target's caches.
 
         Raises:
             EngineError: The runtime failed.
         """
         drafter = self.signatures[names.DRAFT_ROUND]
-        drafter.write(names.TOKEN_IDS, np.array([[token]], dtype=np.int32))
-        drafter.write(names.ACTIVATIONS, hidden)
-        self._place_draft(names.DRAFT_ROUND, position)
-        self.run(names.DRAFT_ROUND, cache)
+        drafter.write(names.TOKEN_IDS, np.array([[feed.token]], dtype=np.int32))
+        drafter.write(names.ACTIVATIONS, feed.hidden)
+        self._place_draft(names.DRAFT_ROUND, feed.position)
+        self.run(names.DRAFT_ROUND, feed.cache)
         return tuple(map(int, drafter.output(names.TOKENS)))
 
     def _place_draft(self, name: str, position: int) -> None:
@@ -236,11 +228,11 @@ class GraphExecutor(ABC, Generic[CacheT]):
         position: int,
         length: int,
         lookups: Lookups | None = None,
-    ) -> Step:
+    ) -> TargetOutput:
         self._run_target(name, cache, tokens, position, length, lookups)
         signature, used = self.signatures[name], len(tokens)
         logits, hidden = signature.output(names.LOGITS), signature.output(names.ACTIVATIONS)
-        return Step(logits[0, :used], hidden[0, :used])
+        return TargetOutput(logits[0, :used], hidden[0, :used])
 
     def _run_target(
         self,

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import click
 from speed.clocks import alternate, load
-from speed.drafting import Place, at_once, one_by_one, places
+from speed.drafting import Place, one_by_one, places
 
 from exporter.contract import DRAFT
 from runtime_py.litert.executor import LitertExecutor
@@ -59,11 +59,11 @@ def main(bundle: Path, calls: int, positions: int, threads: int) -> None:
             raise click.ClickException(f"{bundle}: this bundle cannot draft in one call")
         equal, found = 0, places(executor, model.tokenizer.encode_prompt(TEXT), positions)
         for place in found:
-            equal += one_by_one(executor, place) == at_once(executor, place)
+            equal += one_by_one(executor, place) == executor.draft_round(place)
         ways = {
             "steps": lambda: one_by_one(executor, place),
             "bare": lambda: bare(executor, place),
-            "one call": lambda: at_once(executor, place),
+            "one call": lambda: executor.draft_round(place),
         }
         costs, drafts = alternate(ways, calls), executor.draft_length
     click.echo(f"{threads} threads, {load()}; CPU time, medians of {calls} calls")

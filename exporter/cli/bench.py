@@ -75,14 +75,14 @@ def command(
     from exporter.cli.bench_text import render
     from exporter.report.pages import picture
     from exporter.verify.texts import read_prompts
-    from runtime_py.bench.run import Plan, default_threads, measure
+    from runtime_py.bench.run import BenchPlan, default_threads, measure
 
     prompts = read_prompts(prompt_file)
     agreed = require_contract(inspect_bundle(bundle))
     where = Accelerator(accelerator) if accelerator else agreed.accelerator
     check_accelerator(bundle, agreed.accelerator, where)
     threads = threads or default_threads()
-    plan = Plan(bundle, prompts, max_new_tokens, rounds, threads, where)
+    plan = BenchPlan(bundle, prompts, max_new_tokens, rounds, threads, where)
     found = measure(plan, agreed, lambda text: click.echo(text, err=True))
     click.echo(json.dumps(found.to_json(), indent=2) if as_json else render(found))
     if plot is not None:

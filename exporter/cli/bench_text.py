@@ -64,8 +64,8 @@ def _costs(found: Bench) -> Iterator[str]:
 
     if found.costs.draft_round_share is not None:
         yield (
-            f"{found.draft_length} drafts in one call by {found.draft_length} draft steps, in the same "
-            f"round: {found.costs.draft_round_share:.2f}"
+            f"{found.draft_length} drafts in one call by {found.draft_length} draft steps, in the "
+            f"rounds before: {found.costs.draft_round_share:.2f}"
         )
 
 

@@ -18,6 +18,7 @@ from exporter.files.output import check_free_space
 from exporter.verify.sides.graph_run import draft_chain, read_text
 from exporter.verify.text_fit import divergences, log_softmax, surprise
 from runtime_py.litert.executor import LitertCache, LitertExecutor
+from runtime_py.loop.executor import DraftFeed
 from runtime_py.loop.rounds import Acceptance, Cursor, Limits, Round
 from runtime_py.loop.speculative import Fixed, Greedy, Speaker, generate
 from runtime_py.opened_model import OpenedModel
@@ -186,7 +187,8 @@ def accepted_lengths(
     hidden = read_text(executor, cache, text, ())[1]
     lengths = []
     for committed in range(prompt, len(text) - executor.draft_length):
-        chain = draft_chain(executor, cache, text[committed], hidden[committed - 1], committed)
+        first = DraftFeed(cache, text[committed], hidden[committed - 1], committed - 1)
+        chain = draft_chain(executor.draft, first, executor.draft_length)
         drafts = (*chain.tokens[1:], int(chain.logits[-1].argmax()))
         pairs = zip(drafts, text[committed + 1 :], strict=False)
         lengths.append(sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs)))

@@ -15,9 +15,10 @@ from runtime_py.chat.chat_template import ChatTemplate
 from runtime_py.chat.conversation import Message
 from runtime_py.chat.tokenizer import Tokenizer
 from runtime_py.graph_executor import GraphExecutor
+from runtime_py.loop.drafting import Proposal
 from runtime_py.loop.executor import Floats
 from runtime_py.loop.rounds import Cursor, Finish, Limits, Round
-from runtime_py.loop.speculative import Fixed, Greedy, Proposal, Speaker, generate
+from runtime_py.loop.speculative import Fixed, Greedy, Speaker, generate
 
 
 @dataclass(frozen=True)

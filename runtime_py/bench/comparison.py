@@ -28,7 +28,7 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Sample:
+class SideRun:
     """All prompts answered once by one side."""
 
     tokens_per_second: float
@@ -68,7 +68,7 @@ class Ratio:
     of_best: float
 
 
-def summarise(side: Side, samples: Sequence[Sample]) -> SideResult:
+def summarise(side: Side, samples: Sequence[SideRun]) -> SideResult:
     """A side's samples, one a round, as one result."""
     rates = tuple(sample.tokens_per_second for sample in samples)
     return SideResult(
@@ -82,7 +82,7 @@ def summarise(side: Side, samples: Sequence[Sample]) -> SideResult:
     )
 
 
-def ratios(samples: dict[Side, list[Sample]]) -> tuple[Ratio, ...]:
+def ratios(samples: dict[Side, list[SideRun]]) -> tuple[Ratio, ...]:
     """Reference by engine, and MTP on by off, as far as there are both."""
     pairs = [
         (f"reference / stock engine, MTP {word}", Side(REFERENCE, mtp), Side(ENGINE, mtp))
@@ -99,7 +99,7 @@ def ratios(samples: dict[Side, list[Sample]]) -> tuple[Ratio, ...]:
     )
 
 
-def _ratio(name: str, above: Sequence[Sample], below: Sequence[Sample]) -> Ratio:
+def _ratio(name: str, above: Sequence[SideRun], below: Sequence[SideRun]) -> Ratio:
     pairs = [
         (one.tokens_per_second, other.tokens_per_second)
         for one, other in zip(above, below, strict=True)
@@ -114,7 +114,7 @@ def _by(one: float, other: float) -> float:
     return one / other if other else 0.0
 
 
-def notes(samples: dict[Side, list[Sample]], *, engine: bool, drafter: bool) -> tuple[str, ...]:
+def notes(samples: dict[Side, list[SideRun]], *, engine: bool, drafter: bool) -> tuple[str, ...]:
     """What a reader of the figures has to know."""
     found = []
     if not engine:
@@ -133,7 +133,7 @@ def notes(samples: dict[Side, list[Sample]], *, engine: bool, drafter: bool) -> 
     return tuple(found)
 
 
-def differing(one: Sample, other: Sample) -> int:
+def differing(one: SideRun, other: SideRun) -> int:
     """Answers that are not the same; one may be cut off earlier, as limits count differently."""
     pairs = zip(one.texts, other.texts, strict=True)
     return sum(not (a.startswith(b) or b.startswith(a)) for a, b in pairs)

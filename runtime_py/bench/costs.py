@@ -1,27 +1,31 @@
 """What one call of each kind costs, measured on real text.
 
-Every call is made where the speculative loop would make it: the prompt is prefilled, then each round
-decodes the pending token, drafts from the hidden state before it and verifies the drafts, all at the
-same position. So the tokens are the model's own, and the three costs come from the same seconds.
+The speculative loop itself goes on from a prompt: some rounds by decoding, some by drafting step by
+step, some by drafting in one call where that can be, and so on in turn. So the tokens are the model's
+own, all costs come from the same seconds, and mostly a call follows what it follows in an answer.
 Choosing a token (a pass over V logits) is part of a decode, a draft step and a verify, as in the loop.
 """
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import cycle
 from statistics import median, quantiles
-from typing import Any
 
+from runtime_py.bench.timed_executor import CallKind, TimedCall, TimedChooser, TimedExecutor
 from runtime_py.loop.executor import CacheT, Executor
-from runtime_py.loop.rounds import Cursor
-from runtime_py.loop.speculative import Clock, Greedy, Proposal
+from runtime_py.loop.rounds import Cursor, Limits, Round
+from runtime_py.loop.speculative import Clock, Greedy, Speaker, generate
 
-WARM_UP = 2
-"""Rounds that are not counted: LiteRT allocates in the first calls of each kind."""
+IN_A_ROW = 4
+"""Rounds made one way before the next way has its turn.
 
-GREEDY = Greedy()
+Where a model is small it matters what was in the processor's caches: a decode after a verify of the tiny
+pair takes a third longer than one after a decode.
+"""
 
 
 @dataclass(frozen=True)
@@ -59,40 +63,21 @@ class Costs:
     draft_round: Timing | None = None
     """All G drafts in one call."""
     draft_round_share: float | None = None
-    """Its time by that of G draft steps just before it: the median over the rounds."""
-
-    @staticmethod
-    def from_json(value: dict[str, Any]) -> Costs:
-        """Read back what ``asdict`` and JSON made of one."""
-        prefill = {int(length): Timing(**found) for length, found in value["prefill"].items()}
-        others: dict[str, Any] = {
-            name: Timing(**found) if isinstance(found, dict) else found
-            for name, found in value.items()
-            if name != "prefill"
-        }
-        return Costs(prefill, **others)
+    """Its time by that of G draft steps, four rounds before: the median over the rounds."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """What to measure on: the tokens of a prompt (two or more), and how often."""
+    """What to measure on: the tokens of a prompt (two or more), and how often.
+
+    The prompt is cut where the cache has not enough slots behind it.
+    """
 
     tokens: tuple[int, ...]
     prefill_lengths: tuple[int, ...]
     rounds: int
+    """At least so many of each kind: decodes, drafts step by step, drafts in one call."""
     prefills: int
-
-
-@dataclass
-class Samples:
-    """Seconds of single calls."""
-
-    decode: list[float] = field(default_factory=list)
-    verify: list[float] = field(default_factory=list)
-    draft: list[float] = field(default_factory=list)
-    choose: list[float] = field(default_factory=list)
-    draft_round: list[float] = field(default_factory=list)
-    draft_round_share: list[float] = field(default_factory=list)
 
 
 def measure_costs(
@@ -109,104 +94,90 @@ def measure_costs(
         look_up: The embedding lookups of one token, to be timed by themselves.
         clock: Seconds.
     """
-    prefill = {length: _prefill(executor, work, length, clock) for length in work.prefill_lengths}
-    samples = measure_rounds(executor, work, clock)
-    lookups = []
-    for token in work.tokens if look_up else ():
-        assert look_up is not None
-        begun = clock()
-        look_up(token)
-        lookups.append(clock() - begun)
-    decode, choose = Timing.of(samples.decode), Timing.of(samples.choose)
+    timed = TimedExecutor(executor, clock)
+    prefill = {length: _prefill(timed, work, length) for length in work.prefill_lengths}
+    calls = list(_calls(timed, work, clock))
+    drafts, at_once = _totals(calls, "draft"), _totals(calls, "draft_round")
+    steps = zip(*[iter(drafts)] * executor.draft_length, strict=False)  # those of each round
+    shares = [whole / sum(each) for whole, each in zip(at_once, steps, strict=False)]
+    decode = Timing.of(_totals(calls, "decode"))
+    choose = Timing.of([call.choosing for call in calls if call.kind == "decode"])
     assert decode is not None
     assert choose is not None
     return Costs(
         prefill,
         decode,
-        Timing.of(samples.verify),
-        Timing.of(samples.draft),
-        Timing.of(lookups),
+        Timing.of(_totals(calls, "verify")),
+        Timing.of(drafts),
+        Timing.of([_seconds(look_up, token, clock) for token in work.tokens]) if look_up else None,
         choose,
-        Timing.of(samples.draft_round),
-        median(samples.draft_round_share) if samples.draft_round_share else None,
+        Timing.of(at_once),
+        median(shares) if shares else None,
     )
 
 
-def _prefill(executor: Executor[CacheT], work: Work, length: int, clock: Clock) -> Timing:
+def _totals(calls: Sequence[TimedCall], kind: CallKind) -> list[float]:
+    return [call.total for call in calls if call.kind == kind]
+
+
+def _seconds(look_up: Callable[[int], None], token: int, clock: Clock) -> float:
+    begun = clock()
+    look_up(token)
+    return clock() - begun
+
+
+def _prefill(executor: TimedExecutor[CacheT], work: Work, length: int) -> Timing:
     """A full prefill of ``length`` tokens; the first one is not counted."""
     cache = executor.new_cache()
     text = (work.tokens * (1 + length // len(work.tokens)))[:length]
-    seconds = []
     for _ in range(work.prefills + 1):
-        begun = clock()
         executor.prefill(cache, text, 0)
-        seconds.append(clock() - begun)
-    timing = Timing.of(seconds[1:])
+    timing = Timing.of([call.seconds for call in executor.calls[-work.prefills :]])
     assert timing is not None
     return timing
 
 
-def measure_rounds(executor: Executor[CacheT], work: Work, clock: Clock) -> Samples:
-    """Rounds of a decode, G drafts (step by step, then in one call) and a verify.
+class InTurn:
+    """A :class:`~runtime_py.loop.speculative.DraftPolicy`: some rounds each way, again and again."""
 
-    Back to the prompt where the cache is full.
-    """
-    samples, cache = Samples(), executor.new_cache()
-    slots = executor.draft_length + 1
-    cursor = _start(executor, cache, work.tokens)
-    for index in range(WARM_UP + work.rounds):
-        if cursor.position + slots > executor.cache_length:
-            cursor = _start(executor, cache, work.tokens)
-        kept = samples if index >= WARM_UP else Samples()
-        cursor = _round(executor, cache, cursor, kept, clock)
-    return samples
+    def __init__(self, executor: TimedExecutor[CacheT]) -> None:
+        longest = executor.draft_length
+        ways = [(0, False), (longest, True), (longest, False)]  # drafts, stepwise
+        ways = ways[: 1 + bool(longest) + bool(executor.drafts_at_once)]
+        slots = sum(drafts + 1 for drafts, _ in ways)
+        self.in_a_row = max(1, min(IN_A_ROW, (executor.cache_length - 2) // slots))
+        self.rounds = self.in_a_row * len(ways)
+        self.most_slots = self.in_a_row * slots
+        self._next = cycle([way for way in ways for _ in range(self.in_a_row)])
+        self._executor = executor
 
+    def begin(self) -> None:
+        """Nothing to forget."""
 
-def _start(executor: Executor[CacheT], cache: CacheT, tokens: Sequence[int]) -> Cursor:
-    """After the prompt, with a hidden state to draft from."""
-    last = len(tokens) - 1
-    executor.prefill(cache, tokens[:last], 0)
-    step = executor.decode(cache, tokens[last], last)
-    return Cursor(last + 1, GREEDY.choose(step.logits[0]), step.hidden[0].copy())
+    def length(self) -> int:
+        drafts, self._executor.stepwise = next(self._next)
+        return drafts
 
-
-def _round(
-    executor: Executor[CacheT], cache: CacheT, cursor: Cursor, samples: Samples, clock: Clock
-) -> Cursor:
-    begun = clock()
-    step = executor.decode(cache, cursor.pending, cursor.position)
-    said = clock()
-    token = GREEDY.choose(step.logits[0])
-    chosen = clock()
-    samples.decode.append(chosen - begun)
-    samples.choose.append(chosen - said)
-    if not executor.draft_length:
-        return Cursor(cursor.position + 1, token, step.hidden[0].copy())
-    proposals = _draft(executor, cache, cursor, samples, clock)
-    begun = clock()
-    tokens = [cursor.pending, *(proposal.token for proposal in proposals)]
-    step = executor.verify(cache, tokens, cursor.position)
-    accepted, following = GREEDY.judge(proposals, step.logits)
-    samples.verify.append(clock() - begun)
-    return Cursor(cursor.position + accepted + 1, following, step.hidden[accepted].copy())
+    def observe(self, done: Round) -> None:
+        """Nothing to learn."""
 
 
-def _draft(
-    executor: Executor[CacheT], cache: CacheT, cursor: Cursor, samples: Samples, clock: Clock
-) -> list[Proposal]:
-    assert cursor.hidden is not None
-    token, hidden = cursor.pending, cursor.hidden
-    proposals: list[Proposal] = []
-    started = clock()
-    for _ in range(executor.draft_length):
-        begun = clock()
-        draft = executor.draft(cache, token, hidden, cursor.position - 1)
-        proposals.append(GREEDY.propose(draft.logits))
-        samples.draft.append(clock() - begun)
-        token, hidden = proposals[-1].token, draft.projected
-    if executor.drafts_at_once:
-        stepped = clock()
-        executor.draft_round(cache, cursor.pending, cursor.hidden, cursor.position - 1)
-        samples.draft_round.append(clock() - stepped)
-        samples.draft_round_share.append(samples.draft_round[-1] / (stepped - started))
-    return proposals
+def _calls(executor: TimedExecutor[CacheT], work: Work, clock: Clock) -> Iterator[TimedCall]:
+    """What the loop called in each turn but the first; back to the prompt where the cache is full."""
+    policy = InTurn(executor)
+    count = 1 + math.ceil(work.rounds / policy.in_a_row)
+    prompt = work.tokens[: max(2, executor.cache_length - count * policy.most_slots)]
+    speaker = Speaker(executor, executor.new_cache(), TimedChooser(Greedy(), executor.calls, clock))
+    start = Cursor(len(prompt) - 1, prompt[-1])
+    endless = 2 * executor.cache_length  # tokens: the cache is full before
+    limits = Limits(endless, frozenset(), executor.cache_length)
+    fitting = max(1, (executor.cache_length - start.position) // policy.most_slots)
+    for turn in range(count):
+        if turn % fitting == 0:
+            executor.prefill(speaker.cache, prompt[:-1], 0)
+            rounds = generate(speaker, start, limits, policy)
+        executor.calls.clear()
+        for _ in range(policy.rounds):
+            next(rounds)
+        if turn:  # LiteRT allocates in the first calls of each kind
+            yield from executor.calls

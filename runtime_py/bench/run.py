@@ -12,24 +12,24 @@ Knows nothing of output formats. Needs the stock engine only if it is there.
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from exporter.contract import Accelerator, Contract
-from exporter.errors import EngineError
+from exporter.errors import EngineError, MtpExportError
 from runtime_py.bench.comparison import (
     ENGINE,
     REFERENCE,
     Ratio,
-    Sample,
     Side,
     SideResult,
+    SideRun,
     notes,
     ratios,
     summarise,
@@ -42,18 +42,13 @@ from runtime_py.chat.conversation import Conversation
 from runtime_py.engine.stock_engine import EngineSettings, run_engine
 from runtime_py.loop.rounds import Acceptance
 
-COST_ROUNDS = 24
-"""Decodes and verifies that are timed; G times as many draft steps."""
-PREFILLS = 3
-"""Prefills of each length that are timed."""
-
 LOG_CHARACTERS = 400
 
 Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Plan:
+class BenchPlan:
     """What to measure."""
 
     bundle: Path
@@ -104,7 +99,7 @@ def sides_of(*, engine: bool, drafter: bool) -> tuple[Side, ...]:
     )
 
 
-def measure(plan: Plan, agreed: Contract, tell: Tell) -> Bench:
+def measure(plan: BenchPlan, agreed: Contract, tell: Tell) -> Bench:
     """Measure everything; takes minutes for a model of full size.
 
     Args:
@@ -113,12 +108,12 @@ def measure(plan: Plan, agreed: Contract, tell: Tell) -> Bench:
         tell: Told what is going on.
 
     Raises:
-        EngineError: A process failed; the message says which runtime's and why.
+        MtpExportError: A process failed; the message says which runtime's and why.
     """
     machine = describe_machine()
     engine = engine_installed()
     tell("costs of single calls, reference runtime ...")
-    costs = measure_costs_apart(plan, drafting=agreed.has_drafter)
+    costs: Costs = _worker(plan, "costs", drafting=agreed.has_drafter)
     sides = sides_of(engine=engine, drafter=agreed.has_drafter)
     samples = take_turns(sides, plan, tell)
     found = {side: _acceptance(of_side) for side, of_side in samples.items()}
@@ -142,9 +137,9 @@ def measure(plan: Plan, agreed: Contract, tell: Tell) -> Bench:
     )
 
 
-def take_turns(sides: Sequence[Side], plan: Plan, tell: Tell) -> dict[Side, list[Sample]]:
+def take_turns(sides: Sequence[Side], plan: BenchPlan, tell: Tell) -> dict[Side, list[SideRun]]:
     """Every side once a round, in turning order."""
-    samples: dict[Side, list[Sample]] = {side: [] for side in sides}
+    samples: dict[Side, list[SideRun]] = {side: [] for side in sides}
     for number in range(plan.rounds):
         for side in sides if number % 2 == 0 else reversed(sides):
             sample = take(side, plan)
@@ -156,7 +151,7 @@ def take_turns(sides: Sequence[Side], plan: Plan, tell: Tell) -> dict[Side, list
     return samples
 
 
-def take(side: Side, plan: Plan) -> Sample:
+def take(side: Side, plan: BenchPlan) -> SideRun:
     """Answer all prompts in a process of its own."""
     with children_watched() as memory:
         return (
@@ -164,12 +159,12 @@ def take(side: Side, plan: Plan) -> Sample:
         )
 
 
-def _ask_engine(side: Side, plan: Plan, memory: Memory) -> Sample:
+def _ask_engine(side: Side, plan: BenchPlan, memory: Memory) -> SideRun:
     settings = EngineSettings(
         plan.bundle, side.mtp, plan.max_new_tokens, plan.accelerator, plan.threads
     )
     run = run_engine(settings, [Conversation.asking(prompt) for prompt in plan.prompts])
-    return Sample(
+    return SideRun(
         run.tokens_per_second,
         run.init_seconds,
         memory,
@@ -178,49 +173,32 @@ def _ask_engine(side: Side, plan: Plan, memory: Memory) -> Sample:
     )
 
 
-def _ask(side: Side, plan: Plan, memory: Memory) -> Sample:
-    result = _worker(plan, work="answers", drafting=side.mtp)
-    counted = result["acceptance"]
-    return Sample(
-        result["tokens_per_second"],
-        result["load_seconds"],
-        memory,
-        tuple(result["texts"]),
-        Acceptance(tuple(counted["drafted"]), tuple(counted["accepted"])) if side.mtp else None,
-    )
+def _ask(side: Side, plan: BenchPlan, memory: Memory) -> SideRun:
+    answered: SideRun = _worker(plan, "answers", drafting=side.mtp)
+    return replace(answered, memory=memory)
 
 
-def measure_costs_apart(plan: Plan, *, drafting: bool) -> Costs:
-    """The costs of single calls, measured in another process."""
-    result = _worker(
-        plan, work="costs", drafting=drafting, timed_rounds=COST_ROUNDS, prefills=PREFILLS
-    )
-    return Costs.from_json(result["costs"])
-
-
-def _worker(plan: Plan, **settings: str | int | bool) -> dict[str, Any]:
-    request = {**asdict(plan), "bundle": str(plan.bundle), **settings}
+def _worker(plan: BenchPlan, work: str, *, drafting: bool) -> Any:
+    """What another process gives that does the ``work``: answers, or costs."""
     done = subprocess.run(
         [sys.executable, "-m", "runtime_py.bench.worker"],
-        input=json.dumps(request),
+        input=pickle.dumps((plan, work, drafting)),
         capture_output=True,
-        text=True,
-        encoding="utf-8",
-        errors="replace",
         check=False,
     )
     if done.returncode or not done.stdout:
+        said = done.stderr.decode("utf-8", "replace").strip()
         raise EngineError(
             f"{plan.bundle}: the reference runtime stopped with status {done.returncode}: "
-            f"{done.stderr.strip()[-LOG_CHARACTERS:]}"
+            f"{said[-LOG_CHARACTERS:]}"
         )
-    result: dict[str, Any] = json.loads(done.stdout)
-    if "error" in result:
-        raise EngineError(result["error"])
+    result = pickle.loads(done.stdout)
+    if isinstance(result, MtpExportError):
+        raise result
     return result
 
 
-def _acceptance(samples: Sequence[Sample]) -> Acceptance | None:
+def _acceptance(samples: Sequence[SideRun]) -> Acceptance | None:
     """Of one round: greedy answers are the same in all."""
     return samples[0].acceptance if samples else None
 

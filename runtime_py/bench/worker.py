@@ -1,51 +1,55 @@
 """The child process of ``bench``: the reference runtime answers or measures its calls, then exits.
 
-A process of its own makes memory and load time comparable with the stock engine's. One JSON request on
-stdin, one JSON result on stdout.
+A process of its own makes memory and load time comparable with the stock engine's. It gets a pickle of
+the plan, the work and whether to draft on stdin, and writes one of what it found to stdout.
 """
 
 from __future__ import annotations
 
-import json
+import pickle
 import sys
 import time
-from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
-from exporter.contract import Accelerator
 from exporter.errors import MtpExportError
-from runtime_py.bench.costs import Work, measure_costs
+from runtime_py.bench.comparison import SideRun
+from runtime_py.bench.costs import Costs, Work, measure_costs
+from runtime_py.bench.memory import Memory
+from runtime_py.bench.run import BenchPlan
 from runtime_py.litert.graph import Hardware
 from runtime_py.litert.native_log import silence_native_exit
 from runtime_py.loop.rounds import Acceptance, Round
 from runtime_py.opened_model import OpenedModel, open_model
 
+COST_ROUNDS = 24
+"""Rounds that are timed of each kind."""
+PREFILLS = 3
+"""Prefills that are timed of each length."""
+
 
 def main() -> None:
-    """Answer the request on stdin."""
+    """Do the work that stdin asks for."""
     silence_native_exit()
-    request = json.load(sys.stdin)
+    plan, work, drafting = pickle.load(sys.stdin.buffer)
     try:
-        result = _run(request)
+        result: Any = _run(plan, work, drafting=drafting)
     except MtpExportError as error:
-        result = {"error": str(error)}
-    print(json.dumps(result), flush=True)
+        result = error
+    sys.stdout.buffer.write(pickle.dumps(result))
+    sys.stdout.flush()
 
 
-def _run(request: dict[str, Any]) -> dict[str, Any]:
+def _run(plan: BenchPlan, work: str, *, drafting: bool) -> Costs | SideRun:
     begun = time.perf_counter()
-    hardware = Hardware(Accelerator(request["accelerator"]), request["threads"])
-    with open_model(Path(request["bundle"]), hardware, drafting=request["drafting"]) as model:
+    hardware = Hardware(plan.accelerator, plan.threads)
+    with open_model(plan.bundle, hardware, drafting=drafting) as model:
         loaded = time.perf_counter() - begun
-        work = _costs if request["work"] == "costs" else _answers
-        return {"load_seconds": loaded, **work(model, request)}
+        return _costs(model, plan) if work == "costs" else _answers(model, plan, loaded)
 
 
-def _costs(model: OpenedModel, request: dict[str, Any]) -> dict[str, Any]:
-    tokens = tuple(model.tokenizer.encode_prompt("\n".join(request["prompts"])))
+def _costs(model: OpenedModel, plan: BenchPlan) -> Costs:
+    tokens = tuple(model.tokenizer.encode_prompt("\n".join(plan.prompts)))
     executor = model.executor
-    room = executor.cache_length - request["timed_rounds"] - executor.draft_length - 2
     lengths = executor.contract.prefill_lengths
 
     def look_up(token: int) -> None:
@@ -53,32 +57,28 @@ def _costs(model: OpenedModel, request: dict[str, Any]) -> dict[str, Any]:
         executor.embed_per_layer(token)
 
     fitting = tuple(length for length in sorted(lengths) if length <= executor.cache_length)
-    work = Work(tokens[: max(2, room)], fitting, request["timed_rounds"], request["prefills"])
-    return {"costs": asdict(measure_costs(executor, work, look_up))}
+    return measure_costs(executor, Work(tokens, fitting, COST_ROUNDS, PREFILLS), look_up)
 
 
-def _answers(model: OpenedModel, request: dict[str, Any]) -> dict[str, Any]:
+def _answers(model: OpenedModel, plan: BenchPlan, load_seconds: float) -> SideRun:
     """Answer each prompt in a session of its own.
 
     Decoding is timed by the wall, everything around the calls included: all of the answer but its
-    prefill.
+    prefill. Memory is measured from outside.
     """
     texts: list[str] = []
     rounds: list[Round] = []
-    tokens, seconds = 0, 0.0
-    for prompt in request["prompts"]:
-        session = model.session(policy=model.policy(model.executor.draft_length))
+    tokens, seconds, drafts = 0, 0.0, model.executor.draft_length
+    for prompt in plan.prompts:
+        session = model.session(policy=model.policy(drafts))
         begun = time.perf_counter()
-        answer = session.answer(prompt, request["max_new_tokens"])
+        answer = session.answer(prompt, plan.max_new_tokens)
         seconds += time.perf_counter() - begun - answer.prefill_seconds
         tokens += len(answer.tokens)
         texts.append(answer.text)
         rounds += answer.rounds
-    return {
-        "texts": texts,
-        "tokens_per_second": tokens / seconds,
-        "acceptance": asdict(Acceptance.of(rounds)),
-    }
+    accepted = Acceptance.of(rounds) if drafts else None
+    return SideRun(tokens / seconds, load_seconds, Memory(), tuple(texts), accepted)
 
 
 if __name__ == "__main__":

@@ -19,8 +19,8 @@ from exporter.errors import BundleError
 from runtime_py.litert.executor import LitertCache, LitertExecutor
 from runtime_py.litert.graph import Buffers
 from runtime_py.litert.native_log import captured_native_log
-from runtime_py.loop.batch_executor import DraftFeed, Feed
-from runtime_py.loop.executor import Draft, Step
+from runtime_py.loop.batch_executor import Feed
+from runtime_py.loop.executor import DrafterOutput, DraftFeed, TargetOutput
 from runtime_py.token_inputs import TokenRow, token_inputs
 
 NOWHERE = 0
@@ -89,15 +89,15 @@ class BatchLitertExecutor:
         """Write ``tokens`` of one sequence to the slots from ``position`` on."""
         self._single.prefill(cache, tokens, position)
 
-    def decode(self, feeds: Sequence[Feed[LitertCache]]) -> list[Step]:
+    def decode(self, feeds: Sequence[Feed[LitertCache]]) -> list[TargetOutput]:
         """One token of each sequence through the target."""
         return self._step(names.BATCH_DECODE, feeds, 1)
 
-    def verify(self, feeds: Sequence[Feed[LitertCache]]) -> list[Step]:
+    def verify(self, feeds: Sequence[Feed[LitertCache]]) -> list[TargetOutput]:
         """Up to G + 1 tokens of each; fewer are padded, as by the executor for one sequence."""
         return self._step(names.BATCH_VERIFY, feeds, self._agreed.draft_length + 1)
 
-    def draft(self, feeds: Sequence[DraftFeed[LitertCache]]) -> list[Draft]:
+    def draft(self, feeds: Sequence[DraftFeed[LitertCache]]) -> list[DrafterOutput]:
         """One token of each through the drafter, over the target's caches."""
         drafter, rows = self._signatures[names.BATCH_DRAFT], self._agreed.batch
         activations = np.zeros((rows, 2 * self._agreed.hidden_size), dtype=np.float32)
@@ -113,9 +113,11 @@ class BatchLitertExecutor:
         drafter.run(reads=self._bound([cache.bank for cache in self._caches(feeds)]))
         logits = drafter.output(names.LOGITS)[:, 0]
         projected = drafter.output(names.PROJECTED_ACTIVATIONS)[:, 0]
-        return [Draft(logits[row], projected[row]) for row in range(len(feeds))]
+        return [DrafterOutput(logits[row], projected[row]) for row in range(len(feeds))]
 
-    def _step(self, name: str, feeds: Sequence[Feed[LitertCache]], length: int) -> list[Step]:
+    def _step(
+        self, name: str, feeds: Sequence[Feed[LitertCache]], length: int
+    ) -> list[TargetOutput]:
         signature, caches = self._signatures[name], self._caches(feeds)
         rows = [TokenRow(feed.tokens, feed.position) for feed in feeds]
         shape = (self._agreed.batch, length)
@@ -125,7 +127,9 @@ class BatchLitertExecutor:
         signature.run(banks, banks)
         logits, hidden = signature.output(names.LOGITS), signature.output(names.ACTIVATIONS)
         used = [len(feed.tokens) for feed in feeds]
-        return [Step(logits[row, :count], hidden[row, :count]) for row, count in enumerate(used)]
+        return [
+            TargetOutput(logits[row, :count], hidden[row, :count]) for row, count in enumerate(used)
+        ]
 
     def _caches(
         self, feeds: Sequence[Feed[LitertCache]] | Sequence[DraftFeed[LitertCache]]

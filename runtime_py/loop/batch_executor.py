@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol
 
-from runtime_py.loop.executor import CacheT, Draft, Floats, Step
+from runtime_py.loop.executor import BaseExecutor, CacheT, DrafterOutput, DraftFeed, TargetOutput
 
 
 @dataclass(frozen=True)
@@ -23,18 +23,8 @@ class Feed(Generic[CacheT]):
     position: int
 
 
-@dataclass(frozen=True)
-class DraftFeed(Generic[CacheT]):
-    """What one sequence is drafted from; fields as the arguments of ``Executor.draft``."""
-
-    cache: CacheT
-    token: int
-    hidden: Floats  # [H]
-    position: int
-
-
-class BatchExecutor(Protocol[CacheT]):
-    """A target and, if ``draft_length`` is not 0, its drafter, for several sequences.
+class BatchExecutor(BaseExecutor[CacheT], Protocol[CacheT]):
+    """Runs several sequences at once.
 
     Results come in the order of the feeds; their arrays hold until the next call of the same kind.
     """
@@ -43,25 +33,11 @@ class BatchExecutor(Protocol[CacheT]):
     def batch(self) -> int:
         """The most sequences of one call."""
 
-    @property
-    def cache_length(self) -> int:
-        """S, the slots of a cache."""
-
-    @property
-    def draft_length(self) -> int:
-        """G, the most drafts of a sequence one :meth:`verify` can judge; 0 without a drafter."""
-
-    def new_cache(self) -> CacheT:
-        """An empty cache of one sequence."""
-
-    def prefill(self, cache: CacheT, tokens: Sequence[int], position: int) -> None:
-        """Write ``tokens`` of one sequence to the slots from ``position`` on; they must fit."""
-
-    def decode(self, feeds: Sequence[Feed[CacheT]]) -> list[Step]:
+    def decode(self, feeds: Sequence[Feed[CacheT]]) -> list[TargetOutput]:
         """One token of each sequence."""
 
-    def verify(self, feeds: Sequence[Feed[CacheT]]) -> list[Step]:
+    def verify(self, feeds: Sequence[Feed[CacheT]]) -> list[TargetOutput]:
         """1 to G + 1 tokens of each; G + 1 slots from its position on must be free in each cache."""
 
-    def draft(self, feeds: Sequence[DraftFeed[CacheT]]) -> list[Draft]:
+    def draft(self, feeds: Sequence[DraftFeed[CacheT]]) -> list[DrafterOutput]:
         """One draft step of each."""

@@ -7,22 +7,23 @@ depend on its neighbours: with the greedy chooser it is greedy decoding, one seq
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Generic
 
-from runtime_py.loop.batch_executor import BatchExecutor, DraftFeed, Feed
-from runtime_py.loop.executor import CacheT, Step
+from runtime_py.loop.batch_executor import BatchExecutor, Feed
+from runtime_py.loop.drafting import DraftChain, Proposal, first_feed
+from runtime_py.loop.executor import CacheT, TargetOutput
 from runtime_py.loop.rounds import Cursor, Finish, Limits, Round
 from runtime_py.loop.speculative import (
     Chooser,
     Clock,
     DraftPolicy,
-    Proposal,
-    Seconds,
+    possible_drafts,
     settle,
     until_stop,
+    verify_fits,
 )
 
 
@@ -101,72 +102,62 @@ class Batch(Generic[CacheT]):
         self, running: Sequence[Running[CacheT]]
     ) -> Iterator[tuple[Running[CacheT], Progress]]:
         """One token or more for each sequence: a verify of those it suits, a decode of the others."""
-        wanted = self._policy.length() if running else 0
-        drafts = {row.key: self._drafts(row, wanted) for row in running}
-        speculating = any(drafts.values())
-        verified = [row for row in running if speculating and self._fits(row)]
-        decoded = [row for row in running if not (speculating and self._fits(row))]
+        wanted, longest = self._policy.length() if running else 0, self._executor.draft_length
+        drafts = {
+            row.key: possible_drafts(wanted, row.cursor, row.limits, row.produced, longest)
+            for row in running
+        }
+        verified, decoded = list[Running[CacheT]](), list[Running[CacheT]]()
+        for row in running:
+            suits = any(drafts.values()) and verify_fits(row.cursor, row.limits, longest)
+            (verified if suits else decoded).append(row)
         if verified:
-            yield from self._speculate(verified, [drafts[row.key] for row in verified])
+            yield from self._speculate(verified, drafts)
         if decoded:
             yield from self._decode(decoded, observed=not verified)
-
-    def _fits(self, row: Running[CacheT]) -> bool:
-        """Whether a verify, which always writes G + 1 slots, stays inside the context."""
-        slots = self._executor.draft_length + 1
-        return row.cursor.position + slots <= row.limits.context_length
-
-    def _drafts(self, row: Running[CacheT], wanted: int) -> int:
-        if row.cursor.hidden is None or not self._fits(row):
-            return 0
-        left = row.limits.max_new_tokens - row.produced - 1
-        return max(0, min(wanted, self._executor.draft_length, left))
 
     def _decode(
         self, rows: Sequence[Running[CacheT]], *, observed: bool
     ) -> Iterator[tuple[Running[CacheT], Progress]]:
         begun = self._clock()
         steps = self._executor.decode([_feed(row, []) for row in rows])
-        seconds = Seconds(0.0, self._clock() - begun)
+        seconds = 0.0, self._clock() - begun
         nothing: list[list[Proposal]] = [[] for _ in rows]
         return self._settle(rows, nothing, steps, seconds, observed=observed)
 
     def _speculate(
-        self, rows: Sequence[Running[CacheT]], drafts: Sequence[int]
+        self, rows: Sequence[Running[CacheT]], drafts: Mapping[int, int]
     ) -> Iterator[tuple[Running[CacheT], Progress]]:
         begun = self._clock()
         proposals = self._draft(rows, drafts)
         drafted = self._clock()
         feeds = [_feed(row, proposed) for row, proposed in zip(rows, proposals, strict=True)]
         steps = self._executor.verify(feeds)
-        seconds = Seconds(drafted - begun, self._clock() - drafted)
+        seconds = drafted - begun, self._clock() - drafted
         return self._settle(rows, proposals, steps, seconds, observed=True)
 
     def _draft(
-        self, rows: Sequence[Running[CacheT]], drafts: Sequence[int]
+        self, rows: Sequence[Running[CacheT]], drafts: Mapping[int, int]
     ) -> list[list[Proposal]]:
-        """Up to ``drafts`` proposals for each sequence; those with fewer sit out the later steps."""
-        proposals: list[list[Proposal]] = [[] for _ in rows]
-        tokens = [row.cursor.pending for row in rows]
-        states = [row.cursor.hidden for row in rows]
-        for step in range(max(drafts)):
-            active = [index for index, count in enumerate(drafts) if count > step]
-            feeds = []
-            for index in active:
-                hidden, row = states[index], rows[index]
-                assert hidden is not None
-                feeds.append(DraftFeed(row.cache, tokens[index], hidden, row.cursor.position - 1))
-            for index, draft in zip(active, self._executor.draft(feeds), strict=True):
-                proposals[index].append(rows[index].chooser.propose(draft.logits))
-                tokens[index], states[index] = proposals[index][-1].token, draft.projected
-        return proposals
+        """As many proposals for each sequence as ``drafts`` has by its key; some sit out later steps."""
+        chains = {
+            row.key: DraftChain(first_feed(row.cache, row.cursor), row.chooser.propose)
+            for row in rows
+            if drafts[row.key]
+        }
+        for step in range(max(drafts.values())):
+            active = [chain for key, chain in chains.items() if drafts[key] > step]
+            outputs = self._executor.draft([chain.feed for chain in active])
+            for chain, output in zip(active, outputs, strict=True):
+                chain.take(output)
+        return [chains[row.key].proposals if row.key in chains else [] for row in rows]
 
     def _settle(
         self,
         rows: Sequence[Running[CacheT]],
         proposals: Sequence[Sequence[Proposal]],
-        steps: Sequence[Step],
-        seconds: Seconds,
+        steps: Sequence[TargetOutput],
+        seconds: tuple[float, float],
         *,
         observed: bool,
     ) -> Iterator[tuple[Running[CacheT], Progress]]:

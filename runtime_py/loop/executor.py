@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ CacheT = TypeVar("CacheT")
 
 
 @dataclass(frozen=True)
-class Step:
+class TargetOutput:
     """What the target says after each of T tokens.
 
     The arrays may be the executor's own buffers: they hold until its next call of the same kind.
@@ -31,18 +31,29 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Draft:
+class DraftFeed(Generic[CacheT]):
+    """What a draft is made from."""
+
+    cache: CacheT
+    """Read only."""
+    token: int
+    """The pending token, or the previous draft."""
+    hidden: Floats
+    """``[H]``, the target's at slot ``position``, or the previous draft's ``projected``."""
+    position: int
+    """The last committed slot, the same for all drafts of a round."""
+
+
+@dataclass(frozen=True)
+class DrafterOutput:
     """What the drafter says after one token; the arrays hold until its next call."""
 
     logits: Floats  # [V]
-    projected: Floats  # [H], the hidden state of the next draft step
+    projected: Floats  # [H], the hidden state of the next draft
 
 
-class Executor(Protocol[CacheT]):
-    """A target and, if ``draft_length`` is not 0, its drafter.
-
-    Source of the call order and of the positions: LiteRT-LM's CPU executor and MTP drafter.
-    """
+class BaseExecutor(Protocol[CacheT]):
+    """A target and, if ``draft_length`` is not 0, its drafter."""
 
     @property
     def cache_length(self) -> int:
@@ -50,38 +61,36 @@ class Executor(Protocol[CacheT]):
 
     @property
     def draft_length(self) -> int:
-        """G, the most drafts one :meth:`verify` can judge; 0 without a drafter."""
+        """G, the most drafts of a sequence that one ``verify`` can judge; 0 without a drafter."""
+
+    def new_cache(self) -> CacheT:
+        """An empty cache of one sequence."""
+
+    def prefill(self, cache: CacheT, tokens: Sequence[int], position: int) -> None:
+        """Write ``tokens`` of one sequence to the slots from ``position`` on; they must fit."""
+
+
+class Executor(BaseExecutor[CacheT], Protocol[CacheT]):
+    """Runs one sequence at a time.
+
+    Source of the call order and of the positions: LiteRT-LM's CPU executor and MTP drafter.
+    """
 
     @property
     def drafts_at_once(self) -> int:
         """G if there is a :meth:`draft_round`, else 0."""
 
-    def new_cache(self) -> CacheT:
-        """An empty cache."""
-
-    def prefill(self, cache: CacheT, tokens: Sequence[int], position: int) -> None:
-        """Write ``tokens`` to the slots from ``position`` on; they must fit."""
-
-    def decode(self, cache: CacheT, token: int, position: int) -> Step:
+    def decode(self, cache: CacheT, token: int, position: int) -> TargetOutput:
         """Write ``token`` to slot ``position`` and say what follows (T = 1)."""
 
-    def verify(self, cache: CacheT, tokens: Sequence[int], position: int) -> Step:
+    def verify(self, cache: CacheT, tokens: Sequence[int], position: int) -> TargetOutput:
         """Write 1 to G + 1 tokens and say what follows each; G + 1 slots from ``position`` on must be free.
 
         The slots after the given tokens are left with garbage, which later tokens overwrite.
         """
 
-    def draft(self, cache: CacheT, token: int, hidden: Floats, position: int) -> Draft:
-        """Draft what follows ``token``.
+    def draft(self, feed: DraftFeed[CacheT]) -> DrafterOutput:
+        """Draft what follows a token."""
 
-        Args:
-            cache: Read only.
-            token: The pending token, or the previous draft.
-            hidden: ``[H]``, the target's at slot ``position``, or the previous draft's ``projected``.
-            position: The last committed slot, the same for all steps of a draft.
-        """
-
-    def draft_round(
-        self, cache: CacheT, token: int, hidden: Floats, position: int
-    ) -> Sequence[int]:
-        """The G tokens that greedy drafts come to, in one call; arguments as for the first of them."""
+    def draft_round(self, feed: DraftFeed[CacheT]) -> Sequence[int]:
+        """The G tokens that greedy drafts come to, in one call; ``feed`` is that of the first."""

@@ -17,8 +17,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime_py.loop.drafting import Proposal
 from runtime_py.loop.executor import Floats
-from runtime_py.loop.speculative import Chooser, Greedy, Proposal
+from runtime_py.loop.speculative import Chooser, Greedy
 
 NOT_A_CANDIDATE = -5.0e3
 """Logits below are the floor (-1e4) of tokens a centroid head did not score: probability 0.

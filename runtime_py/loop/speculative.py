@@ -11,23 +11,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, Protocol
 
 import numpy as np
 
-from runtime_py.loop.executor import CacheT, Executor, Floats, Step
+from runtime_py.loop.drafting import DraftChain, Proposal, first_feed
+from runtime_py.loop.executor import CacheT, Executor, Floats, TargetOutput
 from runtime_py.loop.rounds import Cursor, Finish, Limits, Round, Rounds
 
 Clock = Callable[[], float]
-
-
-@dataclass(frozen=True)
-class Proposal:
-    """A drafted token, and how likely each token was to be drafted (None: it was certain)."""
-
-    token: int
-    chances: object | None = None
 
 
 class Chooser(Protocol):
@@ -121,12 +114,11 @@ def generate(
     A round near the end of the context that a verify would overrun is a plain decode.
     """
     policy.begin()
-    cursor, produced = start, 0
+    cursor, produced, longest = start, 0, speaker.executor.draft_length
     while produced < limits.max_new_tokens:
         if cursor.position >= limits.context_length:
             return Finish.CONTEXT
-        drafts = min(policy.length(), speaker.room(cursor, limits))
-        drafts = max(0, min(drafts, limits.max_new_tokens - produced - 1))
+        drafts = possible_drafts(policy.length(), cursor, limits, produced, longest)
         done, cursor = speaker.round(cursor, drafts)
         policy.observe(done)
         kept = until_stop(done, limits.stop_tokens)
@@ -135,6 +127,20 @@ def generate(
         if kept.tokens[-1] in limits.stop_tokens:
             return Finish.STOP
     return Finish.LENGTH
+
+
+def verify_fits(cursor: Cursor, limits: Limits, draft_length: int) -> bool:
+    """Whether a verify, which always writes G + 1 slots, stays inside the context."""
+    return cursor.position + draft_length + 1 <= limits.context_length
+
+
+def possible_drafts(
+    wanted: int, cursor: Cursor, limits: Limits, produced: int, draft_length: int
+) -> int:
+    """How many of the drafts ``wanted`` a round can make and use, after ``produced`` tokens."""
+    if cursor.hidden is None or not verify_fits(cursor, limits, draft_length):
+        return 0
+    return max(0, min(wanted, draft_length, limits.max_new_tokens - produced - 1))
 
 
 def until_stop(done: Round, stop_tokens: frozenset[int]) -> Round:
@@ -147,37 +153,26 @@ def until_stop(done: Round, stop_tokens: frozenset[int]) -> Round:
     for index, token in enumerate(done.tokens):
         if token in stop_tokens:
             emitted = done.tokens[: index + 1]
-            committed = done.committed[: 1 + len(emitted)]
-            return Round(
-                emitted,
-                committed,
-                done.drafted,
-                done.accepted,
-                done.draft_seconds,
-                done.target_seconds,
-            )
+            return replace(done, tokens=emitted, committed=done.committed[: 1 + len(emitted)])
     return done
 
 
-@dataclass(frozen=True)
-class Seconds:
-    """What a round took."""
-
-    draft: float
-    target: float
-
-
 def settle(
-    chooser: Chooser, cursor: Cursor, proposals: Sequence[Proposal], step: Step, seconds: Seconds
+    chooser: Chooser,
+    cursor: Cursor,
+    proposals: Sequence[Proposal],
+    step: TargetOutput,
+    seconds: tuple[float, float],
 ) -> tuple[Round, Cursor]:
     """Accept what the target agrees with; without proposals this is a decode.
 
-    ``step`` is what the target says after the pending token and each proposal.
+    ``step`` is what the target says after the pending token and each proposal; ``seconds`` are those in
+    drafter and target.
     """
     accepted, following = chooser.judge(proposals, step.logits)
     committed = (cursor.pending, *(proposal.token for proposal in proposals[:accepted]))
     emitted = (*committed[1:], following)
-    done = Round(emitted, committed, len(proposals), accepted, seconds.draft, seconds.target)
+    done = Round(emitted, committed, len(proposals), accepted, *seconds)
     hidden = step.hidden[accepted].copy()
     return done, Cursor(cursor.position + accepted + 1, following, hidden)
 
@@ -191,12 +186,6 @@ class Speaker(Generic[CacheT]):
     chooser: Chooser
     clock: Clock = time.perf_counter
 
-    def room(self, cursor: Cursor, limits: Limits) -> int:
-        """How many drafts the next round can take: verify always writes G + 1 slots."""
-        slots = self.executor.draft_length + 1
-        fits = cursor.position + slots <= limits.context_length
-        return self.executor.draft_length if fits and cursor.hidden is not None else 0
-
     def round(self, cursor: Cursor, drafts: int) -> tuple[Round, Cursor]:
         """Emit at least one token; returns where the sequence stands afterwards."""
         return self._speculate(cursor, drafts) if drafts else self._decode(cursor)
@@ -204,7 +193,7 @@ class Speaker(Generic[CacheT]):
     def _decode(self, cursor: Cursor) -> tuple[Round, Cursor]:
         begun = self.clock()
         step = self.executor.decode(self.cache, cursor.pending, cursor.position)
-        return settle(self.chooser, cursor, [], step, Seconds(0.0, self.clock() - begun))
+        return settle(self.chooser, cursor, [], step, (0.0, self.clock() - begun))
 
     def _speculate(self, cursor: Cursor, drafts: int) -> tuple[Round, Cursor]:
         begun = self.clock()
@@ -212,18 +201,11 @@ class Speaker(Generic[CacheT]):
         drafted = self.clock()
         tokens = [cursor.pending, *(proposal.token for proposal in proposals)]
         step = self.executor.verify(self.cache, tokens, cursor.position)
-        seconds = Seconds(drafted - begun, self.clock() - drafted)
+        seconds = drafted - begun, self.clock() - drafted
         return settle(self.chooser, cursor, proposals, step, seconds)
 
     def _draft(self, cursor: Cursor, drafts: int) -> list[Proposal]:
-        assert cursor.hidden is not None
-        token, hidden = cursor.pending, cursor.hidden
+        feed = first_feed(self.cache, cursor)
         if self.chooser.greedy and drafts == self.executor.drafts_at_once:
-            found = self.executor.draft_round(self.cache, token, hidden, cursor.position - 1)
-            return [Proposal(drafted) for drafted in found]
-        proposals: list[Proposal] = []
-        while len(proposals) < drafts:
-            draft = self.executor.draft(self.cache, token, hidden, cursor.position - 1)
-            proposals.append(self.chooser.propose(draft.logits))
-            token, hidden = proposals[-1].token, draft.projected
-        return proposals
+            return [Proposal(token) for token in self.executor.draft_round(feed)]
+        return DraftChain(feed, self.chooser.propose).walk(self.executor.draft, drafts)

@@ -1,22 +1,15 @@
-"""Places in a text to draft from, and the drafts of a round there: step by step, and in one call."""
+"""Places in a text to draft from, and the drafts of a round there, step by step."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from runtime_py.litert.executor import LitertCache, LitertExecutor
-from runtime_py.loop.executor import Floats
+from runtime_py.loop.drafting import DraftChain
+from runtime_py.loop.executor import DraftFeed
+from runtime_py.loop.speculative import Greedy
 
-
-@dataclass(frozen=True)
-class Place:
-    """Where something can be drafted; fields as the arguments of ``Executor.draft``."""
-
-    cache: LitertCache
-    token: int
-    hidden: Floats  # [H]
-    position: int
+Place = DraftFeed[LitertCache]
 
 
 def places(executor: LitertExecutor, tokens: list[int], count: int) -> Iterator[Place]:
@@ -31,14 +24,5 @@ def places(executor: LitertExecutor, tokens: list[int], count: int) -> Iterator[
 
 def one_by_one(executor: LitertExecutor, place: Place) -> tuple[int, ...]:
     """G drafts of single steps."""
-    token, hidden, drafted = place.token, place.hidden, []
-    for _ in range(executor.draft_length):
-        draft = executor.draft(place.cache, token, hidden, place.position)
-        token, hidden = int(draft.logits.argmax()), draft.projected
-        drafted.append(token)
-    return tuple(drafted)
-
-
-def at_once(executor: LitertExecutor, place: Place) -> tuple[int, ...]:
-    """All of them in one call."""
-    return executor.draft_round(place.cache, place.token, place.hidden, place.position)
+    proposals = DraftChain(place, Greedy().propose).walk(executor.draft, executor.draft_length)
+    return tuple(proposal.token for proposal in proposals)

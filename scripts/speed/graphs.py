@@ -6,10 +6,8 @@ A bundle has one ``verify``. To compare several in one process, each is lowered 
 
 from __future__ import annotations
 
-import pickle
-import subprocess
-import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,15 +23,13 @@ from exporter.checkpoints.tensors.tensor_reader import TensorReader
 from exporter.contract import DECODE, DRAFT, VERIFY, Section
 from exporter.litertlm.bind import bind
 from exporter.lowering.graph_cache import unit_key
+from exporter.lowering.lower import WORKERS, lower
 from exporter.lowering.merge import FILE_IDENTIFIER, merge
 from exporter.lowering.units import LoweringRequest, Unit
 from exporter.options import ExportOptions
 from exporter.weights.matching import find_weights
 from exporter.weights.parameters import parameter_specs
 from quantize.recipe import Recipe
-
-WORKERS = 2
-"""Signatures lowered at the same time."""
 
 
 @dataclass(frozen=True)
@@ -95,41 +91,20 @@ def drafter_of(
 
 
 def lower_all(wanted: Sequence[Wanted], kept: Path) -> list[bytes]:
-    """The renamed graphs; those found in ``kept`` are not lowered again."""
+    """The renamed graphs; those found in ``kept`` are not lowered again.
+
+    Raises:
+        LoweringError: A graph could not be lowered.
+    """
     kept.mkdir(parents=True, exist_ok=True)
     missing = {w.file_name: w for w in wanted if not (kept / w.file_name).is_file()}
-    waiting = list(missing.values())
-    running: list[_Lowering] = []
-    while waiting or running:
-        while waiting and len(running) < WORKERS:
-            running.append(_Lowering(waiting.pop(0), kept))
-        running.pop(0).finish()
+
+    def make(one: Wanted) -> None:
+        (kept / one.file_name).write_bytes(lower(one.request, [one.unit])[one.unit])
+
+    with ThreadPoolExecutor(WORKERS) as pool:
+        list(pool.map(make, missing.values()))
     return [_renamed((kept / w.file_name).read_bytes(), w.name) for w in wanted]
-
-
-class _Lowering:
-    """A child process that lowers one signature."""
-
-    def __init__(self, wanted: Wanted, kept: Path) -> None:
-        self.result = kept / wanted.file_name
-        self.folder = kept / f"lowering.{wanted.file_name}"
-        self.folder.mkdir(exist_ok=True)
-        self.made = self.folder / wanted.unit.file_name
-        asked = self.folder / "request"
-        asked.write_bytes(pickle.dumps((wanted.request, [wanted.unit])))
-        command = [sys.executable, "-W", "ignore", "-m", "exporter.lowering.worker", str(asked)]
-        with (self.folder / "log").open("wb") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
-
-    def finish(self) -> None:
-        """Wait; the graph is then in place.
-
-        Raises:
-            CalledProcessError: It failed; its log is beside the request.
-        """
-        if status := self.process.wait():
-            raise subprocess.CalledProcessError(status, str(self.folder / "log"))
-        self.made.replace(self.result)
 
 
 def _renamed(graph: bytes, name: str) -> bytes:

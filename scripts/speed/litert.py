@@ -87,12 +87,12 @@ class LitertFile:
         edit = resizing_edit(bundle, entry)
         return cls(bundle.path, options, begin=entry.begin, nbytes=entry.nbytes, edit=edit)
 
-    def call(self, signature: str) -> Signature:
+    def call(self, signature: str) -> PreparedCall:
         """One of its signatures, ready to run."""
-        return Signature(self, signature)
+        return PreparedCall(self, signature)
 
 
-class Signature:
+class PreparedCall:
     """One signature and its buffers; calling it runs it."""
 
     def __init__(self, file: LitertFile, name: str) -> None:

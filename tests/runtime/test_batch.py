@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import pytest
 from hypothesis import given, settings
@@ -14,8 +14,8 @@ from runtime_py.batch_run import InOrder
 from runtime_py.loop.batch_loop import Batch, Progress, Running
 from runtime_py.loop.rounds import Cursor, Finish, Limits, Round
 from runtime_py.loop.sampling import Sampler, SamplingSettings
-from runtime_py.loop.speculative import Chooser, DraftPolicy, Fixed, Greedy, Speaker, generate
-from tests.runtime.toys import DRAFTERS, ToyBatch, ToyCache, ToyExecutor
+from runtime_py.loop.speculative import Chooser, DraftPolicy, Fixed, Greedy
+from tests.runtime.toys import DRAFTERS, Outcome, ToyBatch, ToyCache, ToyExecutor, generated
 
 VOCABULARY = 5
 
@@ -37,39 +37,10 @@ class Question:
         return Greedy() if self.seed is None else Sampler(SamplingSettings(seed=self.seed))
 
 
-@dataclass
-class Outcome:
-    """What became of a question."""
-
-    rounds: list[Round] = field(default_factory=list)
-    finish: Finish | None = None
-    cache: list[int] = field(default_factory=list)
-
-    @property
-    def tokens(self) -> list[int]:
-        return [token for done in self.rounds for token in done.tokens]
-
-    @property
-    def committed(self) -> list[int]:
-        """What the rounds say stands in the cache behind the prompt's own tokens."""
-        return [token for done in self.rounds for token in done.committed]
-
-
 def alone(toy: ToyExecutor, question: Question, drafts: int) -> Outcome:
     """The question's answer by the loop for one sequence."""
-    cache = toy.new_cache()
-    toy.prefill(cache, question.prompt[:-1], 0)
-    start = Cursor(len(question.prompt) - 1, question.prompt[-1])
     limits = question.limits(toy.cache_length)
-    outcome = Outcome(cache=cache)
-    speaker = Speaker(toy, cache, question.chooser())
-    steps = generate(speaker, start, limits, Fixed(drafts))
-    while True:
-        try:
-            outcome.rounds.append(next(steps))
-        except StopIteration as finished:
-            outcome.finish = finished.value
-            return outcome
+    return generated(toy, question.prompt, limits, Fixed(drafts), question.chooser())
 
 
 def together(

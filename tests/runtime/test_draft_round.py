@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from ai_edge_litert import schema_py_generated as schema
-from speed.drafting import at_once, one_by_one, places
+from speed.drafting import one_by_one, places
 
 from exporter.bundle.inspection import inspect_bundle
 from exporter.bundle.layout import DRAFT_ROUND_VALUE, SHA256_KEY
@@ -52,7 +52,7 @@ def assert_same_drafts(executor: LitertExecutor, prompt: list[int], count: int) 
     rounds = []
     for place in places(executor, prompt, count):
         expected = one_by_one(executor, place)
-        rounds.append(at_once(executor, place))
+        rounds.append(executor.draft_round(place))
         assert rounds[-1] == expected, place.position
         assert one_by_one(executor, place) == expected
     assert len(set(rounds)) > count // 3, "the drafts hardly differ"
@@ -74,7 +74,7 @@ def test_with_a_cache_length_chosen_at_load(
         text = model.tokenizer.encode_prompt(TEXT)
         filled = (text * cache_length)[: cache_length - LAST_POSITIONS]
         for place in places(model.executor, filled, LAST_POSITIONS):
-            assert at_once(model.executor, place) == one_by_one(model.executor, place)
+            assert model.executor.draft_round(place) == one_by_one(model.executor, place)
         assert place.position == cache_length - 2
 
 

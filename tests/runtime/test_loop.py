@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from dataclasses import dataclass
 
 import pytest
 from hypothesis import given, settings
@@ -12,19 +11,9 @@ from hypothesis import strategies as st
 
 from runtime_py.loop.rounds import Acceptance, Cursor, Finish, Limits, Round
 from runtime_py.loop.speculative import DraftPolicy, Fixed, Greedy, Speaker, generate
-from tests.runtime.toys import DRAFTERS, ToyExecutor
+from tests.runtime.toys import DRAFTERS, Outcome, ToyExecutor, generated
 
 PROMPT = [1, 2, 3]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a generation gave, and what it left in the cache."""
-
-    tokens: list[int]
-    finish: Finish
-    rounds: list[Round]
-    cache: list[int]
 
 
 def run(
@@ -35,18 +24,8 @@ def run(
     stops: frozenset[int] = frozenset(),
     policy: DraftPolicy | None = None,
 ) -> Outcome:
-    cache = toy.new_cache()
-    toy.prefill(cache, PROMPT[:-1], 0)
-    speaker = Speaker(toy, cache, Greedy())
     limits = Limits(max_new_tokens, stops, toy.cache_length)
-    rounds: list[Round] = []
-    steps = generate(speaker, Cursor(len(PROMPT) - 1, PROMPT[-1]), limits, policy or Fixed(drafts))
-    while True:
-        try:
-            rounds.append(next(steps))
-        except StopIteration as finished:
-            tokens = [token for done in rounds for token in done.tokens]
-            return Outcome(tokens, finished.value, rounds, cache)
+    return generated(toy, PROMPT, limits, policy or Fixed(drafts), Greedy())
 
 
 def toy_with(drafter: str, **options: int) -> ToyExecutor:
@@ -92,7 +71,7 @@ def test_any_drafter_gives_the_greedy_text(
 
 def assert_committed_is_in_the_cache(outcome: Outcome) -> None:
     """The rounds say which tokens stand in the cache: prompt, then emitted ones, in order."""
-    committed = [*PROMPT[:-1], *(token for done in outcome.rounds for token in done.committed)]
+    committed = [*PROMPT[:-1], *outcome.committed]
     assert committed == [*PROMPT, *outcome.tokens][: len(committed)]
     assert outcome.cache[: len(committed)] == committed
     assert len(committed) >= len(PROMPT) + len(outcome.tokens) - 1

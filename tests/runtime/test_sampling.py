@@ -17,10 +17,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from runtime_py.loop.drafting import Proposal
 from runtime_py.loop.executor import Floats
 from runtime_py.loop.rounds import Acceptance, Cursor, Limits, Round
 from runtime_py.loop.sampling import Distribution, Sampler, SamplingSettings, chooser, distribution
-from runtime_py.loop.speculative import Chooser, Fixed, Greedy, Proposal, Speaker, generate
+from runtime_py.loop.speculative import Chooser, Fixed, Greedy, Speaker, generate
 from tests.runtime.toys import DRAFTERS, DraftLogits, ToyExecutor
 
 VOCAB = 8

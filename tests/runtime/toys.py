@@ -13,8 +13,11 @@ from functools import cache
 
 import numpy as np
 
-from runtime_py.loop.batch_executor import DraftFeed, Feed
-from runtime_py.loop.executor import Draft, Floats, Step
+from runtime_py.loop.batch_executor import Feed
+from runtime_py.loop.drafting import DraftChain
+from runtime_py.loop.executor import DrafterOutput, DraftFeed, Floats, TargetOutput
+from runtime_py.loop.rounds import Cursor, Finish, Limits, Round
+from runtime_py.loop.speculative import Chooser, DraftPolicy, Greedy, Speaker, generate
 
 GARBAGE = -1
 HIDDEN = 3  # slot, token, drafts so far
@@ -58,11 +61,11 @@ class ToyExecutor:
         self._count("prefill")
         self._write(cache, tokens, position)
 
-    def decode(self, cache: list[int], token: int, position: int) -> Step:
+    def decode(self, cache: list[int], token: int, position: int) -> TargetOutput:
         self._count("decode")
         return self._step(cache, [token], position)
 
-    def verify(self, cache: list[int], tokens: Sequence[int], position: int) -> Step:
+    def verify(self, cache: list[int], tokens: Sequence[int], position: int) -> TargetOutput:
         self._count("verify")
         slots = self.draft_length + 1
         assert 1 <= len(tokens) <= slots
@@ -71,33 +74,29 @@ class ToyExecutor:
         cache[position + len(tokens) : position + slots] = [GARBAGE] * (slots - len(tokens))
         return step
 
-    def draft(self, cache: list[int], token: int, hidden: Floats, position: int) -> Draft:
+    def draft(self, feed: DraftFeed[list[int]]) -> DrafterOutput:
         self._count("draft")
-        slot, last, done = map(int, hidden)
-        assert slot == position, "the hidden state is that of another slot"
-        committed = self._read(cache, position + 1)
+        slot, last, done = map(int, feed.hidden)
+        assert slot == feed.position, "the hidden state is that of another slot"
+        committed = self._read(feed.cache, feed.position + 1)
         assert committed[-1] == last, "the hidden state is that of another token"
-        self._drafted = [*self._drafted[:done], token]
+        self._drafted = [*self._drafted[:done], feed.token]
         assert self.drafter is not None
         logits = self.drafter([*committed, *self._drafted])
-        return Draft(logits, np.array([slot, last, done + 1], dtype=np.float32))
+        return DrafterOutput(logits, np.array([slot, last, done + 1], dtype=np.float32))
 
-    def draft_round(self, cache: list[int], token: int, hidden: Floats, position: int) -> list[int]:
+    def draft_round(self, feed: DraftFeed[list[int]]) -> list[int]:
         self._count("draft_round")
-        tokens = []
-        for _ in range(self.drafts_at_once):
-            drafted = self.draft(cache, token, hidden, position)
-            token, hidden = int(drafted.logits.argmax()), drafted.projected
-            tokens.append(token)
-        return tokens
+        chain = DraftChain(feed, Greedy().propose)
+        return [proposal.token for proposal in chain.walk(self.draft, self.drafts_at_once)]
 
-    def _step(self, cache: list[int], tokens: Sequence[int], position: int) -> Step:
+    def _step(self, cache: list[int], tokens: Sequence[int], position: int) -> TargetOutput:
         self._write(cache, tokens, position)
         seen = self._read(cache, position + len(tokens))
         ends = range(position + 1, position + len(tokens) + 1)
         logits = np.stack([self.target_logits(seen[:end]) for end in ends])
         hidden = [[end - 1, seen[end - 1], 0] for end in ends]
-        return Step(logits, np.array(hidden, dtype=np.float32))
+        return TargetOutput(logits, np.array(hidden, dtype=np.float32))
 
     def _write(self, cache: list[int], tokens: Sequence[int], position: int) -> None:
         assert position + len(tokens) <= self.cache_length
@@ -143,23 +142,25 @@ class ToyBatch:
     def prefill(self, cache: ToyCache, tokens: Sequence[int], position: int) -> None:
         cache.toy.prefill(cache.slots, tokens, position)
 
-    def decode(self, feeds: Sequence[Feed[ToyCache]]) -> list[Step]:
+    def decode(self, feeds: Sequence[Feed[ToyCache]]) -> list[TargetOutput]:
         self._note("decode", feeds)
         assert all(len(feed.tokens) == 1 for feed in feeds)
         return [
             feed.cache.toy.decode(feed.cache.slots, feed.tokens[0], feed.position) for feed in feeds
         ]
 
-    def verify(self, feeds: Sequence[Feed[ToyCache]]) -> list[Step]:
+    def verify(self, feeds: Sequence[Feed[ToyCache]]) -> list[TargetOutput]:
         self._note("verify", feeds)
         return [
             feed.cache.toy.verify(feed.cache.slots, feed.tokens, feed.position) for feed in feeds
         ]
 
-    def draft(self, feeds: Sequence[DraftFeed[ToyCache]]) -> list[Draft]:
+    def draft(self, feeds: Sequence[DraftFeed[ToyCache]]) -> list[DrafterOutput]:
         self._note("draft", feeds)
         return [
-            feed.cache.toy.draft(feed.cache.slots, feed.token, feed.hidden, feed.position)
+            feed.cache.toy.draft(
+                DraftFeed(feed.cache.slots, feed.token, feed.hidden, feed.position)
+            )
             for feed in feeds
         ]
 
@@ -197,3 +198,37 @@ DRAFTERS = {
     "unrelated": unrelated,
     "leading astray": leading_astray,
 }
+
+
+@dataclass
+class Outcome:
+    """What a generation gave, and what it left in the cache."""
+
+    rounds: list[Round] = field(default_factory=list)
+    finish: Finish | None = None
+    cache: list[int] = field(default_factory=list)
+
+    @property
+    def tokens(self) -> list[int]:
+        return [token for done in self.rounds for token in done.tokens]
+
+    @property
+    def committed(self) -> list[int]:
+        """What the rounds say stands in the cache behind the prompt's own tokens."""
+        return [token for done in self.rounds for token in done.committed]
+
+
+def generated(
+    toy: ToyExecutor, prompt: Sequence[int], limits: Limits, policy: DraftPolicy, chooser: Chooser
+) -> Outcome:
+    """What the loop for one sequence makes of a prompt."""
+    outcome = Outcome(cache=toy.new_cache())
+    toy.prefill(outcome.cache, prompt[:-1], 0)
+    start = Cursor(len(prompt) - 1, prompt[-1])
+    rounds = generate(Speaker(toy, outcome.cache, chooser), start, limits, policy)
+    while outcome.finish is None:
+        try:
+            outcome.rounds.append(next(rounds))
+        except StopIteration as finished:
+            outcome.finish = finished.value
+    return outcome

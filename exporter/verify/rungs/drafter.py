@@ -22,7 +22,7 @@ from exporter.verify.allowed import Allowed
 from exporter.verify.compare import Choices, Floats, bridged, compare_tokens, position_errors, worst
 from exporter.verify.rung import Figure, Rung
 from exporter.verify.sides.golden import Golden
-from exporter.verify.sides.graph_run import Drafted, draft_chain, write_caches
+from exporter.verify.sides.graph_run import Drafted, replayed, write_caches
 from exporter.verify.sides.torch_pair import TorchPair, to_arrays
 from exporter.verify.titles import DRAFTER as TITLE
 from exporter.verify.tolerances import GRAPH_FLOAT, REFERENCE
@@ -94,14 +94,13 @@ def _chains(
     cache, found = executor.new_cache(), []
     write_caches(cache, to_arrays(coded))
     for start in golden.starts:
-        reference = _reference(golden, start)
-        token, state = golden.tokens[start], golden.arrays["hidden"][start - 1]
+        reference, state = _reference(golden, start), golden.arrays["hidden"][start - 1]
         found.append(
             Chains(
                 reference,
-                _torch_chain(pair, golden, start, reference, caches),
-                _torch_chain(stored, golden, start, reference, coded),
-                draft_chain(executor, cache, token, state, start, reference.tokens),
+                replayed(pair.draft, caches, reference, state),
+                replayed(stored.draft, coded, reference, state),
+                replayed(executor.draft, cache, reference, state),
             )
         )
     return found
@@ -147,26 +146,13 @@ def golden_caches(pair: TorchPair, golden: Golden) -> Caches:
 
 def _reference(golden: Golden, start: int) -> Drafted:
     arrays = golden.arrays
+    drafts = map(int, arrays[f"draft.{start}.tokens"][:-1])
     return Drafted(
         start,
-        tuple(int(token) for token in arrays[f"draft.{start}.tokens"]),
+        (golden.tokens[start], *drafts),
         arrays[f"draft.{start}.logits"],
         arrays[f"draft.{start}.projected"],
     )
-
-
-def _torch_chain(
-    pair: TorchPair, golden: Golden, start: int, reference: Drafted, caches: Caches
-) -> Drafted:
-    token = golden.tokens[start]
-    state = torch.from_numpy(golden.arrays["hidden"][start - 1])
-    logits, projected = [], []
-    for following in reference.tokens:
-        step = pair.draft(token, state, start, caches)
-        token, state = following, step.projected
-        logits.append(step.logits.numpy())
-        projected.append(state.numpy())
-    return Drafted(start, reference.tokens, np.stack(logits), np.stack(projected))
 
 
 def _scored(logits: Floats) -> NDArray[np.bool_]:

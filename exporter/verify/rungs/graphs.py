@@ -8,7 +8,7 @@ part does not make the next one look wrong.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from exporter.model.text.drafter import FLOOR_LOGIT
 from exporter.verify.allowed import Allowed, nearest_to_limit
 from exporter.verify.compare import bridged, compare_choices, position_errors, worst
 from exporter.verify.rung import Bound, Figure, Rung
-from exporter.verify.sides.graph_run import Drafted, GraphRun, slots
+from exporter.verify.sides.graph_run import Drafted, GraphRun, replayed, slots
 from exporter.verify.sides.noise import draft_errors
 from exporter.verify.sides.torch_pair import Pass, TorchPair, to_arrays
 from exporter.verify.titles import GRAPHS as TITLE
@@ -91,24 +91,18 @@ def _decodes(run: GraphRun, pair: TorchPair, allowed: Allowed) -> Iterator[Figur
     yield nearest_to_limit("decode: logits", errors, allowed.logits[-len(run.tail) :])
 
 
-def _replayed(run: GraphRun, pair: TorchPair, drafted: Drafted) -> Drafted:
-    """What torch makes of the same chain of tokens, over the same caches."""
-    state = torch.from_numpy(run.hidden[drafted.committed - 1])
-    logits, projected, caches = [], [], pair.caches(run.caches)
-    for token in drafted.tokens:
-        step = pair.draft(token, state, drafted.committed, caches)
-        state = step.projected
-        logits.append(step.logits.numpy())
-        projected.append(state.numpy())
-    return replace(drafted, logits=np.stack(logits), projected=np.stack(projected))
-
-
 def _drafts(run: GraphRun, pair: TorchPair, allowed: Allowed) -> Iterator[Figure]:
-    """Logits are compared where both sides score a token; nothing where one side has no drafter."""
+    """Torch is fed the same tokens over the same caches; nothing where one side has no drafter.
+
+    Logits are compared where both sides score a token.
+    """
     if not run.drafts or pair.drafter is None:
         return
-    replayed = [_replayed(run, pair, drafted) for drafted in run.drafts]
-    chains = list(zip(run.drafts, replayed, strict=True))
+    caches = pair.caches(run.caches)
+    chains = [
+        (ours, replayed(pair.draft, caches, ours, run.hidden[ours.committed - 1]))
+        for ours in run.drafts
+    ]
     errors = [draft_errors(ours, theirs) for ours, theirs in chains]
     projected = np.stack([states for _, states in errors])
     yield nearest_to_limit("draft: projected activations", projected, allowed.draft_projected)

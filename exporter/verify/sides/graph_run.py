@@ -2,8 +2,7 @@
 
 The whole text goes through ``verify`` call by call, its last tokens through ``decode`` as well, and
 its start through the prefill signatures; drafts begin at several lengths, in single steps and all in one
-call. A bundle without ``verify``
-decodes all of it.
+call. A bundle without ``verify`` decodes all of it.
 """
 
 from __future__ import annotations
@@ -19,6 +18,8 @@ from exporter import contract
 from exporter.contract import Contract
 from runtime_py.graph_executor import GraphExecutor
 from runtime_py.litert.executor import LitertCache
+from runtime_py.loop.drafting import DraftChain, DraftStep, Proposal
+from runtime_py.loop.executor import CacheT, DrafterOutput, DraftFeed
 from runtime_py.token_inputs import Lookups
 
 Floats = NDArray[np.float32]
@@ -90,12 +91,12 @@ def run_graphs(
     logits, hidden = read_text(executor, cache, tokens, probes)
     caches = executor.read_cache(cache)
     decoded_from = max(0, len(tokens) - DECODED)
-    after = [(tokens[start], hidden[start - 1], start) for start in starts]
+    feeds = [DraftFeed(cache, tokens[at], hidden[at - 1], at - 1) for at in starts]
     drafts, rounds = list[Drafted](), list[DraftedAtOnce]()
-    if executor.draft_length:
-        drafts = [draft_chain(executor, cache, *place) for place in after]
+    if longest := executor.draft_length:
+        drafts = [draft_chain(executor.draft, feed, longest) for feed in feeds]
     if executor.drafts_at_once:
-        rounds = [_draft_at_once(executor, cache, *place) for place in after]
+        rounds = [_draft_at_once(executor, feed) for feed in feeds]
     tail_logits, tail_hidden = [], []
     for position in range(decoded_from, len(tokens)):
         step = executor.decode(cache, tokens[position], position)
@@ -159,32 +160,35 @@ def _prefill(executor: GraphExecutor[Any], tokens: Sequence[int]) -> Caches:
     return executor.read_cache(cache)
 
 
-def _draft_at_once(
-    executor: GraphExecutor[Any], cache: object, token: int, state: Floats, committed: int
-) -> DraftedAtOnce:
+def _draft_at_once(executor: GraphExecutor[Any], feed: DraftFeed[Any]) -> DraftedAtOnce:
     """A round, then its steps one by one: whatever was drafted, each token has one to be compared with."""
-    tokens = tuple(executor.draft_round(cache, token, state, committed - 1))
-    return DraftedAtOnce(tokens, draft_chain(executor, cache, token, state, committed, tokens))
+    tokens = executor.draft_round(feed)
+    steps = draft_chain(executor.draft, feed, len(tokens), (feed.token, *tokens))
+    return DraftedAtOnce(tokens, steps)
 
 
 def draft_chain(
-    executor: GraphExecutor[Any],
-    cache: object,
-    token: int,
-    state: Floats,
-    committed: int,
-    forced: Sequence[int] | None = None,
-    lookups: Lookups | None = None,
+    draft: DraftStep[CacheT], first: DraftFeed[CacheT], steps: int, fed: Sequence[int] = ()
 ) -> Drafted:
-    """G chained drafts; ``forced`` tokens and ``lookups`` instead of the drafter's and bundle's own."""
-    fed, logits, projected = [token], [], []
-    for step in range(executor.draft_length):
-        draft = executor.draft(cache, fed[-1], state, committed - 1, lookups)
-        logits.append(draft.logits.copy())
-        projected.append(draft.projected.copy())
-        state = projected[-1]
-        fed.append(int(draft.logits.argmax()) if forced is None else forced[step])
-    return Drafted(committed, tuple(fed[:-1]), np.stack(logits), np.stack(projected))
+    """Chained drafts by any side; the tokens in ``fed`` are fed, then the likeliest of each draft."""
+    outputs, following = list[DrafterOutput](), iter(fed[1:])
+    chain = DraftChain(first, lambda logits: Proposal(next(following, int(logits.argmax()))))
+    for _ in range(steps):
+        output = draft(chain.feed)
+        outputs.append(DrafterOutput(output.logits.copy(), output.projected.copy()))
+        chain.take(outputs[-1])
+    return Drafted(
+        first.position + 1,
+        (first.token, *(proposal.token for proposal in chain.proposals[:-1])),
+        np.stack([output.logits for output in outputs]),
+        np.stack([output.projected for output in outputs]),
+    )
+
+
+def replayed(draft: DraftStep[CacheT], cache: CacheT, fed: Drafted, state: Floats) -> Drafted:
+    """What a side drafts that is fed the tokens of another's chain, from the hidden state ``[H]``."""
+    first = DraftFeed(cache, fed.tokens[0], state, fed.committed - 1)
+    return draft_chain(draft, first, len(fed.tokens), fed.tokens)
 
 
 def write_caches(cache: LitertCache, caches: Caches) -> None:

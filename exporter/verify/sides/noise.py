@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -21,8 +22,8 @@ from exporter.verify.compare import Floats, position_errors
 from exporter.verify.sides.graph_run import (
     Drafted,
     GraphRun,
-    draft_chain,
     read_text,
+    replayed,
     slots,
     write_caches,
 )
@@ -115,10 +116,8 @@ def _moved_drafts(
     """The chains of a run from embeddings and hidden states that were moved, over its own caches."""
     cache = executor.new_cache()
     write_caches(cache, run.caches)
-    found = []
+    draft, found = partial(executor.draft, lookups=lookups), []
     for drafted in run.drafts:
         state = moved_within_a_step(run.hidden[drafted.committed - 1][None], lookups.source)[0]
-        token, forced = drafted.tokens[0], (*drafted.tokens[1:], 0)  # the last is not fed again
-        moved = draft_chain(executor, cache, token, state, drafted.committed, forced, lookups)
-        found.append(draft_errors(moved, drafted))
+        found.append(draft_errors(replayed(draft, cache, drafted, state), drafted))
     return found

@@ -25,6 +25,7 @@ from exporter.model.text.drafter import Drafter, widened
 from exporter.model.text.target import Caches, Step, Target
 from exporter.verify.sides.stored_weights import Constants, StoredConstant
 from exporter.weights.matching import Weight, Weights
+from runtime_py.loop.executor import DrafterOutput, DraftFeed
 
 ModelT = TypeVar("ModelT", bound=nn.Module)
 
@@ -97,14 +98,6 @@ def to_arrays(caches: Caches) -> dict[str, NDArray[Any]]:
         arrays[contract.key_cache(layer)] = kv.keys.numpy()
         arrays[contract.value_cache(layer)] = kv.values.numpy()
     return arrays
-
-
-@dataclass(frozen=True)
-class DraftStep:
-    """One draft: logits ``[V]`` and the hidden state ``[H]`` of the next step."""
-
-    logits: Tensor
-    projected: Tensor
 
 
 @dataclass(frozen=True)
@@ -189,16 +182,17 @@ class TorchPair:
                 outputs.clear()
         return Pass(torch.cat(logits), torch.cat(hidden), torch.cat(layers, 1), caches)
 
-    def draft(self, token: int, state: Tensor, committed: int, caches: Caches) -> DraftStep:
-        """One draft after ``token`` and ``state`` ``[H]``, with ``committed`` slots filled."""
+    def draft(self, feed: DraftFeed[Caches]) -> DrafterOutput:
+        """One draft, as the reference runtime's executors make it."""
         assert self.drafter is not None
-        activations = torch.cat([self.embed([token]), state.reshape(1, 1, -1)], -1)
-        mask = (torch.arange(self.slots) < committed).reshape(1, 1, 1, -1)
-        position = torch.tensor([committed - 1], dtype=torch.int32)
-        donors = {kind: caches[self.config.kv_donor(kind).index] for kind in AttentionKind}
+        state = torch.from_numpy(feed.hidden).reshape(1, 1, -1)
+        activations = torch.cat([self.embed([feed.token]), state], -1)
+        mask = (torch.arange(self.slots) <= feed.position).reshape(1, 1, 1, -1)
+        position = torch.tensor([feed.position], dtype=torch.int32)
+        donors = {kind: feed.cache[self.config.kv_donor(kind).index] for kind in AttentionKind}
         draft = self.drafter(activations, position, mask, donors)
         logits = widened(draft.logits, self.contract.vocab_size)
-        return DraftStep(logits[0, 0], draft.projected[0, 0])
+        return DrafterOutput(logits[0, 0].numpy(), draft.projected[0, 0].numpy())
 
 
 class _layer_outputs:  # noqa: N801 (a context manager)
