@@ -1,12 +1,12 @@
-"""Deciding the contract of a bundle: every length and shape, from the configurations and options."""
+"""What configurations and options come to: the contract, every length and shape of it, and the head."""
 
 from __future__ import annotations
 
 import dataclasses
 
-from exporter.checkpoints.architecture import AttentionKind, DrafterConfig, TargetConfig
-from exporter.contract import Accelerator, Contract, Dtype, KvCache, is_prime
-from exporter.errors import ConfigError
+from exporter.checkpoints.architecture import AttentionKind, DrafterConfig, HeadKind, TargetConfig
+from exporter.conflicts import check_head, check_lengths
+from exporter.contract import Accelerator, Contract, KvCache, is_prime
 from exporter.options import ExportOptions
 
 DEFAULT_CACHE_LENGTH = 4096
@@ -54,10 +54,23 @@ def make_contract(
     return agreed
 
 
+def choose_head(drafter: DrafterConfig | None, options: ExportOptions) -> HeadKind:
+    """The head to export: what the user wants, else what suits the checkpoint and the accelerator.
+
+    Raises:
+        ConfigError: A centroid head is wanted of a drafter that has none.
+    """
+    if drafter is None:
+        return HeadKind.FULL  # nothing is drafted; one kind, so that graphs are known again
+    check_head(drafter, options)
+    sparse = drafter.centroid_head is not None and options.accelerator is Accelerator.CPU
+    return options.drafter_head or (HeadKind.CENTROID if sparse else HeadKind.FULL)
+
+
 def choose_placeholder(target: TargetConfig, cache_length: int) -> int:
     """The prime that stands for S: above every length that may be asked for, and no factor of a size.
 
-    The same for all but the longest caches, so that their graphs are the same, too.
+    All but the longest caches have one in common, and so their graphs.
     """
     text = target.text
     sizes = {text.hidden_size, len(text.layers) * target.per_layer_width}
@@ -78,44 +91,3 @@ def _with_fitting_prefill(agreed: Contract) -> Contract:
         if chosen.shortest_cache <= chosen.cache_length:
             return chosen
     return chosen
-
-
-def check_lengths(agreed: Contract, target: TargetConfig) -> None:
-    """Check that cache, prefill and draft lengths fit the model and each other.
-
-    Raises:
-        ConfigError: They do not.
-    """
-    cache_length = agreed.cache_length
-    if agreed.batch > 1 and agreed.accelerator is Accelerator.GPU:
-        raise ConfigError("several sequences at once run on the CPU only; leave out --batch")
-    if agreed.kv_dtype is Dtype.INT8 and agreed.accelerator is Accelerator.GPU:
-        raise ConfigError(
-            "the operations that read and write caches on a GPU are exported for float caches only; "
-            "leave out --kv-cache int8"
-        )
-    if cache_length > target.max_position:
-        raise ConfigError(
-            f"a cache of {cache_length} slots is more than the {target.max_position} positions this "
-            "model was trained for; choose a smaller --cache-length"
-        )
-    if too_long := [tokens for tokens in agreed.prefill_lengths if tokens > cache_length]:
-        raise ConfigError(
-            f"a prefill of {too_long[0]} tokens does not fit a cache of {cache_length} slots; choose "
-            "smaller --prefill-lengths or a larger --cache-length"
-        )
-    if agreed.draft_length + 1 >= cache_length:
-        raise ConfigError(
-            f"{agreed.draft_length} drafts do not fit a cache of {cache_length} slots"
-        )
-    if agreed.shortest_cache > cache_length:
-        raise ConfigError(
-            f"these graphs need {agreed.shortest_cache} slots (a window of {agreed.sliding_window} and "
-            f"the longest prefill), {cache_length} were asked for; choose a larger --cache-length or "
-            "smaller --prefill-lengths, or add --fixed-cache-length"
-        )
-    if agreed.placeholder is None and is_prime(cache_length):
-        raise ConfigError(
-            f"the engine takes a prime number of slots for one to be chosen at load, and {cache_length} "
-            "is one; choose another --cache-length, or leave out --fixed-cache-length"
-        )

@@ -27,6 +27,12 @@ class MismatchError(MtpExportError):
     """Target and drafter do not belong together."""
 
 
+class OptionsError(MtpExportError):
+    """Options contradict each other; exit code 2, as for any wrong usage."""
+
+    exit_code = 2
+
+
 class RecipeError(MtpExportError):
     """A quantisation recipe is unknown or does not fit the model."""
 

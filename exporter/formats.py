@@ -6,17 +6,17 @@ with everything else.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from exporter.checkpoints.assets.assets import Assets
-from exporter.contract import Contract, Section, TensorSpec
+from exporter.contract import Contract, Section
 from exporter.extras import require_onnx
 from exporter.lowering.units import LoweringRequest
 from exporter.options import OutputFormat
 from exporter.progress import Advance, Reporter
-from exporter.weights.matching import Weights
+from exporter.weights.matching import WeightInput, Weights
 from exporter.weights.storing import StoredWeight
 from quantize.recipe import Recipe
 
@@ -24,15 +24,11 @@ from quantize.recipe import Recipe
 class WeightlessGraphs(Protocol):
     """The graphs of one export, whose weights are still inputs."""
 
-    def weight_specs(self) -> Mapping[Section, Mapping[str, TensorSpec]]:
-        """The weights they take.
-
-        Raises:
-            LoweringError: Two signatures want the same weight in different shapes.
-        """
+    def weight_inputs(self) -> Iterator[WeightInput]:
+        """The weights that each signature takes."""
 
     def describe(self) -> Mapping[str, Any]:
-        """For the manifest."""
+        """For the manifest, which does not tell whether they were found or made now."""
 
     def bytes_needed(self, weights: Weights, recipe: Recipe) -> int:
         """Upper bound of what an export takes on disk while it runs.
@@ -48,7 +44,7 @@ class WeightlessGraphs(Protocol):
 
 
 class Format(Protocol):
-    """One format of the output."""
+    """One format of the output: a module with these functions."""
 
     def check_destination(self, output: Path, *, force: bool) -> None:
         """Refuse early what would fail late.
@@ -87,9 +83,9 @@ def format_of(kind: OutputFormat) -> Format:
     """
     if kind is OutputFormat.ONNX:
         require_onnx()
-        from exporter.onnx.format import OnnxFormat
+        from exporter.onnx import format as onnx_format
 
-        return OnnxFormat()
-    from exporter.litertlm.format import LitertLmFormat
+        return onnx_format
+    from exporter.litertlm import format as litertlm_format
 
-    return LitertLmFormat()
+    return litertlm_format

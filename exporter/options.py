@@ -1,4 +1,4 @@
-"""What the user chose about a bundle."""
+"""What the user chose about a bundle; ``exporter.conflicts`` has what cannot be chosen."""
 
 from __future__ import annotations
 
@@ -50,6 +50,6 @@ class ExportOptions:
     """Whether the recipe decides about weights, too, that have codes from their training."""
 
     @property
-    def int8_caches(self) -> bool:
-        """Whether the KV caches hold int8 codes, whose scales a text decides."""
-        return self.kv_dtype is Dtype.INT8
+    def reads_text(self) -> bool:
+        """Whether the models are run over a text: for codes (GPTQ), or for the scales of int8 caches."""
+        return self.recipe.calibrated or self.kv_dtype is Dtype.INT8

@@ -9,16 +9,16 @@ from typing import Any
 
 from exporter.calibrate.stage import Calibration
 from exporter.checkpoints.checkpoint import Checkpoint
-from exporter.checkpoints.pair import DRAFTER, TARGET, Pair
+from exporter.checkpoints.pair import DRAFTER, Pair
 from exporter.checkpoints.source_hashes import Hashes, hashing
 from exporter.checkpoints.tensors.tensor_reader import TensorReader
-from exporter.contract import Contract, Section
+from exporter.contract import Contract, Dtype, Section
 from exporter.errors import LoweringError
 from exporter.files.output import check_free_space, scratch_folder, size_of
 from exporter.formats import WeightlessGraphs
 from exporter.manifest import build_manifest, group_names, source_block
 from exporter.options import ExportOptions
-from exporter.plan import Plan, make_plan
+from exporter.plan import ExportPlan, make_plan
 from exporter.progress import Reporter, SilentReporter
 from exporter.templates.fitting import RenderInEngine
 from exporter.weights.matching import Weights, WeightSpecs, unused_tensors
@@ -83,33 +83,31 @@ def export(
     return Exported(output, nbytes, plan.contract, grouped)
 
 
-def _find_graphs(plan: Plan, reporter: Reporter) -> WeightlessGraphs:
-    """The graphs, which fit the weights; on a disk with room for the export."""
+def _find_graphs(plan: ExportPlan, reporter: Reporter) -> WeightlessGraphs:
+    """Find or make the graphs; check that they fit the weights, and the export the disk."""
     options = plan.options
     graphs = plan.form.find_graphs(plan.request, reporter, fresh=options.fresh_graphs)
-    check_graphs(graphs.weight_specs(), plan.graph_weights())
+    check_graphs(graphs, plan.graph_weights())
     needed = graphs.bytes_needed(plan.kept.weights, options.recipe)
     check_free_space(plan.output, needed * 3 // 2 if options.recipe.calibrated else needed)
     return graphs
 
 
-def check_graphs(found: WeightSpecs, expected: WeightSpecs) -> None:
-    """Check that the graphs take exactly the weights that were looked up.
+def check_graphs(graphs: WeightlessGraphs, expected: WeightSpecs) -> None:
+    """Check that graphs take exactly the weights that were looked up, each in one shape.
 
     Raises:
         LoweringError: The converter dropped or reshaped one.
     """
-    if set(found) != set(expected):
-        raise LoweringError(f"expected graphs for {sorted(expected)}, found {sorted(found)}")
-    for section, specs in found.items():
-        if specs != expected[section]:
-            differing = sorted(set(specs.items()) ^ set(expected[section].items()), key=str)
-            raise LoweringError(
-                f"{section.value}: the graph's weights are not the model's: {differing}"
-            )
+    found = {(section, name, spec) for section, name, spec in graphs.weight_inputs()}
+    wanted = {(s, name, spec) for s, specs in expected.items() for name, spec in specs.items()}
+    if differing := sorted(found ^ wanted, key=str):
+        raise LoweringError(f"the graphs' weights are not the model's: {differing}")
 
 
-def _calibrated(plan: Plan, scratch: Path, reader: TensorReader, reporter: Reporter) -> Weights:
+def _calibrated(
+    plan: ExportPlan, scratch: Path, reader: TensorReader, reporter: Reporter
+) -> Weights:
     """The weights with what a text decides about them, if one does."""
     if plan.text is None:
         return plan.kept.weights
@@ -118,7 +116,7 @@ def _calibrated(plan: Plan, scratch: Path, reader: TensorReader, reporter: Repor
 
 
 def _store(
-    plan: Plan, graphs: WeightlessGraphs, weights: Weights, scratch: Path, reporter: Reporter
+    plan: ExportPlan, graphs: WeightlessGraphs, weights: Weights, scratch: Path, reporter: Reporter
 ) -> Stored:
     """Write graphs and weights to ``scratch``."""
     recipe = plan.options.recipe
@@ -128,18 +126,16 @@ def _store(
 
 
 def _ignored(pair: Pair, weights: Weights) -> Ignored:
-    drafts = Section.MTP_DRAFTER
-    of_target = {section: found for section, found in weights.items() if section != drafts}
-    of_drafter = {section: found for section, found in weights.items() if section == drafts}
-    made = {TARGET: of_target, DRAFTER: of_drafter}
-    return {
-        role: unused_tensors(checkpoint, made[role])
-        for role, checkpoint in pair.checkpoints().items()
-    }
+    found = {}
+    for role, checkpoint in pair.checkpoints().items():
+        drafts = role == DRAFTER
+        made = {s: of_s for s, of_s in weights.items() if (s is Section.MTP_DRAFTER) == drafts}
+        found[role] = unused_tensors(checkpoint, made)
+    return found
 
 
 def _manifest(
-    plan: Plan, graphs: WeightlessGraphs, stored: Stored, sha256: Hashes, ignored: Ignored
+    plan: ExportPlan, graphs: WeightlessGraphs, stored: Stored, sha256: Hashes, ignored: Ignored
 ) -> dict[str, Any]:
     return build_manifest(
         sources={
@@ -155,7 +151,7 @@ def _manifest(
     )
 
 
-def _recipe_block(plan: Plan) -> dict[str, Any]:
+def _recipe_block(plan: ExportPlan) -> dict[str, Any]:
     """What the manifest says of the recipe."""
     recipe = plan.options.recipe
     block: dict[str, Any] = {"name": recipe.name, "rules": recipe.to_json()}
@@ -164,13 +160,10 @@ def _recipe_block(plan: Plan) -> dict[str, Any]:
     return block
 
 
-def _options_block(plan: Plan) -> dict[str, Any]:
+def _options_block(plan: ExportPlan) -> dict[str, Any]:
     """What the manifest says of other options."""
     head = plan.head.value if plan.pair.drafter is not None else None
-    block: dict[str, Any] = {
-        "drafter_head": head,
-        "chat_template": plan.assets.template.to_json(),
-    }
-    if plan.text is not None and plan.options.int8_caches:
+    block = {"drafter_head": head, "chat_template": plan.assets.template.to_json()}
+    if plan.text is not None and plan.options.kv_dtype is Dtype.INT8:
         block["kv_cache_text"] = plan.text.describe()
     return block

@@ -5,29 +5,29 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from exporter.agreement import make_contract
+from exporter.agreement import choose_head, make_contract
 from exporter.calibrate.stage import calibration_text
 from exporter.calibrate.text import CalibrationText
 from exporter.checkpoints.architecture import HeadKind
 from exporter.checkpoints.assets.assets import Assets, read_assets
 from exporter.checkpoints.assets.template_choice import TemplateChoice
-from exporter.checkpoints.pair import Pair, drafter_head
+from exporter.checkpoints.pair import Pair
 from exporter.checkpoints.tensors.tensor_reader import TensorReader
+from exporter.conflicts import check_options, check_recipe
 from exporter.contract import Contract
 from exporter.formats import Format, format_of
 from exporter.lowering.units import LoweringRequest
 from exporter.options import ExportOptions
 from exporter.progress import Reporter
-from exporter.recipe_check import check_recipe
 from exporter.templates.fitting import RenderInEngine
 from exporter.weights.matching import WeightSpecs, find_weights
-from exporter.weights.parameters import parameter_specs, scale_specs
+from exporter.weights.parameters import parameter_specs
 from exporter.weights.trained_codes import Kept, keep_trained_codes
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What will be made, of what."""
+class ExportPlan:
+    """The checkpoints, the options, and all that has been decided from them."""
 
     pair: Pair
     output: Path
@@ -43,18 +43,14 @@ class Plan:
 
     @property
     def request(self) -> LoweringRequest:
-        """What is asked of those who make graphs."""
+        """All that the graphs depend on."""
         pair, lowered = self.pair, self.contract.as_lowered()
         return LoweringRequest(pair.target_config, pair.drafter_config, self.head, lowered)
 
     def graph_weights(self) -> WeightSpecs:
         """What the graphs take: the models' weights and, of int8 caches, scales."""
         configs = self.pair.target_config, self.pair.drafter_config
-        scales = scale_specs(*configs) if self.options.int8_caches else {}
-        return {
-            section: {**specs, **scales.get(section, {})}
-            for section, specs in parameter_specs(*configs, self.head).items()
-        }
+        return parameter_specs(*configs, self.head, self.contract.kv_dtype)
 
 
 def make_plan(
@@ -64,7 +60,7 @@ def make_plan(
     reader: TensorReader,
     reporter: Reporter,
     render: RenderInEngine | None = None,
-) -> Plan:
+) -> ExportPlan:
     """Read what there is and decide what will be made.
 
     Args:
@@ -78,23 +74,19 @@ def make_plan(
     Raises:
         MtpExportError: One of its subclasses: the export cannot be made.
     """
+    check_options(options, drafter=pair.drafter is not None)
     form = format_of(options.format)
     form.check_destination(output, force=options.force)
     assets = read_assets(
         pair.target, pair.target_config, TemplateChoice(options.chat_template, render)
     )
-    head = drafter_head(pair.drafter_config, options.drafter_head, options.accelerator)
+    head = choose_head(pair.drafter_config, options)
     contract = make_contract(pair.target_config, pair.drafter_config, options)
     specs = parameter_specs(pair.target_config, pair.drafter_config, head)
     weights = find_weights(specs, pair.target, pair.drafter, reader)
-    check_recipe(
-        options.recipe,
-        weights,
-        calibrating=options.calibration is not None,
-        int8_caches=options.int8_caches,
-    )
+    check_recipe(options, weights)
     text = calibration_text(options, assets)
     kept = Kept(weights, {}) if options.requantize else keep_trained_codes(weights, reporter)
     for note in (*pair.notes(), *assets.notes, *kept.notes()):
         reporter.note(note)
-    return Plan(pair, output, options, form, assets, head, contract, kept, text)
+    return ExportPlan(pair, output, options, form, assets, head, contract, kept, text)

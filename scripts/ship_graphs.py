@@ -18,9 +18,8 @@ from pathlib import Path
 import click
 from planted_pair.sizes import SIZES
 
-from exporter.agreement import make_contract
+from exporter.agreement import choose_head, make_contract
 from exporter.checkpoints.configs.config import parse_drafter, parse_target
-from exporter.checkpoints.pair import drafter_head
 from exporter.lowering.graph_archive import GraphArchive, read_archive, write_archive
 from exporter.lowering.graph_cache import SHIPPED, unit_key
 from exporter.lowering.lower import lower
@@ -43,8 +42,9 @@ def requests() -> dict[str, LoweringRequest]:
     found = {}
     for name, (target_json, drafter_json) in configs.items():
         target, drafter = parse_target(target_json, name), parse_drafter(drafter_json, name)
-        contract = make_contract(target, drafter, ExportOptions(RECIPES["float32"]))
-        head = drafter_head(drafter, None)
+        options = ExportOptions(RECIPES["float32"])
+        contract = make_contract(target, drafter, options)
+        head = choose_head(drafter, options)
         found[name] = LoweringRequest(target, drafter, head, contract.as_lowered())
     return found
 

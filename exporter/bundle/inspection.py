@@ -57,7 +57,6 @@ class WeightGroup:
 class ModelSection:
     """One graph of the bundle."""
 
-    model_type: str
     nbytes: int
     signatures: dict[str, SignatureInfo]
     weights: tuple[WeightGroup, ...]
@@ -102,8 +101,7 @@ def inspect_bundle(path: Path) -> Inspection:
         else:
             agreed = infer_contract(models, bundle.llm_metadata().max_num_tokens)
     except ValueError as error:
-        problems = [f"no contract: {error}"]
-        return Inspection(bundle, models, manifest, None, draft_round, tuple(problems))
+        return Inspection(bundle, models, manifest, None, draft_round, (f"no contract: {error}",))
     signatures, inferred = {name: model.signatures for name, model in models.items()}, not manifest
     problems = broken_promises(agreed, signatures, inferred=inferred)
     if draft_round is not None:
@@ -122,8 +120,7 @@ def _draft_round(bundle: Bundle) -> dict[str, SignatureInfo] | None:
 def _model(content: memoryview, where: str) -> ModelSection:
     graph = GraphReader(content, where)
     groups = group_weights(graph.constants())
-    model_type = where.rsplit(": ", 1)[1]
-    found = ModelSection(model_type, len(content), graph.signatures(), groups)
+    found = ModelSection(len(content), graph.signatures(), groups)
     graph.release()
     return found
 
@@ -141,15 +138,8 @@ def group_weights(constants: list[ConstantInfo]) -> tuple[WeightGroup, ...]:
             name = GRAPH_CONSTANTS
         groups.setdefault((name, constant.dtype, constant.block), []).append(constant)
     return tuple(
-        WeightGroup(
-            name,
-            dtype,
-            block,
-            len(members),
-            sum(member.elements for member in members),
-            sum(member.nbytes for member in members),
-        )
-        for (name, dtype, block), members in groups.items()
+        WeightGroup(*kind, len(found), sum(c.elements for c in found), sum(c.nbytes for c in found))
+        for kind, found in groups.items()
     )
 
 

@@ -1,4 +1,4 @@
-"""The folder that an ONNX export writes, and reading one back.
+"""The folder that an ONNX export writes, read back.
 
 One model per signature, weights beside them, and what a runtime needs to turn text into tokens:
 
@@ -116,19 +116,3 @@ def open_folder(path: Path) -> OnnxFolder:
             "version of mtp-export"
         )
     return OnnxFolder(path, content)
-
-
-def write_description(folder: Path, metadata: Any, tokenizer: Path, manifest: Any) -> None:
-    """Write everything but models and weights, which must be there already.
-
-    Args:
-        folder: Holds the models and the weights.
-        metadata: The ``LlmMetadata`` message.
-        tokenizer: The checkpoint's ``tokenizer.json``.
-        manifest: JSON object that says how the folder was made.
-    """
-    (folder / METADATA).write_text(json_format.MessageToJson(metadata) + "\n", encoding="utf-8")
-    (folder / TOKENIZER).write_bytes(tokenizer.read_bytes())
-    files = {path.name: sha256(path) for path in sorted(folder.iterdir())}
-    described = json.dumps({**manifest, FILES: files}, indent=1, sort_keys=True)
-    (folder / MANIFEST).write_text(described + "\n", encoding="utf-8")

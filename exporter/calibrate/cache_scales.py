@@ -10,6 +10,7 @@ its own positions. So what counts of a key is the length of such a pair, which n
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,20 +19,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from exporter.calibrate.calibration import Models
-from exporter.calibrate.choice import Choices
+from exporter.calibrate.choice import CodeChoices
 from exporter.calibrate.target_pass import TargetPass
 from exporter.calibrate.text import CalibrationText
-from exporter.checkpoints.architecture import AttentionKind, Layer, TargetConfig
+from exporter.checkpoints.architecture import Layer, TargetConfig
 from exporter.checkpoints.tensors.stored_tensor import StoredTensor
 from exporter.checkpoints.tensors.tensor_names import recipe_name
 from exporter.checkpoints.tensors.tensor_reader import TensorReader
 from exporter.contract import Section
 from exporter.model.text.kv_int8 import LARGEST_CODE
-from exporter.progress import Advance
 from exporter.weights.matching import Weight, Weights
-from exporter.weights.parameters import scale_specs
-from quantize.recipe import Recipe
+from exporter.weights.parameters import CacheScales
 from quantize.scales import representable
 from quantize.storage import Storage
 
@@ -71,12 +69,7 @@ class CacheRanges:
 
 
 def measure_ranges(
-    weights: Weights,
-    recipe: Recipe,
-    models: Models,
-    text: CalibrationText,
-    folder: Path,
-    progress: Advance,
+    weights: Weights, target: TargetConfig, text: CalibrationText, choices: CodeChoices
 ) -> CacheRanges:
     """The ranges of all caches on a text.
 
@@ -84,15 +77,13 @@ def measure_ranges(
 
     Args:
         weights: Of the target's sections; what a GPTQ rule is for has its codes already.
-        recipe: How the others will be stored.
-        models: Whose target is run.
+        target: What is run.
         text: What it reads.
-        folder: For temporary files.
-        progress: Told of the checkpoint's bytes as they are done.
+        choices: How the others will be stored.
     """
-    ranges, choices = CacheRanges(), Choices(recipe, folder, progress)
+    ranges = CacheRanges()
     with torch.inference_mode():
-        TargetPass(models.target, weights, choices, ranges.see).fill_caches(text.sequences)
+        TargetPass(target, weights, choices, ranges.see).fill_caches(text.sequences)
     return ranges
 
 
@@ -107,26 +98,22 @@ def work(weights: Weights, config: TargetConfig) -> int:
 
 
 def scale_weights(
-    ranges: CacheRanges, models: Models, folder: Path, reader: TensorReader
+    ranges: CacheRanges, wanted: Iterable[CacheScales], folder: Path, reader: TensorReader
 ) -> Weights:
     """The scales of all sections, as weights to be bound.
 
     Args:
         ranges: Of the target's caches.
-        models: The drafter's layers read the caches of the target's donors.
+        wanted: What the sections take.
         folder: Where their bytes are kept until then.
         reader: Reads them.
     """
-    donors = {kind.value: models.target.kv_donor(kind).index for kind in AttentionKind}
     found: dict[Section, dict[str, Weight]] = {}
-    for section, specs in scale_specs(models.target, models.drafter).items():
-        found[section] = {}
-        for parameter, spec in specs.items():
-            _, cache, part = parameter.split(".")
-            name = recipe_name(section, parameter)
-            layer = donors[cache] if cache in donors else int(cache)
-            stored = _stored(name, ranges.scales(layer, part), folder)
-            found[section][parameter] = Weight(name, spec, stored, reader)
+    for scales in wanted:
+        name = recipe_name(scales.section, scales.parameter)
+        stored = _stored(name, ranges.scales(scales.layer, scales.part), folder)
+        weight = Weight(name, scales.spec, stored, reader)
+        found.setdefault(scales.section, {})[scales.parameter] = weight
     return found
 
 

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
-from exporter.calibrate.choice import Choices
+from exporter.calibrate.choice import CodeChoices
 from exporter.calibrate.drafter_pass import DrafterPass
 from exporter.calibrate.target_pass import TargetPass
 from exporter.calibrate.text import CalibrationText
 from exporter.checkpoints.architecture import DrafterConfig, TargetConfig
 from exporter.contract import Section
-from exporter.progress import Advance
 from exporter.weights.matching import Weights
-from quantize.recipe import Recipe
 
 RUN = (Section.PREFILL_DECODE, Section.MTP_DRAFTER)
 """Sections whose weights see inputs."""
@@ -31,12 +28,7 @@ class Models:
 
 
 def calibrate(
-    weights: Weights,
-    recipe: Recipe,
-    models: Models,
-    text: CalibrationText,
-    folder: Path,
-    progress: Advance,
+    weights: Weights, models: Models, text: CalibrationText, choices: CodeChoices
 ) -> Weights:
     """The weights, of which those with a GPTQ rule now have codes.
 
@@ -45,20 +37,16 @@ def calibrate(
 
     Args:
         weights: Of all sections.
-        recipe: Some of whose rules are GPTQ.
         models: Their configurations.
         text: What they read.
-        folder: Where codes are kept until they are bound; about the size of the bundle.
-        progress: Told of the checkpoint's bytes as they are done.
+        choices: Of a recipe some of whose rules are GPTQ.
     """
-    choices = Choices(recipe, folder, progress)
     with torch.inference_mode():
         readings = TargetPass(models.target, weights, choices).run(text.sequences)
         drafter = weights.get(Section.MTP_DRAFTER, {})
         if models.drafter is not None and choices.calibrated(drafter):
-            DrafterPass(models.drafter, models.target, drafter, choices).run(
-                readings, models.drafts
-            )
+            drafter_pass = DrafterPass(models.drafter, models.target, drafter, choices)
+            drafter_pass.run(readings, models.drafts)
     return {
         section: {name: choices.ready.get(weight.name, weight) for name, weight in found.items()}
         for section, found in weights.items()

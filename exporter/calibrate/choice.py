@@ -35,10 +35,12 @@ ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 
 @dataclass
-class Choices:
+class CodeChoices:
     """Carries a recipe out while the models run.
 
-    ``ready`` is filled on the way: weights by their full names, with their codes.
+    ``folder`` keeps codes until they are bound; with GPTQ, about as much as the bundle. ``progress`` is told
+    of the checkpoint's bytes as they are done. ``ready`` is filled on the way: weights by their full names,
+    with their codes.
     """
 
     recipe: Recipe
@@ -95,7 +97,7 @@ class Choices:
 
 
 def float_blocks(weight: Weight) -> Iterator[Floats]:
-    """The rows of a weight as float32; those that its codes stand for if it came with some."""
+    """The rows of a weight as float32: the values of its codes if it has some, else as they are."""
     if weight.ready is None:
         return weight.blocks()
     storage, length = weight.ready.storage, weight.row_length

@@ -10,9 +10,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from exporter.calibrate.choice import Choices, Parameters, load, under
+from exporter.calibrate.choice import CodeChoices, Parameters, load, under
 from exporter.calibrate.inputs import InputSums
-from exporter.calibrate.target_pass import HEAD, Reading
+from exporter.calibrate.target_pass import HEAD, ReadSequence
 from exporter.checkpoints.architecture import AttentionKind, DrafterConfig, HeadKind, TargetConfig
 from exporter.model.text.drafter import Drafter
 from exporter.model.text.kv import Kv, View
@@ -32,13 +32,13 @@ class DrafterPass:
         config: DrafterConfig,
         target: TargetConfig,
         weights: Parameters,
-        choices: Choices,
+        choices: CodeChoices,
     ) -> None:
         self.config, self.target, self.choices = config, target, choices
         self._heads = {name: weights[name] for name in HEADS if name in weights}
         self._weights = weights
 
-    def run(self, readings: list[Reading], steps: int) -> None:
+    def run(self, readings: list[ReadSequence], steps: int) -> None:
         """Watch ``steps`` drafts from every position, then choose all codes."""
         with torch.device("meta"):
             drafter = Drafter(self.config, HeadKind.FULL)
@@ -53,7 +53,7 @@ class DrafterPass:
             if weight.is_matrix:
                 self.choices.choose(weight, sums, name.removesuffix(".weight"))
 
-    def _draft(self, drafter: Drafter, reading: Reading, steps: int, sums: InputSums) -> None:
+    def _draft(self, drafter: Drafter, reading: ReadSequence, steps: int, sums: InputSums) -> None:
         """Drafts from positions 1 to T - steps; the last ones have no token for every step."""
         count = len(reading.tokens) - steps
         if count < 1:
@@ -73,7 +73,7 @@ class DrafterPass:
                 sums.add(name.removesuffix(".weight"), hidden)
             state = drafter.post_projection(hidden)
 
-    def _donor(self, reading: Reading, kind: AttentionKind) -> Kv:
+    def _donor(self, reading: ReadSequence, kind: AttentionKind) -> Kv:
         return reading.caches[self.target.kv_donor(kind).index]
 
     def _view(self, kind: AttentionKind, committed: Tensor, kv: Kv) -> View:

@@ -8,19 +8,17 @@ from __future__ import annotations
 import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from exporter.calibrate.text import DEFAULT_TEXT, CalibrationText, read_text
 from exporter.checkpoints.assets.assets import Assets
 from exporter.checkpoints.pair import Pair
 from exporter.checkpoints.tensors.tensor_reader import TensorReader
+from exporter.contract import Dtype
 from exporter.errors import RecipeError
 from exporter.options import ExportOptions
 from exporter.progress import Reporter
 from exporter.weights.matching import Weights
-
-if TYPE_CHECKING:
-    from exporter.calibrate.calibration import Models
+from exporter.weights.parameters import cache_scales
 
 
 def calibration_text(options: ExportOptions, assets: Assets) -> CalibrationText | None:
@@ -29,18 +27,18 @@ def calibration_text(options: ExportOptions, assets: Assets) -> CalibrationText 
     Raises:
         RecipeError: The file is no text, or too short; or what runs the models is not installed.
     """
-    if not (options.recipe.calibrated or options.int8_caches):
+    if not options.reads_text:
         return None
     if options.recipe.calibrated:
         _require_torch("gptq runs the models", "use clip instead")
-    if options.int8_caches:
+    if options.kv_dtype is Dtype.INT8:
         _require_torch("--kv-cache int8 runs the target", "leave it out")
     return read_text(options.calibration or DEFAULT_TEXT, assets)
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """The stage and what it works on."""
+    """Runs the models over a text and decides by what it sees."""
 
     pair: Pair
     options: ExportOptions
@@ -52,43 +50,34 @@ class Calibration:
         """The weights with what the text has decided."""
         if self.options.recipe.calibrated:
             weights = self.codes(weights)
-        if self.options.int8_caches:
+        if self.options.kv_dtype is Dtype.INT8:
             scales = self.cache_scales(weights, reader)
             weights = {name: {**found, **scales.get(name, {})} for name, found in weights.items()}
         return weights
 
     def codes(self, weights: Weights) -> Weights:
         """The weights with the codes that the text gives them."""
-        from exporter.calibrate.calibration import calibrate, work
+        from exporter.calibrate.calibration import Models, calibrate, work
+        from exporter.calibrate.choice import CodeChoices
 
         stage = "Choosing codes with the calibration text"
+        configs = self.pair.target_config, self.pair.drafter_config
+        models, folder = Models(*configs, self.options.draft_length), self._folder("codes")
         with self.reporter.stage(stage, work(weights)) as advance:
-            return calibrate(
-                weights,
-                self.options.recipe,
-                self._models(),
-                self.text,
-                self._folder("codes"),
-                advance,
-            )
+            choices = CodeChoices(self.options.recipe, folder, advance)
+            return calibrate(weights, models, self.text, choices)
 
     def cache_scales(self, weights: Weights, reader: TensorReader) -> Weights:
         """The scales of int8 caches, by the sections that read them."""
         from exporter.calibrate.cache_scales import measure_ranges, scale_weights, work
+        from exporter.calibrate.choice import CodeChoices
 
-        models, folder = self._models(), self._folder("scales")
-        total = work(weights, models.target)
-        with self.reporter.stage("Measuring keys and values", total) as advance:
-            ranges = measure_ranges(
-                weights, self.options.recipe, models, self.text, folder, advance
-            )
-        return scale_weights(ranges, models, folder, reader)
-
-    def _models(self) -> Models:
-        from exporter.calibrate.calibration import Models
-
-        pair = self.pair
-        return Models(pair.target_config, pair.drafter_config, self.options.draft_length)
+        target, folder = self.pair.target_config, self._folder("scales")
+        with self.reporter.stage("Measuring keys and values", work(weights, target)) as advance:
+            choices = CodeChoices(self.options.recipe, folder, advance)
+            ranges = measure_ranges(weights, target, self.text, choices)
+        wanted = cache_scales(target, self.pair.drafter_config)
+        return scale_weights(ranges, wanted, folder, reader)
 
     def _folder(self, name: str) -> Path:
         folder = self.scratch / name

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from exporter.calibrate.choice import Choices, float_blocks, load, under
+from exporter.calibrate.choice import CodeChoices, float_blocks, load, under
 from exporter.calibrate.inputs import InputSums
 from exporter.checkpoints.architecture import AttentionKind, Layer, TargetConfig
 from exporter.contract import Section
@@ -33,7 +33,7 @@ SeeKv = Callable[[Layer, Tensor, Tensor], None]
 
 
 @dataclass
-class Reading:
+class ReadSequence:
     """One sequence on its way through the target."""
 
     tokens: tuple[int, ...]
@@ -56,7 +56,7 @@ class TargetPass:
         self,
         config: TargetConfig,
         weights: Weights,
-        choices: Choices,
+        choices: CodeChoices,
         see: SeeKv = lambda layer, keys, values: None,
     ) -> None:
         self.config, self.choices, self._see = config, choices, see
@@ -67,7 +67,7 @@ class TargetPass:
         self._weights = weights[Section.PREFILL_DECODE]
         self._kept = {config.kv_donor(kind).index for kind in AttentionKind}
 
-    def run(self, sequences: tuple[tuple[int, ...], ...]) -> list[Reading]:
+    def run(self, sequences: tuple[tuple[int, ...], ...]) -> list[ReadSequence]:
         """Every sequence from its tokens to the hidden states after the final norm."""
         readings = self._read(sequences, self.config.text.layers)
         self._finish(readings)
@@ -80,17 +80,17 @@ class TargetPass:
 
     def _read(
         self, sequences: tuple[tuple[int, ...], ...], layers: Sequence[Layer]
-    ) -> list[Reading]:
+    ) -> list[ReadSequence]:
         readings = [self._begin(tokens) for tokens in sequences]
         mixer = self._mixer(readings)
         for layer in layers:
             self._layer(layer, readings, mixer)
         return readings
 
-    def _begin(self, tokens: tuple[int, ...]) -> Reading:
+    def _begin(self, tokens: tuple[int, ...]) -> ReadSequence:
         rows = self._rows(Section.EMBEDDER, tokens)
         embeddings = rows.unsqueeze(0) * math.sqrt(self.config.text.hidden_size)
-        return Reading(tokens, embeddings, embeddings)
+        return ReadSequence(tokens, embeddings, embeddings)
 
     def _rows(self, section: Section, tokens: tuple[int, ...]) -> Tensor:
         """Rows ``[T, C]`` of a table, as they will be stored."""
@@ -98,7 +98,7 @@ class TargetPass:
         rows = self.choices.as_stored(gather(table, np.array(tokens)), table)
         return torch.from_numpy(rows)
 
-    def _mixer(self, readings: list[Reading]) -> PerLayerInputs:
+    def _mixer(self, readings: list[ReadSequence]) -> PerLayerInputs:
         config = self.config
         with torch.device("meta"):
             mixer = PerLayerInputs(config)
@@ -113,7 +113,7 @@ class TargetPass:
         mixer.keep_rows(self._rows(Section.PER_LAYER_EMBEDDER, every))
         return mixer
 
-    def _layer(self, layer: Layer, readings: list[Reading], mixer: PerLayerInputs) -> None:
+    def _layer(self, layer: Layer, readings: list[ReadSequence], mixer: PerLayerInputs) -> None:
         weights = under(self._weights, f"layers.{layer.index}.")
         with torch.device("meta"):
             module = DecoderLayer(
@@ -137,7 +137,7 @@ class TargetPass:
         self,
         module: DecoderLayer,
         layer: Layer,
-        reading: Reading,
+        reading: ReadSequence,
         per_layer: Tensor,
         see: SeeKv | None = None,
     ) -> Tensor:
@@ -163,7 +163,7 @@ class TargetPass:
             return View.of_all(rotation, mask)
         return View.of_latest(rotation, mask, positions, text.sliding_window)
 
-    def _finish(self, readings: list[Reading]) -> None:
+    def _finish(self, readings: list[ReadSequence]) -> None:
         text, sums = self.config.text, InputSums()
         with torch.device("meta"):
             norm = RmsNorm(text.hidden_size, text.rms_norm_eps, rank=3)
@@ -177,8 +177,8 @@ class TargetPass:
 class PerLayerInputs(nn.Module):
     """What the per-layer embeddings and the token's own embedding give each layer.
 
-    The same as ``Target`` computes for all layers at once; here one layer at a time, because for a
-    whole text that would be many times the hidden states.
+    ``Target`` computes it for all layers at once. For a whole text that would be many times the hidden
+    states, so it is one layer at a time here.
     """
 
     def __init__(self, config: TargetConfig) -> None:
@@ -193,7 +193,7 @@ class PerLayerInputs(nn.Module):
         """Rows ``[N, L * P]`` of the per-layer table for the tokens of all sequences in order."""
         self._rows = rows.to(torch.bfloat16)  # half of the memory, and finer than any table's codes
 
-    def split(self, readings: list[Reading], layer: int) -> list[Tensor]:
+    def split(self, readings: list[ReadSequence], layer: int) -> list[Tensor]:
         """One layer's inputs ``[1, T, P]`` for each sequence."""
         part = slice(layer * self.width, (layer + 1) * self.width)
         rows = self._rows[:, part].float() * math.sqrt(self.width)
@@ -212,7 +212,7 @@ class PerLayerInputs(nn.Module):
 
 
 def gather(table: Weight, tokens: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Rows ``[T, C]`` of a table, streamed past."""
+    """Pick rows ``[T, C]`` of a table without loading the whole."""
     picked = np.empty((len(tokens), table.row_length), np.float32)
     start = 0
     for rows in float_blocks(table):

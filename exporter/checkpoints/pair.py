@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from exporter.checkpoints.architecture import AttentionKind, DrafterConfig, HeadKind, TargetConfig
+from exporter.checkpoints.architecture import AttentionKind, DrafterConfig, TargetConfig
 from exporter.checkpoints.checkpoint import Checkpoint
 from exporter.checkpoints.configs.config import parse_drafter, parse_target
-from exporter.contract import Accelerator
-from exporter.errors import CheckpointError, ConfigError, MismatchError, listed
+from exporter.errors import CheckpointError, MismatchError, listed
 
 TARGET, DRAFTER = "target", "drafter"
 """What the manifest calls the two."""
@@ -102,30 +101,3 @@ def check_pair(target: TargetConfig, drafter: DrafterConfig) -> None:
             "this drafter does not belong to this target (each size of Gemma 4 has its own "
             f"-assistant checkpoint): {listed(problems)}"
         )
-
-
-def drafter_head(
-    config: DrafterConfig | None,
-    wanted: HeadKind | None,
-    accelerator: Accelerator = Accelerator.CPU,
-) -> HeadKind:
-    """The head to export: what the user wants, else what suits the checkpoint and the accelerator.
-
-    Raises:
-        ConfigError: A centroid head is wanted of a drafter that has none, or for a GPU.
-    """
-    if config is None:
-        return HeadKind.FULL  # nothing is drafted; one kind, so that graphs are known again
-    trained = config.centroid_head is not None
-    if wanted is HeadKind.CENTROID and not trained:
-        raise ConfigError(
-            "this drafter was trained without ordered embeddings (use_ordered_embeddings is false), so "
-            "it has no centroid head; export with --drafter-head full"
-        )
-    if wanted is HeadKind.CENTROID and accelerator is Accelerator.GPU:
-        raise ConfigError(
-            "LiteRT's GPU delegate has no scatter, which a centroid head ends with; export with "
-            "--drafter-head full"
-        )
-    sparse = trained and accelerator is Accelerator.CPU
-    return wanted or (HeadKind.CENTROID if sparse else HeadKind.FULL)

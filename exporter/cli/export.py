@@ -12,7 +12,7 @@ from exporter.checkpoints.architecture import HeadKind
 from exporter.cli.recipe_option import RECIPE
 from exporter.cli.strict_command import StrictCommand
 from exporter.contract import Accelerator, Dtype
-from exporter.options import OutputFormat
+from exporter.options import ExportOptions, OutputFormat
 from quantize.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -89,6 +89,7 @@ def parse_lengths(
 )
 @click.option(
     "--kv-cache",
+    "kv_dtype",
     type=click.Choice([Dtype.FLOAT32.value, Dtype.INT8.value]),
     default=Dtype.FLOAT32.value,
     show_default=True,
@@ -151,7 +152,7 @@ def command(
     prefill_lengths: tuple[int, ...] | None,
     draft_length: int,
     drafter_head: str | None,
-    kv_cache: str,
+    kv_dtype: str,
     batch: int,
     chat_template: Path | None,
     lora: str | None,
@@ -170,26 +171,16 @@ def command(
     """
     if (drafter is None) != no_drafter:
         raise click.UsageError("give a DRAFTER, or --no-drafter for a bundle without one")
-    if output_format == OutputFormat.ONNX and accelerator != Accelerator.CPU:
-        raise click.UsageError(
-            "graphs for a GPU hold operations of LiteRT's delegate: --format onnx needs --accelerator cpu"
-        )
-    if no_drafter and (drafter_head or drafter_revision or drafter_lora):
-        raise click.UsageError(
-            "--drafter-head, --drafter-lora and --drafter-revision need a DRAFTER"
-        )
-    if batch > 1 and output_format != OutputFormat.LITERTLM.value:
-        raise click.UsageError("--batch needs --format litertlm")
-    if kv_cache == Dtype.INT8.value and output_format != OutputFormat.LITERTLM.value:
-        raise click.UsageError("--kv-cache int8 needs --format litertlm")
     from exporter.checkpoints.checkpoint import resolve
     from exporter.checkpoints.hub import download
     from exporter.cli.progress import TerminalReporter
+    from exporter.conflicts import NEEDS_DRAFTER, check_options
+    from exporter.errors import OptionsError
     from exporter.formats import format_of
-    from exporter.options import ExportOptions
     from exporter.pipeline import export
 
-    format_of(OutputFormat(output_format)).check_destination(output, force=force)
+    if no_drafter and (drafter_revision or drafter_lora):
+        raise click.UsageError(NEEDS_DRAFTER)
     options = ExportOptions(
         recipe=recipe,
         cache_length=cache_length,
@@ -202,11 +193,16 @@ def command(
         format=OutputFormat(output_format),
         calibration=calibration,
         accelerator=Accelerator(accelerator),
-        kv_dtype=Dtype(kv_cache),
+        kv_dtype=Dtype(kv_dtype),
         force=force,
         fresh_graphs=fresh_graphs,
         requantize=requantize,
     )
+    try:
+        check_options(options, drafter=drafter is not None)
+    except OptionsError as error:
+        raise click.UsageError(str(error)) from error
+    format_of(options.format).check_destination(output, force=force)
     target_checkpoint = resolve(target, revision, download, lora)
     drafter_checkpoint = (
         resolve(drafter, drafter_revision, download, drafter_lora) if drafter else None

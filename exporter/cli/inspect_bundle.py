@@ -84,8 +84,8 @@ def render(inspection: Inspection) -> str:
         f"  {section.model_type or section.label or section.data_type:28} {section.nbytes:>15,} bytes"
         for section in bundle.sections
     ]
-    for model in inspection.models.values():
-        lines += ["", f"{model.model_type}:"]
+    for section_name, model in inspection.models.items():
+        lines += ["", f"{section_name}:"]
         for name, signature in model.signatures.items():
             lines += signature_lines(name, signature)
         lines += weight_lines(model.weights)

@@ -9,9 +9,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from exporter.agreement import choose_head
 from exporter.bundle.inspection import inspect_bundle
 from exporter.checkpoints.checkpoint import Checkpoint
-from exporter.checkpoints.pair import Pair, drafter_head
+from exporter.checkpoints.pair import Pair
 from exporter.checkpoints.tensors.tensor_reader import TensorReader
 from exporter.compare.figures import Estimate, Quality, TensorFigures, TextFigures
 from exporter.compare.measure import (
@@ -73,7 +74,7 @@ class Sources:
     def weights(self) -> Iterator[Weights]:
         """The checkpoints' weights, readable inside the block."""
         pair = Pair.of(self.target, self.drafter)
-        head = drafter_head(pair.drafter_config, self.options.drafter_head)
+        head = choose_head(pair.drafter_config, self.options)
         specs = parameter_specs(pair.target_config, pair.drafter_config, head)
         with TensorReader() as reader:
             yield find_weights(specs, self.target, self.drafter, reader)

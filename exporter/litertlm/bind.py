@@ -12,7 +12,7 @@ packed twice: first with placeholders, which fixes its length, and again when al
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
 import flatbuffers
@@ -21,12 +21,12 @@ from ai_edge_litert import schema_py_generated as schema
 
 from exporter.contract import WEIGHT_PREFIX, Dtype, TensorSpec
 from exporter.errors import LoweringError
-from exporter.litertlm.constant import ALIGNMENT, Constant, Placed
+from exporter.litertlm.constant import ALIGNMENT, Constant, PlacedBuffer
 from exporter.litertlm.lookups import bulk_lookups, split_lookup
 from exporter.lowering.merge import FILE_IDENTIFIER
 from exporter.progress import Advance
 from exporter.weights.matching import Weight
-from exporter.weights.storing import StoredWeight, choose_rule
+from exporter.weights.storing import choose_rule
 from quantize.recipe import Recipe
 
 SCALE_BYTES = 16
@@ -52,18 +52,10 @@ class LoweredGraph:
     def __init__(self, graph: bytes) -> None:
         self.model: Any = schema.ModelT.InitFromObj(schema.Model.GetRootAs(graph, 0))
 
-    def weight_specs(self) -> dict[str, TensorSpec]:
-        """Shapes and types of the weights, by parameter name.
-
-        Raises:
-            LoweringError: Two signatures want the same parameter in different shapes.
-        """
-        specs: dict[str, TensorSpec] = {}
+    def weight_inputs(self) -> Iterator[tuple[str, TensorSpec]]:
+        """Parameter name, shape and type of every weight that a signature takes."""
         for name, tensor, _ in self._weight_tensors():
-            spec = TensorSpec(tuple(int(n) for n in tensor.shape), DTYPES[tensor.type])
-            if specs.setdefault(name, spec) != spec:
-                raise LoweringError(f"{name} enters the graph as {specs[name]} and as {spec}")
-        return specs
+            yield name, TensorSpec(tuple(int(n) for n in tensor.shape), DTYPES[tensor.type])
 
     def uses(self) -> Counter[str]:
         """How many subgraphs take each weight, by parameter name."""
@@ -105,11 +97,11 @@ class LoweredGraph:
                 constant.scale_table = self._new_buffer()
             split_lookup(self.model, subgraph, lookup, constant.scale_table.index)
 
-    def _new_buffer(self) -> Placed:
+    def _new_buffer(self) -> PlacedBuffer:
         buffer = schema.BufferT()
         buffer.offset = buffer.size = 1  # any non-default value: the fields must exist
         self.model.buffers.append(buffer)
-        return Placed(buffer, len(self.model.buffers) - 1)
+        return PlacedBuffer(buffer, len(self.model.buffers) - 1)
 
     def pack(self) -> bytes:
         """The flatbuffer, padded to :data:`ALIGNMENT`."""
@@ -125,8 +117,8 @@ def bind(
     recipe: Recipe,
     stream: BinaryIO,
     progress: Advance = lambda _: None,
-) -> list[StoredWeight]:
-    """Write a graph and its weights to ``stream``, from its current position (taken as 0).
+) -> dict[str, Constant]:
+    """Write a graph and its weights to ``stream``; returns where every weight now is, by parameter name.
 
     Args:
         graph: A flatbuffer from ``lower``.
@@ -140,18 +132,6 @@ def bind(
         CheckpointError: A weight has NaN or infinite values, or cannot be read.
         LoweringError: The packed graph changed its length, which would shift every weight.
     """
-    constants = bind_constants(graph, weights, recipe, stream, progress)
-    return [constant.stored for constant in constants.values()]
-
-
-def bind_constants(
-    graph: bytes,
-    weights: Mapping[str, Weight],
-    recipe: Recipe,
-    stream: BinaryIO,
-    progress: Advance = lambda _: None,
-) -> dict[str, Constant]:
-    """Bind as :func:`bind` does; returns where every weight now is, by parameter name."""
     lowered = LoweredGraph(graph)
     constants = lowered.make_constants(weights, recipe)
     head = len(lowered.pack())

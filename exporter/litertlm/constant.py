@@ -61,7 +61,7 @@ class SharedQuantization(schema.QuantizationParametersT):  # type: ignore[misc]
 
 
 @dataclass(frozen=True)
-class Placed:
+class PlacedBuffer:
     """A buffer behind the flatbuffer, with its number."""
 
     buffer: Any
@@ -75,22 +75,24 @@ class Placed:
         stream.write(b"\0" * padding)
         return position + written + padding
 
-    def refer_to(self, other: Placed, start: int) -> None:
-        """Mean the bytes of ``other``, whose graph begins at byte ``start`` seen from this one."""
+    def refer_to(self, other: PlacedBuffer, start: int) -> None:
+        """Point to the bytes of ``other``, whose graph begins ``start`` bytes behind this one."""
         self.buffer.offset, self.buffer.size = start + other.buffer.offset, other.buffer.size
 
 
 class Constant:
     """A weight while it is being written: its tensors in the graph, its buffers, its scales."""
 
-    def __init__(self, weight: Weight, rule: Rule | None, new_buffer: Callable[[], Placed]) -> None:
+    def __init__(
+        self, weight: Weight, rule: Rule | None, new_buffer: Callable[[], PlacedBuffer]
+    ) -> None:
         self.weight = weight
         self.rule = rule  # None: an integer table, stored as int32
         self.data = new_buffer()
         self.block = rule.storage.block if rule else None
         self.block_scales = new_buffer() if self.block else None
         self.row_scales: Any = None
-        self.scale_table: Placed | None = None  # the row scales once more, as a tensor
+        self.scale_table: PlacedBuffer | None = None  # the row scales once more, as a tensor
         if rule and rule.storage.quantised and not self.block:
             self.row_scales = SharedQuantization(weight.rows)
 
@@ -110,7 +112,7 @@ class Constant:
         if self.block_scales is not None:
             tensor.quantization = self._blocks(self.block_scales, subgraph)
 
-    def _blocks(self, scales: Placed, subgraph: Any) -> Any:
+    def _blocks(self, scales: PlacedBuffer, subgraph: Any) -> Any:
         assert self.block is not None
         tensor = schema.TensorT()
         tensor.name = (self.weight.name + SCALES_SUFFIX).encode()
@@ -144,7 +146,7 @@ class Constant:
         return position
 
     def refer_to(self, other: Constant, start: int) -> None:
-        """Mean the bytes and scales of the same weight, written with a graph that begins at ``start``."""
+        """Point to what ``other`` has written of this weight; its graph begins ``start`` bytes behind."""
         pairs = (
             (self.data, other.data),
             (self.block_scales, other.block_scales),

@@ -10,7 +10,6 @@ runtime makes of the weights is there once.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypeVar
 
 from exporter.bundle.layout import BLOCK, DRAFT_ROUND_SECTIONS, side_by_side
 from exporter.contract import Section
@@ -18,15 +17,13 @@ from exporter.errors import LoweringError
 from exporter.litertlm.bind import SCALE_BYTES, TABLE_BYTES, LoweredGraph
 from exporter.litertlm.constant import ALIGNMENT, Constant
 from exporter.lowering.merge import Lowered, merge
-from exporter.weights.matching import Weight, Weights
+from exporter.weights.matching import Weights
 from quantize.recipe import Recipe
 
 EMBEDDER_PREFIX = "embedder."
 """Of the names that the embedder's parameters have here; the drafter's keep their own."""
 
 Constants = Mapping[Section, Mapping[str, Constant]]
-
-ValueT = TypeVar("ValueT")
 
 
 def bind_draft_round(
@@ -46,17 +43,17 @@ def bind_draft_round(
         lengths: Of the bound sections, in bytes.
 
     Raises:
-        LoweringError: The graph takes other weights than the sections have.
+        LoweringError: The packed graph changed its length, which would shift every offset.
     """
-    graph, own = _graph(lowered), _own_names(weights)
-    _check(graph, own)
-    constants = graph.make_constants(own, recipe)
+    graph = _graph(lowered)
+    embedder = {EMBEDDER_PREFIX + n: weight for n, weight in weights[Section.EMBEDDER].items()}
+    constants = graph.make_constants({**embedder, **weights[Section.MTP_DRAFTER]}, recipe)
     packed = len(graph.pack())
     starts = side_by_side(packed, [lengths[section] for section in DRAFT_ROUND_SECTIONS])
-    places = _own_names(written)
-    for name, constant in constants.items():
-        section = Section.EMBEDDER if name.startswith(EMBEDDER_PREFIX) else Section.MTP_DRAFTER
-        constant.refer_to(places[name], starts[DRAFT_ROUND_SECTIONS.index(section)])
+    for own_name, constant in constants.items():
+        section, name = section_and_name(own_name)
+        start = starts[DRAFT_ROUND_SECTIONS.index(section)]
+        constant.refer_to(written[section][name], start)
     found = graph.pack()
     if len(found) != packed:
         raise LoweringError(f"the draft graph is {len(found)} bytes with its scales, not {packed}")
@@ -69,7 +66,8 @@ def draft_round_size(lowered: Lowered, weights: Weights) -> int:
         return 0
     drafter = lowered.sections[Section.MTP_DRAFTER]
     uses = _graph(lowered).uses()
-    scales = sum(weight.rows * SCALE_BYTES for weight in _own_names(weights).values())
+    read = [weight for section in DRAFT_ROUND_SECTIONS for weight in weights[section].values()]
+    scales = sum(weight.rows * SCALE_BYTES for weight in read)
     tables = sum((2 + number) * TABLE_BYTES for number in uses.values())
     return len(drafter) + len(lowered.draft_round) + scales + tables + ALIGNMENT + BLOCK
 
@@ -79,17 +77,8 @@ def _graph(lowered: Lowered) -> LoweredGraph:
     return LoweredGraph(merge([lowered.sections[Section.MTP_DRAFTER], lowered.draft_round]))
 
 
-def _own_names(found: Mapping[Section, Mapping[str, ValueT]]) -> dict[str, ValueT]:
-    """What the two sections have, by the names it has here."""
-    embedder = found[Section.EMBEDDER].items()
-    return {
-        **{EMBEDDER_PREFIX + name: value for name, value in embedder},
-        **found[Section.MTP_DRAFTER],
-    }
-
-
-def _check(graph: LoweredGraph, weights: Mapping[str, Weight]) -> None:
-    expected = {name: weight.spec for name, weight in weights.items()}
-    if (specs := graph.weight_specs()) != expected:
-        differing = sorted(set(specs.items()) ^ set(expected.items()), key=str)
-        raise LoweringError(f"the draft graph's weights are not the sections': {differing}")
+def section_and_name(own_name: str) -> tuple[Section, str]:
+    """Where a weight of this graph is, and what that section calls it."""
+    if own_name.startswith(EMBEDDER_PREFIX):
+        return Section.EMBEDDER, own_name.removeprefix(EMBEDDER_PREFIX)
+    return Section.MTP_DRAFTER, own_name

@@ -12,7 +12,7 @@ import json
 import mmap
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from litert_lm_builder.litertlm_builder import DType, LitertLmFileBuilder, Metadata, TfLiteModelType
 
@@ -28,14 +28,17 @@ from exporter.bundle.layout import (
     SHA256_KEY,
 )
 from exporter.checkpoints.assets.assets import Assets
-from exporter.contract import Contract, Section
+from exporter.contract import DRAFT_ROUND, Contract, Section
 from exporter.files.checksum import sha256
 from exporter.llm_metadata import llm_metadata
 
+BUNDLE = "bundle"
+"""What is made, within the scratch folder."""
 
-def checksums(path: Path) -> list[Metadata]:
-    """SHA-256 of a section that is written as it is. The tokenizer's zlib stream has its own."""
-    return [_text(SHA256_KEY, sha256(path))]
+
+def checksum(path: Path) -> Metadata:
+    """SHA-256 of a section that is written as it is."""
+    return _text(SHA256_KEY, sha256(path))
 
 
 def graph_checksums(path: Path) -> list[Metadata]:
@@ -55,45 +58,46 @@ def _text(key: str, value: str) -> Metadata:
 
 
 def write_bundle(
-    stream: BinaryIO,
-    sections: Mapping[Section, Path],
-    assets: Assets,
-    contract: Contract,
-    manifest: Mapping[str, Any],
-    scratch: Path,
-    draft_round: Path | None = None,
-) -> None:
-    """Pack everything into ``stream``.
+    scratch: Path, assets: Assets, contract: Contract, manifest: Mapping[str, Any]
+) -> Path:
+    """Pack everything into one file in ``scratch``; returns it.
 
     Args:
-        stream: Seekable binary file, open for writing.
-        sections: Bound graphs, as files.
+        scratch: Holds the bound graphs, each in a file of its section's name.
         assets: Tokenizer, template and token ids.
         contract: Of the graphs: the length of the caches and what runs them.
         manifest: JSON object that says how the bundle was made.
-        scratch: Existing folder for small intermediate files.
-        draft_round: The graph of a draft round.
     """
     metadata = scratch / "llm_metadata.pb"
     metadata.write_bytes(llm_metadata(assets, contract).SerializeToString(deterministic=True))
     made = scratch / "manifest.json"
     made.write_text(json.dumps(manifest, indent=1, sort_keys=True), encoding="utf-8")
     builder = LitertLmFileBuilder()
-    builder.add_system_metadata(Metadata("Authors", "mtp-export", DType.STRING))
-    builder.add_llm_metadata(str(metadata), checksums(metadata))
-    builder.add_hf_tokenizer(str(assets.tokenizer_json))
-    marker = Metadata(LABEL_KEY, MANIFEST_VALUE, DType.STRING)
-    builder.add_generic_binary_data(str(made), [marker, *checksums(made)])
-    sums = {section: sha256(path) for section, path in sections.items()}
-    for section, path in sections.items():
+    builder.add_system_metadata(_text("Authors", "mtp-export"))
+    builder.add_llm_metadata(str(metadata), [checksum(metadata)])
+    builder.add_hf_tokenizer(str(assets.tokenizer_json))  # its zlib stream has a checksum
+    _add_data(builder, made, _text(LABEL_KEY, MANIFEST_VALUE))
+    sums: dict[Section, str] = {}
+    for section in contract.section_signatures():
+        path = scratch / section.value
+        sums[section] = sha256(path)
         builder.add_tflite_model(
             str(path),
             TfLiteModelType(section.value),
             backend_constraint=contract.accelerator.value,
             additional_metadata=[_text(SHA256_KEY, sums[section]), *graph_checksums(path)],
         )
-    if draft_round is not None:
+    draft_round = scratch / DRAFT_ROUND
+    if draft_round.exists():
         reads = " ".join(sums[section] for section in DRAFT_ROUND_SECTIONS)
-        described = [_text(LABEL_KEY, DRAFT_ROUND_VALUE), _text(READS_KEY, reads)]
-        builder.add_generic_binary_data(str(draft_round), [*described, *checksums(draft_round)])
-    builder.build(stream, validate_metadata=True)
+        _add_data(
+            builder, draft_round, _text(LABEL_KEY, DRAFT_ROUND_VALUE), _text(READS_KEY, reads)
+        )
+    with (scratch / BUNDLE).open("wb") as stream:
+        builder.build(stream, validate_metadata=True)
+    return scratch / BUNDLE
+
+
+def _add_data(builder: LitertLmFileBuilder, path: Path, *described: Metadata) -> None:
+    """Add a section that no engine looks into."""
+    builder.add_generic_binary_data(str(path), [*described, checksum(path)])

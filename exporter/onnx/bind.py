@@ -14,7 +14,8 @@ from onnx import TensorProto, helper
 
 from exporter.contract import WEIGHT_PREFIX, Dtype, TensorSpec
 from exporter.errors import LoweringError
-from exporter.onnx.weight_files import Placed, Region
+from exporter.onnx.graph_builder import ELEMENT_TYPES
+from exporter.onnx.weight_files import FileRegion, PlacedWeight
 
 DOMAIN = "com.microsoft"
 """Of ONNX Runtime's own operators."""
@@ -26,8 +27,7 @@ them. Products of float32 activations took 5 times as long with int4 weights, 30
 SCALES = ".scales"
 """Ending of the name of a quantised weight's scales."""
 
-ELEMENT_TYPES = {Dtype.FLOAT32: TensorProto.FLOAT, Dtype.INT32: TensorProto.INT32}
-DTYPES = {number: dtype for dtype, number in ELEMENT_TYPES.items()}
+DTYPES = {ELEMENT_TYPES[dtype]: dtype for dtype in (Dtype.FLOAT32, Dtype.INT32)}
 
 
 def weight_specs(model: onnx.ModelProto) -> dict[str, TensorSpec]:
@@ -42,7 +42,7 @@ def weight_specs(model: onnx.ModelProto) -> dict[str, TensorSpec]:
     }
 
 
-def bind(model: onnx.ModelProto, weights: Mapping[str, Placed]) -> None:
+def bind(model: onnx.ModelProto, weights: Mapping[str, PlacedWeight]) -> None:
     """Turn the weight inputs of ``model`` into initializers, in place.
 
     Args:
@@ -68,11 +68,11 @@ def bind(model: onnx.ModelProto, weights: Mapping[str, Placed]) -> None:
 class _Rewriting:
     """A pass over the nodes, in order, that puts initializers in the place of weight inputs."""
 
-    def __init__(self, weights: Mapping[str, Placed]) -> None:
+    def __init__(self, weights: Mapping[str, PlacedWeight]) -> None:
         self.initializers: dict[str, onnx.TensorProto] = {}
         self._quantised = {name: w for name, w in weights.items() if w.scales is not None}
         self._plain = {name: w for name, w in weights.items() if w.scales is None}
-        self._turned: dict[str, Placed] = {}
+        self._turned: dict[str, PlacedWeight] = {}
 
     def run(self, nodes: Sequence[onnx.NodeProto]) -> list[onnx.NodeProto]:
         """The nodes that remain, some of them replaced."""
@@ -101,13 +101,13 @@ class _Rewriting:
                 node.input[index] = self._plain_weight(placed)
         return node
 
-    def _plain_weight(self, placed: Placed) -> str:
+    def _plain_weight(self, placed: PlacedWeight) -> str:
         """A matrix or a table as it is; a vector without the leading ones it has in the graph."""
         spec = placed.weight.spec
         shape = spec.shape if len(spec.shape) == 2 else spec.shape[-1:]
         return self._initializer(placed.weight.name, ELEMENT_TYPES[spec.dtype], shape, placed.data)
 
-    def _product(self, node: onnx.NodeProto, placed: Placed) -> onnx.NodeProto:
+    def _product(self, node: onnx.NodeProto, placed: PlacedWeight) -> onnx.NodeProto:
         rows, length, encoding = placed.weight.rows, placed.weight.row_length, placed.encoding
         assert encoding is not None
         shape = (rows, length // encoding.block, encoding.block * encoding.bits // 8)
@@ -125,7 +125,7 @@ class _Rewriting:
             accuracy_level=INT8_PRODUCTS,
         )
 
-    def _lookup(self, node: onnx.NodeProto, placed: Placed) -> onnx.NodeProto:
+    def _lookup(self, node: onnx.NodeProto, placed: PlacedWeight) -> onnx.NodeProto:
         assert placed.encoding is not None
         bits = placed.encoding.bits
         shape = (placed.weight.rows, placed.weight.row_length * bits // 8)
@@ -142,7 +142,7 @@ class _Rewriting:
             block_size=placed.encoding.block,
         )
 
-    def _codes_and_scales(self, placed: Placed, shape: tuple[int, ...]) -> tuple[str, str]:
+    def _codes_and_scales(self, placed: PlacedWeight, shape: tuple[int, ...]) -> tuple[str, str]:
         assert placed.encoding is not None
         assert placed.scales is not None
         name, blocks = placed.weight.name, placed.weight.row_length // placed.encoding.block
@@ -152,7 +152,7 @@ class _Rewriting:
         return self._initializer(name, TensorProto.UINT8, shape, placed.data), scales
 
     def _initializer(
-        self, name: str, element_type: int, shape: tuple[int, ...], region: Region
+        self, name: str, element_type: int, shape: tuple[int, ...], region: FileRegion
     ) -> str:
         tensor = TensorProto(
             name=name, data_type=element_type, dims=shape, data_location=TensorProto.EXTERNAL

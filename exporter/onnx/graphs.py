@@ -5,6 +5,7 @@ Kept beside the graphs for LiteRT, under a key of their own: they depend on othe
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,8 +14,7 @@ from typing import Any
 import onnx
 
 from exporter.bundle.onnx_folder import MODEL_SUFFIX
-from exporter.contract import Contract, Section, TensorSpec
-from exporter.errors import LoweringError
+from exporter.contract import Contract, Section
 from exporter.lowering import graph_cache
 from exporter.lowering.graph_cache import GraphKind, KnownGraphs, describe
 from exporter.lowering.units import LoweringRequest, units_by_section
@@ -22,9 +22,10 @@ from exporter.onnx.bind import bind, weight_specs
 from exporter.onnx.graph_builder import OPSET
 from exporter.onnx.lower import lower
 from exporter.onnx.weight_files import described, stored_size, write_weights
+from exporter.onnx.writer import FOLDER
 from exporter.progress import Advance, Reporter
 from exporter.version import onnx_tool_versions
-from exporter.weights.matching import Weights
+from exporter.weights.matching import WeightInput, Weights
 from exporter.weights.storing import StoredWeight
 from quantize.recipe import Recipe
 
@@ -34,9 +35,6 @@ ONNX = GraphKind(
     onnx_tool_versions,
     lower,
 )
-
-FOLDER = "folder"
-"""What is made, within the scratch folder."""
 
 
 @dataclass(frozen=True)
@@ -58,21 +56,13 @@ class OnnxGraphs:
             for section, units in units_by_section(self.contract).items()
         }
 
-    def weight_specs(self) -> dict[Section, dict[str, TensorSpec]]:
-        """What all signatures of a section want; they may not disagree about a shape."""
-        found: dict[Section, dict[str, TensorSpec]] = {}
+    def weight_inputs(self) -> Iterator[WeightInput]:
         for section, models in self.models.items():
-            specs = found.setdefault(section, {})
-            for signature, model in models.items():
+            for model in models.values():
                 for name, spec in weight_specs(model).items():
-                    if specs.setdefault(name, spec) != spec:
-                        raise LoweringError(
-                            f"{signature} wants {name} as {spec}, not {specs[name]}"
-                        )
-        return found
+                    yield section, name, spec
 
     def describe(self) -> dict[str, Any]:
-        """For the manifest; the same whether the graphs were traced now or taken from a cache."""
         graphs = {unit.file_name: graph for unit, graph in self.known.by_unit.items()}
         return {**describe(self.known.key, self.known.tools, graphs), "onnx_opset": OPSET}
 

@@ -24,14 +24,9 @@ from exporter.contract import Contract
 from exporter.errors import BundleError
 from exporter.files.output import size_of
 from exporter.onnx.bind import SCALES
+from exporter.onnx.graph_builder import ELEMENT_TYPES
 
-DTYPES: dict[int, str] = {
-    TensorProto.FLOAT: "float32",
-    TensorProto.INT32: "int32",
-    TensorProto.INT64: "int64",
-    TensorProto.BOOL: "bool",
-    TensorProto.UINT8: "uint8",
-}
+DTYPES = {number: name for name, number in ELEMENT_TYPES.items()}
 
 
 @dataclass(frozen=True)
@@ -43,7 +38,7 @@ class OnnxModel:
 
 
 @dataclass(frozen=True)
-class WeightFile:
+class InspectedWeights:
     """One file of weights, which several models share."""
 
     nbytes: int
@@ -59,7 +54,7 @@ class OnnxInspection:
     opsets: dict[str, int]
     """Versions of the operator sets, by domain."""
     models: dict[str, OnnxModel]
-    weights: dict[str, WeightFile]
+    weights: dict[str, InspectedWeights]
     contract: Contract
     problems: tuple[str, ...]
     """How the models break the contract; empty if they keep it."""
@@ -89,7 +84,9 @@ def inspect_folder(path: Path) -> OnnxInspection:
     }
     opsets = {e.domain or "ai.onnx": e.version for p in protos.values() for e in p.opset_import}
     weights = {
-        name: WeightFile((path / name).stat().st_size, group_weights(list(constants.values())))
+        name: InspectedWeights(
+            (path / name).stat().st_size, group_weights(list(constants.values()))
+        )
         for name, constants in _weights([proto.graph for proto in protos.values()]).items()
         if (path / name).is_file()
     }

@@ -31,7 +31,7 @@ DRAFTER_FILE = "drafter.data"
 
 
 @dataclass(frozen=True)
-class Region:
+class FileRegion:
     """Where some bytes lie."""
 
     file: str
@@ -40,26 +40,26 @@ class Region:
 
 
 @dataclass(frozen=True)
-class Placed:
+class PlacedWeight:
     """A weight that has been written: what an ONNX initializer has to say about it.
 
     ``encoding`` and ``scales`` are there for quantised ones.
     """
 
     weight: Weight
-    data: Region
+    data: FileRegion
     encoding: Encoding | None = None
-    scales: Region | None = None
+    scales: FileRegion | None = None
 
 
-class WeightFile:
+class WeightFileWriter:
     """One file of external data while it is being written to ``stream``."""
 
     def __init__(self, name: str, stream: BinaryIO) -> None:
         self._name, self._stream, self._position = name, stream, 0
-        self._written: dict[tuple[StoredTensor, object], Placed] = {}
+        self._written: dict[tuple[StoredTensor, object], PlacedWeight] = {}
 
-    def place(self, weight: Weight, recipe: Recipe, progress: Advance) -> Placed:
+    def place(self, weight: Weight, recipe: Recipe, progress: Advance) -> PlacedWeight:
         """Append a weight as the recipe says, unless its bytes are in the file already."""
         rule = choose_rule(weight, recipe)
         how = rule and (rule.storage, rule.algorithm, weight.change, id(weight.ready))
@@ -70,12 +70,12 @@ class WeightFile:
         self._written[key] = self._append(weight, rule, progress)
         return self._written[key]
 
-    def _append(self, weight: Weight, rule: Rule | None, progress: Advance) -> Placed:
+    def _append(self, weight: Weight, rule: Rule | None, progress: Advance) -> PlacedWeight:
         begin = self._align()
         if rule is None:
             self._write(weight.ordering().tobytes())
             progress(weight.tensor.nbytes)
-            return Placed(weight, self._region(begin))
+            return PlacedWeight(weight, self._region(begin))
         encoding, scales = encoding_of(weight, rule.storage), list[NDArray[np.float32]]()
         for stored in stored_blocks(weight, rule):
             self._write(encoding.unsigned(stored.data) if encoding is not None else stored.data)
@@ -83,15 +83,15 @@ class WeightFile:
             progress(weight.tensor.nbytes * stored.rows // weight.rows)
         data = self._region(begin)
         if encoding is None:
-            return Placed(weight, data)
+            return PlacedWeight(weight, data)
         begin = self._align()
         for part in scales:  # [R, n]
             times = weight.row_length // encoding.block // part.shape[1]
             self._write(np.repeat(part, times, axis=1).astype("<f4").tobytes())
-        return Placed(weight, data, encoding, self._region(begin))
+        return PlacedWeight(weight, data, encoding, self._region(begin))
 
-    def _region(self, begin: int) -> Region:
-        return Region(self._name, begin, self._position - begin)
+    def _region(self, begin: int) -> FileRegion:
+        return FileRegion(self._name, begin, self._position - begin)
 
     def _align(self) -> int:
         self._write(b"\0" * (-self._position % ALIGNMENT))
@@ -104,17 +104,17 @@ class WeightFile:
 
 def write_weights(
     folder: Path, weights: Weights, recipe: Recipe, progress: Advance
-) -> dict[Section, dict[str, Placed]]:
+) -> dict[Section, dict[str, PlacedWeight]]:
     """Write every weight of every section to ``folder``, one block of rows at a time.
 
     Raises:
         RecipeError: A storage does not fit a weight, or ONNX Runtime.
         CheckpointError: A weight has NaN or infinite values, or cannot be read.
     """
-    placed: dict[Section, dict[str, Placed]] = {}
+    placed: dict[Section, dict[str, PlacedWeight]] = {}
     for name in dict.fromkeys(map(file_of, weights)):
         with (folder / name).open("wb") as stream:
-            file = WeightFile(name, stream)
+            file = WeightFileWriter(name, stream)
             for section in weights:
                 if file_of(section) == name:
                     placed[section] = {
@@ -147,7 +147,7 @@ def _size(weight: Weight, recipe: Recipe) -> int:
     return elements * encoding.bits // 8 + scales + 2 * ALIGNMENT
 
 
-def described(placed: Placed) -> StoredWeight:
+def described(placed: PlacedWeight) -> StoredWeight:
     """For the manifest. Weights that share bytes are each listed with all of them."""
     weight, nbytes = placed.weight, placed.data.nbytes
     if placed.scales is not None:

@@ -6,7 +6,7 @@ torch is not installed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -33,7 +33,7 @@ from exporter.verify.sides.stored_weights import UnreadableWeightError, stored_c
 from exporter.verify.sides.torch_pair import Pass, Source, TorchPair, from_bundle, from_checkpoints
 from exporter.verify.titles import DRAFTER, GRAPHS, MODEL, WEIGHTS
 from exporter.weights.matching import Weights, find_weights
-from exporter.weights.parameters import parameter_specs, scale_specs
+from exporter.weights.parameters import parameter_specs
 from quantize.recipe import Recipe
 from runtime_py.litert.executor import LitertExecutor
 
@@ -125,12 +125,11 @@ def _torch_pair(against: Against, source: Source, agreed: Contract) -> TorchPair
     return TorchPair(against.pair.target_config, drafter, agreed, source)
 
 
-def _parameters(against: Against, weights: Weights) -> dict[Section, list[str]]:
+def _parameters(against: Against) -> dict[Section, list[str]]:
     """Names of what the bundle's graphs have as constants: weights, and scales of int8 caches."""
-    scales: Mapping[Section, Mapping[str, object]] = {}
-    if against.executor.contract.kv_dtype is Dtype.INT8:
-        scales = scale_specs(against.pair.target_config, against.pair.drafter_config)
-    return {section: [*found, *scales.get(section, ())] for section, found in weights.items()}
+    configs = against.pair.target_config, against.pair.drafter_config
+    specs = parameter_specs(*configs, against.head, against.executor.contract.kv_dtype)
+    return {section: list(found) for section, found in specs.items()}
 
 
 def _ask(against: Against, reporter: Reporter) -> tuple[Golden | None, str]:
@@ -156,7 +155,7 @@ def _stored_rungs(
             same = against.stored_as_float and stored.verdict is Verdict.PASS
             kept = model
             if not same:
-                source = from_bundle(_parameters(against, weights), constants)
+                source = from_bundle(_parameters(against), constants)
                 kept = _torch_pair(against, source, against.executor.contract)
             graphs, errors = graph_rung.graph_rung(
                 against.executor, against.run, kept, against.allowed

@@ -103,6 +103,9 @@ class Weight:
 WeightSpecs = Mapping[Section, Mapping[str, TensorSpec]]
 """For each section, the weights its graph takes: parameter name to shape."""
 
+WeightInput = tuple[Section, str, TensorSpec]
+"""A weight that a signature takes: its section, the parameter's name there, shape and type."""
+
 Weights = Mapping[Section, Mapping[str, Weight]]
 """By section and parameter name."""
 
@@ -131,52 +134,32 @@ def _find_weights(specs: WeightSpecs, checkpoint: Checkpoint, reader: TensorRead
     tied = is_head_tied(checkpoint, stored, reader)
     names = {key: stored.of(*key, tied=tied) for key in keys}
     changes = {key: change_of(checkpoint.adapter, module_of(*key), tied=tied) for key in keys}
-    require(
-        checkpoint,
-        {
-            names[section, parameter]: stored_shape(parameter, specs[section][parameter])
-            for section, parameter in keys
-        },
-    )
-    _require_fit(specs, checkpoint, changes)
+    shapes = {(s, parameter): stored_shape(parameter, specs[s][parameter]) for s, parameter in keys}
+    require(checkpoint, {names[key]: shape for key, shape in shapes.items()})
+    _require_fit(checkpoint, changes, shapes)
     unused_modules(checkpoint, {module_of(*key) for key in keys})
-    return {
-        section: {
-            parameter: _weight(
-                recipe_name(section, parameter),
-                spec,
-                checkpoint,
-                names[section, parameter],
-                changes[section, parameter],
-                reader,
-            )
-            for parameter, spec in weights.items()
-        }
-        for section, weights in specs.items()
-    }
-
-
-def _weight(
-    name: str,
-    spec: TensorSpec,
-    checkpoint: Checkpoint,
-    tensor: str,
-    change: Change,
-    reader: TensorReader,
-) -> Weight:
-    if change.whole is not None:
-        return Weight(name, spec, change.whole, reader, change=change.rows)
-    packed = checkpoint.packed.get(tensor)
-    stored = checkpoint.tensors[tensor] if packed is None else packed.codes
-    return Weight(name, spec, stored, reader, packed, change.rows)
+    found: dict[Section, dict[str, Weight]] = {section: {} for section in specs}
+    for section, parameter in keys:
+        key, change = (section, parameter), changes[section, parameter]
+        packed = None if change.whole is not None else checkpoint.packed.get(names[key])
+        found[section][parameter] = Weight(
+            recipe_name(section, parameter),
+            specs[section][parameter],
+            change.whole or (packed.codes if packed else checkpoint.tensors[names[key]]),
+            reader,
+            packed,
+            change.rows,
+        )
+    return found
 
 
 def _require_fit(
-    specs: WeightSpecs, checkpoint: Checkpoint, changes: Mapping[tuple[Section, str], Change]
+    checkpoint: Checkpoint,
+    changes: Mapping[tuple[Section, str], Change],
+    shapes: Mapping[tuple[Section, str], tuple[int, ...]],
 ) -> None:
     if checkpoint.adapter is None:
         return
-    shapes = {key: stored_shape(key[1], specs[key[0]][key[1]]) for key in changes}
     found = (problem for key, change in changes.items() for problem in change.misfits(shapes[key]))
     problems = list(dict.fromkeys(found))  # a tensor of a tied head is met twice
     where, target = checkpoint.adapter.folder, checkpoint.source

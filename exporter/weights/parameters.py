@@ -7,6 +7,7 @@ anything expensive starts. A test compares it with the modules' own parameters.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from exporter.checkpoints.architecture import (
     DrafterConfig,
@@ -24,10 +25,26 @@ SCALED = ("keys", "values")
 """What of a cache has scales of its own."""
 
 
+@dataclass(frozen=True)
+class CacheScales:
+    """Scales of the keys or the values of one int8 cache: a parameter that no checkpoint has."""
+
+    section: Section
+    parameter: str
+    layer: int
+    """The target's layer that owns the cache."""
+    part: str
+    """One of :data:`SCALED`."""
+    spec: TensorSpec
+
+
 def parameter_specs(
-    target: TargetConfig, drafter: DrafterConfig | None, head: HeadKind
+    target: TargetConfig,
+    drafter: DrafterConfig | None,
+    head: HeadKind,
+    kv_dtype: Dtype = Dtype.FLOAT32,
 ) -> dict[Section, Specs]:
-    """Every parameter of every section, by the names the graphs use."""
+    """Every parameter of every section, by the names the graphs use; with the scales of int8 caches."""
     text, per_layer = target.text, len(target.text.layers) * target.per_layer_width
     sections = {
         Section.EMBEDDER: {"weight": TensorSpec((text.vocab_size, text.hidden_size))},
@@ -38,23 +55,22 @@ def parameter_specs(
     }
     if drafter is not None:
         sections[Section.MTP_DRAFTER] = dict(_drafter(drafter, head))
+    if kv_dtype is Dtype.INT8:
+        for scales in cache_scales(target, drafter):
+            sections[scales.section][scales.parameter] = scales.spec
     return sections
 
 
-def scale_specs(target: TargetConfig, drafter: DrafterConfig | None) -> dict[Section, Specs]:
-    """The scales of int8 caches: parameters of the graphs that no checkpoint has."""
-    sections = {Section.PREFILL_DECODE: {str(kv.index): kv.head_dim for kv in target.kv_owners}}
+def cache_scales(target: TargetConfig, drafter: DrafterConfig | None) -> Iterator[CacheScales]:
+    """The scales of int8 caches; a drafter has those of the caches that it reads, too."""
+    caches = [(Section.PREFILL_DECODE, str(owner.index), owner) for owner in target.kv_owners]
     if drafter is not None:
-        kinds = {layer.kind.value: layer.head_dim for layer in drafter.text.layers}
-        sections[Section.MTP_DRAFTER] = kinds
-    return {
-        section: {
-            scale_name(cache, part): _vector(head_dim, rank=4)
-            for cache, head_dim in caches.items()
-            for part in SCALED
-        }
-        for section, caches in sections.items()
-    }
+        kinds = dict.fromkeys(layer.kind for layer in drafter.text.layers)
+        caches += [(Section.MTP_DRAFTER, kind.value, target.kv_donor(kind)) for kind in kinds]
+    for section, cache, owner in caches:
+        for part in SCALED:
+            spec = _vector(owner.head_dim, rank=4)
+            yield CacheScales(section, scale_name(cache, part), owner.index, part, spec)
 
 
 def scale_name(cache: str, part: str) -> str:

@@ -42,30 +42,12 @@ Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class PackedRows:
-    """Codes and scales of a packed matrix with one scale per row, unchanged."""
+class PackedCodes:
+    """Codes and scales of a packed matrix; with one scale per row, unchanged.
 
-    weight: Weight
-    packed: PackedTensor
-    rounded: int = 0
-
-    @property
-    def storage(self) -> Storage:
-        return ROW_STORAGES[self.packed.bits]
-
-    def blocks(self) -> Iterator[StoredRows]:
-        for row, count in self.weight.row_blocks():
-            scales = positive_scales(self.packed, row, count, self.weight)
-            yield StoredRows(self.packed.signed(row, count, self.weight.reader), scales)
-
-
-@dataclass(frozen=True)
-class PackedGroups:
-    """Codes of a packed matrix with several scales a row.
-
-    The kernels read blocks of 32, 64 or 128 codes of 4 bits with float16 scales. So a group becomes
-    several blocks with the same scale, codes of 2 bits become ones of 4, and scales are rounded to
-    float16, in ``rounded`` groups to another value.
+    Of several scales a row, the kernels read blocks of 32, 64 or 128 codes of 4 bits with float16 scales.
+    So a group becomes several blocks with the same scale, codes of 2 bits become ones of 4, and scales
+    are rounded to float16, in ``rounded`` groups to another value.
     """
 
     weight: Weight
@@ -75,12 +57,16 @@ class PackedGroups:
 
     def blocks(self) -> Iterator[StoredRows]:
         for row, count in self.weight.row_blocks():
-            signed = self.packed.signed(row, count, self.weight.reader)
-            if self.packed.bits == 2:
-                signed = pack(unpack(signed, 2, (count, self.weight.row_length)), 4)
+            codes = self.packed.signed(row, count, self.weight.reader)
             scales = positive_scales(self.packed, row, count, self.weight)
-            per_group = self.storage.scales_per_row(self.weight.row_length) // self.packed.groups
-            yield StoredRows(signed, np.repeat(to_half(scales), per_group, axis=1))
+            if self.storage.block:
+                if self.packed.bits == 2:
+                    codes = pack(unpack(codes, 2, (count, self.weight.row_length)), 4)
+                per_group = (
+                    self.storage.scales_per_row(self.weight.row_length) // self.packed.groups
+                )
+                scales = np.repeat(to_half(scales), per_group, axis=1)
+            yield StoredRows(codes, scales)
 
 
 @dataclass(frozen=True)
@@ -101,7 +87,7 @@ class LatticeCodes:
             yield StoredRows(pack(found.codes, 4), found.scales)
 
 
-TrainedCodes = PackedRows | PackedGroups | LatticeCodes
+TrainedCodes = PackedCodes | LatticeCodes
 
 
 @dataclass(frozen=True)
@@ -161,10 +147,10 @@ def keep_trained_codes(weights: Weights, reporter: Reporter) -> Kept:
     return Kept(kept, codes)
 
 
-def packed_codes(weight: Weight, packed: PackedTensor) -> PackedRows | PackedGroups | None:
+def packed_codes(weight: Weight, packed: PackedTensor) -> PackedCodes | None:
     """How a packed matrix is stored without choosing codes anew; None if no storage can hold them."""
     if packed.groups == 1:
-        return PackedRows(weight, packed)
+        return PackedCodes(weight, packed, ROW_STORAGES[packed.bits])
     group = weight.row_length // packed.groups
     storage = next((s for s in BLOCK_STORAGES if s.block and group % s.block == 0), None)
     if storage is None or packed.bits == 8:
@@ -173,7 +159,7 @@ def packed_codes(weight: Weight, packed: PackedTensor) -> PackedRows | PackedGro
     for row, count in weight.row_blocks():
         scales = positive_scales(packed, row, count, weight)
         rounded += int((to_half(scales) != scales).sum())
-    return PackedGroups(weight, packed, storage, rounded)
+    return PackedCodes(weight, packed, storage, rounded)
 
 
 def positive_scales(packed: PackedTensor, row: int, count: int, weight: Weight) -> Floats:

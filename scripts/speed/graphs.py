@@ -15,10 +15,10 @@ from typing import Any
 import flatbuffers
 from ai_edge_litert import schema_py_generated as schema
 
-from exporter.agreement import make_contract
+from exporter.agreement import choose_head, make_contract
 from exporter.checkpoints.architecture import HeadKind
 from exporter.checkpoints.checkpoint import open_checkpoint
-from exporter.checkpoints.pair import Pair, drafter_head
+from exporter.checkpoints.pair import Pair
 from exporter.checkpoints.tensors.tensor_reader import TensorReader
 from exporter.contract import DECODE, DRAFT, VERIFY, Section
 from exporter.litertlm.bind import bind
@@ -54,10 +54,11 @@ class PlantedPair:
             cache_length,
             (cache_length,),
             draft_length=tokens - 1,
+            drafter_head=head,
             fixed_cache_length=True,
         )
         contract = make_contract(pair.target_config, pair.drafter_config, options)
-        chosen = drafter_head(pair.drafter_config, head)
+        chosen = choose_head(pair.drafter_config, options)
         return LoweringRequest(pair.target_config, pair.drafter_config, chosen, contract)
 
 
@@ -130,5 +131,5 @@ def write_section(
     with TensorReader() as reader, output.open("wb") as stream:
         chosen = {section: specs[section]}
         weights = find_weights(chosen, parsed.target, parsed.drafter, reader)[section]
-        stored = bind(graph, weights, recipe, stream)
-    return {weight.name: weight.nbytes for weight in stored}
+        constants = bind(graph, weights, recipe, stream)
+    return {c.stored.name: c.stored.nbytes for c in constants.values()}

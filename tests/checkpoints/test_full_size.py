@@ -16,17 +16,17 @@ from transformers import (
     PreTrainedModel,
 )
 
-from exporter.agreement import make_contract
+from exporter.agreement import choose_head, make_contract
 from exporter.checkpoints.checkpoint import open_checkpoint
 from exporter.checkpoints.configs.config import parse_drafter, parse_target
-from exporter.checkpoints.pair import Pair, drafter_head
+from exporter.checkpoints.pair import Pair
 from exporter.checkpoints.tensors.tensor_reader import TensorReader
-from exporter.litertlm.format import LitertGraphs
+from exporter.litertlm.graphs import LitertGraphs
 from exporter.lowering.graph_cache import find_shipped
 from exporter.lowering.units import LoweringRequest, litert_units
 from exporter.options import ExportOptions
 from exporter.pipeline import check_graphs
-from exporter.plan import Plan, make_plan
+from exporter.plan import ExportPlan, make_plan
 from exporter.progress import SilentReporter
 from quantize.builtin_recipes import RECIPES
 from tests.bundles import TINY_TARGET
@@ -50,7 +50,7 @@ def drafter_model(config: Json) -> PreTrainedModel:
         return Gemma4AssistantForCausalLM(Gemma4AssistantConfig.from_dict(config))
 
 
-def plan(folder: Path) -> Plan:
+def plan(folder: Path) -> ExportPlan:
     target, drafter = open_checkpoint(folder / "target"), open_checkpoint(folder / "drafter")
     with TensorReader() as reader:
         output = folder / "out.litertlm"
@@ -69,7 +69,7 @@ def test_full_size_checkpoints_have_shipped_graphs(
     planned = plan(tmp_path)
     graphs = find_shipped(planned.request, list(litert_units(planned.request.contract)))
     assert graphs is not None, "stale: run scripts/ship_graphs.py"
-    check_graphs(LitertGraphs(graphs).weight_specs(), planned.graph_weights())
+    check_graphs(LitertGraphs(graphs), planned.graph_weights())
 
 
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
@@ -78,6 +78,6 @@ def test_every_form_has_shipped_graphs(size: str, form: Callable[[Json], Json]) 
     target_json, drafter_json = (in_form(config, form) for config in PUBLISHED[size])
     target, drafter = parse_target(target_json, "target"), parse_drafter(drafter_json, "drafter")
     contract = make_contract(target, drafter, OPTIONS).as_lowered()
-    request = LoweringRequest(target, drafter, drafter_head(drafter, None), contract)
+    request = LoweringRequest(target, drafter, choose_head(drafter, OPTIONS), contract)
     found = find_shipped(request, list(litert_units(contract)))
     assert found is not None, "stale: run scripts/ship_graphs.py"

@@ -14,11 +14,11 @@ from torch import Tensor
 
 from exporter.bundle.reader import open_bundle
 from exporter.calibrate.calibration import Models, calibrate, work
-from exporter.calibrate.choice import Choices
+from exporter.calibrate.choice import CodeChoices
 from exporter.calibrate.drafter_pass import DrafterPass
 from exporter.calibrate.inputs import InputSums
 from exporter.calibrate.spool import spool
-from exporter.calibrate.target_pass import Reading, TargetPass
+from exporter.calibrate.target_pass import ReadSequence, TargetPass
 from exporter.calibrate.text import LEAST_TOKENS, MOST_SEQUENCES, SEQUENCE, read_text
 from exporter.checkpoints.architecture import HeadKind
 from exporter.checkpoints.assets.assets import Assets, read_assets
@@ -88,9 +88,9 @@ def sequences(*lengths: int) -> tuple[tuple[int, ...], ...]:
     )
 
 
-def read(found: Opened, recipe: Recipe, folder: Path, tokens: tuple[int, ...]) -> Reading:
+def read(found: Opened, recipe: Recipe, folder: Path, tokens: tuple[int, ...]) -> ReadSequence:
     """One sequence through the target, as a recipe will store it."""
-    choices = Choices(recipe, folder, lambda count: None)
+    choices = CodeChoices(recipe, folder, lambda count: None)
     return TargetPass(found.pair.target_config, found.weights, choices).run((tokens,))[0]
 
 
@@ -129,7 +129,7 @@ def test_the_drafter_sees_what_it_will_see(
 
 
 @dataclass
-class Kept(Choices):
+class Kept(CodeChoices):
     """Keeps the sums of inputs that it is given."""
 
     sums: dict[str, InputSums] = field(default_factory=dict)
@@ -201,7 +201,8 @@ def test_hidden_states_are_kept(texts: Texts, tmp_path: Path) -> None:
             rules = [rule for rule in calibrated(name).rules if "embed" not in rule.pattern]
             tables = Rule("target.embed_tokens*", Storage.FLOAT32)
             recipe = Recipe(name, "", (tables, *rules))
-            ready = calibrate(found.weights, recipe, models, read_in, tmp_path, lambda count: None)
+            choices = CodeChoices(recipe, tmp_path, lambda count: None)
+            ready = calibrate(found.weights, models, read_in, choices)
             states = read(Opened(found.pair, ready), recipe, tmp_path, unseen).x
             errors[name] = float((states - float_states).square().mean())
     assert errors["int4-gptq"] <= LEFT * errors["int4-clip"], errors
@@ -222,7 +223,8 @@ def test_a_calibrated_bundle(texts: Texts, tmp_path: Path) -> None:
         assert manifest["recipe"]["calibration"] == read_in.describe()
         models = Models(found.pair.target_config, found.pair.drafter_config, DRAFT_LENGTH)
         done: list[int] = []
-        ready = calibrate(found.weights, options.recipe, models, read_in, tmp_path, done.append)
+        choices = CodeChoices(options.recipe, tmp_path, done.append)
+        ready = calibrate(found.weights, models, read_in, choices)
         assert 0.9 * work(found.weights) <= sum(done) <= work(found.weights)
     stored, count = stored_constants(bundle), 0
     for section, weights in ready.items():

@@ -13,9 +13,10 @@ from exporter.checkpoints.architecture import HeadKind
 from exporter.checkpoints.checkpoint import open_checkpoint
 from exporter.checkpoints.pair import Pair
 from exporter.checkpoints.tensors.tensor_reader import TensorReader
+from exporter.conflicts import check_recipe
 from exporter.contract import Section
 from exporter.errors import RecipeError
-from exporter.recipe_check import check_recipe
+from exporter.options import ExportOptions
 from exporter.weights.matching import Weights, find_weights
 from exporter.weights.parameters import parameter_specs
 from quantize.builtin_recipes import RECIPES, built_in
@@ -25,6 +26,9 @@ from quantize.storage import Storage
 from tests.bundles import ROOT, TINY_DRAFTER, TINY_TARGET
 from tests.command import Done
 from tests.export.command import run
+
+TEXT = Path("text.txt")
+"""Whether there is one is all that counts here."""
 
 
 @pytest.fixture(scope="module")
@@ -37,12 +41,12 @@ def weights() -> Iterator[Weights]:
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_built_in_recipes_fit(name: str, weights: Weights) -> None:
-    check_recipe(RECIPES[name], weights)
+    check_recipe(ExportOptions(RECIPES[name]), weights)
 
 
 def test_a_rule_for_the_drafter_may_be_idle_without_one(weights: Weights) -> None:
     target: Weights = {s: found for s, found in weights.items() if s is not Section.MTP_DRAFTER}
-    check_recipe(RECIPES["mixed"], target)
+    check_recipe(ExportOptions(RECIPES["mixed"]), target)
 
 
 def test_every_offence_is_told(weights: Weights) -> None:
@@ -54,7 +58,7 @@ def test_every_offence_is_told(weights: Weights) -> None:
         Rule("target.*", Storage.INT4),
     )
     with pytest.raises(RecipeError) as raised:
-        check_recipe(Recipe("mine", "", rules), weights)
+        check_recipe(ExportOptions(Recipe("mine", "", rules)), weights)
     for offence in (
         "recipe mine: 4 problems",
         "no matrix or table of this model matches target.layers.*.mlp_gate.weight, target.norm.weight",
@@ -69,13 +73,13 @@ def test_every_offence_is_told(weights: Weights) -> None:
 
 def test_a_text_that_nothing_reads(weights: Weights) -> None:
     with pytest.raises(RecipeError, match="no rule is gptq"):
-        check_recipe(RECIPES["int4-clip"], weights, calibrating=True)
+        check_recipe(ExportOptions(RECIPES["int4-clip"], calibration=TEXT), weights)
 
 
 def test_a_calibrated_recipe_fits(weights: Weights) -> None:
     recipe = built_in("int4-block32-gptq")
     assert recipe is not None
-    check_recipe(recipe, weights, calibrating=True)
+    check_recipe(ExportOptions(recipe, calibration=TEXT), weights)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from exporter.checkpoints.pair import Pair
 from exporter.checkpoints.tensors.tensor_reader import TensorReader
 from exporter.contract import Accelerator, Contract, Dtype, Section, SignatureSpec
 from exporter.litertlm.bind import bind
-from exporter.litertlm.format import find_graphs
+from exporter.litertlm.graphs import find_graphs
 from exporter.lowering.units import LoweringRequest
 from exporter.model.text.kv import Kv
 from exporter.model.text.target import Caches, Step
@@ -258,7 +258,8 @@ def bind_pair(
         bound.stored[name] = {}
         for section, graph in graphs.items():
             with bound.file(name, section).open("wb") as stream:
-                bound.stored[name][section] = bind(graph, weights[section], RECIPES[name], stream)
+                constants = bind(graph, weights[section], RECIPES[name], stream)
+            bound.stored[name][section] = [constant.stored for constant in constants.values()]
     return bound
 
 

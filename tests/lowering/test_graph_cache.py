@@ -19,7 +19,7 @@ from exporter.checkpoints.architecture import DrafterConfig, HeadKind, TargetCon
 from exporter.checkpoints.checkpoint import open_checkpoint
 from exporter.checkpoints.configs.config import parse_drafter, parse_target
 from exporter.contract import DECODE, DRAFT, DRAFT_ROUND, VERIFY, Dtype, Section
-from exporter.litertlm.format import LitertGraphs
+from exporter.litertlm.graphs import LitertGraphs
 from exporter.lowering.graph_archive import GraphArchive
 from exporter.lowering.graph_cache import (
     LITERT,
@@ -66,7 +66,7 @@ def test_the_shipped_graphs_are_what_lowering_gives(tiny: LoweringRequest) -> No
     shipped = find_shipped(tiny, units_of(tiny))
     assert shipped is not None, "stale: run scripts/ship_graphs.py"
     specs = parameter_specs(tiny.target, tiny.drafter, HeadKind.CENTROID)
-    check_graphs(LitertGraphs(shipped).weight_specs(), specs)
+    check_graphs(LitertGraphs(shipped), specs)
     of_target = [unit for unit in shipped.by_unit if unit.section is not Section.MTP_DRAFTER]
     shared = [unit for unit in of_target if unit.signature != VERIFY]
     other = dataclasses.replace(

@@ -9,13 +9,13 @@ from torch import Tensor, nn
 from exporter.checkpoints.architecture import HeadKind
 from exporter.checkpoints.checkpoint import open_checkpoint
 from exporter.checkpoints.configs.config import parse_drafter, parse_target
-from exporter.contract import Dtype, Section, TensorSpec
+from exporter.contract import Dtype, Section
 from exporter.lowering import signatures
 from exporter.model.text.drafter import Drafter
 from exporter.model.text.kv import Kv
 from exporter.model.text.kv_int8 import LARGEST_CODE, Int8Kv, KvScales, codes
 from exporter.model.text.target import Target
-from exporter.weights.parameters import parameter_specs, scale_specs
+from exporter.weights.parameters import parameter_specs
 from tests.pairs import Pair
 
 HEADS, SLOTS, WIDTH, TOKENS, ROWS = 2, 24, 8, 5, 12
@@ -117,7 +117,6 @@ def test_the_parameter_table_has_the_scales(pair: Pair) -> None:
             Section.PREFILL_DECODE: Target(target, Dtype.INT8),
             Section.MTP_DRAFTER: Drafter(drafter, HeadKind.FULL, Dtype.INT8),
         }
-    weights, scaled = parameter_specs(target, drafter, HeadKind.FULL), scale_specs(target, drafter)
+    expected = parameter_specs(target, drafter, HeadKind.FULL, Dtype.INT8)
     for section, model in models.items():
-        expected: dict[str, TensorSpec] = {**weights[section], **scaled[section]}
-        assert signatures.parameter_specs(model) == expected
+        assert signatures.parameter_specs(model) == expected[section]

@@ -29,7 +29,8 @@ from exporter.checkpoints.pair import Pair
 from exporter.checkpoints.tensors.tensor_names import TOKEN_ORDERING
 from exporter.checkpoints.tensors.tensor_reader import TensorReader
 from exporter.contract import Contract, Section
-from exporter.litertlm.format import LitertGraphs, LitertLmFormat
+from exporter.litertlm.graphs import LitertGraphs
+from exporter.litertlm.writer import write_bundle
 from exporter.lowering import signatures
 from exporter.lowering.graph_cache import KnownGraphs, default_folder, unit_key
 from exporter.lowering.units import (
@@ -285,9 +286,8 @@ def make_bundle(fault: Fault, folder: Path, recipe_name: str | None = None) -> P
         stored=stored,
         trained_codes={},
     )
-    finished = LitertLmFormat().pack(
-        folder, read_assets(pair.target, pair.target_config), wanted, manifest
-    )
+    assets = read_assets(pair.target, pair.target_config)
+    finished = write_bundle(folder, assets, wanted, manifest)
     return finished.replace(folder / f"{fault.name.lower()}.litertlm")
 
 

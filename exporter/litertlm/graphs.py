@@ -1,0 +1,82 @@
+"""Weightless LiteRT graphs of one export: shipped, found in the user's cache, or lowered now and kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from exporter.contract import DRAFT_ROUND, Section
+from exporter.litertlm.bind import LoweredGraph, bind, stored_size
+from exporter.litertlm.constant import Constant
+from exporter.litertlm.draft_round import bind_draft_round, draft_round_size, section_and_name
+from exporter.lowering import graph_cache
+from exporter.lowering.graph_cache import LITERT, KnownGraphs, describe
+from exporter.lowering.merge import Lowered
+from exporter.lowering.units import LoweringRequest, litert_units
+from exporter.progress import Advance, Reporter
+from exporter.weights.matching import WeightInput, Weights
+from exporter.weights.storing import StoredWeight
+from quantize.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class LitertGraphs:
+    """The graphs of one export."""
+
+    known: KnownGraphs
+
+    @cached_property
+    def lowered(self) -> Lowered:
+        """One graph per section."""
+        return Lowered.of(self.known.by_unit)
+
+    def weight_inputs(self) -> Iterator[WeightInput]:
+        for section, graph in self.lowered.sections.items():
+            for name, spec in LoweredGraph(graph).weight_inputs():
+                yield section, name, spec
+        if self.lowered.draft_round is not None:
+            for name, spec in LoweredGraph(self.lowered.draft_round).weight_inputs():
+                yield *section_and_name(name), spec
+
+    def describe(self) -> dict[str, Any]:
+        graphs = {section.value: graph for section, graph in self.lowered.sections.items()}
+        if self.lowered.draft_round is not None:
+            graphs[DRAFT_ROUND] = self.lowered.draft_round
+        return describe(self.known.key, self.known.tools, graphs)
+
+    def bytes_needed(self, weights: Weights, recipe: Recipe) -> int:
+        """Twice the sections: they are written first and copied into the bundle then."""
+        sections = self.lowered.sections.items()
+        bound = sum(stored_size(graph, weights[section], recipe) for section, graph in sections)
+        return 2 * (bound + draft_round_size(self.lowered, weights))
+
+    def bind(
+        self, weights: Weights, recipe: Recipe, scratch: Path, progress: Advance
+    ) -> dict[Section, list[StoredWeight]]:
+        """Write a file for each section, which has its name, and one for the draft round."""
+        written: dict[Section, dict[str, Constant]] = {}
+        lengths: dict[Section, int] = {}
+        for section, graph in self.lowered.sections.items():
+            with (scratch / section.value).open("wb") as stream:
+                written[section] = bind(graph, weights[section], recipe, stream, progress)
+                lengths[section] = stream.tell()
+        if self.lowered.draft_round is not None:
+            draft_round = bind_draft_round(self.lowered, weights, recipe, written, lengths)
+            (scratch / DRAFT_ROUND).write_bytes(draft_round)
+        return {
+            section: [constant.stored for constant in constants.values()]
+            for section, constants in written.items()
+        }
+
+
+def find_graphs(request: LoweringRequest, reporter: Reporter, *, fresh: bool) -> LitertGraphs:
+    """Graphs from the package or the user's cache; those that are not there are lowered now and kept.
+
+    Raises:
+        LoweringError: The converter refused a graph, or is not installed.
+    """
+    units = list(litert_units(request.contract))
+    return LitertGraphs(graph_cache.find_graphs(request, units, LITERT, reporter, fresh=fresh))
