@@ -20,7 +20,7 @@ from runtime_py.chat.text_source import TextSource
 from runtime_py.chat.tokenizer import Tokenizer
 from runtime_py.graph_executor import GraphExecutor
 from runtime_py.litert.executor import LitertExecutor
-from runtime_py.litert.graph import Hardware
+from runtime_py.litert.hardware import Hardware
 from runtime_py.litert.resized_graph import with_cache_length
 from runtime_py.loop.adaptive import Adaptive
 from runtime_py.loop.sampling import GREEDY, SamplingSettings

@@ -18,7 +18,7 @@ from speed.clocks import load
 
 from exporter.verify.texts import read_prompts
 from runtime_py.chat.conversation import Conversation
-from runtime_py.litert.graph import Hardware
+from runtime_py.litert.hardware import Hardware
 from runtime_py.litert.native_log import silence_native_exit
 from runtime_py.opened_model import AUTO, DraftLength, OpenedModel, open_model
 from runtime_py.reference_run import RunSettings, run_reference

@@ -18,7 +18,7 @@ from speed.drafting import Place, one_by_one, places
 
 from exporter.contract import DRAFT
 from runtime_py.litert.executor import LitertExecutor
-from runtime_py.litert.graph import Hardware
+from runtime_py.litert.hardware import Hardware
 from runtime_py.litert.native_log import silence_native_exit
 from runtime_py.opened_model import open_model
 

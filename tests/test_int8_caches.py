@@ -25,7 +25,7 @@ from exporter.weights.parameters import SCALED, scale_name
 from runtime_py.batch_run import run_batch
 from runtime_py.chat.conversation import Conversation
 from runtime_py.engine.stock_engine import EngineRun, EngineSettings, Limits, run_engine, same_text
-from runtime_py.litert.graph import Hardware
+from runtime_py.litert.hardware import Hardware
 from runtime_py.opened_model import open_model
 from runtime_py.reference_run import RunSettings, run_reference
 from tests.bundles import (

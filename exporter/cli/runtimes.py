@@ -97,7 +97,7 @@ def with_reference(request: Request) -> Iterator[tuple[str, EngineRun]]:
     from exporter.extras import require_runtime
 
     require_runtime()
-    from runtime_py.litert.graph import Hardware
+    from runtime_py.litert.hardware import Hardware
     from runtime_py.litert.native_log import silence_native_exit
     from runtime_py.opened_model import open_model
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import ai_edge_litert
 
-from runtime_py.litert.graph import ENGINE_XNNPACK_FLAGS, IN_MEMORY
+from runtime_py.litert.hardware import ENGINE_XNNPACK_FLAGS, IN_MEMORY
 from speed.litert import Edit
 
 CPU = 1  # LiteRtHwAccelerators

@@ -21,7 +21,7 @@ from runtime_py.batch_run import run_batch
 from runtime_py.chat.conversation import Conversation, Message
 from runtime_py.engine.stock_engine import EngineSettings, Limits, run_engine, same_text
 from runtime_py.litert.batch_executor import BatchLitertExecutor
-from runtime_py.litert.graph import Hardware
+from runtime_py.litert.hardware import Hardware
 from runtime_py.loop.batch_executor import Feed
 from runtime_py.loop.sampling import SamplingSettings
 from runtime_py.opened_model import AUTO, DraftLength, OpenedModel, open_model

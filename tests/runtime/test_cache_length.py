@@ -15,7 +15,7 @@ from exporter.errors import BundleError, ConfigError
 from runtime_py.chat.conversation import Conversation
 from runtime_py.chat.tokenizer import Tokenizer
 from runtime_py.engine.stock_engine import EngineSettings, Limits, Reply, run_engine, same_text
-from runtime_py.litert.graph import Hardware
+from runtime_py.litert.hardware import Hardware
 from runtime_py.litert.resized_graph import Resizing
 from runtime_py.opened_model import open_model
 from runtime_py.reference_run import RunSettings, run_reference

@@ -18,7 +18,7 @@ from exporter.options import OutputFormat
 from runtime_py.batch_run import run_batch
 from runtime_py.chat.conversation import Conversation
 from runtime_py.engine.stock_engine import EngineRun, EngineSettings, run_engine
-from runtime_py.litert.graph import Hardware
+from runtime_py.litert.hardware import Hardware
 from runtime_py.loop.rounds import Cursor, Limits
 from runtime_py.loop.sampling import SamplingSettings, chooser, distribution
 from runtime_py.loop.speculative import Chooser, Fixed, Greedy, Speaker, generate

@@ -15,7 +15,7 @@ from exporter.templates.samples import SAMPLES
 from exporter.verify.engine_rendering import asked, render_in_probe
 from quantize.builtin_recipes import RECIPES
 from runtime_py.engine.stock_engine import EngineRun, EngineSettings, Reply, run_engine
-from runtime_py.litert.graph import Hardware
+from runtime_py.litert.hardware import Hardware
 from runtime_py.opened_model import open_model
 from runtime_py.reference_run import RunSettings, run_reference
 from tests.bundles import DRAFT_LENGTH, TINY_DRAFTER, TINY_TARGET
