@@ -45,7 +45,7 @@ def run(model: OpenedModel, drafts: DraftLength, prompts: list[Conversation], to
     model.learnt.clear()
     found = run_reference(model, RunSettings(drafts, tokens), prompts)
     replies = [reply for (reply,) in found.replies]
-    seconds = tuple(reply.decode_tokens / reply.decode_tokens_per_second for reply in replies)
+    seconds = tuple(reply.decode_seconds for reply in replies)
     return Run(seconds, sum(reply.decode_tokens for reply in replies), found.success_rate)
 
 

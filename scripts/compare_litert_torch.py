@@ -32,8 +32,9 @@ from exporter.bundle.reader import Bundle, open_bundle
 from exporter.contract import Section
 from runtime_py.bench.memory import children_watched
 from runtime_py.chat.conversation import Conversation
-from runtime_py.engine.stock_engine import EngineSettings, Reply, run_engine
+from runtime_py.engine.stock_engine import EngineSettings, run_engine
 from runtime_py.litert.hardware import Hardware
+from runtime_py.reply import Reply
 
 OURS, THEIRS = SIDES = ("mtp-export", "litert-torch")
 NONE, COLD, WARM = CACHES = ("no weight cache", "cold", "warm")

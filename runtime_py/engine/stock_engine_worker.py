@@ -114,14 +114,23 @@ def _answer(
                     "thought": thought,
                     "tool_calls": calls,
                     "prefill_tokens": info.last_prefill_token_count,
-                    "prefill_tokens_per_second": info.last_prefill_tokens_per_second,
+                    "prefill_seconds": _seconds(
+                        info.last_prefill_token_count, info.last_prefill_tokens_per_second
+                    ),
                     "decode_tokens": info.last_decode_token_count,
-                    "decode_tokens_per_second": info.last_decode_tokens_per_second,
+                    "decode_seconds": _seconds(
+                        info.last_decode_token_count, info.last_decode_tokens_per_second
+                    ),
                     "time_to_first_token": info.time_to_first_token_in_second,
                     "context_tokens": chat.token_count,
                 }
             )
     return replies, init_seconds
+
+
+def _seconds(count: int, per_second: float) -> float:
+    """What so many tokens took; 0 where the engine has measured nothing."""
+    return count / per_second if per_second > 0 else 0.0
 
 
 def _tool(declared: Any) -> Any:
