@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 
 from exporter.bundle.integrity import check_sections
 from exporter.bundle.reader import Bundle, open_bundle
-from exporter.bundle.stored_contract import require_drafter, stored_contract
+from exporter.bundle.stored_contract import require_drafter, stored_contract, with_cache_length
 from exporter.contract import Contract
 from exporter.errors import BundleError
 from runtime_py.chat.chat_template import ChatTemplate
@@ -21,7 +21,6 @@ from runtime_py.chat.tokenizer import Tokenizer
 from runtime_py.graph_executor import GraphExecutor
 from runtime_py.litert.executor import LitertExecutor
 from runtime_py.litert.hardware import Hardware
-from runtime_py.litert.resized_graph import with_cache_length
 from runtime_py.loop.adaptive import Adaptive
 from runtime_py.loop.sampling import GREEDY, SamplingSettings
 from runtime_py.loop.speculative import DraftPolicy, Fixed

@@ -140,10 +140,10 @@ def command(
     Text goes to stdout, one answer after the other in the order of the prompts, each ending with a
     newline. With `--mtp both`, exit code 3 says that the two texts differ.
     """
+    from exporter.bundle.stored_contract import with_cache_length
     from exporter.verify.texts import read_prompts
     from runtime_py.chat.chat_file import read_chat_file
     from runtime_py.chat.conversation import Conversation
-    from runtime_py.litert.resized_graph import with_cache_length
     from runtime_py.loop.sampling import GREEDY
     from runtime_py.same_text import ReplyLimits
 

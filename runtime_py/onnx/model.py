@@ -7,8 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from exporter.bundle.onnx_folder import open_folder
-from exporter.bundle.stored_contract import require_drafter
-from runtime_py.litert.resized_graph import with_cache_length
+from exporter.bundle.stored_contract import require_drafter, with_cache_length
 from runtime_py.onnx.executor import OnnxExecutor
 from runtime_py.opened_model import Opened, read_text_side
 
