@@ -22,7 +22,7 @@ from speed.litert import LitertFile
 
 from exporter.bundle.reader import open_bundle
 from exporter.contract import DECODE, VERIFY, Section
-from runtime_py.litert.c_api import CompileOptions
+from runtime_py.litert.compiled_model import CompileOptions
 from runtime_py.litert.hardware import IN_MEMORY, cpu_options
 
 NONE, MEMORY, FILE = "none", "memory", "file"

@@ -22,7 +22,8 @@ from exporter.contract import Contract, Section
 from runtime_py.graph_executor import GraphExecutor
 from runtime_py.litert.c_api import Array
 from runtime_py.litert.devices import Devices, require_accelerator
-from runtime_py.litert.graph import Buffers, Graph, GraphSignature
+from runtime_py.litert.gpu.graph import GpuSignature
+from runtime_py.litert.graph import Buffers, CpuSignature, Graph
 from runtime_py.litert.graph_parts import GraphParts, draft_round_parts, section_parts
 from runtime_py.litert.hardware import Hardware
 from runtime_py.litert.native_log import captured_native_log
@@ -65,7 +66,7 @@ class LitertExecutor(GraphExecutor[LitertCache]):
         if self._drafting and hardware.on_cpu:
             found = self._with_draft_round(found, parts)
         self.graphs: dict[Section, Graph] = {}
-        self._signatures: dict[str, GraphSignature] = {}
+        self._signatures: dict[str, CpuSignature | GpuSignature] = {}
         try:
             with captured_native_log():
                 self._load(found, parts)
@@ -98,7 +99,7 @@ class LitertExecutor(GraphExecutor[LitertCache]):
             )
 
     @property
-    def signatures(self) -> Mapping[str, GraphSignature]:
+    def signatures(self) -> Mapping[str, CpuSignature | GpuSignature]:
         return self._signatures
 
     def run(self, name: str, cache: LitertCache | None, *, writes: bool = False) -> None:

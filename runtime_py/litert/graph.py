@@ -13,14 +13,8 @@ from typing import Any
 from exporter.bundle.reader import Bundle
 from exporter.contract import SignatureSpec
 from exporter.errors import BundleError, EngineError
-from runtime_py.litert.c_api import (
-    AnyBuffer,
-    Array,
-    CompiledModel,
-    CompileOptions,
-    Environment,
-    HostBuffer,
-)
+from runtime_py.litert.c_api import AnyBuffer, Array, Environment, HostBuffer
+from runtime_py.litert.compiled_model import CompiledModel, CompileOptions
 from runtime_py.litert.graph_parts import GraphParts
 from runtime_py.litert.mapped_section import MappedSection
 from runtime_py.litert.native_log import NativeLog, captured_native_log
@@ -64,7 +58,7 @@ class Graph(ABC):
         """What to say when LiteRT does not compile the graph."""
 
     @abstractmethod
-    def signature(self, name: str, spec: SignatureSpec, caches: frozenset[str]) -> GraphSignature:
+    def signature(self, name: str, spec: SignatureSpec, caches: frozenset[str]) -> Any:
         """One signature, ready to run.
 
         Args:
@@ -95,30 +89,6 @@ class Graph(ABC):
         self.model.close()
 
 
-class GraphSignature(ABC):
-    """One signature with its input and output buffers, KV caches apart."""
-
-    @abstractmethod
-    def write(self, name: str, values: Array) -> None:
-        """Set an input; ``values`` has its type and number of elements.
-
-        Raises:
-            EngineError: LiteRT failed.
-        """
-
-    @abstractmethod
-    def run(self, reads: Buffers | None = None, writes: Buffers | None = None) -> None:
-        """Run on the inputs written, over caches to read and caches to write (may be the same).
-
-        Raises:
-            EngineError: LiteRT failed.
-        """
-
-    @abstractmethod
-    def output(self, name: str) -> Array:
-        """An output of the last run, in its shape; valid until the next one."""
-
-
 class CpuGraph(Graph):
     """A graph on the CPU."""
 
@@ -135,8 +105,8 @@ class CpuGraph(Graph):
         return HostBuffer(self.model.environment, tensor)
 
 
-class CpuSignature(GraphSignature):
-    """A signature of a graph on the CPU."""
+class CpuSignature:
+    """One signature with its input and output buffers, KV caches apart."""
 
     def __init__(self, graph: CpuGraph, name: str, caches: frozenset[str]) -> None:
         self._graph, self._name = graph, name
@@ -147,6 +117,11 @@ class CpuSignature(GraphSignature):
         )
 
     def write(self, name: str, values: Array) -> None:
+        """Set an input; ``values`` has its number of elements.
+
+        Raises:
+            EngineError: It has another.
+        """
         buffer = self._inputs[name].values
         if values.size != buffer.size:
             raise EngineError(
@@ -155,8 +130,14 @@ class CpuSignature(GraphSignature):
         buffer[...] = values.reshape(buffer.shape)
 
     def run(self, reads: Buffers | None = None, writes: Buffers | None = None) -> None:
+        """Run on the inputs written, over caches to read and caches to write (may be the same).
+
+        Raises:
+            EngineError: LiteRT failed.
+        """
         inputs, outputs = {**self._inputs, **(reads or {})}, {**self._outputs, **(writes or {})}
         self._graph.run(self._name, inputs, outputs)
 
     def output(self, name: str) -> Array:
+        """An output of the last run, in its shape; valid until the next one."""
         return self._outputs[name].values

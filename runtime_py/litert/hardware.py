@@ -7,7 +7,7 @@ from pathlib import Path
 
 from exporter.contract import Accelerator
 from exporter.errors import OutputError
-from runtime_py.litert.c_api import CompileOptions
+from runtime_py.litert.compiled_model import CompileOptions
 
 IN_MEMORY = ":memory"
 """XNNPACK's name for a weight cache without a file.

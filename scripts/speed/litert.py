@@ -15,7 +15,8 @@ import numpy as np
 from exporter.bundle.reader import Bundle, BundleSection
 from exporter.bundle.stored_contract import stored_contract
 from exporter.contract import Accelerator, Section
-from runtime_py.litert.c_api import CompiledModel, CompileOptions, Environment, HostBuffer
+from runtime_py.litert.c_api import Environment, HostBuffer
+from runtime_py.litert.compiled_model import CompiledModel, CompileOptions
 from runtime_py.litert.hardware import Hardware
 from runtime_py.litert.mapped_section import FileRegion, MappedSection
 from runtime_py.litert.native_log import captured_native_log
@@ -45,8 +46,7 @@ class LitertFile:
     def __init__(
         self,
         path: Path,
-        options: CompileOptions,
-        *,
+        *options: CompileOptions,
         begin: int = 0,
         nbytes: int | None = None,
         edit: Edit | None = None,
@@ -56,9 +56,9 @@ class LitertFile:
         section = MappedSection(path, FileRegion(begin, size))
         if edit is not None:
             section.edit(*edit)
-        self.environment = Environment(Accelerator.CPU)
         with captured_native_log():
-            self.model = CompiledModel(self.environment, section.content, options)
+            self.environment = Environment(Accelerator.CPU)
+            self.model = CompiledModel(self.environment, section.content, *options)
 
     def close(self) -> None:
         """Release the model; no signature may be run any more."""

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from exporter.contract import KEY_CACHE_PREFIX, VALUE_CACHE_PREFIX, Accelerator
-from runtime_py.litert.c_api import CompiledModel, DeviceBuffer, Environment
+from runtime_py.litert.c_api import DeviceBuffer, Environment
+from runtime_py.litert.compiled_model import CompiledModel
 from runtime_py.litert.gpu.cache import CacheBuffer
 from runtime_py.litert.hardware import gpu_options
 
@@ -59,7 +60,7 @@ def fully_accelerated(model: CompiledModel) -> bool:
     """Whether the GPU runs every node of every signature."""
     result = c_bool()
     model.environment.library.call(
-        "LiteRtCompiledModelIsNonCpuFullyAccelerated", model._compiled, byref(result)
+        "LiteRtCompiledModelIsNonCpuFullyAccelerated", model.compiled, byref(result)
     )
     return result.value
 

@@ -14,7 +14,8 @@ from exporter import contract
 from exporter.checkpoints.architecture import HeadKind
 from exporter.checkpoints.tensors.tensor_reader import TensorReader
 from exporter.contract import Accelerator, Section
-from runtime_py.litert.c_api import CompiledModel, DeviceBuffer, Environment
+from runtime_py.litert.c_api import DeviceBuffer, Environment
+from runtime_py.litert.compiled_model import CompiledModel
 from runtime_py.litert.gpu.cache import CacheBuffer
 from tests import pairs as pair_files
 from tests.eager import CACHE_LENGTH, Eager

@@ -15,7 +15,7 @@ from exporter.errors import BundleError, EngineError
 from runtime_py.litert.c_api import Array, DeviceBuffer
 from runtime_py.litert.gpu.cache import CacheBuffer
 from runtime_py.litert.gpu.device import MISSING, is_missing
-from runtime_py.litert.graph import Graph, GraphSignature
+from runtime_py.litert.graph import Graph
 from runtime_py.litert.native_log import NativeLog
 
 
@@ -39,7 +39,7 @@ class GpuGraph(Graph):
         return CacheBuffer(buffer, of_keys=name.startswith(KEY_CACHE_PREFIX))
 
 
-class GpuSignature(GraphSignature):
+class GpuSignature:
     """One signature with its input and output buffers on the device."""
 
     def __init__(
@@ -58,6 +58,11 @@ class GpuSignature(GraphSignature):
         assert self._outputs.keys() <= spec.outputs.keys()
 
     def write(self, name: str, values: Array) -> None:
+        """Set an input; ``values`` has its number of elements.
+
+        Raises:
+            EngineError: LiteRT failed.
+        """
         self._inputs[name].write(values)
 
     def run(
@@ -65,6 +70,11 @@ class GpuSignature(GraphSignature):
         reads: Mapping[str, CacheBuffer] | None = None,
         writes: Mapping[str, CacheBuffer] | None = None,
     ) -> None:
+        """Run on the inputs written; caches that are written are updated in place.
+
+        Raises:
+            EngineError: LiteRT failed.
+        """
         inputs, outputs = dict(self._inputs), dict(self._outputs)
         if self._updates_caches:
             outputs |= _on_device(writes)
@@ -75,6 +85,7 @@ class GpuSignature(GraphSignature):
         self._graph.run(self._name, inputs, outputs)
 
     def output(self, name: str) -> Array:
+        """An output of the last run, in its shape."""
         values: Array = self._outputs[name].read().astype(np.float32, copy=False)
         return values
 
