@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -115,7 +115,8 @@ def open_model(
     if drafting:
         require_drafter(path, agreed)
     text_side = read_text_side(bundle)
-    with LitertExecutor(bundle, agreed, hardware or Hardware(), drafting=drafting) as executor:
+    executor = LitertExecutor(bundle, agreed, hardware or Hardware(), drafting=drafting)
+    with closing(executor):
         yield OpenedModel(executor, *text_side)
 
 

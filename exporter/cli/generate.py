@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -144,7 +145,6 @@ def command(
     from exporter.verify.texts import read_prompts
     from runtime_py.chat.chat_file import read_chat_file
     from runtime_py.chat.conversation import Conversation
-    from runtime_py.loop.sampling import GREEDY
     from runtime_py.same_text import ReplyLimits
 
     _check_usage(
@@ -176,11 +176,11 @@ def command(
         max_num_tokens=max_num_tokens,
         threads=threads,
         weight_cache=weight_cache,
-        sampling=_sampling(temperature, top_k, top_p, seed) or GREEDY,
+        sampling=_sampling(temperature, top_k, top_p, seed),
         draft_length="auto" if draft_length is None else draft_length,
         batch=batch,
         accelerator=Accelerator(accelerator),
-        on_chunk=None if as_json else _show_chunk,
+        on_chunk=None if as_json else partial(click.echo, nl=False),
     )
     runs = {}
     for mode, run in RUNTIMES[runtime](request):
@@ -272,22 +272,18 @@ def _check_usage(
 
 def _sampling(
     temperature: float | None, top_k: int | None, top_p: float | None, seed: int
-) -> SamplingSettings | None:
-    """What was asked for, the rest as Gemma's own; None if nothing was."""
-    from runtime_py.loop.sampling import SamplingSettings
+) -> SamplingSettings:
+    """What was asked for, the rest as Gemma's own; greedy if nothing was."""
+    from runtime_py.loop.sampling import GREEDY, SamplingSettings
 
     if temperature is None and top_k is None and top_p is None:
-        return None
+        return GREEDY
     return SamplingSettings(
         1.0 if temperature is None else temperature,
         64 if top_k is None else top_k,
         0.95 if top_p is None else top_p,
         seed,
     )
-
-
-def _show_chunk(text: str) -> None:
-    click.echo(text, nl=False)
 
 
 def _show_calls(run: RunResult) -> None:

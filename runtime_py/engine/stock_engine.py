@@ -12,7 +12,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -30,9 +30,6 @@ LOG_LINES_SHOWN = 8
 
 WORKER = "runtime_py.engine.stock_engine_worker"
 """The module that the child process runs."""
-
-ANSWERING: Mapping[str, Any] = {"rendering": False, "chat_templates": []}
-"""What the worker is asked to do, unless it is to render only."""
 
 
 @dataclass(frozen=True)
@@ -91,10 +88,7 @@ def render_in_engine(
     Raises:
         EngineError: As for :func:`run_engine`.
     """
-    bundles_own: list[str | None] = [None] * len(conversations)
-    templates = bundles_own if chat_templates is None else list(chat_templates)
-    rendering = {"rendering": True, "chat_templates": templates}
-    finished, _ = _ask(settings, conversations, None, rendering)
+    finished, _ = _ask(settings, conversations, None, chat_templates or [None] * len(conversations))
     return [str(prompt) for prompt in finished["prompts"]]
 
 
@@ -102,12 +96,12 @@ def _ask(
     settings: EngineSettings,
     conversations: Sequence[Conversation],
     on_chunk: OnChunk | None,
-    rendering: Mapping[str, Any] = ANSWERING,
+    chat_templates: Sequence[str | None] | None = None,
 ) -> tuple[dict[str, Any], str]:
-    """What the worker gave in the end, and the engine's log."""
+    """What the worker gave in the end, and the engine's log; with templates, it only renders."""
     request = {
         **asdict(settings),
-        **rendering,
+        "chat_templates": chat_templates,
         "conversations": [conversation.to_json() for conversation in conversations],
         "bundle": str(settings.bundle),
         "weight_cache": str(settings.weight_cache) if settings.weight_cache else None,
@@ -125,7 +119,14 @@ def _converse(
 ) -> tuple[dict[str, Any], int]:
     """Send the request to a worker and pass chunks on; its final event, if any, and exit status."""
     finished: dict[str, Any] = {}
-    with _worker(log) as worker:
+    with subprocess.Popen(
+        [sys.executable, "-m", WORKER],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=log,
+        text=True,
+        encoding="utf-8",
+    ) as worker:
         assert worker.stdin is not None
         assert worker.stdout is not None
         try:
@@ -139,17 +140,6 @@ def _converse(
         finally:
             worker.kill()
     return finished, worker.returncode
-
-
-def _worker(log: IO[str]) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", WORKER],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=log,
-        text=True,
-        encoding="utf-8",
-    )
 
 
 def _send(stream: IO[str], request: dict[str, Any]) -> None:

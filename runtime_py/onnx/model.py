@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from exporter.bundle.onnx_folder import open_folder
@@ -39,5 +39,5 @@ def open_onnx_model(
     if drafting:
         require_drafter(path, agreed)
     text_side = read_text_side(folder)
-    with OnnxExecutor(folder, agreed, threads, drafting=drafting) as executor:
+    with closing(OnnxExecutor(folder, agreed, threads, drafting=drafting)) as executor:
         yield Opened(executor, *text_side)

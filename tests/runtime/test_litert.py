@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -145,7 +146,8 @@ def test_how_the_stock_engine_goes_on_after_its_own_answer(bundle: Path) -> None
     engine = run_engine(EngineSettings(bundle, False, WHOLE_ANSWER, threads=2), asked)
     with open_model(bundle, HARDWARE, drafting=False) as opened:
         agreed = opened.executor.contract
-        with EngineLikeExecutor(open_bundle(bundle), agreed, HARDWARE, drafting=False) as executor:
+        like = EngineLikeExecutor(open_bundle(bundle), agreed, HARDWARE, drafting=False)
+        with closing(like) as executor:
             like_it = replace(opened, executor=executor)
             texts = [second_answer(like_it, *pair) for pair in pairs]
     assert texts == [replies[1].text for replies in engine.replies]
