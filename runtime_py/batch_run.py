@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from exporter.errors import EngineError
 from runtime_py.chat.conversation import Conversation, as_message
-from runtime_py.chat.reply_text import Reading
+from runtime_py.chat.reply_text import ReplyReading
 from runtime_py.growing_reply import GrowingReply
 from runtime_py.litert.batch_executor import BatchLitertExecutor
 from runtime_py.litert.executor import LitertCache
@@ -61,7 +61,7 @@ class _Prompt:
     """A conversation in tokens, and what takes its answer apart."""
 
     tokens: list[int]
-    reading: Reading
+    reading: ReplyReading
 
 
 class _Answers:

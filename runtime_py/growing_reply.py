@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from runtime_py.chat.reply_text import Reading, Said
+from runtime_py.chat.reply_text import ReplyReading, Said
 from runtime_py.chat.tokenizer import StreamingText, Tokenizer
 from runtime_py.loop.rounds import Finish, Round
 from runtime_py.reply import Reply
@@ -24,7 +24,7 @@ class GrowingReply:
     def __init__(
         self,
         tokenizer: Tokenizer,
-        reading: Reading,
+        reading: ReplyReading,
         prompt_tokens: int,
         clock: Callable[[], float],
         reused_tokens: int = 0,
