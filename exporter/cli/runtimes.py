@@ -98,10 +98,8 @@ def with_reference(request: GenerateRequest) -> Iterator[tuple[str, RunResult]]:
 
     require_runtime()
     from runtime_py.litert.hardware import Hardware
-    from runtime_py.litert.native_log import silence_native_exit
     from runtime_py.opened_model import open_model
 
-    silence_native_exit()
     hardware = Hardware(request.accelerator, request.threads, request.weight_cache)
     drafting = "on" in request.modes
     with open_model(
