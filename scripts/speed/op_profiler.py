@@ -16,7 +16,7 @@ from pathlib import Path
 
 from runtime_py.litert.compiled_model import CompileOptions
 from runtime_py.litert.hardware import cpu_options
-from speed.litert import Edit, LitertFile, TimedSignature
+from speed.litert import Edit, LitertFile, PreparedCall
 
 OPERATOR, DELEGATE_OPERATOR = 1 << 1, 1 << 3  # LiteRtProfilerEventType
 PROFILING = CompileOptions(b"runtime_options_string", "enable_profiling = true\n")
@@ -80,7 +80,7 @@ class OpProfiler:
         found = [Operation(*kind, counts[kind], total / 1000) for kind, total in sums.items()]
         return sorted(found, key=lambda operation: -operation.milliseconds)
 
-    def _events(self, timed: TimedSignature) -> list[Event]:
+    def _events(self, timed: PreparedCall) -> list[Event]:
         """Operations of one run."""
         self._call("LiteRtResetProfiler", self._profiler)
         self._call("LiteRtStartProfiler", self._profiler)
