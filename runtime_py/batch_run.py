@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from exporter.errors import EngineError
 from runtime_py.chat.conversation import Conversation, as_message
-from runtime_py.chat.reply_text import Reading
-from runtime_py.chat.tokenizer import StreamingText
-from runtime_py.engine.stock_engine import OnChunk, Reply
+from runtime_py.chat.reply_text import ReplyReading
+from runtime_py.growing_reply import GrowingReply
 from runtime_py.litert.batch_executor import BatchLitertExecutor
 from runtime_py.litert.executor import LitertCache
 from runtime_py.loop.batch_loop import Batch, Progress, Running
-from runtime_py.loop.rounds import Acceptance, Cursor, Limits, Round
+from runtime_py.loop.rounds import Cursor, Limits
 from runtime_py.loop.sampling import chooser
 from runtime_py.loop.speculative import Clock
 from runtime_py.opened_model import OpenedModel
-from runtime_py.reference_run import ReferenceRun, RunSettings, per_second
+from runtime_py.reference_run import RunSettings
+from runtime_py.reply import OnChunk, Reply, RunResult, silent
 from runtime_py.session import prompt_tokens
 
 
@@ -61,38 +61,7 @@ class _Prompt:
     """A conversation in tokens, and what takes its answer apart."""
 
     tokens: list[int]
-    reading: Reading
-
-
-@dataclass
-class _Answer:
-    """An answer as it grows."""
-
-    cache: LitertCache
-    prompt: list[int]
-    streaming: StreamingText
-    reading: Reading
-    begun: float
-    prefill_seconds: float
-    first: float | None = None  # seconds until there was text
-    decode_seconds: float = 0.0  # its share of the calls it was in
-    rounds: list[Round] = field(default_factory=list)
-
-    def reply(self) -> Reply:
-        tokens = sum(len(done.tokens) for done in self.rounds)
-        committed = sum(len(done.committed) for done in self.rounds)
-        said = self.reading.said()
-        return Reply(
-            text=said.text,
-            thought=said.thought,
-            tool_calls=said.tool_calls,
-            prefill_tokens=len(self.prompt),
-            prefill_tokens_per_second=per_second(len(self.prompt), self.prefill_seconds),
-            decode_tokens=tokens,
-            decode_tokens_per_second=per_second(tokens, self.decode_seconds),
-            time_to_first_token=self.first or 0.0,
-            context_tokens=len(self.prompt) - 1 + committed,
-        )
+    reading: ReplyReading
 
 
 class _Answers:
@@ -113,41 +82,34 @@ class _Answers:
             settings.max_new_tokens, model.tokenizer.stop_tokens, context_length(model, settings)
         )
         self._free: list[LitertCache] = []
-        self.answers: dict[int, _Answer] = {}
+        self._answering: dict[int, tuple[LitertCache, GrowingReply]] = {}
+        self.replies: dict[int, Reply] = {}
 
     def waiting(self) -> Iterator[Running[LitertCache]]:
         """Prefills a question when it is asked for, in the cache of one that is done if there is."""
+        tokenizer = self._model.tokenizer
         for index, prompt in enumerate(self._prompts):
+            tokens = prompt.tokens
             cache = self._free.pop() if self._free else self._executor.new_cache()
-            begun = self._clock()
-            self._executor.prefill(cache, prompt.tokens[:-1], 0)
-            streaming = StreamingText(self._model.tokenizer)
-            seconds = self._clock() - begun
-            self.answers[index] = _Answer(
-                cache, prompt.tokens, streaming, prompt.reading, begun, seconds
-            )
-            start = Cursor(len(prompt.tokens) - 1, prompt.tokens[-1])
-            suppressed = self._model.tokenizer.suppressed_tokens
-            chosen = chooser(self._settings.sampling, suppressed)
+            growing = GrowingReply(tokenizer, prompt.reading, len(tokens), self._clock)
+            self._executor.prefill(cache, tokens[:-1], 0)
+            growing.prefilled()
+            self._answering[index] = cache, growing
+            start = Cursor(len(tokens) - 1, tokens[-1])
+            chosen = chooser(self._settings.sampling, tokenizer.suppressed_tokens)
             yield Running(index, cache, start, self._limits, chosen)
 
     def take(self, progress: Progress) -> None:
         """Note what became of a question."""
-        answer, done = self.answers[progress.key], progress.done
-        piece = ""
-        if done is not None:
-            answer.rounds.append(done)
-            answer.decode_seconds += done.seconds / progress.shared_by
-            stops = self._limits.stop_tokens
-            new = answer.streaming.push(token for token in done.tokens if token not in stops)
-            piece = answer.reading.push(new)
+        cache, growing = self._answering[progress.key]
+        piece = "" if progress.done is None else growing.push(progress.done, progress.shared_by)
         if progress.finish is not None:
-            piece += answer.reading.push(answer.streaming.flush()) + answer.reading.rest()
+            piece += growing.end()
         if piece:
-            answer.first = answer.first or self._clock() - answer.begun
             self._shown.push(progress.key, piece)
         if progress.finish is not None:
-            self._free.append(answer.cache)
+            self.replies[progress.key] = growing.reply(progress.finish)
+            self._free.append(cache)
             self._shown.end(progress.key)
 
 
@@ -165,7 +127,7 @@ def run_batch(
     *,
     together: int | None = None,
     clock: Clock = time.perf_counter,
-) -> ReferenceRun:
+) -> RunResult:
     """Answer every conversation, up to ``together`` at a time; by default as many as the bundle can.
 
     Tokens per second are by each answer's share of the calls it was in, so that they add up.
@@ -177,16 +139,12 @@ def run_batch(
     """
     executor = BatchLitertExecutor(model.executor)
     prompts = [_prompt(model, settings, conversation) for conversation in conversations]
-    chunks = on_chunk or (lambda text: None)
-    answers = _Answers(model, executor, settings, prompts, chunks, clock)
+    answers = _Answers(model, executor, settings, prompts, on_chunk or silent, clock)
     policy = model.policy(settings.drafts, together or executor.batch)
     batch = Batch(executor, policy, clock, together)
     for progress in batch.generate(answers.waiting()):
         answers.take(progress)
-    done = [answers.answers[index] for index in range(len(prompts))]
-    acceptance = Acceptance.of([round_ for answer in done for round_ in answer.rounds])
-    replies = tuple((answer.reply(),) for answer in done)
-    return ReferenceRun(replies, acceptance.rate, 0.0, acceptance)
+    return RunResult.counted([(answers.replies[index],) for index in range(len(prompts))])
 
 
 def _prompt(model: OpenedModel, settings: RunSettings, conversation: Conversation) -> _Prompt:

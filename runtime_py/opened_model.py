@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from exporter.bundle.integrity import check_sections
 from exporter.bundle.reader import Bundle, open_bundle
-from exporter.bundle.stored_contract import require_drafter, stored_contract
+from exporter.bundle.stored_contract import require_drafter, stored_contract, with_cache_length
 from exporter.contract import Contract
 from exporter.errors import BundleError
 from runtime_py.chat.chat_template import ChatTemplate
@@ -20,8 +20,7 @@ from runtime_py.chat.text_source import TextSource
 from runtime_py.chat.tokenizer import Tokenizer
 from runtime_py.graph_executor import GraphExecutor
 from runtime_py.litert.executor import LitertExecutor
-from runtime_py.litert.graph import Hardware
-from runtime_py.litert.resized_graph import with_cache_length
+from runtime_py.litert.hardware import Hardware
 from runtime_py.loop.adaptive import Adaptive
 from runtime_py.loop.sampling import GREEDY, SamplingSettings
 from runtime_py.loop.speculative import DraftPolicy, Fixed
@@ -116,7 +115,8 @@ def open_model(
     if drafting:
         require_drafter(path, agreed)
     text_side = read_text_side(bundle)
-    with LitertExecutor(bundle, agreed, hardware or Hardware(), drafting=drafting) as executor:
+    executor = LitertExecutor(bundle, agreed, hardware or Hardware(), drafting=drafting)
+    with closing(executor):
         yield OpenedModel(executor, *text_side)
 
 

@@ -18,8 +18,7 @@ from speed.clocks import load
 
 from exporter.verify.texts import read_prompts
 from runtime_py.chat.conversation import Conversation
-from runtime_py.litert.graph import Hardware
-from runtime_py.litert.native_log import silence_native_exit
+from runtime_py.litert.hardware import Hardware
 from runtime_py.opened_model import AUTO, DraftLength, OpenedModel, open_model
 from runtime_py.reference_run import RunSettings, run_reference
 
@@ -45,7 +44,7 @@ def run(model: OpenedModel, drafts: DraftLength, prompts: list[Conversation], to
     model.learnt.clear()
     found = run_reference(model, RunSettings(drafts, tokens), prompts)
     replies = [reply for (reply,) in found.replies]
-    seconds = tuple(reply.decode_tokens / reply.decode_tokens_per_second for reply in replies)
+    seconds = tuple(reply.decode_seconds for reply in replies)
     return Run(seconds, sum(reply.decode_tokens for reply in replies), found.success_rate)
 
 
@@ -65,7 +64,6 @@ def run(model: OpenedModel, drafts: DraftLength, prompts: list[Conversation], to
 @click.option("--threads", default=2, show_default=True, help="CPU threads.")
 def main(bundle: Path, prompt_file: Path, new_tokens: int, rounds: int, threads: int) -> None:
     """Compare on BUNDLE: never, always, auto."""
-    silence_native_exit()
     prompts = [Conversation.asking(prompt) for prompt in read_prompts(prompt_file)]
     found: dict[str, list[Run]] = {NEVER: [], ALWAYS: [], AUTO: []}
     with open_model(bundle, Hardware(threads=threads)) as model:

@@ -32,8 +32,9 @@ from exporter.bundle.reader import Bundle, open_bundle
 from exporter.contract import Section
 from runtime_py.bench.memory import children_watched
 from runtime_py.chat.conversation import Conversation
-from runtime_py.engine.stock_engine import EngineSettings, Reply, run_engine
-from runtime_py.litert.graph import Hardware
+from runtime_py.engine.stock_engine import EngineSettings, run_engine
+from runtime_py.litert.hardware import Hardware
+from runtime_py.reply import Reply
 
 OURS, THEIRS = SIDES = ("mtp-export", "litert-torch")
 NONE, COLD, WARM = CACHES = ("no weight cache", "cold", "warm")
@@ -152,7 +153,7 @@ def calls(ours: Path, theirs: Path, count: int) -> None:
             side: stack.enter_context(closing(target_of(open_bundle(path))))
             for side, path in zip(SIDES, (ours, theirs), strict=True)
         }
-        signatures = [set(file.model.get_signature_list()) for file in files.values()]
+        signatures = [set(file.model.signatures) for file in files.values()]
         click.echo(f"CPU time, 1 thread, {count} calls, {load()}")
         for name in sorted(set.intersection(*signatures)):
             costs = alternate({side: file.call(name) for side, file in files.items()}, count)

@@ -26,8 +26,7 @@ from exporter.verify.texts import read_prompts
 from runtime_py.bench.costs import Work, measure_costs
 from runtime_py.bench.memory import children_watched
 from runtime_py.chat.conversation import Conversation
-from runtime_py.litert.graph import Hardware
-from runtime_py.litert.native_log import silence_native_exit
+from runtime_py.litert.hardware import Hardware
 from runtime_py.opened_model import Opened, open_model
 from runtime_py.reference_run import RunSettings, run_reference
 
@@ -78,7 +77,6 @@ def measured(request: list[Any]) -> tuple[list[str], Figures]:
 
 def work(side: str, path: str, prompts: list[str], new: int, threads: int) -> None:
     """The measuring process: the result is the last line of stdout."""
-    silence_native_exit()
     begun = time.perf_counter()
     if side == LITERT:
         opening: Any = open_model(Path(path), Hardware(threads=threads))

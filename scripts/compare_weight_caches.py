@@ -15,29 +15,24 @@ import sys
 import time
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import Any
 
 import click
-from ai_edge_litert.hardware_accelerator import HardwareAccelerator
-from ai_edge_litert.options import CpuOptions, Options
 from speed.clocks import Cost, alternate, load
 from speed.litert import LitertFile
 
 from exporter.bundle.reader import open_bundle
 from exporter.contract import DECODE, VERIFY, Section
-from runtime_py.litert.graph import ENGINE_XNNPACK_FLAGS, IN_MEMORY
+from runtime_py.litert.compiled_model import CompileOptions
+from runtime_py.litert.hardware import IN_MEMORY, cpu_options
 
 NONE, MEMORY, FILE = "none", "memory", "file"
 WAYS = (NONE, MEMORY, FILE)
 
 
-def options(way: str, folder: Path, threads: int) -> Any:
+def options(way: str, folder: Path, threads: int) -> CompileOptions:
     """LiteRT's options for one way of caching."""
     path = {NONE: "", MEMORY: IN_MEMORY, FILE: str(folder / "packed.xnnpack_cache")}[way]
-    cpu = CpuOptions(
-        num_threads=threads, xnnpack_weight_cache_path=path, xnnpack_flags=ENGINE_XNNPACK_FLAGS
-    )
-    return Options(hardware_accelerators=HardwareAccelerator.CPU, cpu_options=cpu)
+    return cpu_options(threads, path)
 
 
 def open_target(bundle: Path, way: str, folder: Path, threads: int) -> LitertFile:

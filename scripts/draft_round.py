@@ -18,8 +18,7 @@ from speed.drafting import Place, one_by_one, places
 
 from exporter.contract import DRAFT
 from runtime_py.litert.executor import LitertExecutor
-from runtime_py.litert.graph import Hardware
-from runtime_py.litert.native_log import silence_native_exit
+from runtime_py.litert.hardware import Hardware
 from runtime_py.opened_model import open_model
 
 TEXT = "say t494 and then say what follows from it"
@@ -52,7 +51,6 @@ def bare(executor: LitertExecutor, place: Place) -> None:
 )
 def main(bundle: Path, calls: int, positions: int, threads: int) -> None:
     """Compare the ways to draft with BUNDLE, at the last of some positions."""
-    silence_native_exit()
     with open_model(bundle, Hardware(threads=threads)) as model:
         executor = model.executor
         if not executor.drafts_at_once:

@@ -23,7 +23,7 @@ from exporter.bundle.graph_reader import BITS
 from exporter.bundle.reader import Bundle, open_bundle
 from exporter.bundle.stored_contract import parsed_contract
 from exporter.contract import DECODE, Contract, Section
-from runtime_py.litert.graph import Hardware
+from runtime_py.litert.hardware import Hardware
 
 STREAM_BYTES = 1 << 30
 

@@ -256,12 +256,13 @@ def test_texts_that_differ_exit_with_3() -> None:
     """No good bundle makes them differ, so the comparison is given two runs that do."""
     from exporter.cli.generate import compare
     from exporter.errors import ParityError
-    from runtime_py.engine.stock_engine import EngineRun, Limits, Reply
+    from runtime_py.reply import Reply, RunResult
+    from runtime_py.same_text import ReplyLimits
 
-    def answering(text: str) -> EngineRun:
-        return EngineRun(((Reply(text, 1, 1.0, 5, 1.0, 0.0, 9),),), None, 0.0)
+    def answering(text: str) -> RunResult:
+        return RunResult(((Reply(text, 1, 1.0, 5, 1.0, 0.0, 9),),), None, 0.0)
 
-    compare(answering("one two"), answering("one two"), Limits(100, 100, 3))
+    compare(answering("one two"), answering("one two"), ReplyLimits(100, 100, 3))
     with pytest.raises(ParityError, match="differ in answer 1 after 4 characters") as caught:
-        compare(answering("one two"), answering("one six"), Limits(100, 100, 3))
+        compare(answering("one two"), answering("one six"), ReplyLimits(100, 100, 3))
     assert caught.value.exit_code == 3

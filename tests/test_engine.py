@@ -16,14 +16,9 @@ import pytest
 from exporter.errors import EngineError
 from quantize.builtin_recipes import PLAIN_NAMES
 from runtime_py.chat.conversation import Conversation, Message
-from runtime_py.engine.stock_engine import (
-    EngineRun,
-    EngineSettings,
-    Limits,
-    Reply,
-    run_engine,
-    same_text,
-)
+from runtime_py.engine.stock_engine import EngineSettings, run_engine
+from runtime_py.reply import Reply, RunResult
+from runtime_py.same_text import ReplyLimits, same_text
 from tests.bundles import CACHE_LENGTH, DRAFT_LENGTH, SHORT_CACHE, TINY_TARGET, held_out_prompts
 
 PROMPTS = 24
@@ -31,7 +26,7 @@ MAX_NEW_TOKENS = 160
 REFERENCE_PROMPTS = 5
 REFERENCE_GENERATE = Path(__file__).parent / "reference_generate.py"
 
-LIMITS = Limits(MAX_NEW_TOKENS, CACHE_LENGTH, DRAFT_LENGTH)
+LIMITS = ReplyLimits(MAX_NEW_TOKENS, CACHE_LENGTH, DRAFT_LENGTH)
 
 LEAST_SUCCESS_RATE = 0.5
 """Shows that the drafter works; 0.95 and more was measured with every recipe of 4 bits and more, so a
@@ -47,7 +42,7 @@ def recipe(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def runs(recipe: str, tiny_bundles: dict[str, Path]) -> dict[bool, EngineRun]:
+def runs(recipe: str, tiny_bundles: dict[str, Path]) -> dict[bool, RunResult]:
     """All prompts through one recipe's bundle, by whether MTP is on."""
     conversations = [Conversation.asking(prompt) for prompt in held_out_prompts(PROMPTS)]
     return {
@@ -60,7 +55,7 @@ def settings(bundle: Path, *, mtp: bool, max_new_tokens: int = MAX_NEW_TOKENS) -
     return EngineSettings(bundle, mtp, max_new_tokens, threads=2)
 
 
-def test_mtp_changes_no_text(runs: dict[bool, EngineRun]) -> None:
+def test_mtp_changes_no_text(runs: dict[bool, RunResult]) -> None:
     off, on = (list(chain(*runs[mtp].replies)) for mtp in (False, True))
     differing = [
         (without.text, with_.text)
@@ -71,14 +66,14 @@ def test_mtp_changes_no_text(runs: dict[bool, EngineRun]) -> None:
     assert not differing
 
 
-def test_the_drafter_works(recipe: str, runs: dict[bool, EngineRun]) -> None:
+def test_the_drafter_works(recipe: str, runs: dict[bool, RunResult]) -> None:
     rate = runs[True].success_rate
     assert runs[False].success_rate is None
     assert rate is not None
     assert rate >= (LEAST_OF_SMALLEST if recipe == "smallest" else LEAST_SUCCESS_RATE)
 
 
-def test_some_answers_pass_the_sliding_window(runs: dict[bool, EngineRun]) -> None:
+def test_some_answers_pass_the_sliding_window(runs: dict[bool, RunResult]) -> None:
     window = json.loads((TINY_TARGET / "config.json").read_text())["text_config"]["sliding_window"]
     assert max(reply.decode_tokens for reply in chain(*runs[True].replies)) > window
 
@@ -169,7 +164,7 @@ def test_running_into_the_end_of_the_context(short_bundle: Path) -> None:
         ).replies[0][0]
         for mtp in (False, True)
     )
-    assert same_text(off, on, Limits(SHORT_CACHE, SHORT_CACHE, DRAFT_LENGTH))
+    assert same_text(off, on, ReplyLimits(SHORT_CACHE, SHORT_CACHE, DRAFT_LENGTH))
 
 
 def test_a_bundle_without_drafter(plain_bundle: Path, tiny_bundles: dict[str, Path]) -> None:
@@ -220,7 +215,7 @@ def test_a_worker_that_dies(
 )
 def test_what_counts_as_the_same_text(on: str, decode_tokens: int, same: bool) -> None:
     """The engine may overshoot its limit by a draft, and by no more."""
-    limits = Limits(max_new_tokens=10, cache_length=100, draft_length=3)
+    limits = ReplyLimits(max_new_tokens=10, cache_length=100, draft_length=3)
 
     def reply(text: str, tokens: int) -> Reply:
         return Reply(text, 1, 1.0, tokens, 1.0, 0.0, 20)

@@ -24,10 +24,12 @@ from exporter.verify.sides.stored_weights import stored_constants
 from exporter.weights.parameters import SCALED, scale_name
 from runtime_py.batch_run import run_batch
 from runtime_py.chat.conversation import Conversation
-from runtime_py.engine.stock_engine import EngineRun, EngineSettings, Limits, run_engine, same_text
-from runtime_py.litert.graph import Hardware
+from runtime_py.engine.stock_engine import EngineSettings, run_engine
+from runtime_py.litert.hardware import Hardware
 from runtime_py.opened_model import open_model
 from runtime_py.reference_run import RunSettings, run_reference
+from runtime_py.reply import RunResult
+from runtime_py.same_text import ReplyLimits, same_text
 from tests.bundles import (
     CACHE_LENGTH,
     DRAFT_LENGTH,
@@ -67,7 +69,7 @@ def asked() -> list[Conversation]:
 
 
 @pytest.fixture(scope="module")
-def runs(bundle: Path, asked: list[Conversation]) -> dict[bool, EngineRun]:
+def runs(bundle: Path, asked: list[Conversation]) -> dict[bool, RunResult]:
     """By whether MTP is on."""
     return {mtp: run_engine(settings(bundle, mtp=mtp), asked) for mtp in (False, True)}
 
@@ -81,8 +83,8 @@ def cache_bytes(agreed: Contract) -> int:
     return sum(math.prod(spec.shape) for spec in agreed.kv_specs().values())
 
 
-def test_mtp_changes_no_text(runs: dict[bool, EngineRun]) -> None:
-    limits = Limits(NEW_TOKENS, CACHE_LENGTH, DRAFT_LENGTH)
+def test_mtp_changes_no_text(runs: dict[bool, RunResult]) -> None:
+    limits = ReplyLimits(NEW_TOKENS, CACHE_LENGTH, DRAFT_LENGTH)
     pairs = zip(*(chain(*runs[mtp].replies) for mtp in (False, True)), strict=True)
     assert all(same_text(off, on, limits) for off, on in pairs)
     rate = runs[True].success_rate
@@ -91,7 +93,7 @@ def test_mtp_changes_no_text(runs: dict[bool, EngineRun]) -> None:
 
 
 def test_answers_are_those_of_float_caches(
-    runs: dict[bool, EngineRun], tiny_bundles: dict[str, Path], asked: list[Conversation]
+    runs: dict[bool, RunResult], tiny_bundles: dict[str, Path], asked: list[Conversation]
 ) -> None:
     floats = run_engine(settings(tiny_bundles["float32"], mtp=False), asked)
     same = sum(a == b for a, b in zip(runs[False].texts, floats.texts, strict=True))
@@ -99,10 +101,10 @@ def test_answers_are_those_of_float_caches(
 
 
 def test_the_engine_takes_another_length(
-    bundle: Path, runs: dict[bool, EngineRun], asked: list[Conversation]
+    bundle: Path, runs: dict[bool, RunResult], asked: list[Conversation]
 ) -> None:
     run = run_engine(settings(bundle, mtp=True, slots=OTHER_LENGTH), asked)
-    limits = Limits(NEW_TOKENS, OTHER_LENGTH, DRAFT_LENGTH)
+    limits = ReplyLimits(NEW_TOKENS, OTHER_LENGTH, DRAFT_LENGTH)
     pairs = zip(chain(*runs[True].replies), chain(*run.replies), strict=True)
     assert all(same_text(long, short, limits) for long, short in pairs)
 

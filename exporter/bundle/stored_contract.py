@@ -95,3 +95,20 @@ def require_drafter(where: Path, agreed: Contract) -> None:
             f"{where}: it has no drafter, so there is nothing to draft with; use --mtp off, or export "
             "it again with a drafter"
         )
+
+
+def with_cache_length(where: Path, agreed: Contract, wanted: int | None) -> Contract:
+    """The contract of a bundle or folder loaded with the wanted length; None for the bundle's own choice.
+
+    Where the length is fixed, a shorter one is left to sessions, which then use less of the cache.
+
+    Raises:
+        BundleError: The graphs cannot have that length.
+    """
+    uses_less = agreed.placeholder is None and (wanted or 0) <= agreed.cache_length
+    if wanted is None or uses_less:
+        return agreed
+    try:
+        return agreed.resized(wanted)
+    except ValueError as error:
+        raise BundleError(f"{where}: asked for {error}; choose another --max-num-tokens") from error

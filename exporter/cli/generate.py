@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from exporter.cli.runtimes import RUNTIMES, DraftLengthType, Request, check_accelerator
+from exporter.cli.runtimes import RUNTIMES, DraftLengthType, GenerateRequest, check_accelerator
 from exporter.cli.strict_command import StrictCommand
 from exporter.contract import Accelerator
 from exporter.errors import ParityError
 
 if TYPE_CHECKING:
     from exporter.contract import Contract
-    from runtime_py.engine.stock_engine import EngineRun, Limits, Reply
     from runtime_py.loop.sampling import SamplingSettings
+    from runtime_py.reply import Reply, RunResult
+    from runtime_py.same_text import ReplyLimits
 
 DEFAULT_NEW_TOKENS = 256
 STOCK = "litert-lm"
@@ -140,12 +141,11 @@ def command(
     Text goes to stdout, one answer after the other in the order of the prompts, each ending with a
     newline. With `--mtp both`, exit code 3 says that the two texts differ.
     """
+    from exporter.bundle.stored_contract import with_cache_length
     from exporter.verify.texts import read_prompts
     from runtime_py.chat.chat_file import read_chat_file
     from runtime_py.chat.conversation import Conversation
-    from runtime_py.engine.stock_engine import Limits
-    from runtime_py.litert.resized_graph import with_cache_length
-    from runtime_py.loop.sampling import GREEDY
+    from runtime_py.same_text import ReplyLimits
 
     _check_usage(
         runtime,
@@ -163,7 +163,7 @@ def command(
     agreed = with_cache_length(bundle, agreed, max_num_tokens)
     if runtime == STOCK:
         check_accelerator(bundle, agreed.accelerator, Accelerator(accelerator))
-    request = Request(
+    request = GenerateRequest(
         bundle=bundle,
         modes=("off", "on") if mtp == "both" else (mtp,),
         conversations=[
@@ -176,11 +176,11 @@ def command(
         max_num_tokens=max_num_tokens,
         threads=threads,
         weight_cache=weight_cache,
-        sampling=_sampling(temperature, top_k, top_p, seed) or GREEDY,
+        sampling=_sampling(temperature, top_k, top_p, seed),
         draft_length="auto" if draft_length is None else draft_length,
         batch=batch,
         accelerator=Accelerator(accelerator),
-        on_chunk=None if as_json else _show_chunk,
+        on_chunk=None if as_json else partial(click.echo, nl=False),
     )
     runs = {}
     for mode, run in RUNTIMES[runtime](request):
@@ -189,11 +189,11 @@ def command(
             _show_calls(run)
             click.echo(_measurements(run), err=True)
     if as_json:
-        click.echo(json.dumps({mode: asdict(run) for mode, run in runs.items()}, indent=2))
+        click.echo(json.dumps({mode: run.to_json() for mode, run in runs.items()}, indent=2))
     if mtp == "both":
         cache_length = min(max_num_tokens or agreed.cache_length, agreed.cache_length)
         overshoot = agreed.draft_length if runtime == STOCK else 0
-        compare(runs["off"], runs["on"], Limits(max_new_tokens, cache_length, overshoot))
+        compare(runs["off"], runs["on"], ReplyLimits(max_new_tokens, cache_length, overshoot))
 
 
 def _contract(bundle: Path, runtime: str, *, drafting: bool) -> Contract:
@@ -272,12 +272,12 @@ def _check_usage(
 
 def _sampling(
     temperature: float | None, top_k: int | None, top_p: float | None, seed: int
-) -> SamplingSettings | None:
-    """What was asked for, the rest as Gemma's own; None if nothing was."""
-    from runtime_py.loop.sampling import SamplingSettings
+) -> SamplingSettings:
+    """What was asked for, the rest as Gemma's own; greedy if nothing was."""
+    from runtime_py.loop.sampling import GREEDY, SamplingSettings
 
     if temperature is None and top_k is None and top_p is None:
-        return None
+        return GREEDY
     return SamplingSettings(
         1.0 if temperature is None else temperature,
         64 if top_k is None else top_k,
@@ -286,11 +286,7 @@ def _sampling(
     )
 
 
-def _show_chunk(text: str) -> None:
-    click.echo(text, nl=False)
-
-
-def _show_calls(run: EngineRun) -> None:
+def _show_calls(run: RunResult) -> None:
     """Tool calls, a line of JSON for each answer that has any; and which answers were only thought."""
     for reply in chain(*run.replies):
         if reply.thought and not reply.text and not reply.tool_calls:
@@ -299,7 +295,7 @@ def _show_calls(run: EngineRun) -> None:
             click.echo(json.dumps({"tool_calls": reply.tool_calls}))
 
 
-def _measurements(run: EngineRun) -> str:
+def _measurements(run: RunResult) -> str:
     first = run.replies[0][0].time_to_first_token
     text = (
         f"    {run.decode_tokens} tokens, {run.tokens_per_second:.1f} tokens/s, first after "
@@ -317,14 +313,14 @@ def _parts(off: Reply, on: Reply) -> Iterator[tuple[str, str, str]]:
     yield "tool calls", json.dumps(off.tool_calls), json.dumps(on.tool_calls)
 
 
-def compare(off: EngineRun, on: EngineRun, limits: Limits) -> None:
+def compare(off: RunResult, on: RunResult, limits: ReplyLimits) -> None:
     """Tell how MTP did; texts must be identical.
 
     Raises:
         ParityError: They are not.
     """
     from exporter.verify.rungs.loop import first_difference
-    from runtime_py.engine.stock_engine import same_text
+    from runtime_py.same_text import same_text
 
     pairs = zip(chain(*off.replies), chain(*on.replies), strict=True)
     for index, (without, with_) in enumerate(pairs, start=1):

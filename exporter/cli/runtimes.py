@@ -14,9 +14,9 @@ from exporter.errors import BundleError
 
 if TYPE_CHECKING:
     from runtime_py.chat.conversation import Conversation
-    from runtime_py.engine.stock_engine import EngineRun, OnChunk
     from runtime_py.loop.sampling import SamplingSettings
     from runtime_py.opened_model import Opened
+    from runtime_py.reply import OnChunk, RunResult
 
 
 class DraftLengthType(click.ParamType[str | int]):
@@ -38,7 +38,7 @@ class DraftLengthType(click.ParamType[str | int]):
 
 
 @dataclass(frozen=True)
-class Request:
+class GenerateRequest:
     """What to generate, for either runtime; ``on_chunk`` None is silence."""
 
     bundle: Path
@@ -73,7 +73,7 @@ def check_accelerator(bundle: Path, made_for: Accelerator, wanted: Accelerator) 
         )
 
 
-def with_engine(request: Request) -> Iterator[tuple[str, EngineRun]]:
+def with_engine(request: GenerateRequest) -> Iterator[tuple[str, RunResult]]:
     """A run of the stock engine for each mode."""
     from runtime_py.engine.stock_engine import EngineSettings, run_engine
 
@@ -92,16 +92,14 @@ def with_engine(request: Request) -> Iterator[tuple[str, EngineRun]]:
         yield mode, run_engine(settings, request.conversations, request.on_chunk)
 
 
-def with_reference(request: Request) -> Iterator[tuple[str, EngineRun]]:
+def with_reference(request: GenerateRequest) -> Iterator[tuple[str, RunResult]]:
     """A run of the reference runtime for each mode, on a model that is opened once."""
     from exporter.extras import require_runtime
 
     require_runtime()
-    from runtime_py.litert.graph import Hardware
-    from runtime_py.litert.native_log import silence_native_exit
+    from runtime_py.litert.hardware import Hardware
     from runtime_py.opened_model import open_model
 
-    silence_native_exit()
     hardware = Hardware(request.accelerator, request.threads, request.weight_cache)
     drafting = "on" in request.modes
     with open_model(
@@ -115,7 +113,7 @@ def with_reference(request: Request) -> Iterator[tuple[str, EngineRun]]:
         yield from _each_mode(request, model, together)
 
 
-def with_onnx(request: Request) -> Iterator[tuple[str, EngineRun]]:
+def with_onnx(request: GenerateRequest) -> Iterator[tuple[str, RunResult]]:
     """A run on ONNX Runtime for each mode, on a folder that is opened once."""
     from exporter.extras import require_onnx, require_runtime
 
@@ -135,8 +133,8 @@ def with_onnx(request: Request) -> Iterator[tuple[str, EngineRun]]:
 
 
 def _each_mode(
-    request: Request, model: Opened[Any], together: int
-) -> Iterator[tuple[str, EngineRun]]:
+    request: GenerateRequest, model: Opened[Any], together: int
+) -> Iterator[tuple[str, RunResult]]:
     from runtime_py.batch_run import run_batch
     from runtime_py.reference_run import RunSettings, run_reference
 
@@ -152,7 +150,7 @@ def _each_mode(
         yield mode, run
 
 
-def _together(request: Request, batch: int) -> int:
+def _together(request: GenerateRequest, batch: int) -> int:
     """How many prompts to answer at once: what was asked for, else what the bundle can do.
 
     Raises:

@@ -35,7 +35,7 @@ from exporter.version import runtime_versions
 from exporter.weights.matching import Weights, find_weights
 from exporter.weights.parameters import parameter_specs
 from quantize.recipe import Recipe
-from runtime_py.litert.graph import Hardware
+from runtime_py.litert.hardware import Hardware
 from runtime_py.opened_model import OpenedModel, open_model
 
 VERSION = 1

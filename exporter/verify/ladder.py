@@ -35,7 +35,7 @@ from exporter.verify.sides.golden import Ask, ask
 from exporter.verify.sources import differing_adapters, differing_files
 from exporter.verify.titles import CONVERSATIONS, ENGINE, NO_TARGET, ONNX
 from runtime_py.engine.stock_engine import EngineSettings
-from runtime_py.litert.graph import Hardware
+from runtime_py.litert.hardware import Hardware
 from runtime_py.opened_model import OpenedModel, open_model
 
 if TYPE_CHECKING:

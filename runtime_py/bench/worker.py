@@ -16,8 +16,7 @@ from runtime_py.bench.comparison import SideRun
 from runtime_py.bench.costs import Costs, Work, measure_costs
 from runtime_py.bench.memory import Memory
 from runtime_py.bench.run import BenchPlan
-from runtime_py.litert.graph import Hardware
-from runtime_py.litert.native_log import silence_native_exit
+from runtime_py.litert.hardware import Hardware
 from runtime_py.loop.rounds import Acceptance, Round
 from runtime_py.opened_model import OpenedModel, open_model
 
@@ -29,7 +28,6 @@ PREFILLS = 3
 
 def main() -> None:
     """Do the work that stdin asks for."""
-    silence_native_exit()
     plan, work, drafting = pickle.load(sys.stdin.buffer)
     try:
         result: Any = _run(plan, work, drafting=drafting)

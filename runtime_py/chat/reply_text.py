@@ -50,10 +50,10 @@ class Markers:
             gemma.open_quote or '<|"|>',
         )
 
-    def reading(self, setting: Setting, prompt: str) -> Reading:
+    def reading(self, setting: Setting, prompt: str) -> ReplyReading:
         """Takes an answer apart that follows ``prompt``, which may have opened a thought."""
         opened = self.thought is not None and prompt.endswith(self.thought.start)
-        return Reading(self, tools=bool(setting.tools), thinking=opened)
+        return ReplyReading(self, tools=bool(setting.tools), thinking=opened)
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Said:
         return Message("assistant", self.text, self.tool_calls, self.thought)
 
 
-class Reading:
+class ReplyReading:
     """Takes an answer apart as it grows.
 
     Args:

@@ -12,29 +12,24 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from exporter.bundle.engine_template import Json
 from exporter.contract import Accelerator
 from exporter.errors import EngineError
 from runtime_py.chat.conversation import Conversation
 from runtime_py.litert.gpu.device import MISSING, is_missing
 from runtime_py.loop.sampling import GREEDY, SamplingSettings
+from runtime_py.reply import OnChunk, Reply, RunResult, silent
 
 SUCCESS_RATE = re.compile(r"MTP Drafter - Success rate: ([0-9.]+)")
 LOG_LINES_SHOWN = 8
 
 WORKER = "runtime_py.engine.stock_engine_worker"
 """The module that the child process runs."""
-
-ANSWERING: Mapping[str, Any] = {"rendering": False, "chat_templates": []}
-"""What the worker is asked to do, unless it is to render only."""
-
-OnChunk = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -56,92 +51,9 @@ class EngineSettings:
     full_precision: bool = False
 
 
-@dataclass(frozen=True)
-class Reply:
-    """The answer to one turn, and the engine's own measurements of it.
-
-    ``text`` is without ``thought`` and ``tool_calls``, which are in OpenAI's form.
-    """
-
-    text: str
-    prefill_tokens: int
-    prefill_tokens_per_second: float
-    decode_tokens: int
-    decode_tokens_per_second: float
-    time_to_first_token: float  # seconds
-    context_tokens: int
-    """Cache slots in use after the reply."""
-    thought: str = ""
-    tool_calls: tuple[Json, ...] = ()
-
-
-@dataclass(frozen=True)
-class EngineRun:
-    """What a run of the engine gave.
-
-    ``success_rate`` is accepted drafts by drafted ones, over all replies; None without drafting.
-    """
-
-    replies: tuple[tuple[Reply, ...], ...]
-    success_rate: float | None
-    init_seconds: float
-
-    @property
-    def texts(self) -> list[str]:
-        """Every reply's text, in order."""
-        return [reply.text for conversation in self.replies for reply in conversation]
-
-    @property
-    def decode_tokens(self) -> int:
-        """Tokens generated in all replies."""
-        return sum(reply.decode_tokens for replies in self.replies for reply in replies)
-
-    @property
-    def tokens_per_second(self) -> float:
-        """Generated tokens by the time their decoding took, over all replies."""
-        seconds = sum(
-            reply.decode_tokens / reply.decode_tokens_per_second
-            for replies in self.replies
-            for reply in replies
-            if reply.decode_tokens_per_second > 0
-        )
-        return self.decode_tokens / seconds if seconds else 0.0
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What can cut an answer short."""
-
-    max_new_tokens: int
-    cache_length: int
-    draft_length: int
-
-
-def same_text(off: Reply, on: Reply, limits: Limits) -> bool:
-    """Whether an answer with MTP is the one without.
-
-    The engine counts rounds, not tokens, against its limits: with MTP it may give up to a draft's
-    length more than asked for. So where the plain answer was cut off, by ``max_new_tokens`` or
-    because the cache was full, the other may go on by so much.
-    """
-    if (off.text, off.thought, off.tool_calls) == (on.text, on.thought, on.tool_calls):
-        return True
-    full = off.context_tokens >= limits.cache_length - 1
-    cut_off = full or off.decode_tokens >= limits.max_new_tokens
-    extra = on.decode_tokens - off.decode_tokens
-    return cut_off and _goes_on(off, on) and 0 <= extra <= limits.draft_length
-
-
-def _goes_on(off: Reply, on: Reply) -> bool:
-    """Whether an answer begins as a shorter one does: with its thought, then its text, then its calls."""
-    thought = on.thought == off.thought if off.text else on.thought.startswith(off.thought)
-    calls = on.tool_calls[: len(off.tool_calls)] == off.tool_calls
-    return thought and calls and on.text.startswith(off.text)
-
-
 def run_engine(
     settings: EngineSettings, conversations: Sequence[Conversation], on_chunk: OnChunk | None = None
-) -> EngineRun:
+) -> RunResult:
     """Load a bundle and answer every turn of every conversation.
 
     Args:
@@ -154,7 +66,7 @@ def run_engine(
     """
     finished, log = _ask(settings, conversations, on_chunk)
     rates = SUCCESS_RATE.findall(log)
-    return EngineRun(
+    return RunResult(
         replies=tuple(tuple(map(_reply, replies)) for replies in finished["replies"]),
         success_rate=float(rates[-1]) if rates else None,
         init_seconds=float(finished["init_seconds"]),
@@ -176,10 +88,7 @@ def render_in_engine(
     Raises:
         EngineError: As for :func:`run_engine`.
     """
-    bundles_own: list[str | None] = [None] * len(conversations)
-    templates = bundles_own if chat_templates is None else list(chat_templates)
-    rendering = {"rendering": True, "chat_templates": templates}
-    finished, _ = _ask(settings, conversations, None, rendering)
+    finished, _ = _ask(settings, conversations, None, chat_templates or [None] * len(conversations))
     return [str(prompt) for prompt in finished["prompts"]]
 
 
@@ -187,18 +96,18 @@ def _ask(
     settings: EngineSettings,
     conversations: Sequence[Conversation],
     on_chunk: OnChunk | None,
-    rendering: Mapping[str, Any] = ANSWERING,
+    chat_templates: Sequence[str | None] | None = None,
 ) -> tuple[dict[str, Any], str]:
-    """What the worker gave in the end, and the engine's log."""
+    """What the worker gave in the end, and the engine's log; with templates, it only renders."""
     request = {
         **asdict(settings),
-        **rendering,
+        "chat_templates": chat_templates,
         "conversations": [conversation.to_json() for conversation in conversations],
         "bundle": str(settings.bundle),
         "weight_cache": str(settings.weight_cache) if settings.weight_cache else None,
     }
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as stream:
-        finished, status = _converse(request, stream, on_chunk or (lambda text: None))
+        finished, status = _converse(request, stream, on_chunk or silent)
         stream.seek(0)
         log = stream.read()
     _check(settings, finished, log, status)
@@ -210,7 +119,14 @@ def _converse(
 ) -> tuple[dict[str, Any], int]:
     """Send the request to a worker and pass chunks on; its final event, if any, and exit status."""
     finished: dict[str, Any] = {}
-    with _worker(log) as worker:
+    with subprocess.Popen(
+        [sys.executable, "-m", WORKER],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=log,
+        text=True,
+        encoding="utf-8",
+    ) as worker:
         assert worker.stdin is not None
         assert worker.stdout is not None
         try:
@@ -224,17 +140,6 @@ def _converse(
         finally:
             worker.kill()
     return finished, worker.returncode
-
-
-def _worker(log: IO[str]) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", WORKER],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=log,
-        text=True,
-        encoding="utf-8",
-    )
 
 
 def _send(stream: IO[str], request: dict[str, Any]) -> None:

@@ -43,9 +43,10 @@ def _run(request: dict[str, Any], events: IO[str]) -> dict[str, Any]:
             f"litert-lm-api is not installed ({error}); pip install 'mtp-export[engine]'"
         ) from error
     litert_lm.set_min_log_severity(litert_lm.LogSeverity.INFO)
-    backend = (
-        litert_lm.Backend.GPU() if request["accelerator"] == "gpu" else _cpu(request["threads"])
-    )
+    if request["accelerator"] == "gpu":
+        backend = litert_lm.Backend.GPU()
+    else:
+        backend = litert_lm.Backend.CPU(thread_count=request["threads"])
     precision = litert_lm.ActivationDataType.FLOAT32 if request["full_precision"] else None
     conversations = list(map(Conversation.from_json, request["conversations"]))
     with litert_lm.Engine(
@@ -57,7 +58,7 @@ def _run(request: dict[str, Any], events: IO[str]) -> dict[str, Any]:
         enable_benchmark=True,
         activation_data_type=precision,
     ) as engine:
-        if request["rendering"]:
+        if request["chat_templates"] is not None:
             asked = zip(conversations, request["chat_templates"], strict=True)
             return {"prompts": [_render(engine, *pair) for pair in asked]}
         replies, init_seconds = [], 0.0
@@ -67,20 +68,9 @@ def _run(request: dict[str, Any], events: IO[str]) -> dict[str, Any]:
     return {"replies": replies, "init_seconds": init_seconds}
 
 
-def _cpu(threads: int | None) -> Any:
-    import litert_lm
-
-    return litert_lm.Backend.CPU(thread_count=threads)
-
-
 def _render(engine: Any, conversation: Conversation, chat_template: str | None) -> str:
     """The prompt of a conversation's first turn; empty if the engine refuses it."""
-    with engine.create_conversation(
-        messages=[message.to_json() for message in conversation.history] or None,
-        tools=[_tool(declared) for declared in conversation.setting.tools] or None,
-        extra_context=_switches(conversation.setting.thinking),
-        chat_template=chat_template,
-    ) as chat:
+    with engine.create_conversation(**_begun(conversation), chat_template=chat_template) as chat:
         return str(chat.render_message_to_string(as_message(conversation.turns[0]).to_json()))
 
 
@@ -91,10 +81,8 @@ def _answer(
 
     replies, init_seconds = [], 0.0
     with engine.create_conversation(
-        messages=[message.to_json() for message in conversation.history] or None,
-        tools=[_tool(declared) for declared in conversation.setting.tools] or None,
+        **_begun(conversation),
         automatic_tool_calling=False,
-        extra_context=_switches(conversation.setting.thinking),
         sampler_config=litert_lm.SamplerConfig(**request["sampling"]),
         max_output_tokens=request["max_new_tokens"],
     ) as chat:
@@ -114,14 +102,23 @@ def _answer(
                     "thought": thought,
                     "tool_calls": calls,
                     "prefill_tokens": info.last_prefill_token_count,
-                    "prefill_tokens_per_second": info.last_prefill_tokens_per_second,
+                    "prefill_seconds": _seconds(
+                        info.last_prefill_token_count, info.last_prefill_tokens_per_second
+                    ),
                     "decode_tokens": info.last_decode_token_count,
-                    "decode_tokens_per_second": info.last_decode_tokens_per_second,
+                    "decode_seconds": _seconds(
+                        info.last_decode_token_count, info.last_decode_tokens_per_second
+                    ),
                     "time_to_first_token": info.time_to_first_token_in_second,
                     "context_tokens": chat.token_count,
                 }
             )
     return replies, init_seconds
+
+
+def _seconds(count: int, per_second: float) -> float:
+    """What so many tokens took; 0 where the engine has measured nothing."""
+    return count / per_second if per_second > 0 else 0.0
 
 
 def _tool(declared: Any) -> Any:
@@ -138,8 +135,15 @@ def _tool(declared: Any) -> Any:
     return Declared()
 
 
-def _switches(thinking: bool | None) -> dict[str, Any] | None:
-    return None if thinking is None else {"enable_thinking": thinking}
+def _begun(conversation: Conversation) -> dict[str, Any]:
+    """What a conversation begins with, in the engine's terms."""
+    setting = conversation.setting
+    thinking = None if setting.thinking is None else {"enable_thinking": setting.thinking}
+    return {
+        "messages": [message.to_json() for message in conversation.history] or None,
+        "tools": [_tool(declared) for declared in setting.tools] or None,
+        "extra_context": thinking,
+    }
 
 
 if __name__ == "__main__":

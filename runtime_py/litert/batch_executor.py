@@ -8,7 +8,6 @@ compute something that nobody reads, and harm nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,14 +24,6 @@ from runtime_py.token_inputs import TokenRow, token_inputs
 
 NOWHERE = 0
 """Position of a row without a sequence."""
-
-
-@dataclass(frozen=True)
-class CacheNames:
-    """What one row of a batch signature calls a cache, and what its owner calls it."""
-
-    in_row: str
-    in_cache: str
 
 
 class BatchLitertExecutor:
@@ -60,14 +51,10 @@ class BatchLitertExecutor:
                 one.name: single.graphs[one.section].signature(one.in_file, one.spec, caches)
                 for one in found
             }
-        self._rows = [self._cache_names(row) for row in range(self._agreed.batch)]
+        self._rows = [self._agreed.kv_specs(row=row) for row in range(self._agreed.batch)]
         self._slots: NDArray[np.int32] = np.arange(self._agreed.cache_length, dtype=np.int32)
         self._spare: LitertCache | None = None
         self._draft_positions: list[int] = []
-
-    def _cache_names(self, row: int) -> list[CacheNames]:
-        in_row, in_cache = self._agreed.kv_specs(row=row), self._agreed.kv_specs()
-        return [CacheNames(*pair) for pair in zip(in_row, in_cache, strict=True)]
 
     @property
     def batch(self) -> int:
@@ -144,7 +131,7 @@ class BatchLitertExecutor:
     def _bound(self, banks: Sequence[Buffers]) -> Buffers:
         """The buffers of every row's cache, by the names the batch signatures have for them."""
         return {
-            cache.in_row: bank[cache.in_cache]
+            in_row: buffer
             for row, bank in zip(self._rows, banks, strict=True)
-            for cache in row
+            for in_row, buffer in zip(row, bank.values(), strict=True)
         }

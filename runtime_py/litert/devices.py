@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from ai_edge_litert.environment import Environment as CpuEnvironment
-
 from exporter.bundle.reader import Bundle
 from exporter.contract import Accelerator, Contract, Section
 from exporter.errors import BundleError
-from runtime_py.litert.gpu.graph import GpuGraph, GpuSignature
-from runtime_py.litert.gpu.litert_c import Environment as GpuEnvironment
-from runtime_py.litert.graph import Graph, Hardware, Signature
+from runtime_py.litert.c_api import Environment
+from runtime_py.litert.gpu.graph import GpuGraph
+from runtime_py.litert.graph import CpuGraph, Graph
 from runtime_py.litert.graph_parts import GraphParts
+from runtime_py.litert.hardware import Hardware, gpu_options
 from runtime_py.litert.resized_graph import Resizing
 
 ACCELERATED = frozenset({Section.PREFILL_DECODE, Section.MTP_DRAFTER})
 """The tables of the other sections are never moved to an accelerator; the stock engine agrees."""
-
-AnyGraph = Graph | GpuGraph
-AnySignature = Signature | GpuSignature
 
 
 class Devices:
@@ -27,12 +21,11 @@ class Devices:
 
     def __init__(self, hardware: Hardware) -> None:
         self.hardware = hardware
-        self._cpu: Any = None
-        self._gpu: GpuEnvironment | None = None
+        self._environments: dict[Accelerator, Environment] = {}
 
     def graph(
         self, bundle: Bundle, section: Section, parts: GraphParts, resizing: Resizing | None
-    ) -> AnyGraph:
+    ) -> Graph:
         """A graph, compiled for the device that its section runs on.
 
         Args:
@@ -46,19 +39,21 @@ class Devices:
             EngineError: There is no such device.
         """
         if self.hardware.on_cpu or section not in ACCELERATED:
-            if self._cpu is None:
-                self._cpu = CpuEnvironment.create()
-            return Graph(bundle, parts, self._cpu, self.hardware, resizing)
-        if self._gpu is None:
-            self._gpu = GpuEnvironment()
-        return GpuGraph(bundle, parts, self._gpu, float16=self.hardware.float16)
+            options = self.hardware.options(f"{bundle.path.stem}.{parts.name}")
+            environment = self._environment(Accelerator.CPU)
+            return CpuGraph(bundle, parts, environment, options, resizing)
+        options = gpu_options(float16=self.hardware.float16)
+        return GpuGraph(bundle, parts, self._environment(Accelerator.GPU), options)
+
+    def _environment(self, accelerator: Accelerator) -> Environment:
+        if accelerator not in self._environments:
+            self._environments[accelerator] = Environment(accelerator)
+        return self._environments[accelerator]
 
     def close(self) -> None:
         """Release the devices; graphs must be closed before."""
-        self._cpu = None
-        if self._gpu is not None:
-            self._gpu.close()
-            self._gpu = None
+        while self._environments:
+            self._environments.popitem()[1].close()
 
 
 def require_accelerator(bundle: Bundle, agreed: Contract, hardware: Hardware) -> None:

@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-import numpy as np
-
 from exporter import contract as names
 from exporter.bundle.reader import Bundle
 from exporter.bundle.signature_check import (
@@ -22,10 +20,12 @@ from exporter.bundle.signature_check import (
 )
 from exporter.contract import Contract, Section
 from runtime_py.graph_executor import GraphExecutor
-from runtime_py.litert.devices import AnyGraph, AnySignature, Devices, require_accelerator
-from runtime_py.litert.failures import let_go
-from runtime_py.litert.graph import NUMPY_TYPES, Array, Buffers, Hardware
+from runtime_py.litert.c_api import Array
+from runtime_py.litert.devices import Devices, require_accelerator
+from runtime_py.litert.gpu.graph import GpuSignature
+from runtime_py.litert.graph import Buffers, CpuSignature, Graph
 from runtime_py.litert.graph_parts import GraphParts, draft_round_parts, section_parts
+from runtime_py.litert.hardware import Hardware
 from runtime_py.litert.native_log import captured_native_log
 from runtime_py.litert.resized_graph import Resizing
 
@@ -65,14 +65,12 @@ class LitertExecutor(GraphExecutor[LitertCache]):
         parts = {section: section_parts(bundle, section) for section in wanted}
         if self._drafting and hardware.on_cpu:
             found = self._with_draft_round(found, parts)
-        self.graphs: dict[Section, AnyGraph] = {}
-        self._signatures: dict[str, AnySignature] = {}
+        self.graphs: dict[Section, Graph] = {}
+        self._signatures: dict[str, CpuSignature | GpuSignature] = {}
         try:
             with captured_native_log():
                 self._load(found, parts)
-        except BaseException as error:
-            with captured_native_log():
-                let_go(error)
+        except BaseException:
             self.close()
             raise
 
@@ -99,10 +97,9 @@ class LitertExecutor(GraphExecutor[LitertCache]):
             self._signatures[signature.name] = self.graphs[signature.section].signature(
                 signature.in_file, signature.spec, caches
             )
-        self.embed(0)  # at the first write the wrapper makes an environment of its own, noisily
 
     @property
-    def signatures(self) -> Mapping[str, AnySignature]:
+    def signatures(self) -> Mapping[str, CpuSignature | GpuSignature]:
         return self._signatures
 
     def run(self, name: str, cache: LitertCache | None, *, writes: bool = False) -> None:
@@ -120,7 +117,7 @@ class LitertExecutor(GraphExecutor[LitertCache]):
         return all(graph.mapped for graph in self.graphs.values())
 
     def close(self) -> None:
-        """Release LiteRT's models and the mapped file; caches made here must not be used again."""
+        """Release LiteRT's models; caches made here must not be used again."""
         self._signatures = {}
         with captured_native_log():
             for graph in self.graphs.values():
@@ -131,16 +128,9 @@ class LitertExecutor(GraphExecutor[LitertCache]):
         """A zeroed cache."""
         with captured_native_log():
             graph = self.graphs[Section.PREFILL_DECODE]
-            specs = self.contract.kv_specs().items()
-            return LitertCache(
-                {name: graph.cache_buffer(names.DECODE, name, spec) for name, spec in specs}
-            )
+            kv_names = self.contract.kv_specs()
+            return LitertCache({name: graph.cache_buffer(names.DECODE, name) for name in kv_names})
 
     def read_cache(self, cache: LitertCache) -> dict[str, Array]:
         """A copy of what will be read next: floats or int8 codes, as the contract says."""
-        found = {}
-        for name, spec in self.contract.kv_specs().items():
-            kind = NUMPY_TYPES[spec.dtype]
-            values = cache.bank[name].read(int(np.prod(spec.shape)), kind)
-            found[name] = np.array(values, kind).reshape(spec.shape)
-        return found
+        return {name: buffer.read() for name, buffer in cache.bank.items()}

@@ -7,7 +7,6 @@ meantime are captured too, so keep the blocks short: loading, not running.
 
 from __future__ import annotations
 
-import atexit
 import ctypes
 import logging
 import os
@@ -62,17 +61,3 @@ def _flush() -> None:
         with suppress(OSError, ValueError):
             stream.flush()
     ctypes.CDLL(None).fflush(None)
-
-
-def silence_native_exit() -> None:
-    """Drop what LiteRT's destructors say when the process ends; for commands, not for libraries.
-
-    Handlers run in reverse order, so this one, if it is registered early, is among the last.
-    """
-
-    def silence() -> None:
-        with suppress(OSError, ValueError):
-            sys.stderr.flush()
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-
-    atexit.register(silence)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -17,7 +16,6 @@ from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
 from exporter.contract import Contract
-from exporter.errors import BundleError
 
 SHAPE_PARAMETERS = {
     schema.BuiltinOperator.RESHAPE: 1,
@@ -52,25 +50,6 @@ class Resizing:
         multiples = (numbers != 0) & (numbers % self.placeholder == 0)
         numbers[multiples] = numbers[multiples] // self.placeholder * self.length
         return int(np.count_nonzero(multiples))
-
-
-def with_cache_length(bundle: Path, agreed: Contract, wanted: int | None) -> Contract:
-    """The contract of a bundle loaded with the wanted length; None for the bundle's own choice.
-
-    Where the length is fixed, a shorter one is left to sessions, which then use less of the cache.
-
-    Raises:
-        BundleError: The graphs cannot have that length.
-    """
-    uses_less = agreed.placeholder is None and (wanted or 0) <= agreed.cache_length
-    if wanted is None or uses_less:
-        return agreed
-    try:
-        return agreed.resized(wanted)
-    except ValueError as error:
-        raise BundleError(
-            f"{bundle}: asked for {error}; choose another --max-num-tokens"
-        ) from error
 
 
 def _sizes(graph: memoryview) -> Iterator[NDArray[Any]]:

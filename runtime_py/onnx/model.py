@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from exporter.bundle.onnx_folder import open_folder
-from exporter.bundle.stored_contract import require_drafter
-from runtime_py.litert.resized_graph import with_cache_length
+from exporter.bundle.stored_contract import require_drafter, with_cache_length
 from runtime_py.onnx.executor import OnnxExecutor
 from runtime_py.opened_model import Opened, read_text_side
 
@@ -40,5 +39,5 @@ def open_onnx_model(
     if drafting:
         require_drafter(path, agreed)
     text_side = read_text_side(folder)
-    with OnnxExecutor(folder, agreed, threads, drafting=drafting) as executor:
+    with closing(OnnxExecutor(folder, agreed, threads, drafting=drafting)) as executor:
         yield Opened(executor, *text_side)

@@ -7,18 +7,17 @@ buffers as input and output, as the engine and the reference runtime have it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
-from ai_edge_litert.compiled_model import CompiledModel
-from ai_edge_litert.environment import Environment
 
 from exporter.bundle.reader import Bundle, BundleSection
 from exporter.bundle.stored_contract import stored_contract
-from exporter.contract import Section
-from runtime_py.litert.graph import Hardware
+from exporter.contract import Accelerator, Section
+from runtime_py.litert.c_api import Environment, HostBuffer
+from runtime_py.litert.compiled_model import CompiledModel, CompileOptions
+from runtime_py.litert.hardware import Hardware
 from runtime_py.litert.mapped_section import FileRegion, MappedSection
 from runtime_py.litert.native_log import captured_native_log
 from runtime_py.litert.resized_graph import Resizing
@@ -47,32 +46,24 @@ class LitertFile:
     def __init__(
         self,
         path: Path,
-        options: Any,
-        *,
+        *options: CompileOptions,
         begin: int = 0,
         nbytes: int | None = None,
         edit: Edit | None = None,
     ) -> None:
         size = path.stat().st_size if nbytes is None else nbytes
-        self.model: Any = None
-        self.caches: dict[str, Any] = {}
-        self._section = MappedSection(path, FileRegion(begin, size))
-        try:
-            if edit is not None:
-                self._section.edit(*edit)
-            environment = Environment.create()
-            load = partial(CompiledModel.from_buffer, environment=environment, options=options)
-            with captured_native_log():
-                self.model = self._section.use(load)
-        except BaseException:
-            self.close()
-            raise
+        self.caches: dict[str, HostBuffer] = {}
+        section = MappedSection(path, FileRegion(begin, size))
+        if edit is not None:
+            section.edit(*edit)
+        with captured_native_log():
+            self.environment = Environment(Accelerator.CPU)
+            self.model = CompiledModel(self.environment, section.content, *options)
 
     def close(self) -> None:
-        """Release buffers and model, then the bytes; no signature may be run any more."""
-        self.caches.clear()
-        self.model = None
-        self._section.close()
+        """Release the model; no signature may be run any more."""
+        self.model.close()
+        self.environment.close()
 
     @classmethod
     def of(cls, path: Path, threads: int = 1) -> Self:
@@ -80,7 +71,7 @@ class LitertFile:
         return cls(path, Hardware(threads=threads).options(path.stem))
 
     @classmethod
-    def section(cls, bundle: Bundle, section: Section, options: Any) -> Self:
+    def section(cls, bundle: Bundle, section: Section, options: CompileOptions) -> Self:
         """One section of a bundle, with caches of the length that the bundle says."""
         entry = bundle.model(section)
         assert entry is not None
@@ -96,27 +87,21 @@ class PreparedCall:
     """One signature and its buffers; calling it runs it."""
 
     def __init__(self, file: LitertFile, name: str) -> None:
-        model, caches = file.model, file.caches
-        self._file, self._index = file, model.get_signature_index(name)
-        names = model.get_signature_list()[name]
-        details = model.get_input_tensor_details(name)
+        tensors, environment = file.model.signatures[name], file.environment
+        self._file, self._name = file, name
         noise = np.random.default_rng(SEED)
-        self.inputs: list[Any] = []
-        for key in names["inputs"]:
-            if key in caches:
-                self.inputs.append(caches[key])
-                continue
-            buffer = model.create_input_buffer_by_name(name, key)
-            shape, kind = details[key]["shape"], np.dtype(details[key]["dtype"])
-            values = noise.standard_normal(shape) if kind == np.float32 else np.zeros(shape)
-            buffer.write(values.astype(kind))
-            self.inputs.append(buffer)
-            if key in names["outputs"]:
-                caches[key] = buffer
-        self.outputs = [
-            caches[key] if key in caches else model.create_output_buffer_by_name(name, key)
-            for key in names["outputs"]
-        ]
+        self.inputs: dict[str, HostBuffer] = {}
+        for key, tensor in tensors.inputs.items():
+            buffer = file.caches.get(key) or HostBuffer(environment, tensor)
+            if buffer.values.dtype == np.float32 and key not in file.caches:
+                buffer.values[...] = noise.standard_normal(tensor.shape)
+            if key in tensors.outputs:
+                file.caches[key] = buffer
+            self.inputs[key] = buffer
+        self.outputs = {
+            key: file.caches.get(key) or HostBuffer(environment, tensor)
+            for key, tensor in tensors.outputs.items()
+        }
 
     def __call__(self) -> None:
-        self._file.model.run_by_index(self._index, self.inputs, self.outputs)
+        self._file.model.run(self._name, self.inputs, self.outputs)

@@ -37,7 +37,8 @@ from quantize.builtin_recipes import FLOAT32, built_in
 from quantize.recipe import Recipe, Rule
 from quantize.storage import Storage
 from runtime_py.chat.conversation import Conversation
-from runtime_py.engine.stock_engine import EngineSettings, Limits, run_engine, same_text
+from runtime_py.engine.stock_engine import EngineSettings, run_engine
+from runtime_py.same_text import ReplyLimits, same_text
 from tests import pairs as pair_files
 from tests.bundles import CACHE_LENGTH, DRAFT_LENGTH, TINY_DRAFTER, TINY_TARGET, held_out_prompts
 from tests.eager import Eager
@@ -243,7 +244,7 @@ def assert_same_text(bundle: Path) -> None:
     off, on = (
         run_engine(EngineSettings(bundle, mtp, 40, threads=2), asked) for mtp in (False, True)
     )
-    limits = Limits(40, CACHE_LENGTH, DRAFT_LENGTH)
+    limits = ReplyLimits(40, CACHE_LENGTH, DRAFT_LENGTH)
     for plain, drafted in zip(off.replies, on.replies, strict=True):
         assert all(same_text(a, b, limits) for a, b in zip(plain, drafted, strict=True))
     assert on.success_rate is not None

@@ -11,12 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from exporter.contract import KEY_CACHE_PREFIX, VALUE_CACHE_PREFIX
+from exporter.contract import KEY_CACHE_PREFIX, VALUE_CACHE_PREFIX, Accelerator
+from runtime_py.litert.c_api import DeviceBuffer, Environment
+from runtime_py.litert.compiled_model import CompiledModel
 from runtime_py.litert.gpu.cache import CacheBuffer
-from runtime_py.litert.gpu.graph import FLOAT32, OPTIONS
-from runtime_py.litert.gpu.litert_c import Buffer, CompiledModel, Environment, Region, call
+from runtime_py.litert.hardware import gpu_options
 
 SIGNATURE = "f"
+
+FLOAT32 = gpu_options(float16=False)
 
 Function = Callable[..., Mapping[str, Tensor]]
 Results = dict[str, NDArray[np.float32]]
@@ -42,9 +45,9 @@ def lowered(function: Function, inputs: Mapping[str, Tensor]) -> bytes:
 @contextmanager
 def compiled(content: bytes) -> Iterator[CompiledModel]:
     """The flatbuffer on the GPU, in float32."""
-    environment = Environment()
+    environment = Environment(Accelerator.GPU)
     try:
-        model = CompiledModel(environment, Region.of(content), OPTIONS.format(precision=FLOAT32))
+        model = CompiledModel(environment, np.frombuffer(content, np.uint8), FLOAT32)
         try:
             yield model
         finally:
@@ -56,14 +59,16 @@ def compiled(content: bytes) -> Iterator[CompiledModel]:
 def fully_accelerated(model: CompiledModel) -> bool:
     """Whether the GPU runs every node of every signature."""
     result = c_bool()
-    call("LiteRtCompiledModelIsNonCpuFullyAccelerated", model._compiled, byref(result))
+    model.environment.library.call(
+        "LiteRtCompiledModelIsNonCpuFullyAccelerated", model.compiled, byref(result)
+    )
     return result.value
 
 
 def run(model: CompiledModel, inputs: Mapping[str, Tensor], outputs: Mapping[str, str]) -> Results:
     """Run on ``inputs``; ``outputs`` maps the names of caches that are written to their inputs."""
     tensors = model.signatures[SIGNATURE]
-    given: dict[str, Buffer] = {}
+    given: dict[str, DeviceBuffer] = {}
     for name in tensors.inputs.keys() - set(outputs.values()):
         given[name] = model.input_buffer(SIGNATURE, name)
         _write(given[name], name, inputs[name])
@@ -74,20 +79,19 @@ def run(model: CompiledModel, inputs: Mapping[str, Tensor], outputs: Mapping[str
     return {name: _read(buffer, name) for name, buffer in made.items()}
 
 
-def _write(buffer: Buffer, name: str, values: Tensor) -> None:
+def _write(buffer: DeviceBuffer, name: str, values: Tensor) -> None:
     (_cache(buffer, name) or buffer).write(values.numpy())
 
 
-def _read(buffer: Buffer, name: str) -> NDArray[np.float32]:
+def _read(buffer: DeviceBuffer, name: str) -> NDArray[np.float32]:
     cache = _cache(buffer, name)
     if cache is None:
         values: NDArray[np.float32] = buffer.read()
         return values
-    shape = buffer.tensor.shape
-    return cache.read(int(np.prod(shape)), np.float32).reshape(shape)
+    return cache.read()
 
 
-def _cache(buffer: Buffer, name: str) -> CacheBuffer | None:
+def _cache(buffer: DeviceBuffer, name: str) -> CacheBuffer | None:
     if not name.startswith((KEY_CACHE_PREFIX, VALUE_CACHE_PREFIX)):
         return None
     return CacheBuffer(buffer, of_keys=name.startswith(KEY_CACHE_PREFIX))

@@ -10,22 +10,24 @@ import pytest
 from exporter.contract import Accelerator
 from exporter.errors import EngineError
 from runtime_py.chat.conversation import Conversation
-from runtime_py.engine.stock_engine import EngineRun, EngineSettings, Limits, run_engine, same_text
+from runtime_py.engine.stock_engine import EngineSettings, run_engine
+from runtime_py.reply import RunResult
+from runtime_py.same_text import ReplyLimits, same_text
 from tests.bundles import DRAFT_LENGTH, SHORT_CACHE, held_out_prompts
 
 PROMPTS, NEW_TOKENS = 8, 40
-LIMITS = Limits(NEW_TOKENS, SHORT_CACHE, DRAFT_LENGTH)
+LIMITS = ReplyLimits(NEW_TOKENS, SHORT_CACHE, DRAFT_LENGTH)
 
 LEAST_SUCCESS_RATE = 0.5
 """As on the CPU (``tests/test_engine.py``): a drafter that reads a stale bank is hardly ever right."""
 
 
-def answers(bundle: Path, accelerator: Accelerator, *, mtp: bool) -> EngineRun:
+def answers(bundle: Path, accelerator: Accelerator, *, mtp: bool) -> RunResult:
     settings = EngineSettings(bundle, mtp, NEW_TOKENS, accelerator, threads=2)
     return run_engine(settings, [Conversation.asking(p) for p in held_out_prompts(PROMPTS)])
 
 
-def assert_same_texts(ours: EngineRun, reference: EngineRun) -> None:
+def assert_same_texts(ours: RunResult, reference: RunResult) -> None:
     pairs = list(zip(chain(*reference.replies), chain(*ours.replies), strict=True))
     assert len(pairs) == PROMPTS
     assert not [(off.text, on.text) for off, on in pairs if not same_text(off, on, LIMITS)]

@@ -14,12 +14,12 @@ from exporter import contract
 from exporter.checkpoints.architecture import HeadKind
 from exporter.checkpoints.tensors.tensor_reader import TensorReader
 from exporter.contract import Accelerator, Section
+from runtime_py.litert.c_api import DeviceBuffer, Environment
+from runtime_py.litert.compiled_model import CompiledModel
 from runtime_py.litert.gpu.cache import CacheBuffer
-from runtime_py.litert.gpu.graph import FLOAT32, OPTIONS
-from runtime_py.litert.gpu.litert_c import Buffer, CompiledModel, Environment, Region
 from tests import pairs as pair_files
 from tests.eager import CACHE_LENGTH, Eager
-from tests.gpu.operations import fully_accelerated
+from tests.gpu.operations import FLOAT32, fully_accelerated
 from tests.litert.graphs import DRAFTS, Bound, Tensors, assert_close, bind_pair, named_caches
 
 TOLERANCE = 1e-4
@@ -44,7 +44,7 @@ def gpu_bounds(
 
 @pytest.fixture
 def environment() -> Iterator[Environment]:
-    environment = Environment()
+    environment = Environment(Accelerator.GPU)
     yield environment
     environment.close()
 
@@ -52,8 +52,8 @@ def environment() -> Iterator[Environment]:
 @contextmanager
 def compiled(environment: Environment, file: Path) -> Iterator[CompiledModel]:
     """A section's graphs on the GPU, in float32."""
-    content = file.read_bytes()
-    model = CompiledModel(environment, Region.of(content), OPTIONS.format(precision=FLOAT32))
+    content = np.frombuffer(file.read_bytes(), np.uint8)
+    model = CompiledModel(environment, content, FLOAT32)
     try:
         yield model
     finally:
@@ -106,7 +106,7 @@ def run_verify(model: CompiledModel, inputs: Tensors, caches: Tensors) -> Tensor
     end = COMMITTED + DRAFTS + 1
     assert end <= CACHE_LENGTH
     params = torch.tensor([COMMITTED, end, end, 0, 0, 0, 0], dtype=torch.int32)
-    given: dict[str, Buffer] = {}
+    given: dict[str, DeviceBuffer] = {}
     for name, values in {**inputs, contract.PARAM_TENSOR: params}.items():
         given[name] = model.input_buffer(contract.VERIFY, name)
         given[name].write(values.numpy())
@@ -121,6 +121,5 @@ def run_verify(model: CompiledModel, inputs: Tensors, caches: Tensors) -> Tensor
     model.run(contract.VERIFY, given, made)
     results = {name: torch.from_numpy(made[name].read()) for name in made.keys() - banks.keys()}
     for name, bank in banks.items():
-        flat = bank.read(caches[name].numel(), np.float32)
-        results[name] = torch.from_numpy(flat).reshape(caches[name].shape)
+        results[name] = torch.from_numpy(bank.read())
     return results

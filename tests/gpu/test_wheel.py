@@ -21,7 +21,7 @@ CompiledModel.from_file(sys.argv[1], HardwareAccelerator.GPU)
 
 
 def test_the_wheel_ends_the_process_on_a_composite(tmp_path: Path) -> None:
-    """A segmentation fault in 2.3.0; should this fail, ``litert_c`` may have become unnecessary."""
+    """A segmentation fault in 2.3.0; should this fail, the engine's library may have become unnecessary."""
     keys = key_cache(0)
     content = lowered(
         lambda rows, **given: {"y": GpuKv(given[keys], rows, given[PARAM_TENSOR]).scores(rows)},

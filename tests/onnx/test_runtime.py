@@ -17,7 +17,7 @@ from exporter.errors import BundleError
 from exporter.options import OutputFormat
 from exporter.verify.answers import Answer, answer_all
 from runtime_py.chat.conversation import Conversation
-from runtime_py.litert.graph import Hardware
+from runtime_py.litert.hardware import Hardware
 from runtime_py.onnx.executor import OnnxExecutor
 from runtime_py.onnx.model import open_onnx_model
 from runtime_py.opened_model import Opened, open_model

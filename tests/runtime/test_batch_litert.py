@@ -19,13 +19,15 @@ from exporter.contract import BATCH_DECODE, Section
 from exporter.errors import BundleError, EngineError
 from runtime_py.batch_run import run_batch
 from runtime_py.chat.conversation import Conversation, Message
-from runtime_py.engine.stock_engine import EngineSettings, Limits, run_engine, same_text
+from runtime_py.engine.stock_engine import EngineSettings, run_engine
 from runtime_py.litert.batch_executor import BatchLitertExecutor
-from runtime_py.litert.graph import Hardware
+from runtime_py.litert.hardware import Hardware
 from runtime_py.loop.batch_executor import Feed
 from runtime_py.loop.sampling import SamplingSettings
 from runtime_py.opened_model import AUTO, DraftLength, OpenedModel, open_model
-from runtime_py.reference_run import ReferenceRun, RunSettings, run_reference
+from runtime_py.reference_run import RunSettings, run_reference
+from runtime_py.reply import RunResult
+from runtime_py.same_text import ReplyLimits, same_text
 from runtime_py.session import ContextFullError
 from tests.bundles import DRAFT_LENGTH, TINY_DRAFTER, export_tiny, held_out_prompts
 from tests.command import Done, run
@@ -93,7 +95,7 @@ def questions() -> list[Conversation]:
     return [*single, Conversation((prompts[1],), history)]
 
 
-def assert_same(together: ReferenceRun, one_by_one: ReferenceRun) -> None:
+def assert_same(together: RunResult, one_by_one: RunResult) -> None:
     assert together.texts == one_by_one.texts
     pairs = zip(together.replies, one_by_one.replies, strict=True)
     for (ours,), (theirs,) in pairs:
@@ -199,7 +201,7 @@ def test_the_stock_engine_runs_such_a_bundle(model: OpenedModel, bundles: dict[i
     bundle = bundles[model.executor.contract.batch]
     asked = [Conversation.asking(text) for text in held_out_prompts(4)]
     ours = run_batch(model, RunSettings(DRAFT_LENGTH, NEW_TOKENS), asked)
-    limits = Limits(NEW_TOKENS, CACHE, DRAFT_LENGTH)
+    limits = ReplyLimits(NEW_TOKENS, CACHE, DRAFT_LENGTH)
     for mtp in (False, True):
         engine = run_engine(EngineSettings(bundle, mtp, NEW_TOKENS, threads=2), asked)
         pairs = zip(ours.replies, engine.replies, strict=True)

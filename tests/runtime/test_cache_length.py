@@ -14,11 +14,13 @@ from exporter.contract import Contract, Section, is_prime, stated
 from exporter.errors import BundleError, ConfigError
 from runtime_py.chat.conversation import Conversation
 from runtime_py.chat.tokenizer import Tokenizer
-from runtime_py.engine.stock_engine import EngineSettings, Limits, Reply, run_engine, same_text
-from runtime_py.litert.graph import Hardware
+from runtime_py.engine.stock_engine import EngineSettings, run_engine
+from runtime_py.litert.hardware import Hardware
 from runtime_py.litert.resized_graph import Resizing
 from runtime_py.opened_model import open_model
 from runtime_py.reference_run import RunSettings, run_reference
+from runtime_py.reply import Reply
+from runtime_py.same_text import ReplyLimits, same_text
 from tests.bundles import DRAFT_LENGTH, export_tiny, held_out_prompts
 
 PROMPTS = 6
@@ -195,5 +197,5 @@ def test_nothing_but_sizes_is_resized(bundle: Path, agreed: Contract) -> None:
         assert shapes == {key: tensor.shape for key, tensor in spec.inputs.items()}
 
 
-def _limits(slots: int) -> Limits:
-    return Limits(MAX_NEW_TOKENS, slots, DRAFT_LENGTH)
+def _limits(slots: int) -> ReplyLimits:
+    return ReplyLimits(MAX_NEW_TOKENS, slots, DRAFT_LENGTH)

@@ -21,7 +21,7 @@ from exporter.options import ExportOptions
 from exporter.pipeline import export
 from quantize.builtin_recipes import RECIPES
 from runtime_py.litert.executor import LitertExecutor
-from runtime_py.litert.graph import Hardware
+from runtime_py.litert.hardware import Hardware
 from runtime_py.loop.sampling import GREEDY, SamplingSettings
 from runtime_py.opened_model import OpenedModel, open_model
 from tests.bundles import (

@@ -193,9 +193,9 @@ def test_a_weight_cache_that_cannot_be(bundle: Path) -> None:
 @pytest.mark.parametrize(
     ("event", "function"),
     [
-        ("call", "from_buffer"),
-        ("c_call", "from_buffer"),
-        ("c_return", "from_buffer"),
+        ("call", "_set_options"),
+        ("return", "_set_options"),
+        ("call", "_signatures"),
         ("call", "signature"),
     ],
 )

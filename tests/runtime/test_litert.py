@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,18 +14,19 @@ from exporter.bundle.reader import open_bundle
 from exporter.contract import DECODE, EMBEDDINGS
 from exporter.errors import BundleError, EngineError
 from runtime_py.chat.conversation import Conversation, Message, as_message
-from runtime_py.engine.stock_engine import EngineRun, EngineSettings, Limits, run_engine, same_text
+from runtime_py.engine.stock_engine import EngineSettings, run_engine
 from runtime_py.graph_executor import Chunk, prefill_chunks
 from runtime_py.litert.executor import LitertExecutor
-from runtime_py.litert.graph import Hardware
+from runtime_py.litert.hardware import Hardware
 from runtime_py.litert.mapped_section import can_map
 from runtime_py.loop.executor import Floats
-from runtime_py.loop.rounds import Cursor, Finish
-from runtime_py.loop.rounds import Limits as GenerationLimits
+from runtime_py.loop.rounds import Cursor, Finish, Limits
 from runtime_py.loop.sampling import SamplingSettings
 from runtime_py.loop.speculative import Fixed, Greedy, Speaker, generate
 from runtime_py.opened_model import DraftLength, OpenedModel, open_model
-from runtime_py.reference_run import ReferenceRun, RunSettings, run_reference
+from runtime_py.reference_run import RunSettings, run_reference
+from runtime_py.reply import RunResult
+from runtime_py.same_text import ReplyLimits, same_text
 from runtime_py.session import ContextFullError
 from tests.bundles import CACHE_LENGTH, DRAFT_LENGTH, SHORT_CACHE, held_out_prompts
 
@@ -32,7 +34,7 @@ SINGLE_TURNS = 40
 CHATS, TURNS = 6, 3
 MAX_NEW_TOKENS = 64
 WHOLE_ANSWER = 300
-LIMITS = Limits(MAX_NEW_TOKENS, CACHE_LENGTH, DRAFT_LENGTH)
+LIMITS = ReplyLimits(MAX_NEW_TOKENS, CACHE_LENGTH, DRAFT_LENGTH)
 HARDWARE = Hardware(threads=2)
 
 
@@ -58,7 +60,7 @@ def chats() -> list[Conversation]:
 
 
 @pytest.fixture(scope="module")
-def runs(model: OpenedModel) -> dict[int, ReferenceRun]:
+def runs(model: OpenedModel) -> dict[int, RunResult]:
     """All chats through the reference runtime, by drafts a round."""
     return {
         drafts: run_reference(model, RunSettings(drafts, MAX_NEW_TOKENS), chats())
@@ -66,7 +68,7 @@ def runs(model: OpenedModel) -> dict[int, ReferenceRun]:
     }
 
 
-def as_single_turns(run: EngineRun) -> list[Conversation]:
+def as_single_turns(run: RunResult) -> list[Conversation]:
     """Every turn as a conversation of its own, with what was said before as its history.
 
     The stock engine does not commit the end of its own answers properly (see below), so it is given
@@ -82,7 +84,7 @@ def as_single_turns(run: EngineRun) -> list[Conversation]:
 
 
 @pytest.mark.parametrize("mtp", [False, True])
-def test_text_is_the_stock_engines(mtp: bool, bundle: Path, runs: dict[int, ReferenceRun]) -> None:
+def test_text_is_the_stock_engines(mtp: bool, bundle: Path, runs: dict[int, RunResult]) -> None:
     ours = runs[DRAFT_LENGTH if mtp else 0]
     settings = EngineSettings(bundle, mtp, MAX_NEW_TOKENS, threads=2)
     engine = run_engine(settings, as_single_turns(ours))
@@ -98,13 +100,13 @@ def test_text_is_the_stock_engines(mtp: bool, bundle: Path, runs: dict[int, Refe
         assert ours.success_rate == pytest.approx(engine.success_rate, abs=0.03)
 
 
-def test_drafting_changes_no_token(runs: dict[int, ReferenceRun]) -> None:
+def test_drafting_changes_no_token(runs: dict[int, RunResult]) -> None:
     assert runs[DRAFT_LENGTH].texts == runs[0].texts
     assert runs[DRAFT_LENGTH].decode_tokens == runs[0].decode_tokens
     assert [len(run.acceptance.drafted) for run in runs.values()] == [0, DRAFT_LENGTH]
 
 
-def test_the_drafter_works(runs: dict[int, ReferenceRun]) -> None:
+def test_the_drafter_works(runs: dict[int, RunResult]) -> None:
     acceptance = runs[DRAFT_LENGTH].acceptance
     assert acceptance.rate is not None
     assert acceptance.rate > 0.4
@@ -113,7 +115,7 @@ def test_the_drafter_works(runs: dict[int, ReferenceRun]) -> None:
 
 @pytest.mark.parametrize("drafts", [1, 2, "auto"])
 def test_any_draft_length_gives_the_same_text(
-    drafts: DraftLength, model: OpenedModel, runs: dict[int, ReferenceRun]
+    drafts: DraftLength, model: OpenedModel, runs: dict[int, RunResult]
 ) -> None:
     run = run_reference(model, RunSettings(drafts, MAX_NEW_TOKENS), chats()[:5])
     assert run.texts == runs[0].texts[: len(run.texts)]
@@ -144,7 +146,8 @@ def test_how_the_stock_engine_goes_on_after_its_own_answer(bundle: Path) -> None
     engine = run_engine(EngineSettings(bundle, False, WHOLE_ANSWER, threads=2), asked)
     with open_model(bundle, HARDWARE, drafting=False) as opened:
         agreed = opened.executor.contract
-        with EngineLikeExecutor(open_bundle(bundle), agreed, HARDWARE, drafting=False) as executor:
+        like = EngineLikeExecutor(open_bundle(bundle), agreed, HARDWARE, drafting=False)
+        with closing(like) as executor:
             like_it = replace(opened, executor=executor)
             texts = [second_answer(like_it, *pair) for pair in pairs]
     assert texts == [replies[1].text for replies in engine.replies]
@@ -160,7 +163,7 @@ def second_answer(opened: OpenedModel, first: str, second: str) -> str:
     tokens = [*tokenizer.encode_prompt(prompts[0]), *answer.tokens[:-1], -1, *turn]
     cache = executor.new_cache()
     executor.prefill(cache, tokens[:-1], 0)
-    limits = GenerationLimits(WHOLE_ANSWER, tokenizer.stop_tokens, executor.cache_length)
+    limits = Limits(WHOLE_ANSWER, tokenizer.stop_tokens, executor.cache_length)
     speaker = Speaker(executor, cache, Greedy())
     rounds = generate(speaker, Cursor(len(tokens) - 1, tokens[-1]), limits, Fixed(0))
     said = [token for done in rounds for token in done.tokens]
@@ -285,5 +288,7 @@ def test_a_bundle_without_drafter(plain_bundle: Path) -> None:
 
 def test_an_input_that_litert_does_not_take(model: OpenedModel) -> None:
     decode = model.executor.signatures[DECODE]
-    with pytest.raises(EngineError, match=r"tf_lite_prefill_decode: LiteRT failed: .* larger"):
+    with pytest.raises(
+        EngineError, match="tf_lite_prefill_decode: embeddings takes 128 values, found 65536"
+    ):
         decode.write(EMBEDDINGS, np.zeros(1 << 16, np.float32))

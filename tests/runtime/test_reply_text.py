@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from exporter.bundle.engine_template import EngineTemplate
 from exporter.templates.gemma4 import Variant
 from runtime_py.chat.conversation import PLAIN, Setting
-from runtime_py.chat.reply_text import Markers, Reading, Said, Span, parse_call
+from runtime_py.chat.reply_text import Markers, ReplyReading, Said, Span, parse_call
 
 QUOTE = '<|"|>'
 CALLS = Span("<|tool_call>", "<tool_call|>")
@@ -73,7 +73,7 @@ def test_an_answer_may_begin_within_a_thought() -> None:
 
 @given(st.lists(st.sampled_from(["<", "|", "channel>thought\n", "<channel|>", "x", "<|channel>"])))
 def test_what_is_shown_is_never_taken_back(parts: list[str]) -> None:
-    reading = Reading(GEMMA, tools=True)
+    reading = ReplyReading(GEMMA, tools=True)
     shown = "".join(map(reading.push, parts)) + reading.rest()
     assert shown == reading.said().text
 

@@ -17,7 +17,8 @@ from runtime_py.chat.reply_text import Markers, Span
 from runtime_py.chat.tokenizer import StreamingText, Tokenizer
 from runtime_py.loop.rounds import Finish
 from runtime_py.loop.speculative import Fixed
-from runtime_py.session import Answer, ContextFullError, Session
+from runtime_py.reply import Reply
+from runtime_py.session import ContextFullError, Session
 from tests.runtime.toys import DRAFTERS, ToyExecutor
 
 LETTERS = "abcdefgh"
@@ -93,7 +94,7 @@ def test_every_turn_is_as_if_it_had_been_given_the_conversation(
         assert_cache_is_what_was_said(session, answer)
 
 
-def assert_cache_is_what_was_said(session: Session[list[int]], answer: Answer) -> None:
+def assert_cache_is_what_was_said(session: Session[list[int]], answer: Reply) -> None:
     """The cache begins with the rendered prompt, then the answer's tokens; a pending one may lack."""
     template, tokenizer = session._template, LetterTokenizer()
     prompt = tokenizer.encode_prompt(template.render(session.messages[:-1]))

@@ -17,14 +17,15 @@ from hypothesis import strategies as st
 from exporter.options import OutputFormat
 from runtime_py.batch_run import run_batch
 from runtime_py.chat.conversation import Conversation
-from runtime_py.engine.stock_engine import EngineRun, EngineSettings, run_engine
-from runtime_py.litert.graph import Hardware
+from runtime_py.engine.stock_engine import EngineSettings, run_engine
+from runtime_py.litert.hardware import Hardware
 from runtime_py.loop.rounds import Cursor, Limits
 from runtime_py.loop.sampling import SamplingSettings, chooser, distribution
 from runtime_py.loop.speculative import Chooser, Fixed, Greedy, Speaker, generate
 from runtime_py.onnx.model import open_onnx_model
 from runtime_py.opened_model import open_model
 from runtime_py.reference_run import RunSettings, run_reference
+from runtime_py.reply import RunResult
 from tests.bundles import DRAFT_LENGTH, TINY_TARGET, export_tiny, held_out_prompts
 from tests.runtime.toys import DRAFTERS, ToyExecutor
 
@@ -79,7 +80,7 @@ def plain(bundle: Path, asked: list[Conversation]) -> list[str]:
     return engine(bundle, asked, mtp=False).texts
 
 
-def engine(bundle: Path, asked: Sequence[Conversation], *, mtp: bool) -> EngineRun:
+def engine(bundle: Path, asked: Sequence[Conversation], *, mtp: bool) -> RunResult:
     return run_engine(EngineSettings(bundle, mtp, NEW_TOKENS, threads=2), asked)
 
 

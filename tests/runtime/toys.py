@@ -16,6 +16,7 @@ import numpy as np
 from runtime_py.loop.batch_executor import Feed
 from runtime_py.loop.drafting import DraftChain
 from runtime_py.loop.executor import DrafterOutput, DraftFeed, Floats, TargetOutput
+from runtime_py.loop.returning import Returning
 from runtime_py.loop.rounds import Cursor, Finish, Limits, Round
 from runtime_py.loop.speculative import Chooser, DraftPolicy, Greedy, Speaker, generate
 
@@ -225,10 +226,7 @@ def generated(
     outcome = Outcome(cache=toy.new_cache())
     toy.prefill(outcome.cache, prompt[:-1], 0)
     start = Cursor(len(prompt) - 1, prompt[-1])
-    rounds = generate(Speaker(toy, outcome.cache, chooser), start, limits, policy)
-    while outcome.finish is None:
-        try:
-            outcome.rounds.append(next(rounds))
-        except StopIteration as finished:
-            outcome.finish = finished.value
+    rounds = Returning(generate(Speaker(toy, outcome.cache, chooser), start, limits, policy))
+    outcome.rounds += rounds
+    outcome.finish = rounds.value
     return outcome

@@ -14,10 +14,11 @@ from exporter.pipeline import export
 from exporter.templates.samples import SAMPLES
 from exporter.verify.engine_rendering import asked, render_in_probe
 from quantize.builtin_recipes import RECIPES
-from runtime_py.engine.stock_engine import EngineRun, EngineSettings, Reply, run_engine
-from runtime_py.litert.graph import Hardware
+from runtime_py.engine.stock_engine import EngineSettings, run_engine
+from runtime_py.litert.hardware import Hardware
 from runtime_py.opened_model import open_model
 from runtime_py.reference_run import RunSettings, run_reference
+from runtime_py.reply import Reply, RunResult
 from tests.bundles import DRAFT_LENGTH, TINY_DRAFTER, TINY_TARGET
 
 NEW_TOKENS = 12
@@ -47,7 +48,7 @@ def expected(bundle: Path) -> list[Reply]:
     return first_replies(run)
 
 
-def first_replies(run: EngineRun) -> list[Reply]:
+def first_replies(run: RunResult) -> list[Reply]:
     return [replies[0] for replies in run.replies]
 
 

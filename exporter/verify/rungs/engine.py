@@ -12,15 +12,10 @@ from exporter.verify.rung import Figure, NearTie, Rung
 from exporter.verify.titles import ENGINE as TITLE
 from runtime_py.chat.conversation import PLAIN, Conversation
 from runtime_py.chat.reply_text import Said
-from runtime_py.engine.stock_engine import (
-    EngineRun,
-    EngineSettings,
-    Limits,
-    Reply,
-    run_engine,
-    same_text,
-)
+from runtime_py.engine.stock_engine import EngineSettings, run_engine
 from runtime_py.opened_model import OpenedModel
+from runtime_py.reply import Reply, RunResult
+from runtime_py.same_text import ReplyLimits, same_text
 
 REASON = (
     "text is equal; with MTP the engine may run past its limit by a draft. Where texts part, the "
@@ -33,8 +28,8 @@ REASON = (
 class EngineRuns:
     """The engine without and, if the bundle has a drafter, with MTP."""
 
-    off: EngineRun
-    on: EngineRun | None
+    off: RunResult
+    on: RunResult | None
 
 
 def missing_engine() -> str:
@@ -65,7 +60,7 @@ def engine_rung(
 ) -> Rung:
     """Compare both modes with the greedy answers."""
     agreed = model.executor.contract
-    limits = Limits(max_new_tokens, agreed.cache_length, agreed.draft_length)
+    limits = ReplyLimits(max_new_tokens, agreed.cache_length, agreed.draft_length)
     problems: list[str] = []
     ties: list[NearTie] = []
     figures = []

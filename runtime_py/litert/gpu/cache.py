@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime_py.litert.gpu.litert_c import Buffer
+from runtime_py.litert.c_api import DeviceBuffer
 
 Array = NDArray[Any]
 
@@ -29,15 +29,14 @@ GROUP = 4
 class CacheBuffer:
     """A key or value cache on the device, read and written in the contract's layout."""
 
-    def __init__(self, buffer: Buffer, *, of_keys: bool) -> None:
+    def __init__(self, buffer: DeviceBuffer, *, of_keys: bool) -> None:
         self.device = buffer
         self._of_keys = of_keys
 
-    def read(self, count: int, dtype: Any) -> Array:
-        """The values, flat: keys ``[1, K, S, D]``, values ``[1, K, D, S]``."""
+    def read(self) -> Array:
+        """A copy of the values: keys ``[1, K, S, D]``, values ``[1, K, D, S]``."""
         values = from_device(_packed(self.device.read()), of_keys=self._of_keys)
-        assert values.size == count
-        return values.astype(dtype).reshape(-1)
+        return values.astype(np.float32, copy=False)
 
     def write(self, values: Array) -> None:
         """Replace the values."""
