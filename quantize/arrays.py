@@ -1,7 +1,9 @@
 """Rows of float32 to rows of codes, and back.
 
 Symmetric: ``w = code * scale``. A row ``[C]`` is ``n`` groups of ``C / n`` elements with a scale each:
-one group where a scale serves the whole row, ``C / 32`` of them in blocks of 32.
+one group where a scale serves the whole row, ``C / 32`` of them in blocks of 32. Codes narrower than a
+byte are packed several a byte, the earlier ones in the lower bits, as LiteRT's kernels for int4 and int2
+read them.
 """
 
 from __future__ import annotations
@@ -11,13 +13,15 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from quantize.bfloat16 import Floats
 from quantize.clipping import clipped_scales
-from quantize.packing import Codes, pack, unpack
 from quantize.recipe import Algorithm
 from quantize.scales import nearest, peak_scales, representable
 from quantize.storage import Storage
+
+Codes = NDArray[np.int8]
 
 
 @dataclass(frozen=True)
@@ -116,3 +120,33 @@ def unstored_rows(stored: StoredRows, storage: Storage, row_length: int) -> Quan
     """Codes and scales back from what :func:`packed_rows` gave."""
     codes = unpack(stored.data, storage.bits, (stored.rows, row_length))
     return QuantisedRows(codes, stored.scales)
+
+
+def pack(codes: Codes, bits: int) -> bytes:
+    """Codes ``[R, C]`` of 8, 4 or 2 bits as bytes.
+
+    Raises:
+        ValueError: A row does not fill whole bytes.
+    """
+    if bits == 8:
+        return np.ascontiguousarray(codes).tobytes()
+    if codes.shape[-1] % (8 // bits):
+        raise ValueError(
+            f"int{bits} needs rows of a multiple of {8 // bits}, found {codes.shape[-1]}"
+        )
+    count = 8 // bits
+    parts = (np.ascontiguousarray(codes).view(np.uint8) & ((1 << bits) - 1)).reshape(-1, count)
+    packed = np.zeros(len(parts), np.uint8)
+    for place in range(count):
+        packed |= parts[:, place] << np.uint8(place * bits)
+    return packed.tobytes()
+
+
+def unpack(data: bytes, bits: int, shape: tuple[int, int]) -> Codes:
+    """The codes that :func:`pack` packed."""
+    packed = np.frombuffer(data, np.int8)
+    if bits == 8:
+        return packed.reshape(shape)
+    starts = range(0, 8, bits)
+    parts = [(packed << (8 - bits - start)).astype(np.int8) >> (8 - bits) for start in starts]
+    return np.stack(parts, axis=-1).reshape(shape)

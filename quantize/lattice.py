@@ -22,8 +22,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from quantize.arrays import Codes
 from quantize.bfloat16 import Floats, to_bfloat16
-from quantize.packing import Codes
 
 BLOCK = 32
 LOWEST_CODE, LARGEST_CODE = -8, 7

@@ -15,7 +15,7 @@ from runtime_py.chat.conversation import Conversation, as_message
 from runtime_py.chat.reply_text import ReplyReading
 from runtime_py.growing_reply import GrowingReply
 from runtime_py.litert.batch_executor import BatchLitertExecutor
-from runtime_py.litert.executor import LitertCache
+from runtime_py.litert.graph import LitertCache
 from runtime_py.loop.batch_loop import Batch, Progress, Running
 from runtime_py.loop.rounds import Cursor, Limits
 from runtime_py.loop.sampling import chooser

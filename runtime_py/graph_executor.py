@@ -7,9 +7,9 @@ the inputs of a signature.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from exporter import contract as names
 from exporter.contract import Accelerator, Contract
 from runtime_py.loop.executor import CacheT, DrafterOutput, DraftFeed, Floats, TargetOutput
-from runtime_py.token_inputs import Lookups, TokenRow, token_inputs
+
+CacheIn = TypeVar("CacheIn", contravariant=True)
 
 
-class SignatureBuffers(Protocol):
-    """Inputs and outputs of one signature, caches apart."""
+class RunnableSignature(Protocol[CacheIn]):
+    """One signature with its inputs and outputs, caches apart."""
 
     def write(self, name: str, values: NDArray[Any]) -> None:
         """Set an input; ``values`` has its type and number of elements.
@@ -30,8 +31,62 @@ class SignatureBuffers(Protocol):
             EngineError: The runtime failed.
         """
 
+    def run(self, cache: CacheIn | None = None) -> None:
+        """Run on the inputs written, over the caches that it reads or writes.
+
+        Raises:
+            EngineError: The runtime failed.
+        """
+
     def output(self, name: str) -> NDArray[Any]:
         """An output of the last run, in its shape; valid until the next one."""
+
+
+class Lookups(Protocol):
+    """The embeddings of a token; each valid until the next call."""
+
+    def embed(self, token: int) -> Floats:
+        """Scaled, ``[H]``."""
+
+    def embed_per_layer(self, token: int) -> Floats:
+        """Scaled, ``[L, P]``."""
+
+
+@dataclass(frozen=True)
+class TokenRow:
+    """Tokens of one sequence, for the slots from ``position`` on."""
+
+    tokens: Sequence[int]
+    position: int
+
+
+def token_inputs(
+    agreed: Contract, lookups: Lookups, rows: Sequence[TokenRow], shape: tuple[int, int]
+) -> dict[str, NDArray[Any]]:
+    """The inputs of a signature of ``shape`` [B, T], caches apart.
+
+    There may be fewer rows than B and fewer tokens than T: what is not there has zeros, position 0 and
+    a mask row of false.
+    """
+    per_layer_shape = (*shape, agreed.layer_count, agreed.per_layer_width)
+    embeddings = np.zeros((*shape, agreed.hidden_size), dtype=np.float32)
+    per_layer = np.zeros(per_layer_shape, dtype=np.float32)
+    positions = np.zeros(shape, dtype=np.int32)
+    mask = np.zeros((*shape, agreed.cache_length), dtype=np.bool_)
+    slots = np.arange(agreed.cache_length, dtype=np.int32)
+    for index, row in enumerate(rows):
+        used = len(row.tokens)
+        for column, token in enumerate(row.tokens):
+            embeddings[index, column] = lookups.embed(token)
+            per_layer[index, column] = lookups.embed_per_layer(token)
+        positions[index, :used] = np.arange(row.position, row.position + used)
+        np.less_equal(slots, positions[index, :used, None], out=mask[index, :used])
+    return {
+        names.EMBEDDINGS: embeddings,
+        names.PER_LAYER_EMBEDDINGS: per_layer,
+        names.INPUT_POS: positions,
+        names.MASK: mask,
+    }
 
 
 @dataclass(frozen=True)
@@ -69,19 +124,8 @@ class GraphExecutor(ABC, Generic[CacheT]):
         self._drafting = drafting and agreed.has_drafter
         self._slots: NDArray[np.int32] = np.arange(agreed.cache_length, dtype=np.int32)
         self._draft_positions: dict[str, int] = {}
-
-    @property
-    @abstractmethod
-    def signatures(self) -> Mapping[str, SignatureBuffers]:
+        self.signatures: dict[str, RunnableSignature[CacheT]] = {}
         """What can be run, by the contract's names."""
-
-    @abstractmethod
-    def run(self, name: str, cache: CacheT | None, *, writes: bool = False) -> None:
-        """Run a signature on the inputs written, over a cache that it reads and perhaps writes.
-
-        Raises:
-            EngineError: The runtime failed.
-        """
 
     @abstractmethod
     def new_cache(self) -> CacheT:
@@ -118,7 +162,7 @@ class GraphExecutor(ABC, Generic[CacheT]):
     def _look_up(self, name: str, output: str, token: int) -> Floats:
         lookup = self.signatures[name]
         lookup.write(names.TOKEN_IDS, np.array([[token]], dtype=np.int32))
-        self.run(name, None)
+        lookup.run()
         row: Floats = lookup.output(output)[0, 0]
         return row
 
@@ -184,7 +228,7 @@ class GraphExecutor(ABC, Generic[CacheT]):
         if feed.position != self._draft_positions.get(names.DRAFT):  # equal for all of a round
             self._place_draft(names.DRAFT, feed.position)
             self._write_params(drafter, feed.position, 1)
-        self.run(names.DRAFT, feed.cache)
+        drafter.run(feed.cache)
         return DrafterOutput(
             drafter.output(names.LOGITS)[0, 0], drafter.output(names.PROJECTED_ACTIVATIONS)[0, 0]
         )
@@ -199,7 +243,7 @@ class GraphExecutor(ABC, Generic[CacheT]):
         drafter.write(names.TOKEN_IDS, np.array([[feed.token]], dtype=np.int32))
         drafter.write(names.ACTIVATIONS, feed.hidden)
         self._place_draft(names.DRAFT_ROUND, feed.position)
-        self.run(names.DRAFT_ROUND, feed.cache)
+        drafter.run(feed.cache)
         return tuple(map(int, drafter.output(names.TOKENS)))
 
     def _place_draft(self, name: str, position: int) -> None:
@@ -237,9 +281,9 @@ class GraphExecutor(ABC, Generic[CacheT]):
         for key, values in inputs.items():
             signature.write(key, values)
         self._write_params(signature, position, len(tokens))
-        self.run(name, cache, writes=True)
+        signature.run(cache)
 
-    def _write_params(self, signature: SignatureBuffers, start: int, tokens: int) -> None:
+    def _write_params(self, signature: RunnableSignature[CacheT], start: int, tokens: int) -> None:
         """Tell graphs for a GPU which slots are written and how many are then in use."""
         if self.contract.accelerator is Accelerator.GPU:
             end = start + tokens

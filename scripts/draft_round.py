@@ -27,7 +27,7 @@ TEXT = "say t494 and then say what follows from it"
 def bare(executor: LitertExecutor, place: Place) -> None:
     """The graph of a draft step, G times."""
     for _ in range(executor.draft_length):
-        executor.run(DRAFT, place.cache)
+        executor.signatures[DRAFT].run(place.cache)
 
 
 @click.command()

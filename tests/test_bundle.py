@@ -11,8 +11,8 @@ import pytest
 
 from exporter.bundle.inspection import infer_contract, inspect_bundle
 from exporter.bundle.layout import MANIFEST_VALUE
-from exporter.bundle.promises import broken_draft_round, broken_promises
 from exporter.bundle.reader import open_bundle
+from exporter.bundle.signature_check import broken_draft_round, broken_promises
 from exporter.bundle.stored_contract import (
     VERSION,
     contract_block,

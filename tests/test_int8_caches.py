@@ -113,7 +113,7 @@ def test_caches_take_a_quarter(bundle: Path, tiny_bundles: dict[str, Path]) -> N
     nbytes = {}
     for name, path in (("int8", bundle), ("float32", tiny_bundles["float32"])):
         with open_model(path, Hardware(threads=1)) as model:
-            bank = model.executor.new_cache().bank
+            bank = model.executor.new_cache().buffers
             caches = model.executor.read_cache(model.executor.new_cache())
             assert {str(cache.dtype) for cache in caches.values()} == {name}
             assert bank.keys() == caches.keys()

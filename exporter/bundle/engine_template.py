@@ -19,12 +19,11 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
 import minijinja
 
-from exporter.bundle.template_pieces import blocks, change_code
 from exporter.errors import TemplateError
 
 Json = Mapping[str, Any]
@@ -56,6 +55,13 @@ NOT_IN_ENGINE = (
 
 LOOP_CONTROL = re.compile(r"{%[-+]?\s*(break|continue)\b")
 NONE_TEST = re.compile(r"\bis(\s+not)?\s+none\b")
+
+_STRING = r"'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\""
+_BLOCK = re.compile(
+    rf"\{{#.*?#\}}|\{{%(?:{_STRING}|.)*?%\}}|\{{\{{(?:{_STRING}|.)*?\}}\}}", re.DOTALL
+)
+_LITERAL = re.compile(f"({_STRING})", re.DOTALL)
+"""Just enough of Jinja's syntax to change code without touching text, comments and string literals."""
 
 FUEL = 20_000_000
 """Instructions that rendering may take: a conversation of 1,000 messages takes less than a tenth."""
@@ -217,3 +223,32 @@ def _refused(error: minijinja.TemplateError, lines_before: int = 0) -> TemplateE
     """The library's error as a sentence that begins with the line in the template."""
     message = str(error.message).removesuffix(f" (in {error.name}:{error.line})")
     return TemplateError(f"line {error.line - lines_before}: {message}" if error.line else message)
+
+
+def blocks(source: str) -> Iterator[re.Match[str]]:
+    """Every block of code and every comment, where it stands."""
+    return _BLOCK.finditer(source)
+
+
+def change_blocks(source: str, change: Callable[[str], str]) -> str:
+    """The source with ``change`` applied to every whole block of code, string literals included."""
+    return _BLOCK.sub(lambda block: block[0] if block[0][1] == "#" else change(block[0]), source)
+
+
+def change_code(source: str, change: Callable[[str], str]) -> str:
+    """The source with ``change`` applied to every stretch of code outside string literals.
+
+    Of ``Hi {{ name ~ '!' }}`` these are ``{{ name ~ `` and `` }}``.
+    """
+
+    def change_outside_strings(block: str) -> str:
+        pieces = _LITERAL.split(block)  # code and literals in turn
+        pieces[::2] = map(change, pieces[::2])
+        return "".join(pieces)
+
+    return change_blocks(source, change_outside_strings)
+
+
+def without_strings(code: str) -> str:
+    """The code with every string literal replaced by as many question marks."""
+    return _LITERAL.sub(lambda literal: "?" * len(literal[0]), code)

@@ -20,8 +20,8 @@ from exporter.bundle.graph_reader import (
     GraphReader,
     SignatureInfo,
 )
-from exporter.bundle.promises import broken_draft_round, broken_promises, broken_reads
 from exporter.bundle.reader import TFLITE_MODEL, Bundle, open_bundle
+from exporter.bundle.signature_check import broken_draft_round, broken_promises, broken_reads
 from exporter.bundle.stored_contract import parsed_contract
 from exporter.bundle.tensor_kind import tensor_kind
 from exporter.contract import Contract, Dtype, KvCache, Section, is_prime

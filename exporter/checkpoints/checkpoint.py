@@ -16,8 +16,7 @@ from exporter.checkpoints.lora.adapter import Adapter, resolve_adapter
 from exporter.checkpoints.source_folder import Download, locate
 from exporter.checkpoints.tensors.packed_tensor import PackedTensor, packed_tensors
 from exporter.checkpoints.tensors.quantisation import remarks_on_quantisation
-from exporter.checkpoints.tensors.stored_tensor import StoredTensor
-from exporter.checkpoints.tensors.weight_files import read_tensors
+from exporter.checkpoints.tensors.stored_tensor import StoredTensor, read_tensors
 from exporter.errors import CheckpointError, listed
 from exporter.files.checksum import sha256
 from exporter.path_kind import CONFIG, Kind, kind_of

@@ -17,7 +17,8 @@ from exporter.errors import BundleError
 from exporter.files.output import check_free_space
 from exporter.verify.sides.graph_run import draft_chain, read_text
 from exporter.verify.text_fit import divergences, log_softmax, surprise
-from runtime_py.litert.executor import LitertCache, LitertExecutor
+from runtime_py.litert.executor import LitertExecutor
+from runtime_py.litert.graph import LitertCache
 from runtime_py.loop.executor import DraftFeed
 from runtime_py.loop.rounds import Acceptance, Cursor, Limits, Round
 from runtime_py.loop.speculative import Fixed, Greedy, Speaker, generate

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from exporter.bundle.template_pieces import change_blocks, change_code, without_strings
+from exporter.bundle.engine_template import change_blocks, change_code, without_strings
 from exporter.templates.huggingface import without_generation
 from exporter.templates.samples import STOPS_FOR_TOOL
 

@@ -19,9 +19,8 @@ from exporter.checkpoints.tensors.stored_tensor import StoredTensor
 from exporter.errors import CheckpointError
 from exporter.progress import Advance, Reporter
 from exporter.weights.matching import Weight, Weights
-from quantize.arrays import StoredRows
+from quantize.arrays import StoredRows, pack, unpack
 from quantize.lattice import BLOCK, find_lattice
-from quantize.packing import pack, unpack
 from quantize.storage import Storage
 
 PROBED_ROWS = 16

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from exporter import contract as names
 from exporter.bundle.signature_check import find_signatures, wanted_batch_sections
 from exporter.errors import BundleError
-from runtime_py.litert.executor import LitertCache, LitertExecutor
-from runtime_py.litert.graph import Buffers
+from runtime_py.graph_executor import TokenRow, token_inputs
+from runtime_py.litert.executor import LitertExecutor
+from runtime_py.litert.graph import LitertCache
 from runtime_py.litert.native_log import captured_native_log
 from runtime_py.loop.batch_executor import Feed
 from runtime_py.loop.executor import DrafterOutput, DraftFeed, TargetOutput
-from runtime_py.token_inputs import TokenRow, token_inputs
 
 NOWHERE = 0
 """Position of a row without a sequence."""
@@ -97,7 +97,7 @@ class BatchLitertExecutor:
             drafter.write(names.INPUT_POS, column)
             drafter.write(names.MASK, self._slots <= column[:, None])
             self._draft_positions = positions
-        drafter.run(reads=self._bound([cache.bank for cache in self._caches(feeds)]))
+        drafter.run(self._bound(self._caches(feeds)))
         logits = drafter.output(names.LOGITS)[:, 0]
         projected = drafter.output(names.PROJECTED_ACTIVATIONS)[:, 0]
         return [DrafterOutput(logits[row], projected[row]) for row in range(len(feeds))]
@@ -110,8 +110,7 @@ class BatchLitertExecutor:
         shape = (self._agreed.batch, length)
         for key, values in token_inputs(self._agreed, self._single, rows, shape).items():
             signature.write(key, values)
-        banks = self._bound([cache.bank for cache in caches])
-        signature.run(banks, banks)
+        signature.run(self._bound(caches))
         logits, hidden = signature.output(names.LOGITS), signature.output(names.ACTIVATIONS)
         used = [len(feed.tokens) for feed in feeds]
         return [
@@ -128,10 +127,12 @@ class BatchLitertExecutor:
             caches += [self._spare] * idle
         return caches
 
-    def _bound(self, banks: Sequence[Buffers]) -> Buffers:
+    def _bound(self, caches: Sequence[LitertCache]) -> LitertCache:
         """The buffers of every row's cache, by the names the batch signatures have for them."""
-        return {
-            in_row: buffer
-            for row, bank in zip(self._rows, banks, strict=True)
-            for in_row, buffer in zip(row, bank.values(), strict=True)
-        }
+        return LitertCache(
+            {
+                in_row: buffer
+                for row, cache in zip(self._rows, caches, strict=True)
+                for in_row, buffer in zip(row, cache.buffers.values(), strict=True)
+            }
+        )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from ctypes import byref, c_char_p, c_size_t, c_void_p
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -129,21 +130,19 @@ class CompiledModel:
         )
         return DeviceBuffer(self.environment, tensor, requirements)
 
-    def run(
+    def call(
         self, signature: str, inputs: Mapping[str, AnyBuffer], outputs: Mapping[str, AnyBuffer]
-    ) -> None:
-        """Run a signature.
+    ) -> Callable[[], None]:
+        """A run of a signature on these buffers, which must outlive it; it raises EngineError.
 
-        An input that a GPU does not read may be left out: a cache that is updated in place is given
-        as an output only.
-
-        Raises:
-            EngineError: LiteRT failed.
+        Buffers of other names are left alone. An input that a GPU does not read may be missing: a cache
+        that is updated in place is given as an output only.
         """
         found = self.signatures[signature]
         given = [inputs[name].handle if name in inputs else None for name in found.inputs]
         made = [outputs[name].handle for name in found.outputs]
-        self._call(
+        return partial(
+            self._call,
             "LiteRtRunCompiledModel",
             self.compiled,
             c_size_t(found.index),

@@ -21,20 +21,16 @@ from exporter.bundle.signature_check import (
 from exporter.contract import Contract, Section
 from runtime_py.graph_executor import GraphExecutor
 from runtime_py.litert.c_api import Array
-from runtime_py.litert.devices import Devices, require_accelerator
-from runtime_py.litert.gpu.graph import GpuSignature
-from runtime_py.litert.graph import Buffers, CpuSignature, Graph
-from runtime_py.litert.graph_parts import GraphParts, draft_round_parts, section_parts
-from runtime_py.litert.hardware import Hardware
+from runtime_py.litert.graph import (
+    Graph,
+    GraphParts,
+    LitertCache,
+    draft_round_parts,
+    section_parts,
+)
+from runtime_py.litert.hardware import Devices, Hardware, require_accelerator
 from runtime_py.litert.native_log import captured_native_log
 from runtime_py.litert.resized_graph import Resizing
-
-
-class LitertCache:
-    """KV caches of one sequence: one bank of buffers, which a step reads and writes in place."""
-
-    def __init__(self, bank: Buffers) -> None:
-        self.bank = bank
 
 
 class LitertExecutor(GraphExecutor[LitertCache]):
@@ -66,7 +62,6 @@ class LitertExecutor(GraphExecutor[LitertCache]):
         if self._drafting and hardware.on_cpu:
             found = self._with_draft_round(found, parts)
         self.graphs: dict[Section, Graph] = {}
-        self._signatures: dict[str, CpuSignature | GpuSignature] = {}
         try:
             with captured_native_log():
                 self._load(found, parts)
@@ -94,22 +89,9 @@ class LitertExecutor(GraphExecutor[LitertCache]):
         for section, graph in parts.items():
             self.graphs[section] = self._devices.graph(self.bundle, section, graph, resizing)
         for signature in found:
-            self._signatures[signature.name] = self.graphs[signature.section].signature(
+            self.signatures[signature.name] = self.graphs[signature.section].signature(
                 signature.in_file, signature.spec, caches
             )
-
-    @property
-    def signatures(self) -> Mapping[str, CpuSignature | GpuSignature]:
-        return self._signatures
-
-    def run(self, name: str, cache: LitertCache | None, *, writes: bool = False) -> None:
-        signature = self._signatures[name]
-        if cache is None:
-            signature.run()
-        elif not writes:
-            signature.run(reads=cache.bank)
-        else:
-            signature.run(cache.bank, cache.bank)
 
     @property
     def mapped(self) -> bool:
@@ -118,7 +100,7 @@ class LitertExecutor(GraphExecutor[LitertCache]):
 
     def close(self) -> None:
         """Release LiteRT's models; caches made here must not be used again."""
-        self._signatures = {}
+        self.signatures = {}
         with captured_native_log():
             for graph in self.graphs.values():
                 graph.close()
@@ -133,4 +115,4 @@ class LitertExecutor(GraphExecutor[LitertCache]):
 
     def read_cache(self, cache: LitertCache) -> dict[str, Array]:
         """A copy of what will be read next: floats or int8 codes, as the contract says."""
-        return {name: buffer.read() for name, buffer in cache.bank.items()}
+        return {name: buffer.read() for name, buffer in cache.buffers.items()}

@@ -1,5 +1,8 @@
 """One graph of a bundle, compiled by LiteRT; those for the CPU with their buffers.
 
+A model section is a graph. That of a draft round has its weights in two other sections, which must stand
+behind it; see ``exporter.bundle.layout``.
+
 Inputs and outputs are arrays that LiteRT reads and writes in place, allocated once. KV caches are apart:
 they belong to a sequence and are passed to each run. For the GPU see ``gpu.graph``.
 """
@@ -7,21 +10,59 @@ they belong to a sequence and are passed to each run. For the GPU see ``gpu.grap
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from exporter.bundle.reader import Bundle
-from exporter.contract import SignatureSpec
+from exporter.bundle.layout import DRAFT_ROUND_SECTIONS, side_by_side
+from exporter.bundle.reader import Bundle, BundleSection
+from exporter.contract import DRAFT_ROUND, Section, SignatureSpec
 from exporter.errors import BundleError, EngineError
-from runtime_py.litert.c_api import AnyBuffer, Array, Environment, HostBuffer
+from runtime_py.litert.c_api import Array, Environment, HostBuffer
 from runtime_py.litert.compiled_model import CompiledModel, CompileOptions
-from runtime_py.litert.graph_parts import GraphParts
-from runtime_py.litert.mapped_section import MappedSection
+from runtime_py.litert.mapped_section import FileRegion, MappedSection
 from runtime_py.litert.native_log import NativeLog, captured_native_log
 from runtime_py.litert.resized_graph import Resizing
 
-Buffers = Mapping[str, Any]
-"""KV caches by name, as buffers of the graph that reads them."""
+
+class LitertCache:
+    """KV caches of one sequence: buffers by name, which a run reads and writes in place."""
+
+    def __init__(self, buffers: Mapping[str, Any]) -> None:
+        self.buffers = buffers
+        self.calls: dict[CpuSignature, Callable[[], None]] = {}
+        """How a signature runs on these caches; made when it first does."""
+
+
+@dataclass(frozen=True)
+class GraphParts:
+    """The regions, side by side; ``name`` is for messages and for the file of a weight cache."""
+
+    name: str
+    graph_bytes: int
+    """Of the first region: the graph itself, without weights behind it."""
+    regions: tuple[FileRegion, ...]
+
+
+def section_parts(bundle: Bundle, section: Section) -> GraphParts:
+    """A model section, which the bundle must have."""
+    entry = bundle.model(section)
+    assert entry is not None
+    return GraphParts(section.value, entry.graph_bytes, (_region(entry, 0),))
+
+
+def draft_round_parts(bundle: Bundle) -> GraphParts:
+    """The graph of a draft round, which the bundle must have, and the sections that it was made for."""
+    entry = bundle.draft_round
+    assert entry is not None
+    read = [found for section in DRAFT_ROUND_SECTIONS if (found := bundle.model(section))]
+    starts = side_by_side(entry.nbytes, [found.nbytes for found in read])
+    behind = (_region(found, start) for found, start in zip(read, starts, strict=True))
+    return GraphParts(DRAFT_ROUND, entry.nbytes, (_region(entry, 0), *behind))
+
+
+def _region(entry: BundleSection, at: int) -> FileRegion:
+    return FileRegion(entry.begin, entry.nbytes, at)
 
 
 class Graph(ABC):
@@ -71,18 +112,9 @@ class Graph(ABC):
     def cache_buffer(self, signature: str, name: str) -> Any:
         """A zeroed cache that ``signature`` reads and writes."""
 
-    def run(
-        self, signature: str, inputs: Mapping[str, AnyBuffer], outputs: Mapping[str, AnyBuffer]
-    ) -> None:
-        """Run a signature.
-
-        Raises:
-            EngineError: LiteRT failed.
-        """
-        try:
-            self.model.run(signature, inputs, outputs)
-        except EngineError as error:
-            raise EngineError(f"{self.where}: {error}") from error
+    def failed(self, error: EngineError) -> EngineError:
+        """What to say when LiteRT does not run the graph."""
+        return EngineError(f"{self.where}: {error}")
 
     def close(self) -> None:
         """Release the model."""
@@ -110,6 +142,7 @@ class CpuSignature:
 
     def __init__(self, graph: CpuGraph, name: str, caches: frozenset[str]) -> None:
         self._graph, self._name = graph, name
+        self._alone: dict[CpuSignature, Callable[[], None]] = {}
         tensors, environment = graph.model.signatures[name], graph.model.environment
         self._inputs, self._outputs = (
             {key: HostBuffer(environment, side[key]) for key in side if key not in caches}
@@ -129,14 +162,21 @@ class CpuSignature:
             )
         buffer[...] = values.reshape(buffer.shape)
 
-    def run(self, reads: Buffers | None = None, writes: Buffers | None = None) -> None:
-        """Run on the inputs written, over caches to read and caches to write (may be the same).
+    def run(self, cache: LitertCache | None = None) -> None:
+        """Run on the inputs written, over the caches of a sequence.
 
         Raises:
             EngineError: LiteRT failed.
         """
-        inputs, outputs = {**self._inputs, **(reads or {})}, {**self._outputs, **(writes or {})}
-        self._graph.run(self._name, inputs, outputs)
+        calls = self._alone if cache is None else cache.calls
+        if self not in calls:
+            caches = {} if cache is None else cache.buffers
+            inputs, outputs = {**self._inputs, **caches}, {**self._outputs, **caches}
+            calls[self] = self._graph.model.call(self._name, inputs, outputs)
+        try:
+            calls[self]()
+        except EngineError as error:
+            raise self._graph.failed(error) from error
 
     def output(self, name: str) -> Array:
         """An output of the last run, in its shape; valid until the next one."""

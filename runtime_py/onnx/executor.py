@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from exporter.bundle.onnx_folder import OnnxFolder
 from exporter.bundle.signature_check import wanted_sections
 from exporter.contract import Contract, Section
@@ -38,7 +36,7 @@ class OnnxExecutor(GraphExecutor[OnnxCache]):
     ) -> None:
         super().__init__(agreed, drafting=drafting)
         caches = agreed.kv_specs()
-        self._signatures = {
+        self.signatures = {
             name: OnnxSignature(
                 folder.model(name),
                 name,
@@ -50,13 +48,6 @@ class OnnxExecutor(GraphExecutor[OnnxCache]):
             for name, spec in specs.items()
         }
 
-    @property
-    def signatures(self) -> Mapping[str, OnnxSignature]:
-        return self._signatures
-
-    def run(self, name: str, cache: OnnxCache | None, *, writes: bool = False) -> None:
-        self._signatures[name].run(cache)
-
     def new_cache(self) -> OnnxCache:
         """A zeroed cache."""
         return OnnxCache(self.contract.kv_specs())
@@ -67,4 +58,4 @@ class OnnxExecutor(GraphExecutor[OnnxCache]):
 
     def close(self) -> None:
         """Release the models; caches made here must not be used again."""
-        self._signatures = {}
+        self.signatures = {}

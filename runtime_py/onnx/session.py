@@ -115,7 +115,7 @@ class OnnxSignature:
         """An output of the last run, in its shape; valid until the next one."""
         return self._outputs[name]
 
-    def run(self, cache: OnnxCache | None) -> None:
+    def run(self, cache: OnnxCache | None = None) -> None:
         """Run on the inputs written, over the caches of a sequence.
 
         Raises:

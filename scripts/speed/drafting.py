@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from runtime_py.litert.executor import LitertCache, LitertExecutor
+from runtime_py.litert.executor import LitertExecutor
+from runtime_py.litert.graph import LitertCache
 from runtime_py.loop.drafting import DraftChain
 from runtime_py.loop.executor import DraftFeed
 from runtime_py.loop.speculative import Greedy

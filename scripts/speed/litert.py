@@ -88,7 +88,7 @@ class PreparedCall:
 
     def __init__(self, file: LitertFile, name: str) -> None:
         tensors, environment = file.model.signatures[name], file.environment
-        self._file, self._name = file, name
+        self._file = file  # it has the model
         noise = np.random.default_rng(SEED)
         self.inputs: dict[str, HostBuffer] = {}
         for key, tensor in tensors.inputs.items():
@@ -102,6 +102,7 @@ class PreparedCall:
             key: file.caches.get(key) or HostBuffer(environment, tensor)
             for key, tensor in tensors.outputs.items()
         }
+        self._call = file.model.call(name, self.inputs, self.outputs)
 
     def __call__(self) -> None:
-        self._file.model.run(self._name, self.inputs, self.outputs)
+        self._call()

@@ -24,10 +24,9 @@ from exporter.checkpoints.checkpoint import (
     require,
     resolve,
 )
-from exporter.checkpoints.tensors.stored_tensor import StoredTensor, read_directory
+from exporter.checkpoints.tensors.stored_tensor import INDEX, SINGLE, StoredTensor, read_directory
 from exporter.checkpoints.tensors.tensor_names import TOKEN_ORDERING, find_names
 from exporter.checkpoints.tensors.tensor_reader import TensorReader
-from exporter.checkpoints.tensors.weight_files import INDEX, SINGLE
 from exporter.contract import Dtype, Section, TensorSpec
 from exporter.errors import CheckpointError
 from exporter.weights.matching import (

@@ -24,8 +24,8 @@ from exporter.options import ExportOptions
 from exporter.pipeline import export
 from exporter.verify.sides.golden import NO_GROUPS
 from exporter.verify.sides.stored_weights import StoredConstant, stored_constants
+from quantize.arrays import unpack
 from quantize.builtin_recipes import RECIPES
-from quantize.packing import unpack
 from tests.bundles import TINY_DRAFTER, TINY_TARGET
 from tests.packed_target import E2B_BITS, E4B_BITS, Packed, write_packed
 from tests.weight_values import values

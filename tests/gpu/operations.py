@@ -75,7 +75,7 @@ def run(model: CompiledModel, inputs: Mapping[str, Tensor], outputs: Mapping[str
     made = {name: model.output_buffer(SIGNATURE, name) for name in tensors.outputs}
     for name, source in outputs.items():
         _write(made[name], name, inputs[source])
-    model.run(SIGNATURE, given, made)
+    model.call(SIGNATURE, given, made)()
     return {name: _read(buffer, name) for name, buffer in made.items()}
 
 

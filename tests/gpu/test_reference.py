@@ -13,8 +13,9 @@ from exporter.errors import BundleError
 from exporter.verify.compare import Floats, margin
 from exporter.verify.text_fit import log_softmax
 from runtime_py.chat.conversation import Conversation
-from runtime_py.litert.executor import LitertCache, LitertExecutor
+from runtime_py.litert.executor import LitertExecutor
 from runtime_py.litert.gpu.graph import GpuGraph
+from runtime_py.litert.graph import LitertCache
 from runtime_py.litert.hardware import Hardware
 from runtime_py.opened_model import OpenedModel, open_model
 from runtime_py.reference_run import RunSettings, run_reference

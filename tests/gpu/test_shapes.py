@@ -118,7 +118,7 @@ def run_verify(model: CompiledModel, inputs: Tensors, caches: Tensors) -> Tensor
     }
     for name, bank in banks.items():
         bank.write(caches[name].numpy())
-    model.run(contract.VERIFY, given, made)
+    model.call(contract.VERIFY, given, made)()
     results = {name: torch.from_numpy(made[name].read()) for name in made.keys() - banks.keys()}
     for name, bank in banks.items():
         results[name] = torch.from_numpy(bank.read())

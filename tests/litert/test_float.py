@@ -13,7 +13,7 @@ from torch import Tensor
 
 from exporter import contract
 from exporter.bundle.graph_reader import CONSTANT_THRESHOLD, GraphReader
-from exporter.bundle.promises import broken_promises
+from exporter.bundle.signature_check import broken_promises
 from exporter.checkpoints.architecture import AttentionKind
 from exporter.contract import Section
 from exporter.litertlm.constant import SCALES_SUFFIX

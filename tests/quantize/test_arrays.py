@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from quantize.arrays import (
     QuantisedRows,
     dequantize_rows,
+    pack,
     packed_rows,
     quantize_rows,
     store_rows,
+    unpack,
     unstored_rows,
 )
 from quantize.clipping import clipped_scales, squared_error
-from quantize.packing import pack, unpack
 from quantize.recipe import Algorithm
 from quantize.scales import LARGEST_BLOCK_SCALE, peak_scales, representable
 from quantize.storage import Storage

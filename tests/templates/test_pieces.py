@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.bundle.template_pieces import change_blocks, change_code
+from exporter.bundle.engine_template import change_blocks, change_code
 
 FRAGMENTS = st.lists(
     st.sampled_from(

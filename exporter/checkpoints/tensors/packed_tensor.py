@@ -23,7 +23,7 @@ from exporter.checkpoints.tensors.stored_tensor import StoredTensor
 from exporter.checkpoints.tensors.tensor_reader import TensorReader
 from exporter.checkpoints.tensors.text_modules import class_prefix, is_tower, text_module
 from exporter.errors import CheckpointError, listed
-from quantize.packing import unpack
+from quantize.arrays import unpack
 
 METHOD = "gemma"
 

@@ -1,6 +1,6 @@
-"""The directory of one safetensors file: which tensors lie where.
+"""Which tensors lie where in a checkpoint's safetensors files.
 
-Only the header is read and checked. This module does not know what a tensor is for.
+Only headers are read and checked. This module does not know what a tensor is for.
 """
 
 from __future__ import annotations
@@ -8,10 +8,15 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-from exporter.errors import CheckpointError
+from exporter.checkpoints.json_file import read_json
+from exporter.errors import CheckpointError, listed
+from exporter.path_kind import ADAPTER_WEIGHTS
+
+INDEX = "model.safetensors.index.json"
+SINGLE = "model.safetensors"
 
 HEADER_LIMIT = 100 * 1024 * 1024
 """Largest safetensors header accepted, as in the format's own implementation."""
@@ -45,6 +50,56 @@ ITEM_SIZES = {
     "F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1,
     "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U64": 8, "U32": 4, "U16": 2, "U8": 1, "BOOL": 1,
 }  # fmt: skip
+
+
+def read_tensors(folder: Path) -> dict[str, StoredTensor]:
+    """The directories of all weight files as one.
+
+    Raises:
+        CheckpointError: A file is missing, truncated or damaged, or tensors are in two files.
+    """
+    tensors: dict[str, StoredTensor] = {}
+    twice: list[str] = []
+    for file in weight_files(folder):
+        for name, tensor in read_directory(file).items():
+            if name in tensors:
+                twice.append(f"{name} is in {tensors[name].file.name} and in {file.name}")
+            tensors[name] = tensor
+    if twice:
+        raise CheckpointError(
+            f"{folder}: expected every tensor once; remove the files of another save: {listed(twice)}"
+        )
+    return tensors
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The files, found as transformers finds them.
+
+    Raises:
+        CheckpointError: The index is damaged, or names files that are missing or elsewhere.
+    """
+    if (folder / SINGLE).is_file():  # before an index, which may be an older save's
+        return [folder / SINGLE]
+    if (folder / INDEX).is_file():
+        return _indexed(folder)
+    return sorted(file for file in folder.glob("*.safetensors") if file.name != ADAPTER_WEIGHTS)
+
+
+def _indexed(folder: Path) -> list[Path]:
+    weight_map = read_json(folder / INDEX).get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise CheckpointError(f"{folder / INDEX}: expected a weight_map, found {weight_map!r}")
+    names = sorted({str(name) for name in weight_map.values()})
+    if outside := [n for n in names if ".." in PurePosixPath(n).parts or n.startswith("/")]:
+        raise CheckpointError(
+            f"{folder / INDEX}: expected shards in this folder, found {', '.join(outside)}"
+        )
+    if missing := [name for name in names if not (folder / name).is_file()]:
+        raise CheckpointError(
+            f"{folder}: {INDEX} names shards that are missing: {', '.join(missing)}; "
+            "download the checkpoint again"
+        )
+    return [folder / name for name in names]
 
 
 def read_directory(file: Path) -> dict[str, StoredTensor]:

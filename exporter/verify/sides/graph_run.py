@@ -16,11 +16,10 @@ from numpy.typing import NDArray
 
 from exporter import contract
 from exporter.contract import Contract
-from runtime_py.graph_executor import GraphExecutor
-from runtime_py.litert.executor import LitertCache
+from runtime_py.graph_executor import GraphExecutor, Lookups
+from runtime_py.litert.graph import LitertCache
 from runtime_py.loop.drafting import DraftChain, DraftStep, Proposal
 from runtime_py.loop.executor import CacheT, DrafterOutput, DraftFeed
-from runtime_py.token_inputs import Lookups
 
 Floats = NDArray[np.float32]
 
@@ -194,7 +193,7 @@ def replayed(draft: DraftStep[CacheT], cache: CacheT, fed: Drafted, state: Float
 def write_caches(cache: LitertCache, caches: Caches) -> None:
     """Overwrite LiteRT's caches of the given names."""
     for name, values in caches.items():
-        cache.bank[name].write(np.ascontiguousarray(values))
+        cache.buffers[name].write(np.ascontiguousarray(values))
 
 
 def slots(agreed: Contract, caches: Caches, count: int) -> Floats:

@@ -19,8 +19,7 @@ from exporter.bundle.reader import Bundle
 from exporter.contract import Section
 from exporter.errors import BundleError
 from exporter.litertlm.constant import SCALES_SUFFIX
-from quantize.arrays import QuantisedRows, dequantize_rows
-from quantize.packing import unpack
+from quantize.arrays import QuantisedRows, dequantize_rows, unpack
 
 Floats = NDArray[np.float32]
 

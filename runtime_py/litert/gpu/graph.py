@@ -6,16 +6,14 @@ graph does not write them (the drafter's). So there is one bank, and none that c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from exporter.contract import KEY_CACHE_PREFIX, SignatureSpec
 from exporter.errors import BundleError, EngineError
-from runtime_py.litert.c_api import Array, DeviceBuffer
+from runtime_py.litert.c_api import Array
 from runtime_py.litert.gpu.cache import CacheBuffer
 from runtime_py.litert.gpu.device import MISSING, is_missing
-from runtime_py.litert.graph import Graph
+from runtime_py.litert.graph import Graph, LitertCache
 from runtime_py.litert.native_log import NativeLog
 
 
@@ -65,30 +63,24 @@ class GpuSignature:
         """
         self._inputs[name].write(values)
 
-    def run(
-        self,
-        reads: Mapping[str, CacheBuffer] | None = None,
-        writes: Mapping[str, CacheBuffer] | None = None,
-    ) -> None:
+    def run(self, cache: LitertCache | None = None) -> None:
         """Run on the inputs written; caches that are written are updated in place.
 
         Raises:
             EngineError: LiteRT failed.
         """
         inputs, outputs = dict(self._inputs), dict(self._outputs)
-        if self._updates_caches:
-            outputs |= _on_device(writes)
-        else:
-            inputs |= _on_device(reads)
+        if cache is not None:
+            on_device = {name: found.device for name, found in cache.buffers.items()}
+            (outputs if self._updates_caches else inputs).update(on_device)
         for buffer in outputs.values():
             buffer.forget_event()
-        self._graph.run(self._name, inputs, outputs)
+        try:
+            self._graph.model.call(self._name, inputs, outputs)()
+        except EngineError as error:
+            raise self._graph.failed(error) from error
 
     def output(self, name: str) -> Array:
         """An output of the last run, in its shape."""
         values: Array = self._outputs[name].read().astype(np.float32, copy=False)
         return values
-
-
-def _on_device(caches: Mapping[str, CacheBuffer] | None) -> dict[str, DeviceBuffer]:
-    return {name: cache.device for name, cache in (caches or {}).items()}
