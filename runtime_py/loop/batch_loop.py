@@ -13,13 +13,14 @@ from itertools import islice
 from typing import Generic
 
 from runtime_py.loop.batch_executor import BatchExecutor, Feed
-from runtime_py.loop.drafting import DraftChain, Proposal, first_feed
+from runtime_py.loop.drafting import DraftChain, Proposal
 from runtime_py.loop.executor import CacheT, TargetOutput
 from runtime_py.loop.rounds import Cursor, Finish, Limits, Round
 from runtime_py.loop.speculative import (
     Chooser,
     Clock,
     DraftPolicy,
+    first_feed,
     possible_drafts,
     settle,
     until_stop,

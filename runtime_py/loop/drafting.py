@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from typing import Generic
 
 from runtime_py.loop.executor import CacheT, DrafterOutput, DraftFeed, Floats
-from runtime_py.loop.rounds import Cursor
 
 DraftStep = Callable[[DraftFeed[CacheT]], DrafterOutput]
 """Makes one draft, as ``Executor.draft`` does."""
@@ -19,12 +18,6 @@ class Proposal:
 
     token: int
     chances: object | None = None
-
-
-def first_feed(cache: CacheT, cursor: Cursor) -> DraftFeed[CacheT]:
-    """What the first draft of a round is made from; the hidden state must be known."""
-    assert cursor.hidden is not None
-    return DraftFeed(cache, cursor.pending, cursor.hidden, cursor.position - 1)
 
 
 @dataclass

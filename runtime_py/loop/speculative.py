@@ -16,8 +16,8 @@ from typing import Generic, Protocol
 
 import numpy as np
 
-from runtime_py.loop.drafting import DraftChain, Proposal, first_feed
-from runtime_py.loop.executor import CacheT, Executor, Floats, TargetOutput
+from runtime_py.loop.drafting import DraftChain, Proposal
+from runtime_py.loop.executor import CacheT, DraftFeed, Executor, Floats, TargetOutput
 from runtime_py.loop.rounds import Cursor, Finish, Limits, Round, Rounds
 
 Clock = Callable[[], float]
@@ -141,6 +141,12 @@ def possible_drafts(
     if cursor.hidden is None or not verify_fits(cursor, limits, draft_length):
         return 0
     return max(0, min(wanted, draft_length, limits.max_new_tokens - produced - 1))
+
+
+def first_feed(cache: CacheT, cursor: Cursor) -> DraftFeed[CacheT]:
+    """What the first draft of a round is made from; the hidden state must be known."""
+    assert cursor.hidden is not None
+    return DraftFeed(cache, cursor.pending, cursor.hidden, cursor.position - 1)
 
 
 def until_stop(done: Round, stop_tokens: frozenset[int]) -> Round:
