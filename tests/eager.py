@@ -1,7 +1,7 @@
 """Our torch modules with a checkpoint's weights in them, run eagerly in float32.
 
 Weights come through ``exporter.checkpoints`` and ``exporter.weights.matching``, the way ``bind`` gets
-them: names, shapes and layouts are under test too.
+them, and into the modules as ``verify`` puts them there: names, shapes and layouts are under test too.
 """
 
 from __future__ import annotations
@@ -9,21 +9,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from exporter.checkpoints.architecture import AttentionKind, HeadKind
-from exporter.checkpoints.checkpoint import Checkpoint, open_checkpoint
-from exporter.checkpoints.configs.config import parse_drafter, parse_target
-from exporter.checkpoints.pair import check_pair
+from exporter.checkpoints.checkpoint import open_checkpoint
+from exporter.checkpoints.pair import Pair
 from exporter.checkpoints.tensors.tensor_reader import TensorReader
-from exporter.contract import Dtype, Section
-from exporter.lowering.signatures import parameter_specs
+from exporter.contract import Section
 from exporter.model.text.drafter import Draft, Drafter
 from exporter.model.text.kv import Kv
 from exporter.model.text.target import Caches, PerLayerEmbedder, Step, Target, TokenEmbedder
-from exporter.weights.matching import Weight, find_weights
+from exporter.verify.sides.torch_pair import filled, from_checkpoints
+from exporter.weights.matching import find_weights
+from exporter.weights.parameters import parameter_specs
 
 CACHE_LENGTH = 256
 
@@ -82,37 +81,27 @@ class Eager:
 def load_pair(target_folder: Path, drafter_folder: Path) -> Eager:
     """Build every module of a pair from its checkpoints."""
     target, drafter = open_checkpoint(target_folder), open_checkpoint(drafter_folder)
-    config = parse_target(target.config, "target")
-    drafter_config = parse_drafter(drafter.config, "drafter")
-    check_pair(config, drafter_config)
-    eager = Eager(
-        Target(config),
-        {head: Drafter(drafter_config, head) for head in HeadKind},
-        TokenEmbedder(config),
-        PerLayerEmbedder(config),
-    )
+    pair = Pair.of(target, drafter)
     with TensorReader() as reader:
-        _fill(eager.target, Section.PREFILL_DECODE, target, drafter, reader)
-        _fill(eager.embedder, Section.EMBEDDER, target, drafter, reader)
-        _fill(eager.per_layer_embedder, Section.PER_LAYER_EMBEDDER, target, drafter, reader)
-        for model in eager.drafters.values():
-            _fill(model, Section.MTP_DRAFTER, target, drafter, reader)
-    return eager
-
-
-def _fill(
-    model: nn.Module,
-    section: Section,
-    target: Checkpoint,
-    drafter: Checkpoint,
-    reader: TensorReader,
-) -> None:
-    found = find_weights({section: parameter_specs(model)}, target, drafter, reader)[section]
-    model.load_state_dict({name: _tensor(weight) for name, weight in found.items()})
-
-
-def _tensor(weight: Weight) -> Tensor:
-    if weight.spec.dtype is Dtype.INT32:
-        return torch.from_numpy(weight.ordering())
-    rows = np.concatenate(list(weight.blocks()))
-    return torch.from_numpy(rows).reshape(weight.spec.shape)
+        sources = {
+            head: from_checkpoints(
+                find_weights(
+                    parameter_specs(pair.target_config, pair.drafter_config, head),
+                    target,
+                    drafter,
+                    reader,
+                )
+            )
+            for head in HeadKind
+        }
+        source = sources[HeadKind.FULL]
+        config = (pair.target_config,)
+        return Eager(
+            filled(Target, config, source[Section.PREFILL_DECODE]),
+            {
+                head: filled(Drafter, (pair.drafter_config, head), found[Section.MTP_DRAFTER])
+                for head, found in sources.items()
+            },
+            filled(TokenEmbedder, config, source[Section.EMBEDDER]),
+            filled(PerLayerEmbedder, config, source[Section.PER_LAYER_EMBEDDER]),
+        )

@@ -1,7 +1,8 @@
 """The golden file: what unmodified transformers computes for a pair, dumped once.
 
-Runs in a process of its own and imports nothing of this project, so that our model can never be
-compared with itself: ``python tests/reference_run.py TARGET DRAFTER OUT.npz [TARGET DRAFTER ...]``.
+Runs in a process of its own, ``python tests/reference_run.py TARGET DRAFTER OUT.npz [TARGET DRAFTER ...]``,
+and imports of this project only ``verify``'s reference, which imports nothing else of it, so that our
+model can never be compared with itself.
 Float32, eager attention, no KV cache, so that sliding KV is as long as the text.
 
 Arrays of a file (T tokens, P committed tokens at the start of a draft, G drafts):
@@ -9,7 +10,7 @@ Arrays of a file (T tokens, P committed tokens at the start of a draft, G drafts
     target.<T>.logits, .hidden [T, V], [T, H]  of the first T tokens; hidden is after the final norm
     kv.<kind>.keys, .values    [K, N, D]       of the layers whose KV the drafter reads
     draft.<P>.logits, .projected, .tokens      [G, V], [G, H], [G]  by Gemma4AssistantForCausalLM
-    draft.<P>.full             [G, V]          the same hidden states on the whole embedding
+    draft.<P>.full             [V]             the first of these hidden states on the whole embedding
     reach.<case>               [H]             projected state after changing one sliding KV entry
     generate.position, .full_kv, .visible      [calls]  what generate() hands the assistant
 """
@@ -25,8 +26,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import Gemma4AssistantForCausalLM as Drafter
 from transformers import Gemma4ForConditionalGeneration as Target
-from transformers import PreTrainedModel
 from transformers.utils import ModelOutput
+
+from exporter.verify.sides.reference import Arrays, SharedKv, draft_chain, load
 
 TOKEN_COUNT = 160
 TARGET_LENGTHS = (40, 64, 65, 150)
@@ -37,22 +39,15 @@ DRAFTS = 4
 GENERATED = 24
 SLIDING, FULL = "sliding_attention", "full_attention"
 
-Arrays = dict[str, NDArray[Any]]
-SharedKv = dict[str, tuple[Tensor, Tensor]]
-
 
 def main(arguments: list[str]) -> None:
     torch.set_num_threads(1)
     torch.set_grad_enabled(False)
     for at in range(0, len(arguments), 3):
         target_folder, drafter_folder, out = arguments[at : at + 3]
-        target = _load(Target, target_folder)
-        drafter = _load(Drafter, drafter_folder)
+        target = load(Target, target_folder, None, [])
+        drafter = load(Drafter, drafter_folder, None, [])
         np.savez(out, **reference(target, drafter))  # type: ignore[arg-type]
-
-
-def _load(kind: type[PreTrainedModel], folder: str) -> PreTrainedModel:
-    return kind.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
 
 
 def reference(target: Target, drafter: Drafter) -> Arrays:
@@ -70,8 +65,10 @@ def reference(target: Target, drafter: Drafter) -> Arrays:
     for kind, (keys, values) in kv.items():
         arrays[f"kv.{kind}.keys"], arrays[f"kv.{kind}.values"] = keys[0].numpy(), values[0].numpy()
     hidden = outputs.hidden_states[-1]
+    embed = target.get_input_embeddings()  # scales by sqrt(H) itself
     for start in DRAFT_STARTS:
-        arrays |= _draft(target, drafter, tokens, hidden, kv, start)
+        arrays |= draft_chain(drafter, embed, tokens, hidden, kv, start, DRAFTS)
+        arrays[f"draft.{start}.full"] = _whole_head(target, drafter, tokens, hidden, kv, start)
     arrays |= _reach(target, drafter, tokens, hidden, kv)
     return arrays | _generate(target, drafter, tokens)
 
@@ -85,21 +82,14 @@ def _run(target: Target, tokens: Tensor) -> ModelOutput:
     )
 
 
-def _draft(
+def _whole_head(
     target: Target, drafter: Drafter, tokens: Tensor, hidden: Tensor, kv: SharedKv, start: int
-) -> Arrays:
-    """G chained steps with ``start`` tokens committed and token ``start`` pending."""
+) -> NDArray[Any]:
+    """The first draft's hidden state on the whole embedding."""
     committed = {kind: (k[:, :, :start], v[:, :, :start]) for kind, (k, v) in kv.items()}
     token, state = tokens[:, start : start + 1], hidden[:, start - 1 : start]
-    steps = []
-    for _ in range(DRAFTS):
-        outputs = _draft_step(target, drafter, token, state, committed, start)
-        token, state = outputs.logits.argmax(-1), outputs.last_hidden_state
-        full = drafter.lm_head(outputs.hidden_states[-1])
-        steps.append((outputs.logits[0, 0], state[0, 0], token[0, 0], full[0, 0]))
-    names = ("logits", "projected", "tokens", "full")
-    columns = zip(names, zip(*steps, strict=True), strict=True)
-    return {f"draft.{start}.{name}": torch.stack(list(rows)).numpy() for name, rows in columns}
+    outputs = _draft_step(target, drafter, token, state, committed, start)
+    return drafter.lm_head(outputs.hidden_states[-1])[0, 0].numpy()  # type: ignore[no-any-return]
 
 
 def _draft_step(

@@ -231,6 +231,6 @@ def _by_tower(kinds: Mapping[str, int]) -> dict[str, int]:
 def _engine() -> RenderInEngine | None:
     """The engine, if it is installed, to try chat templates on."""
     from exporter.extras import has_engine
-    from exporter.verify.engine_rendering import render_in_probe
+    from exporter.verify.sides.engine import render_in_probe
 
     return render_in_probe if has_engine() else None

@@ -16,7 +16,7 @@ from quantize.builtin_recipes import FLOAT32, PLANS, RECIPES, built_in
 from quantize.recipe import Algorithm, Recipe
 
 if TYPE_CHECKING:
-    from exporter.compare.comparison import Request
+    from exporter.compare.comparison import ComparisonRequest
     from exporter.compare.passages import PassagePlan
 
 BUNDLE = ".litertlm"
@@ -84,7 +84,7 @@ def parse_request(
     calibration: Path | None,
     plan: PassagePlan,
     threads: int,
-) -> Request:
+) -> ComparisonRequest:
     """What to compare.
 
     Raises:
@@ -94,7 +94,7 @@ def parse_request(
     """
     from exporter.checkpoints.checkpoint import resolve
     from exporter.checkpoints.hub import download
-    from exporter.compare.comparison import Request, Sources, subjects_of
+    from exporter.compare.comparison import ComparisonRequest, Sources, subjects_of
     from exporter.compare.passages import read_text_file
     from exporter.options import ExportOptions
 
@@ -103,7 +103,9 @@ def parse_request(
     if bundles:
         if len(bundles) < len(sources) or recipes:
             raise click.UsageError("give bundles only, or a TARGET and its DRAFTER")
-        return Request(None, (), subjects_of(bundles), text, text_file.name, plan, threads)
+        return ComparisonRequest(
+            None, (), subjects_of(bundles), text, text_file.name, plan, threads
+        )
     if len(sources) > 2:
         raise click.UsageError(f"expected a TARGET and its DRAFTER, found {len(sources)} sources")
     target, drafter = (*sources, None)[:2]
@@ -116,7 +118,7 @@ def parse_request(
         resolve(drafter, None, download) if drafter else None,
         ExportOptions(FLOAT32, calibration=calibration),
     )
-    return Request(checkpoints, compared, (), text, text_file.name, plan, threads)
+    return ComparisonRequest(checkpoints, compared, (), text, text_file.name, plan, threads)
 
 
 def _check_names(recipes: tuple[Recipe, ...]) -> None:

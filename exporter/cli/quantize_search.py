@@ -130,7 +130,7 @@ def command(
     from exporter.compare.comparison import Sources
     from exporter.compare.groups import group_tensors
     from exporter.compare.passages import read_text_file
-    from exporter.compare.search import Limits, search
+    from exporter.compare.search import RecipeLimits, search
     from exporter.compare.trials import REFERENCE, open_trials
     from exporter.files.output import check_destination
     from exporter.options import ExportOptions
@@ -151,7 +151,7 @@ def command(
         reporter = TerminalReporter()
         with reporter.stage("Reading the text with float32", None):
             trials = open_trials(sources, every, start, name, text, plan, threads, folder)
-        limits = Limits(max_size, max_kl, max_lost_acceptance)
+        limits = RecipeLimits(max_size, max_kl, max_lost_acceptance)
         found = search(trials, tried, others, limits, reporter)
     write_text(output, write_recipe(found.recipe), "recipe")
     click.echo(json.dumps(found.to_json(), indent=2) if as_json else render(found))

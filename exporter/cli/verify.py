@@ -93,14 +93,14 @@ def command(
     from exporter.checkpoints.checkpoint import resolve
     from exporter.checkpoints.hub import download
     from exporter.cli.progress import TerminalReporter
+    from exporter.verify.evidence import VerifyRequest
     from exporter.verify.ladder import climb
     from exporter.verify.report import require_parity
     from exporter.verify.report_html import render_html
     from exporter.verify.report_markdown import render_markdown, render_text
-    from exporter.verify.request import Request
     from exporter.verify.texts import read_prompts
 
-    request = Request(
+    request = VerifyRequest(
         bundle,
         resolve(target, revision, download, lora) if target else None,
         resolve(drafter, drafter_revision, download, drafter_lora) if drafter else None,

@@ -35,7 +35,7 @@ class Option:
 
 
 @dataclass(frozen=True)
-class Measured:
+class GroupOptions:
     """A group of tensors and its options; the first is how it is stored to begin with."""
 
     pattern: str
@@ -43,7 +43,7 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Step:
+class SizeStep:
     """Storing a group in fewer bytes."""
 
     pattern: str
@@ -105,7 +105,7 @@ class QualityBudget:
         )
 
 
-def worthwhile(group: Measured) -> list[Option]:
+def worthwhile(group: GroupOptions) -> list[Option]:
     """The options on the lower convex hull of damage over bytes, from the first one down.
 
     With 8 bits costing 0, 4 bits 1 and 2 bits 10, and 5 in a storage between 8 and 4 that damages as
@@ -130,17 +130,17 @@ def _price(before: Option, after: Option) -> float:
     return (after.damage - before.damage) / (before.nbytes - after.nbytes)
 
 
-def steps(groups: Sequence[Measured]) -> list[Step]:
+def steps(groups: Sequence[GroupOptions]) -> list[SizeStep]:
     """Every step worth taking, the cheapest per byte first; a group's own steps stay in order."""
     every = [
-        Step(group.pattern, before, after)
+        SizeStep(group.pattern, before, after)
         for group in groups
         for before, after in pairwise(worthwhile(group))
     ]
     return sorted(every, key=lambda step: (step.price, -step.saved))
 
 
-def allocate(groups: Sequence[Measured], budget: Budget) -> Choice:
+def allocate(groups: Sequence[GroupOptions], budget: Budget) -> Choice:
     """Take steps, cheapest first, until the budget is reached; those it forbids are left out.
 
     The greedy solution of the knapsack over convex hulls: with the same bytes, no choice among the

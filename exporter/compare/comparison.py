@@ -16,7 +16,7 @@ from exporter.checkpoints.pair import Pair
 from exporter.checkpoints.tensors.tensor_reader import TensorReader
 from exporter.compare.figures import Estimate, Quality, TensorFigures, TextFigures
 from exporter.compare.measure import (
-    Reference,
+    Baseline,
     check_room,
     compare_text,
     continue_all,
@@ -78,16 +78,6 @@ class Sources:
         specs = parameter_specs(pair.target_config, pair.drafter_config, head)
         with TensorReader() as reader:
             yield find_weights(specs, self.target, self.drafter, reader)
-
-
-@dataclass(frozen=True)
-class Baseline:
-    """What every bundle is measured on and compared with."""
-
-    name: str
-    passages: tuple[tuple[int, ...], ...]
-    plan: PassagePlan
-    reference: Reference
 
 
 @dataclass(frozen=True)
@@ -160,17 +150,15 @@ def make_baseline(
         passages = cut(text, model.tokenizer, plan)
         logits = read_logits(model, passages, folder)
         continued = continue_all(model, passages, plan)
-    reference = Reference(logits, tuple(heard.tokens for heard in continued.every))
-    return Baseline(subject.name, passages, plan, reference)
+    tokens = tuple(heard.tokens for heard in continued.every)
+    return Baseline(subject.name, passages, plan, logits, tokens)
 
 
 def probe(path: Path, baseline: Baseline, threads: int) -> Probe:
     """The figures that cost least time and vary least."""
     with opened(path, baseline.plan, threads) as model:
-        text = compare_text(model, baseline.passages, baseline.reference)
-        drafts = draft_everywhere(
-            model.executor, baseline.reference.continued, baseline.plan.prompt
-        )
+        text = compare_text(model, baseline)
+        drafts = draft_everywhere(model.executor, baseline)
     return Probe(text, drafts.share.value if drafts else 0.0)
 
 
@@ -178,11 +166,9 @@ def measure(subject: Subject, baseline: Baseline, threads: int, weights: Weights
     """Everything about one bundle."""
     inspection = inspect_bundle(subject.path)
     with opened(subject.path, baseline.plan, threads) as model:
-        text = compare_text(model, baseline.passages, baseline.reference)
+        text = compare_text(model, baseline)
         continued = continue_all(model, baseline.passages, baseline.plan)
-        paired = draft_everywhere(
-            model.executor, baseline.reference.continued, baseline.plan.prompt
-        )
+        paired = draft_everywhere(model.executor, baseline)
     tensors: tuple[TensorFigures, ...] = ()
     notes: tuple[str, ...] = ()
     try:
@@ -207,7 +193,7 @@ def measure(subject: Subject, baseline: Baseline, threads: int, weights: Weights
 
 
 @dataclass(frozen=True)
-class Request:
+class ComparisonRequest:
     """What to compare. Bundles are given, or made from ``sources`` with the ``recipes``.
 
     The first recipe or bundle is the reference.
@@ -222,7 +208,7 @@ class Request:
     threads: int
 
 
-def compare(request: Request, folder: Path, reporter: Reporter) -> Comparison:
+def compare(request: ComparisonRequest, folder: Path, reporter: Reporter) -> Comparison:
     """Make, measure and compare.
 
     Args:
@@ -250,7 +236,7 @@ def compare(request: Request, folder: Path, reporter: Reporter) -> Comparison:
     return Comparison(baseline.name, request.text_name, used, runtime_versions(), tuple(qualities))
 
 
-def _subjects(request: Request, folder: Path, reporter: Reporter) -> Iterator[Subject]:
+def _subjects(request: ComparisonRequest, folder: Path, reporter: Reporter) -> Iterator[Subject]:
     yield from request.bundles
     if request.sources is not None:
         for recipe in request.recipes:

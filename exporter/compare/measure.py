@@ -15,13 +15,14 @@ from exporter.compare.figures import DraftFigures, Estimate, Speed, TextFigures
 from exporter.compare.passages import PassagePlan
 from exporter.errors import BundleError
 from exporter.files.output import check_free_space
+from exporter.verify.answers import decode_after
 from exporter.verify.sides.graph_run import draft_chain, read_text
-from exporter.verify.text_fit import divergences, log_softmax, surprise
+from exporter.verify.text_fit import TextFit, fit_text
 from runtime_py.litert.executor import LitertExecutor
 from runtime_py.litert.graph import LitertCache
 from runtime_py.loop.executor import DraftFeed
-from runtime_py.loop.rounds import Acceptance, Cursor, Limits, Round
-from runtime_py.loop.speculative import Fixed, Greedy, Speaker, generate
+from runtime_py.loop.rounds import Acceptance, Limits, Round
+from runtime_py.loop.speculative import Greedy
 from runtime_py.opened_model import OpenedModel
 
 FLOAT_BYTES = 4
@@ -31,9 +32,12 @@ TIMED = 8
 
 
 @dataclass(frozen=True)
-class Reference:
-    """What the bundle that all others are compared with said of each passage."""
+class Baseline:
+    """What every bundle is measured on, and what the reference bundle said of each passage."""
 
+    name: str
+    passages: tuple[tuple[int, ...], ...]
+    plan: PassagePlan
     logits: NDArray[np.float32]  # [passages, T, V], in a file
     continued: tuple[tuple[int, ...], ...]  # the prompt of each passage and its greedy continuation
 
@@ -114,27 +118,20 @@ def read_logits(
     return np.memmap(path, np.float32, mode="r", shape=shape)
 
 
-def compare_text(
-    model: OpenedModel, passages: Sequence[tuple[int, ...]], reference: Reference
-) -> TextFigures:
+def compare_text(model: OpenedModel, baseline: Baseline) -> TextFigures:
     """The target on every passage, against the reference's logits."""
-    executor, cache = model.executor, model.executor.new_cache()
-    surprised, expected, diverged, same, worst = [], [], [], 0, 0.0
-    for index, passage in enumerate(passages):
+    executor, cache, passages = model.executor, model.executor.new_cache(), baseline.passages
+    fits, same = list[TextFit](), 0
+    for passage, reference in zip(passages, baseline.logits, strict=True):
         logits, _ = read_text(executor, cache, passage, range(len(passage)))
-        ours, theirs = log_softmax(logits), log_softmax(reference.logits[index])
-        found = divergences(ours, theirs)
-        diverged.append(max(float(found.mean()), 0.0))
-        worst = max(worst, float(found.max()))
-        same += int((ours.argmax(axis=1) == theirs.argmax(axis=1)).sum())
-        surprised.append(surprise(ours[:-1], passage[1:]).mean())
-        expected.append(surprise(theirs[:-1], passage[1:]).mean())
+        fits.append(fit_text(logits, reference, passage[1:]))
+        same += int((logits.argmax(axis=1) == reference.argmax(axis=1)).sum())
     positions = sum(map(len, passages))
     return TextFigures(
-        float(np.exp(np.mean(surprised))),
-        float(np.exp(np.mean(expected))),
-        Estimate.of_means(diverged),
-        worst,
+        float(np.exp(np.mean([fit.surprise.mean() for fit in fits]))),
+        float(np.exp(np.mean([fit.reference_surprise.mean() for fit in fits]))),
+        Estimate.of_means([fit.divergence for fit in fits]),
+        max(float(fit.divergences.max()) for fit in fits),
         same / positions,
         positions,
     )
@@ -157,27 +154,22 @@ def continue_all(
 def _continue(
     model: OpenedModel, cache: LitertCache, prompt: tuple[int, ...], new: int, drafts: int
 ) -> Heard:
-    executor = model.executor
-    executor.prefill(cache, prompt[:-1], 0)
-    speaker = Speaker(executor, cache, Greedy(model.tokenizer.suppressed_tokens))
-    limits = Limits(new, model.tokenizer.stop_tokens, executor.cache_length)
-    start = Cursor(len(prompt) - 1, prompt[-1])
-    rounds = tuple(generate(speaker, start, limits, Fixed(drafts)))
+    limits = Limits(new, model.tokenizer.stop_tokens, model.executor.cache_length)
+    chooser = Greedy(model.tokenizer.suppressed_tokens)
+    rounds = tuple(decode_after(model.executor, cache, chooser, prompt, limits, drafts))
     tokens = [token for done in rounds for token in done.tokens]
     return Heard(len(prompt), (*prompt, *tokens), rounds)
 
 
-def draft_everywhere(
-    executor: LitertExecutor, texts: Sequence[tuple[int, ...]], prompt: int
-) -> DraftFigures | None:
-    """Draft from every position behind the prompt of given texts; accepted is what they go on with.
+def draft_everywhere(executor: LitertExecutor, baseline: Baseline) -> DraftFigures | None:
+    """Draft from every position of the reference's continuations; accepted is what they go on with.
 
     With slots 0..c-1 committed, the pending token is c, and draft k is right if token c + k follows.
     """
     if not executor.draft_length:
         return None
-    cache, longest = executor.new_cache(), executor.draft_length
-    found = (accepted_lengths(executor, cache, text, prompt) for text in texts)
+    cache, longest, prompt = executor.new_cache(), executor.draft_length, baseline.plan.prompt
+    found = (accepted_lengths(executor, cache, text, prompt) for text in baseline.continued)
     return DraftFigures.of([_counts(lengths, longest) for lengths in found])
 
 

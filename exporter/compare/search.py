@@ -9,7 +9,7 @@ from typing import Any
 from exporter.compare.allocation import (
     Budget,
     Choice,
-    Measured,
+    GroupOptions,
     QualityBudget,
     SizeBudget,
     allocate,
@@ -30,7 +30,7 @@ class BudgetError(RecipeError):
 
 
 @dataclass(frozen=True)
-class Limits:
+class RecipeLimits:
     """The budget: of bytes, or of losses against float32. None is no limit."""
 
     file_bytes: int | None = None
@@ -57,7 +57,7 @@ class Found:
     reference: Whole
     start: Whole
     measured: Whole
-    groups: tuple[Measured, ...]
+    groups: tuple[GroupOptions, ...]
 
     @property
     def expected_divergence(self) -> float:
@@ -80,7 +80,7 @@ def search(
     trials: Trials,
     tried: Sequence[Group],
     ways: Sequence[Way],
-    limits: Limits,
+    limits: RecipeLimits,
     reporter: Reporter,
 ) -> Found:
     """Look for the recipe with the least damage within a size, or the smallest within losses.
@@ -114,7 +114,7 @@ def search(
     )
 
 
-def _budget(limits: Limits, reference: Whole, start: Whole, tighter: float) -> Budget:
+def _budget(limits: RecipeLimits, reference: Whole, start: Whole, tighter: float) -> Budget:
     """What is left of the limits for steps away from the start."""
     if limits.file_bytes is not None:
         return SizeBudget(int(limits.file_bytes * tighter**0.1) - start.file_bytes)

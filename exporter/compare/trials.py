@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from exporter.bundle.inspection import inspect_bundle
-from exporter.compare.allocation import Measured, Option
-from exporter.compare.comparison import Baseline, Sources, Subject, make_baseline, probe
+from exporter.compare.allocation import GroupOptions, Option
+from exporter.compare.comparison import Sources, Subject, make_baseline, probe
 from exporter.compare.groups import Group, Way
+from exporter.compare.measure import Baseline
 from exporter.compare.passages import PassagePlan
 from exporter.progress import Reporter, SilentReporter
 from quantize.recipe import Recipe
@@ -92,7 +93,7 @@ def open_trials(
 
 def sensitivity(
     trials: Trials, tried: Sequence[Group], ways: Sequence[Way], start: Whole, reporter: Reporter
-) -> list[Measured]:
+) -> list[GroupOptions]:
     """What each group that is tried costs and saves by itself, in every way that fits it."""
     found = []
     for number, group in enumerate(tried, 1):
@@ -103,7 +104,7 @@ def sensitivity(
                 with reporter.stage(title, None):
                     whole = trials.run(trials.recipe({group.pattern: way}))
                 options.append(_option(way, whole, start))
-        found.append(Measured(group.pattern, tuple(options)))
+        found.append(GroupOptions(group.pattern, tuple(options)))
     return found
 
 

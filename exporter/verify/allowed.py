@@ -10,7 +10,7 @@ from exporter.verify.compare import Floats, worst
 from exporter.verify.rung import Figure
 from exporter.verify.sides.graph_run import GraphRun
 from exporter.verify.sides.noise import MOVED_RUNS, Noise
-from exporter.verify.tolerances import GRAPH_FLOAT, MOST_NOISE, NOISES, SHAPES_FLOAT
+from exporter.verify.tolerances import GRAPH_FLOAT, MOST_NOISE, NOISES
 
 
 @dataclass(frozen=True)
@@ -36,16 +36,6 @@ def nearest_to_limit(name: str, errors: Floats, allowed: Floats) -> Figure:
     return Figure(name, float(errors[at]), float(allowed[at]))
 
 
-@dataclass(frozen=True)
-class GraphTolerance:
-    """What LiteRT may differ by from torch and from ONNX Runtime, and its signatures from each other."""
-
-    graphs: Allowed
-    shapes: Allowed
-    rounds: bool
-    """Whether anything is rounded on the way."""
-
-
 GRAPH_REASON = (
     "float32 on both sides: only the order of sums differs, measured below 1e-5; any wrong term is "
     "above 1e-3"
@@ -59,38 +49,24 @@ NOISE_REASON = (
 )
 
 
-def float_tolerance(run: GraphRun) -> GraphTolerance:
-    """Of a bundle in which nothing is rounded."""
-    return GraphTolerance(
-        _everywhere(GRAPH_FLOAT, run, GRAPH_REASON),
-        _everywhere(SHAPES_FLOAT, run, SHAPES_REASON),
-        rounds=False,
-    )
+def allowed_by_noise(noise: Noise) -> Allowed:
+    """Of a bundle with quantised weights or int8 caches; never less than float32 would be allowed."""
+    parts = {
+        name: NOISES * np.clip(values, GRAPH_FLOAT / NOISES, MOST_NOISE)
+        for name, values in vars(noise).items()
+    }
+    return Allowed(**parts, reason=NOISE_REASON)
 
 
-def noise_tolerance(noise: Noise) -> GraphTolerance:
-    """Of a bundle with quantised weights or int8 caches, as noisy as it was measured to be."""
-    parts = {name: _by_noise(values) for name, values in vars(noise).items()}
-    allowed = Allowed(**parts, reason=NOISE_REASON)
-    return GraphTolerance(allowed, allowed, rounds=True)
-
-
-def _by_noise(noise: Floats) -> Floats:
-    """Never less than float32 would be allowed."""
-    allowed: Floats = NOISES * np.clip(noise, GRAPH_FLOAT / NOISES, MOST_NOISE)
-    return allowed
-
-
-def _everywhere(limit: float, run: GraphRun, reason: str) -> Allowed:
-    positions, drafts = (
-        np.full(len(run.tokens), limit),
-        (len(run.drafts), run.contract.draft_length),
-    )
+def allowed_everywhere(limit: float, run: GraphRun, reason: str) -> Allowed:
+    """Of a bundle in which nothing is rounded: one number at every position."""
+    positions = np.full(len(run.tokens), limit)
+    drafts = np.full((len(run.drafts), run.contract.draft_length), limit)
     return Allowed(
         caches=positions,
         hidden=positions,
         logits=np.full(len(run.probes), limit),
-        draft_logits=np.full(drafts, limit),
-        draft_projected=np.full(drafts, limit),
+        draft_logits=drafts,
+        draft_projected=drafts,
         reason=reason,
     )

@@ -16,9 +16,9 @@ from runtime_py.chat.conversation import Message
 from runtime_py.chat.tokenizer import Tokenizer
 from runtime_py.graph_executor import GraphExecutor
 from runtime_py.loop.drafting import Proposal
-from runtime_py.loop.executor import Floats
-from runtime_py.loop.rounds import Cursor, Finish, Limits, Round
-from runtime_py.loop.speculative import Fixed, Greedy, Speaker, generate
+from runtime_py.loop.executor import CacheT, Floats
+from runtime_py.loop.rounds import Cursor, Limits, Round, Rounds
+from runtime_py.loop.speculative import Chooser, Fixed, Greedy, Speaker, generate
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,10 @@ class Answered:
     rounds: tuple[Round, ...]
     drafts: tuple[tuple[int, ...], ...]
     """What was drafted in each round."""
-    finish: Finish
 
 
 @dataclass(frozen=True)
-class Answer:
+class PromptAnswers:
     """Both ways of answering one prompt."""
 
     prompt: str
@@ -75,8 +74,8 @@ def answer_all(
     template: ChatTemplate,
     prompts: Sequence[str],
     max_new_tokens: int,
-) -> tuple[Answer, ...]:
-    """Answer every prompt both ways; only greedily without a drafter."""
+) -> tuple[PromptAnswers, ...]:
+    """PromptAnswers every prompt both ways; only greedily without a drafter."""
     answers = []
     for prompt in prompts:
         text = template.render([Message("user", prompt)])
@@ -89,7 +88,7 @@ def answer_all(
         speculative = None
         if executor.draft_length:
             speculative = _answer(executor, tokens, limits, chooser, executor.draft_length)
-        answers.append(Answer(prompt, tokens, greedy, speculative))
+        answers.append(PromptAnswers(prompt, tokens, greedy, speculative))
     return tuple(answers)
 
 
@@ -100,26 +99,28 @@ def _answer(
     chooser: Greedy,
     drafts: int,
 ) -> Answered:
-    cache, witness = executor.new_cache(), Witness(chooser)
-    if len(tokens) > 1:
-        executor.prefill(cache, tokens[:-1], 0)
-    steps = generate(
-        Speaker(executor, cache, witness),
-        Cursor(len(tokens) - 1, tokens[-1]),
-        limits,
-        Fixed(drafts),
-    )
-    rounds: list[Round] = []
-    drafted: list[tuple[int, ...]] = []
-    while True:
-        try:
-            rounds.append(next(steps))
-        except StopIteration as ended:
-            finish: Finish = ended.value
-            break
+    witness = Witness(chooser)
+    steps = decode_after(executor, executor.new_cache(), witness, tokens, limits, drafts)
+    rounds, drafted = list[Round](), list[tuple[int, ...]]()
+    for done in steps:
+        rounds.append(done)
         drafted.append(tuple(witness.proposals))
         witness.proposals.clear()
     emitted = tuple(token for done in rounds for token in done.tokens)
-    return Answered(
-        emitted, tuple(witness.margins[: len(emitted)]), tuple(rounds), tuple(drafted), finish
-    )
+    margins = tuple(witness.margins[: len(emitted)])
+    return Answered(emitted, margins, tuple(rounds), tuple(drafted))
+
+
+def decode_after(
+    executor: GraphExecutor[CacheT],
+    cache: CacheT,
+    chooser: Chooser,
+    tokens: Sequence[int],
+    limits: Limits,
+    drafts: int,
+) -> Rounds:
+    """Go on from ``tokens`` with ``drafts`` drafts a round; what the cache had before is overwritten."""
+    if len(tokens) > 1:
+        executor.prefill(cache, tokens[:-1], 0)
+    speaker = Speaker(executor, cache, chooser)
+    return generate(speaker, Cursor(len(tokens) - 1, tokens[-1]), limits, Fixed(drafts))

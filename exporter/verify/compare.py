@@ -50,7 +50,7 @@ def margin(logits: Any) -> float:
 
 
 @dataclass(frozen=True)
-class Choices:
+class Disagreements:
     """Where two sides chose differently: explained by noise, or not."""
 
     near_ties: tuple[NearTie, ...]
@@ -59,7 +59,7 @@ class Choices:
 
 def compare_choices(
     ours: Floats, reference: Floats, positions: Sequence[int], noise: float
-) -> Choices:
+) -> Disagreements:
     """First choices of two ``[N, V]``; near-ties have a reference margin of ``noise`` or less."""
     places = [f"position {position}" for position in positions]
     return compare_tokens(ours.argmax(axis=1).tolist(), reference, places, noise)
@@ -67,7 +67,7 @@ def compare_choices(
 
 def compare_tokens(
     tokens: Sequence[int], reference: Floats, places: Sequence[str], noise: float
-) -> Choices:
+) -> Disagreements:
     """Compare N chosen tokens with a reference ``[N, V]``; ``places`` names them for a reader."""
     near_ties, differing = [], []
     for chosen, row, where in zip(tokens, reference, places, strict=True):
@@ -81,4 +81,4 @@ def compare_tokens(
             differing.append(
                 f"{where}: token {chosen} instead of {expected}, whose margin is {distance:.2g}"
             )
-    return Choices(tuple(near_ties), tuple(differing))
+    return Disagreements(tuple(near_ties), tuple(differing))

@@ -107,6 +107,10 @@ class Title:
     key: str
     text: str
     advice: str
+    blocks: str = ""
+    """Why no other rung is run where this one fails; empty if they are."""
+    needs_target: bool = False
+    asks_transformers: bool = False
 
     def judged(
         self,

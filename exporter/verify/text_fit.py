@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,13 +21,31 @@ def log_softmax(logits: Floats) -> Wide:
     return result
 
 
-def divergences(ours: Wide, theirs: Wide) -> Wide:
-    """KL divergence of ``ours`` from ``theirs`` at each position, nats ``[N]``; both log ``[N, V]``."""
-    result: Wide = (np.exp(theirs) * (theirs - ours)).sum(axis=1)
-    return result
+@dataclass(frozen=True)
+class TextFit:
+    """Two models' logits on one text, in nats; ``surprise`` is what each thinks of the tokens that follow."""
+
+    divergences: Wide  # [N], KL divergence of ours from the reference's
+    surprise: Wide  # [F]
+    reference_surprise: Wide  # [F]
+
+    @property
+    def divergence(self) -> float:
+        """The mean; below zero it is an error of rounding."""
+        return max(float(self.divergences.mean()), 0.0)
 
 
-def surprise(log_chances: Wide, following: Sequence[int]) -> Wide:
-    """What each row of ``[N, V]`` thinks of the token that follows it, nats ``[N]``."""
-    result: Wide = -log_chances[np.arange(len(following)), np.asarray(following)]
+def fit_text(ours: Floats, reference: Floats, following: Sequence[int]) -> TextFit:
+    """Compare logits ``[N, V]``; the first of them are followed by the tokens ``following``."""
+    here, there = log_softmax(ours), log_softmax(reference)
+    return TextFit(
+        (np.exp(there) * (there - here)).sum(axis=1),
+        _surprise(here, following),
+        _surprise(there, following),
+    )
+
+
+def _surprise(log_chances: Wide, following: Sequence[int]) -> Wide:
+    rows = np.arange(len(following))
+    result: Wide = -log_chances[rows, np.asarray(following)]
     return result

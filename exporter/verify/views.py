@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from exporter.verify.answers import Answer, Answered
+from exporter.verify.answers import Answered, PromptAnswers
 from exporter.verify.report import AnswerView, TokenView
 from runtime_py.chat.tokenizer import StreamingText, Tokenizer
 
@@ -13,7 +13,7 @@ SHOWN = 2
 
 
 def answer_views(
-    answers: Sequence[Answer], tokenizer: Tokenizer, noise: float
+    answers: Sequence[PromptAnswers], tokenizer: Tokenizer, noise: float
 ) -> tuple[AnswerView, ...]:
     """The answers with most accepted drafts to look at."""
     answered = [(answer.prompt, answer.speculative or answer.greedy) for answer in answers]

@@ -22,7 +22,7 @@ from exporter.checkpoints.pair import Pair
 from exporter.checkpoints.tensors.tensor_reader import TensorReader
 from exporter.options import ExportOptions
 from exporter.verify.rung import Verdict
-from exporter.verify.rungs.model import model_rung
+from exporter.verify.rungs.model import compare_passes
 from exporter.verify.sides.golden import (
     NO_GROUPS,
     Golden,
@@ -72,7 +72,7 @@ def compared(target: Checkpoint) -> Golden:
         source = from_checkpoints(find_weights(specs, target, None, reader))
         ours = TorchPair(pair.target_config, None, contract, source).read(TOKENS, QUESTION.probes)
     golden = ask(target, None, QUESTION, 2)
-    rung, _ = model_rung(ours, golden)
+    rung = compare_passes(ours, golden)
     assert rung.verdict is Verdict.PASS, rung
     return golden
 

@@ -17,9 +17,9 @@ from exporter.model.text.drafter import FLOOR_LOGIT, widened
 from exporter.options import ExportOptions
 from exporter.pipeline import export
 from exporter.progress import SilentReporter
+from exporter.verify.evidence import VerifyRequest
 from exporter.verify.ladder import climb
 from exporter.verify.report import require_parity
-from exporter.verify.request import Request
 from quantize.builtin_recipes import RECIPES
 from tests.bundles import TINY_DRAFTER, TINY_TARGET, held_out_prompts
 from tests.checkpoints.variants import grown
@@ -75,7 +75,7 @@ def test_in_the_engine_and_against_transformers(tmp_path: Path) -> None:
     )
     export(target, drafter, output, short)
     prompts = tuple(held_out_prompts(2))
-    request = Request(output, target, drafter, prompts, Accelerator.CPU, 2, 32)
+    request = VerifyRequest(output, target, drafter, prompts, Accelerator.CPU, 2, 32)
     report = climb(request, SilentReporter())
     require_parity(report)
     verdicts = {rung["key"]: rung["verdict"] for rung in report.to_json()["rungs"]}

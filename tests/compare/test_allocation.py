@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from exporter.compare.allocation import (
     Choice,
-    Measured,
+    GroupOptions,
     Option,
     QualityBudget,
     SizeBudget,
@@ -37,32 +37,37 @@ class TestWorthwhile:
     """Which options anyone would choose."""
 
     def test_options_on_the_hull_stay_in_order_of_size(self) -> None:
-        assert worthwhile(Measured("a", (START, TINY, GOOD, SMALL))) == [START, GOOD, SMALL, TINY]
+        assert worthwhile(GroupOptions("a", (START, TINY, GOOD, SMALL))) == [
+            START,
+            GOOD,
+            SMALL,
+            TINY,
+        ]
 
     def test_what_damages_more_than_a_smaller_option_goes(self) -> None:
         bad = Option("int4-block64", -45, 0.03)
-        assert bad not in worthwhile(Measured("a", (START, GOOD, bad, SMALL)))
+        assert bad not in worthwhile(GroupOptions("a", (START, GOOD, bad, SMALL)))
 
     def test_what_a_mixture_of_neighbours_beats_goes(self) -> None:
         """Half-way in bytes between two options, but with more than half of their damage."""
         above = Option("x", -25, 0.012)
-        assert worthwhile(Measured("a", (START, above, SMALL))) == [START, SMALL]
+        assert worthwhile(GroupOptions("a", (START, above, SMALL))) == [START, SMALL]
 
     def test_of_equal_sizes_the_less_damaging_stays(self) -> None:
         worse, better = Option("minmax", -50, 0.3), Option("clip", -50, 0.1)
-        assert worthwhile(Measured("a", (START, worse, better))) == [START, better]
-        assert worthwhile(Measured("a", (START, better, worse))) == [START, better]
+        assert worthwhile(GroupOptions("a", (START, worse, better))) == [START, better]
+        assert worthwhile(GroupOptions("a", (START, better, worse))) == [START, better]
 
     def test_what_saves_nothing_is_no_option(self) -> None:
-        assert worthwhile(Measured("a", (START, Option("float32", 100, -0.1)))) == [START]
+        assert worthwhile(GroupOptions("a", (START, Option("float32", 100, -0.1)))) == [START]
 
 
 class TestAllocate:
     """Who gets the bytes."""
 
     def test_the_least_sensitive_group_goes_first(self) -> None:
-        tough = Measured("tough", (START, Option("int4", -50, 0.001)))
-        frail = Measured("frail", (START, Option("int4", -50, 0.1)))
+        tough = GroupOptions("tough", (START, Option("int4", -50, 0.001)))
+        frail = GroupOptions("frail", (START, Option("int4", -50, 0.1)))
         chosen = allocate([frail, tough], SizeBudget(-50))
         assert {name: option.storage for name, option in chosen.items()} == {
             "frail": "int8",
@@ -70,27 +75,27 @@ class TestAllocate:
         }
 
     def test_a_size_that_cannot_be_reached_takes_every_step(self) -> None:
-        chosen = allocate([Measured("a", (START, GOOD, TINY))], SizeBudget(-1000))
+        chosen = allocate([GroupOptions("a", (START, GOOD, TINY))], SizeBudget(-1000))
         assert chosen == {"a": TINY}
 
     def test_lost_acceptance_counts_as_damage(self) -> None:
-        drafter = Measured("drafter", (START, Option("int4", -50, 0.0, lost=0.05)))
-        target = Measured("target", (START, Option("int4", -50, 0.01)))
+        drafter = GroupOptions("drafter", (START, Option("int4", -50, 0.0, lost=0.05)))
+        target = GroupOptions("target", (START, Option("int4", -50, 0.01)))
         assert allocate([drafter, target], SizeBudget(-50))["drafter"] == START
 
     def test_a_quality_budget_is_never_exceeded_and_a_gain_buys_nothing(self) -> None:
-        gain = Measured("gain", (START, Option("int4", -10, -0.5)))
-        one = Measured("one", (START, Option("int4", -50, 0.06)))
-        two = Measured("two", (START, Option("int4", -40, 0.06)))
+        gain = GroupOptions("gain", (START, Option("int4", -10, -0.5)))
+        one = GroupOptions("one", (START, Option("int4", -50, 0.06)))
+        two = GroupOptions("two", (START, Option("int4", -40, 0.06)))
         chosen = allocate([gain, one, two], QualityBudget(0.1, None))
         assert [chosen[name].storage for name in ("gain", "one", "two")] == ["int4", "int4", "int8"]
 
     def test_after_a_forbidden_step_its_group_stays(self) -> None:
-        group = Measured("a", (START, Option("int4", -50, 0.2), Option("int2", -75, 0.3)))
+        group = GroupOptions("a", (START, Option("int4", -50, 0.2), Option("int2", -75, 0.3)))
         assert allocate([group], QualityBudget(0.1, None)) == {"a": START}
 
     def test_both_losses_are_limited(self) -> None:
-        group = Measured("a", (START, Option("int4", -50, 0.0, lost=0.03)))
+        group = GroupOptions("a", (START, Option("int4", -50, 0.0, lost=0.03)))
         assert allocate([group], QualityBudget(1.0, 0.02)) == {"a": START}
         assert allocate([group], QualityBudget(1.0, 0.04))["a"].storage == "int4"
 
@@ -108,7 +113,7 @@ def test_no_choice_of_as_few_bytes_has_less_damage(
 ) -> None:
     """Against every combination of options; those between two steps of the greedy are not asked."""
     groups = [
-        Measured(
+        GroupOptions(
             str(index),
             (START, *(Option(f"{b}-{d}", -b, d / 100) for b, d in options)),
         )
@@ -122,6 +127,6 @@ def test_no_choice_of_as_few_bytes_has_less_damage(
 
 
 def test_steps_of_one_group_become_dearer() -> None:
-    prices = [step.price for step in steps([Measured("a", (START, GOOD, SMALL, TINY))])]
+    prices = [step.price for step in steps([GroupOptions("a", (START, GOOD, SMALL, TINY))])]
     assert prices == sorted(prices)
     assert prices == pytest.approx([0.01 / 40, 0.01 / 10, 0.48 / 25])

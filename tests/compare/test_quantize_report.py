@@ -14,7 +14,6 @@ import pytest
 from exporter.bundle.reader import open_bundle
 from exporter.checkpoints.checkpoint import open_checkpoint
 from exporter.compare.comparison import (
-    Baseline,
     Sources,
     Subject,
     make_baseline,
@@ -22,7 +21,7 @@ from exporter.compare.comparison import (
     opened,
     probe,
 )
-from exporter.compare.measure import accepted_lengths, continue_all
+from exporter.compare.measure import Baseline, accepted_lengths, continue_all
 from exporter.compare.passages import PassagePlan, TextFileError
 from exporter.compare.tensors import tensor_figures
 from exporter.errors import OutputError

@@ -12,7 +12,7 @@ from exporter.checkpoints.checkpoint import open_checkpoint
 from exporter.compare.comparison import Sources
 from exporter.compare.groups import Group, Way, group_tensors, parse_way
 from exporter.compare.passages import PassagePlan
-from exporter.compare.search import BudgetError, Limits, search
+from exporter.compare.search import BudgetError, RecipeLimits, search
 from exporter.compare.trials import REFERENCE, Trials, Whole, open_trials
 from exporter.options import ExportOptions
 from exporter.progress import SilentReporter
@@ -104,7 +104,7 @@ def test_a_size_is_kept_with_the_least_damage(trials: RememberedTrials, tried: l
     start = trials.run(trials.recipe({}))
     whole = trials.run(trials.recipe(dict.fromkeys(TRIED, INT4)))
     middle = (start.file_bytes + whole.file_bytes) // 2
-    found = search(trials, tried, [INT4], Limits(file_bytes=middle), SilentReporter())
+    found = search(trials, tried, [INT4], RecipeLimits(file_bytes=middle), SilentReporter())
     assert found.measured.file_bytes <= middle
     assert found.measured.divergence <= whole.divergence
     assert {option.storage for option in found.chosen.values()} == {"int8", "int4"}
@@ -120,7 +120,7 @@ def test_a_quality_budget_is_kept_by_what_is_measured_as_a_whole(
     start = trials.run(trials.recipe({}))
     whole = trials.run(trials.recipe(dict.fromkeys(TRIED, INT4)))
     between = (start.divergence + whole.divergence) / 2
-    found = search(trials, tried, [INT4], Limits(divergence=between), SilentReporter())
+    found = search(trials, tried, [INT4], RecipeLimits(divergence=between), SilentReporter())
     assert found.measured.divergence <= between
     assert found.measured.file_bytes <= start.file_bytes
     json.dumps(found.to_json())
@@ -129,7 +129,7 @@ def test_a_quality_budget_is_kept_by_what_is_measured_as_a_whole(
 @pytest.mark.slow
 def test_a_budget_that_cannot_be_kept_is_an_error(trials: Trials, tried: list[Group]) -> None:
     with pytest.raises(BudgetError, match="no recipe of these storages"):
-        search(trials, tried, [INT4], Limits(file_bytes=1000), SilentReporter())
+        search(trials, tried, [INT4], RecipeLimits(file_bytes=1000), SilentReporter())
 
 
 PAIR = ("quantize-search", TINY_TARGET, TINY_DRAFTER, "--text", PROMPT_FILE)

@@ -15,7 +15,7 @@ from exporter import contract as names
 from exporter.bundle.onnx_folder import open_folder
 from exporter.errors import BundleError
 from exporter.options import OutputFormat
-from exporter.verify.answers import Answer, answer_all
+from exporter.verify.answers import PromptAnswers, answer_all
 from runtime_py.chat.conversation import Conversation
 from runtime_py.litert.hardware import Hardware
 from runtime_py.onnx.executor import OnnxExecutor
@@ -40,7 +40,7 @@ def model(folders: dict[str, Path]) -> Iterator[Opened[OnnxExecutor]]:
         yield opened
 
 
-def answers(opened: Opened[Any], count: int) -> tuple[Answer, ...]:
+def answers(opened: Opened[Any], count: int) -> tuple[PromptAnswers, ...]:
     lines = PROMPT_FILE.read_text(encoding="utf-8").splitlines()
     prompts = lines[:: len(lines) // count][:count]
     return answer_all(opened.executor, opened.tokenizer, opened.template, prompts, MAX_NEW_TOKENS)

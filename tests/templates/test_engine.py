@@ -12,7 +12,7 @@ from exporter.errors import TemplateError
 from exporter.templates.gemma4 import variants
 from exporter.templates.probe import unpack_probe
 from exporter.templates.samples import SAMPLES
-from exporter.verify.engine_rendering import asked
+from exporter.verify.sides.engine import as_conversation
 from runtime_py.chat.conversation import Conversation, Message, Setting
 from runtime_py.engine.stock_engine import EngineSettings, render_in_engine
 from tests.templates.known import BREAKING, HERMES, TIRELESS
@@ -127,7 +127,7 @@ def with_content(messages: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any
 def test_conversations_render_as_in_the_engine(settings: EngineSettings) -> None:
     first, *_, last = variants()
     for source in (first.source(), last.source(), HERMES.replace(".get('content')", "['content']")):
-        asking = [asked(sample) for sample in SAMPLES]
+        asking = [as_conversation(sample) for sample in SAMPLES]
         texts = render_in_engine(settings, asking, [source] * len(asking))
         for sample, text in zip(SAMPLES, texts, strict=True):
             try:

@@ -12,7 +12,7 @@ from exporter.checkpoints.checkpoint import open_checkpoint
 from exporter.options import ExportOptions
 from exporter.pipeline import export
 from exporter.templates.samples import SAMPLES
-from exporter.verify.engine_rendering import asked, render_in_probe
+from exporter.verify.sides.engine import as_conversation, render_in_probe
 from quantize.builtin_recipes import RECIPES
 from runtime_py.engine.stock_engine import EngineSettings, run_engine
 from runtime_py.litert.hardware import Hardware
@@ -44,7 +44,7 @@ def bundle(public_templates: dict[str, str], tmp_path_factory: pytest.TempPathFa
 def expected(bundle: Path) -> list[Reply]:
     """The reference runtime's greedy answers."""
     with open_model(bundle, Hardware(threads=THREADS), drafting=False) as model:
-        run = run_reference(model, RunSettings(0, NEW_TOKENS), [asked(s) for s in SPOKEN])
+        run = run_reference(model, RunSettings(0, NEW_TOKENS), [as_conversation(s) for s in SPOKEN])
     return first_replies(run)
 
 
@@ -57,7 +57,7 @@ def test_every_conversation_is_answered_as_in_the_reference_runtime(
     bundle: Path, expected: list[Reply], mtp: bool
 ) -> None:
     settings = EngineSettings(bundle, mtp=mtp, max_new_tokens=NEW_TOKENS, threads=THREADS)
-    replies = first_replies(run_engine(settings, [asked(sample) for sample in SPOKEN]))
+    replies = first_replies(run_engine(settings, [as_conversation(sample) for sample in SPOKEN]))
     for sample, found, wanted in zip(SPOKEN, replies, expected, strict=True):
         if mtp:  # which may go on by a draft where the plain answer was cut
             assert found.text.startswith(wanted.text), sample.name
@@ -73,7 +73,9 @@ def test_drafting_in_the_reference_runtime_changes_nothing(
 ) -> None:
     with open_model(bundle, Hardware(threads=THREADS)) as model:
         settings = RunSettings(DRAFT_LENGTH, NEW_TOKENS)
-        drafted = first_replies(run_reference(model, settings, [asked(s) for s in SPOKEN]))
+        drafted = first_replies(
+            run_reference(model, settings, [as_conversation(s) for s in SPOKEN])
+        )
     assert [reply.text for reply in drafted] == [reply.text for reply in expected]
 
 

@@ -162,7 +162,7 @@ class MisscaledRow(Weight):
 
 
 @dataclass(frozen=True)
-class Plan:
+class FaultyModules:
     """Which modules and which configuration a fault lowers, and in which signatures it is."""
 
     target: type[Target] = Target
@@ -172,17 +172,17 @@ class Plan:
 
 
 STEPS = (contract.DECODE, contract.VERIFY)
-PLANS = {
-    Fault.DONOR: Plan(signatures=STEPS),
-    Fault.POSITION: Plan(
+FAULTY = {
+    Fault.DONOR: FaultyModules(signatures=STEPS),
+    Fault.POSITION: FaultyModules(
         drafter=EarlyDrafter,
         draft_round=EarlyRound,
         signatures=(contract.DRAFT, contract.DRAFT_ROUND),
     ),
-    Fault.DRAFT_ROUND: Plan(draft_round=StaleRound, signatures=(contract.DRAFT_ROUND,)),
-    Fault.PRE_NORM: Plan(target=PreNormTarget, signatures=STEPS),
-    Fault.SOFTCAP: Plan(signatures=STEPS),
-    Fault.TRANSPOSED: Plan(target=ReshapingTarget, signatures=STEPS),
+    Fault.DRAFT_ROUND: FaultyModules(draft_round=StaleRound, signatures=(contract.DRAFT_ROUND,)),
+    Fault.PRE_NORM: FaultyModules(target=PreNormTarget, signatures=STEPS),
+    Fault.SOFTCAP: FaultyModules(signatures=STEPS),
+    Fault.TRANSPOSED: FaultyModules(target=ReshapingTarget, signatures=STEPS),
 }
 
 
@@ -225,9 +225,9 @@ def lowered(fault: Fault) -> KnownGraphs:
 
 def graph_of(unit: Unit, fault: Fault) -> bytes:
     """One signature, lowered now or in an earlier run."""
-    plan = PLANS.get(fault, Plan())
+    plan = FAULTY.get(fault, FaultyModules())
     if unit.signature not in plan.signatures:
-        fault, plan = Fault.NONE, Plan()
+        fault, plan = Fault.NONE, FaultyModules()
     request = LoweringRequest(
         faulty_config(fault), tiny_pair().drafter_config, HeadKind.CENTROID, agreed()
     )
@@ -241,7 +241,7 @@ def graph_of(unit: Unit, fault: Fault) -> bytes:
     return kept.read_bytes()
 
 
-def _lower(request: LoweringRequest, unit: Unit, plan: Plan) -> bytes:
+def _lower(request: LoweringRequest, unit: Unit, plan: FaultyModules) -> bytes:
     import litert_torch
 
     with (

@@ -10,12 +10,11 @@ from exporter.bundle.layout import SHA256_KEY
 from exporter.bundle.reader import HF_TOKENIZER, LLM_METADATA, BundleSection, open_bundle
 from exporter.contract import Accelerator, Section
 from exporter.progress import SilentReporter
+from exporter.verify.evidence import VerifyRequest
 from exporter.verify.ladder import climb
 from exporter.verify.report import Report
-from exporter.verify.request import Request
 from exporter.verify.rung import Verdict
-from exporter.verify.rungs.checksums import checksum_rung
-from exporter.verify.titles import CHECKSUMS
+from exporter.verify.rungs.checksums import TITLE, compare_sections
 from tests.damage import damaged
 
 
@@ -25,7 +24,9 @@ def bundle(tiny_bundles: dict[str, Path]) -> Path:
 
 
 def verified(bundle: Path) -> Report:
-    asked = Request(bundle, None, None, ("Who?",), Accelerator.CPU, threads=1, max_new_tokens=4)
+    asked = VerifyRequest(
+        bundle, None, None, ("Who?",), Accelerator.CPU, threads=1, max_new_tokens=4
+    )
     return climb(asked, SilentReporter())
 
 
@@ -53,11 +54,11 @@ def test_a_flipped_byte(name: str, bundle: Path, tmp_path: Path) -> None:
     assert [rung.key for rung in report.failed] == ["checksums"]
     assert f"the {name} section" in report.failed[0].problems[0]
     assert {rung.note for rung in report.rungs[1:]} == {"the bundle is damaged"}
-    assert report.what_now == (("checksums", CHECKSUMS.advice),)
+    assert report.what_now == (("checksums", TITLE.advice),)
 
 
 def test_an_intact_bundle(bundle: Path) -> None:
-    rung = checksum_rung(open_bundle(bundle), SilentReporter())
+    rung = compare_sections(open_bundle(bundle), SilentReporter())
     assert rung.verdict is Verdict.PASS
     assert rung.figures[0].value == len(open_bundle(bundle).sections)
     assert rung.note == ""
@@ -70,6 +71,6 @@ def test_a_bundle_without_checksums(bundle: Path, tmp_path: Path) -> None:
     for key in (SHA256_KEY, f"graph_{SHA256_KEY}"):
         content = content.replace(f"{key}\0".encode(), f"{key[:-1]}_\0".encode())
     path.write_bytes(content)
-    rung = checksum_rung(open_bundle(path), SilentReporter())
+    rung = compare_sections(open_bundle(path), SilentReporter())
     assert rung.verdict is Verdict.SKIPPED
     assert "taken on trust" in rung.note

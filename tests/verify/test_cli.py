@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.verify.titles import SHAPES
+from exporter.verify.rungs.shapes import TITLE
 from tests.bundles import TINY_DRAFTER, TINY_TARGET, held_out_prompts
 from tests.command import Done, run, run_process
 from tests.verify.bundles import Fault, make_bundle
@@ -60,7 +60,7 @@ def test_a_broken_bundle_exits_with_3(tmp_path: Path, prompts: Path) -> None:
     assert done.stdout.splitlines()[0].endswith("decode, verify and prefill agree with each other”")
     page = report.read_text(encoding="utf-8")
     assert 'class="verdict fail"' in page
-    assert page.index(escape(SHAPES.advice)) < page.index('id="checksums"'), "what now comes first"
+    assert page.index(escape(TITLE.advice)) < page.index('id="checksums"'), "what now comes first"
     told = [line for line in done.stderr.splitlines() if not line.startswith(("WARNING", "I0000"))]
     assert told[0].startswith("without --target these rungs are skipped: weights, model, graphs")
     assert "give --target (and --drafter)" in told[0]

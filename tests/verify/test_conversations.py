@@ -6,9 +6,9 @@ import pytest
 
 from exporter.templates.gemma4 import Variant
 from exporter.templates.samples import SAMPLES
-from exporter.verify.engine_rendering import render_in_probe
 from exporter.verify.rung import Rung, Verdict
-from exporter.verify.rungs.conversations import conversations_rung
+from exporter.verify.rungs.conversations import compare_prompts
+from exporter.verify.sides.engine import render_in_probe
 from tests.bundles import TINY_TARGET
 
 GEMMA4 = Variant().source()
@@ -26,7 +26,7 @@ def engine() -> list[str]:
 
 
 def test_the_right_template_passes(engine: list[str]) -> None:
-    rung = conversations_rung(GEMMA4, "gemma4", engine, GEMMA4)
+    rung = compare_prompts(GEMMA4, "gemma4", engine, GEMMA4)
     assert rung.verdict is Verdict.PASS
     assert figures(rung) == {
         "conversations tried": len(SAMPLES),
@@ -37,19 +37,19 @@ def test_the_right_template_passes(engine: list[str]) -> None:
 
 def test_a_letter_that_differs_from_the_engine_fails(engine: list[str]) -> None:
     changed = [engine[0], engine[1] + " ", *engine[2:]]
-    rung = conversations_rung(GEMMA4, "gemma4", changed, None)
+    rung = compare_prompts(GEMMA4, "gemma4", changed, None)
     assert rung.verdict is Verdict.FAIL
     assert rung.problems[0].startswith(f"not as the engine, {SAMPLES[1].name}: character ")
 
 
 def test_a_prompt_that_the_engine_refuses_fails(engine: list[str]) -> None:
-    rung = conversations_rung(GEMMA4, "gemma4", ["", *engine[1:]], None)
+    rung = compare_prompts(GEMMA4, "gemma4", ["", *engine[1:]], None)
     assert rung.verdict is Verdict.FAIL
 
 
 def test_another_template_than_the_checkpoints_fails(engine: list[str]) -> None:
     """Single questions are rendered alike; system prompts with thinking, tools and results are not."""
-    rung = conversations_rung(TINY, "checkpoint", render_in_probe(TINY, SAMPLES), GEMMA4)
+    rung = compare_prompts(TINY, "checkpoint", render_in_probe(TINY, SAMPLES), GEMMA4)
     assert rung.verdict is Verdict.FAIL
     differing = figures(rung)["prompts that differ from transformers'"]
     assert 0 < differing < len(SAMPLES)
@@ -57,10 +57,10 @@ def test_another_template_than_the_checkpoints_fails(engine: list[str]) -> None:
 
 
 def test_a_template_that_was_given_is_not_judged_by_the_checkpoints() -> None:
-    rung = conversations_rung(TINY, "given", None, GEMMA4)
+    rung = compare_prompts(TINY, "given", None, GEMMA4)
     assert rung.verdict is Verdict.PASS
     assert figures(rung)["prompts that differ from transformers'"] > 0
 
 
 def test_nothing_to_compare_with_is_skipped() -> None:
-    assert conversations_rung(GEMMA4, "gemma4", None, None).verdict is Verdict.SKIPPED
+    assert compare_prompts(GEMMA4, "gemma4", None, None).verdict is Verdict.SKIPPED

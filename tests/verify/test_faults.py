@@ -15,9 +15,9 @@ import pytest
 from exporter.checkpoints.checkpoint import Checkpoint
 from exporter.contract import Accelerator
 from exporter.progress import SilentReporter
+from exporter.verify.evidence import VerifyRequest
 from exporter.verify.ladder import climb
 from exporter.verify.report import Report, require_parity
-from exporter.verify.request import Request
 from exporter.verify.rung import Rung, Verdict
 from exporter.verify.rungs.shapes import DRAFTS_DIFFER
 from tests.bundles import held_out_prompts
@@ -47,9 +47,9 @@ def climbing(tmp_path_factory: pytest.TempPathFactory) -> Climb:
     return climb_fault
 
 
-def request(bundle: Path, target: Checkpoint | None, drafter: Checkpoint | None) -> Request:
+def request(bundle: Path, target: Checkpoint | None, drafter: Checkpoint | None) -> VerifyRequest:
     prompts = tuple(held_out_prompts(PROMPTS))
-    return Request(bundle, target, drafter, prompts, Accelerator.CPU, 2, MAX_NEW_TOKENS)
+    return VerifyRequest(bundle, target, drafter, prompts, Accelerator.CPU, 2, MAX_NEW_TOKENS)
 
 
 def failed(report: Report) -> list[str]:

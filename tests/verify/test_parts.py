@@ -15,18 +15,17 @@ from exporter.bundle.reader import open_bundle
 from exporter.checkpoints.checkpoint import open_checkpoint
 from exporter.contract import Section
 from exporter.progress import SilentReporter
-from exporter.verify.allowed import nearest_to_limit, noise_tolerance
-from exporter.verify.answers import Answer, Answered
+from exporter.verify.allowed import allowed_by_noise, nearest_to_limit
+from exporter.verify.answers import Answered, PromptAnswers
 from exporter.verify.compare import bridged, compare_choices, position_errors, worst
 from exporter.verify.rung import Verdict
-from exporter.verify.rungs.loop import first_difference, loop_rung
+from exporter.verify.rungs.contract import differing_adapters, differing_files
+from exporter.verify.rungs.loop import compare_answers, first_difference
 from exporter.verify.sides.golden import draft_starts, probes
 from exporter.verify.sides.noise import Noise, moved_within_a_step
 from exporter.verify.sides.stored_weights import stored_constants
-from exporter.verify.sources import differing_adapters, differing_files
 from exporter.verify.texts import DEFAULT_PROMPTS, PromptFileError, read_prompts
 from exporter.verify.tolerances import GRAPH_FLOAT, MOST_NOISE, NOISES
-from runtime_py.loop.rounds import Finish
 from tests.bundles import TINY_DRAFTER, TINY_TARGET, export_tiny
 from tests.weight_values import adapted
 
@@ -58,7 +57,7 @@ def test_the_figure_is_the_position_nearest_to_its_limit() -> None:
 def test_what_noise_allows(noise: float, allowed: float) -> None:
     """Never less than float32 may be off, and never as much as another output."""
     parts = (np.full(3, noise), np.full(3, noise), np.full(2, noise), np.empty((0, 3)))
-    found = noise_tolerance(Noise(*parts, np.empty((0, 3)))).graphs
+    found = allowed_by_noise(Noise(*parts, np.empty((0, 3))))
     assert np.allclose(found.caches, allowed)
     assert found.most == pytest.approx(allowed)
     assert found.most < 1
@@ -88,22 +87,22 @@ def test_a_large_error_does_not_excuse_itself() -> None:
     assert bridged(reference - 20, reference, 1e-4) == pytest.approx(2e-3)
 
 
-def answer(greedy: tuple[int, ...], speculative: tuple[int, ...], margin: float) -> Answer:
+def answer(greedy: tuple[int, ...], speculative: tuple[int, ...], margin: float) -> PromptAnswers:
     def answered(tokens: tuple[int, ...]) -> Answered:
-        return Answered(tokens, (margin,) * len(tokens), (), (), Finish.LENGTH)
+        return Answered(tokens, (margin,) * len(tokens), (), ())
 
-    return Answer("?", (1,), answered(greedy), answered(speculative))
+    return PromptAnswers("?", (1,), answered(greedy), answered(speculative))
 
 
-def test_loop_rung() -> None:
-    assert loop_rung([answer((1, 2), (1, 2), 5.0)], 0.1).verdict is Verdict.PASS
-    parted = loop_rung([answer((1, 2), (1, 3), 5.0)], 0.1)
+def test_compare_answers() -> None:
+    assert compare_answers([answer((1, 2), (1, 2), 5.0)], 0.1).verdict is Verdict.PASS
+    parted = compare_answers([answer((1, 2), (1, 3), 5.0)], 0.1)
     assert parted.verdict is Verdict.FAIL
     assert "answer 1, token 2: 3 instead of 2" in parted.problems[0]
-    tie = loop_rung([answer((1, 2), (1, 3), 0.05)], 0.1)
+    tie = compare_answers([answer((1, 2), (1, 3), 0.05)], 0.1)
     assert tie.verdict is Verdict.PASS
     assert tie.near_ties[0].where == "answer 1, token 2"
-    shorter = loop_rung([answer((1, 2), (1,), 0.05)], 0.1)
+    shorter = compare_answers([answer((1, 2), (1,), 0.05)], 0.1)
     assert shorter.verdict is Verdict.FAIL, "a missing token is no near-tie"
 
 

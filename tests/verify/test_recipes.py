@@ -12,9 +12,9 @@ import pytest
 from exporter.cli.verify import DEFAULT_NEW_TOKENS
 from exporter.contract import Accelerator
 from exporter.progress import SilentReporter
+from exporter.verify.evidence import VerifyRequest
 from exporter.verify.ladder import climb
 from exporter.verify.report import require_parity
-from exporter.verify.request import Request
 from exporter.verify.rung import Verdict
 from exporter.verify.texts import DEFAULT_PROMPTS
 from quantize.builtin_recipes import RECIPES
@@ -32,7 +32,7 @@ def test_every_recipe_passes_on_default_prompts(
     recipe: str, asking: RememberedAnswers, tiny_bundles: dict[str, Path]
 ) -> None:
     pair = tiny_pair()
-    asked = Request(
+    asked = VerifyRequest(
         tiny_bundles[recipe],
         pair.target,
         pair.drafter,

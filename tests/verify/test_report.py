@@ -19,6 +19,7 @@ import pytest
 
 from exporter.errors import ParityError
 from exporter.report.plots import Series
+from exporter.verify.ladder import TITLES
 from exporter.verify.report import (
     AnswerView,
     Report,
@@ -28,7 +29,8 @@ from exporter.verify.report import (
 from exporter.verify.report_html import render_html
 from exporter.verify.report_markdown import number, render_markdown, render_text
 from exporter.verify.rung import Bound, Figure, NearTie, Rung, Verdict
-from exporter.verify.titles import GRAPHS, MODEL, ORDER
+from exporter.verify.rungs.graphs import TITLE as GRAPHS
+from exporter.verify.rungs.model import TITLE as MODEL
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 HOSTILE = '<script>alert(1)</script> & "quotes"'
@@ -114,8 +116,8 @@ def test_a_failing_report_says_what_now(render: Callable[[Report], str]) -> None
 
 
 def test_every_rung_has_advice_of_its_own() -> None:
-    assert len({title.advice for title in ORDER}) == len(ORDER)
-    assert all(title.advice.endswith(".") for title in ORDER)
+    assert len({title.advice for title in TITLES}) == len(TITLES)
+    assert all(title.advice.endswith(".") for title in TITLES)
 
 
 def test_parity_error_names_the_first_failure() -> None:

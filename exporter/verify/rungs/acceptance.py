@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from exporter.verify.answers import Answer
-from exporter.verify.rung import Bound, Figure, Rung
-from exporter.verify.titles import ACCEPTANCE as TITLE
+from exporter.verify.answers import PromptAnswers
+from exporter.verify.evidence import Evidence
+from exporter.verify.rung import Bound, Figure, Rung, Title
 from exporter.verify.tolerances import LEAST_ACCEPTANCE
 from runtime_py.loop.rounds import Acceptance
+
+TITLE = Title(
+    "acceptance",
+    "Accepted drafts, by position in the round",
+    "Give export the drafter that belongs to this target; one that was trained for another is hardly ever "
+    "right, and then --no-drafter is faster.",
+)
 
 REASON = (
     f"at least {LEAST_ACCEPTANCE:.0%} of all drafts: a drafter that is hardly ever right is broken or "
@@ -16,15 +23,16 @@ REASON = (
 )
 
 
-def count(answers: Sequence[Answer]) -> Acceptance:
+def count(answers: Sequence[PromptAnswers]) -> Acceptance:
     """Over all speculative answers."""
     return Acceptance.of(
         [done for answer in answers if answer.speculative for done in answer.speculative.rounds]
     )
 
 
-def acceptance_rung(answers: Sequence[Answer], engine_rate: float | None) -> Rung:
+def judge(evidence: Evidence) -> Rung:
     """Rates of the reference runtime; the engine's own beside them."""
+    answers, engine = evidence.answers, evidence.engine.on
     found = count(answers)
     if found.rate is None:
         return TITLE.skipped("the bundle has no drafter, so nothing is drafted")
@@ -41,6 +49,6 @@ def acceptance_rung(answers: Sequence[Answer], engine_rate: float | None) -> Run
     rounds = [r for a in answers if a.speculative for r in a.speculative.rounds if r.drafted]
     emitted = sum(done.accepted + 1 for done in rounds) / len(rounds)
     figures.append(Figure("tokens per verify", emitted))
-    if engine_rate is not None:
-        figures.append(Figure("stock engine's own success rate", engine_rate))
+    if engine is not None and engine.success_rate is not None:
+        figures.append(Figure("stock engine's own success rate", engine.success_rate))
     return TITLE.judged(figures, REASON)

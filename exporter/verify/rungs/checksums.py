@@ -8,14 +8,26 @@ from __future__ import annotations
 from exporter.bundle.integrity import Condition, checked_sections
 from exporter.bundle.reader import Bundle
 from exporter.progress import Reporter
-from exporter.verify.rung import Figure, Rung
-from exporter.verify.titles import CHECKSUMS as TITLE
+from exporter.verify.evidence import Evidence
+from exporter.verify.rung import Figure, Rung, Title
+
+TITLE = Title(
+    "checksums",
+    "Every section has the bytes that were exported",
+    "Copy the bundle again from where it was exported, or export it again; nothing else was looked at.",
+    blocks="the bundle is damaged",
+)
 
 REASON = "bytes are equal; there is nothing to tolerate"
 
 
-def checksum_rung(bundle: Bundle, reporter: Reporter) -> Rung:
+def judge(evidence: Evidence) -> Rung:
     """Compare all sections, weights included; skipped where none has a checksum."""
+    return compare_sections(evidence.bundle, evidence.reporter)
+
+
+def compare_sections(bundle: Bundle, reporter: Reporter) -> Rung:
+    """All sections of a bundle."""
     total = sum(section.nbytes for section in bundle.sections)
     with reporter.stage("Comparing the sections with their checksums", total) as advance:
         found = checked_sections(bundle, weights=True, advance=advance)

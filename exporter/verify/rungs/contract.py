@@ -1,26 +1,47 @@
-"""Rung: the bundle keeps the engine's contract, and the contract is that of its checkpoints."""
+"""Rung: the bundle keeps the engine's contract, and the contract is that of its checkpoints.
+
+Checkpoints whose files are not those that the bundle was made from are noted: they may be right all the same.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields
+from typing import Any
 
 from exporter.agreement import make_contract
-from exporter.bundle.inspection import Inspection
-from exporter.checkpoints.pair import Pair
+from exporter.checkpoints.checkpoint import Checkpoint, hash_files
+from exporter.checkpoints.pair import TARGET, Pair
 from exporter.contract import Contract
 from exporter.options import ExportOptions
-from exporter.verify.rung import Rung
-from exporter.verify.titles import CONTRACT as TITLE
+from exporter.progress import Reporter
+from exporter.verify.evidence import Evidence
+from exporter.verify.rung import Rung, Title
 from quantize.builtin_recipes import FLOAT32
+
+TITLE = Title(
+    "contract",
+    "The bundle keeps the engine's contract",
+    "If the problem names the checkpoints, give --target and --drafter of the same size and kind as the "
+    "bundle was made from; otherwise export it again with this version of mtp-export.",
+    blocks="the contract is broken",
+)
 
 REASON = "names, shapes and types are exact; there is nothing to tolerate"
 
 
-def contract_rung(inspection: Inspection, pair: Pair | None) -> Rung:
-    """Structure only; no weight is read and nothing runs."""
+def judge(evidence: Evidence) -> Rung:
+    """Structure only; no weight is read and nothing runs. Other checkpoints than the bundle's are noted."""
+    asked, inspection = evidence.request, evidence.inspection
     problems = list(inspection.problems)
-    if pair is not None and inspection.contract is not None:
-        problems += _differences(inspection.contract, pair)
+    if asked.target is not None and inspection.contract is not None:
+        problems += _differences(inspection.contract, evidence.pair)
+    if inspection.manifest is not None and (checkpoints := asked.checkpoints):
+        adapters = differing_adapters(inspection.manifest, checkpoints)
+        for sentence in adapters:  # before what may take long and fail for this reason
+            evidence.reporter.note(sentence)
+        files = differing_files(inspection.manifest, checkpoints, evidence.reporter)
+        evidence.notes += [*adapters, *files]
     return TITLE.judged((), REASON, problems=problems)
 
 
@@ -46,3 +67,47 @@ def _differences(agreed: Contract, pair: Pair) -> list[str]:
         for name in names
         if getattr(agreed, name) != getattr(expected, name)
     ]
+
+
+def differing_adapters(
+    manifest: Mapping[str, Any], checkpoints: Mapping[str, Checkpoint]
+) -> list[str]:
+    """One sentence for every checkpoint that lacks the adapter a bundle was made with, or has one more."""
+    notes = []
+    for role, checkpoint in checkpoints.items():
+        option = "--lora" if role == TARGET else "--drafter-lora"
+        merged = (manifest["sources"].get(role) or {}).get("adapter")
+        if merged is not None and checkpoint.adapter is None:
+            notes.append(
+                f"the bundle's {role} was made with the adapter {merged['source']}: add {option} ADAPTER, "
+                f"unless this {role} has it merged in already"
+            )
+        if merged is None and checkpoint.adapter is not None:
+            notes.append(
+                f"the bundle's {role} was made without an adapter: leave out {option}, unless that was "
+                "merged in already"
+            )
+    return notes
+
+
+def differing_files(
+    manifest: Mapping[str, Any], checkpoints: Mapping[str, Checkpoint], reporter: Reporter
+) -> list[str]:
+    """One sentence for every file whose SHA-256 is not the manifest's."""
+    notes = []
+    for role, checkpoint in checkpoints.items():
+        recorded = (manifest["sources"].get(role) or {}).get("sha256", {})
+        files = checkpoint.source_files()
+        total = sum(file.stat().st_size for file in files)
+        with reporter.stage(f"Comparing the {role}'s checksums", total) as advance:
+            found = hash_files(files, advance)
+        notes += [
+            f"the {role}'s {name} is not the file the bundle was made from"
+            for name in sorted(recorded.keys() & found.keys())
+            if recorded[name] != found[name]
+        ]
+        notes += [
+            f"the {role}'s {name} is missing here; the bundle was made with one"
+            for name in sorted(recorded.keys() - found.keys())
+        ]
+    return notes

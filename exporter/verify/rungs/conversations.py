@@ -9,18 +9,49 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from exporter.bundle.engine_template import EngineTemplate
-from exporter.errors import TemplateError
+from exporter.checkpoints.assets.template_places import find_template
+from exporter.checkpoints.checkpoint import Checkpoint
+from exporter.errors import CheckpointError, EngineError, TemplateError
 from exporter.templates.agreement import Expected, differences, rendered, where_they_part
 from exporter.templates.fitting import Origin
 from exporter.templates.huggingface import HuggingFaceTemplate
 from exporter.templates.samples import SAMPLES
-from exporter.verify.rung import Figure, Rung
-from exporter.verify.titles import CONVERSATIONS as TITLE
+from exporter.verify.evidence import Evidence
+from exporter.verify.rung import Figure, Rung, Title
+from exporter.verify.sides.engine import missing_engine, render_in_probe
+
+TITLE = Title(
+    "conversations",
+    "Prompts of every kind of conversation are the engine's",
+    "If they differ from transformers', give the checkpoint that was exported, or export again; if from the "
+    "engine's, look at litert-lm-api's version (pip install 'mtp-export[engine]').",
+)
 
 REASON = "prompts are text and must be equal, character by character"
 
 
-def conversations_rung(
+def judge(evidence: Evidence) -> Rung:
+    """Compare with the engine if it is installed, and with the checkpoint's template if there is one."""
+    template = evidence.bundle.llm_metadata().jinja_prompt_template
+    chosen = (evidence.inspection.manifest or {}).get("options", {}).get("chat_template", {})
+    with evidence.reporter.stage("Rendering conversations", None):
+        try:
+            engine = None if missing_engine() else render_in_probe(template, SAMPLES)
+        except EngineError as error:  # the judge cannot be asked: a finding, not our failure
+            return TITLE.judged((), REASON, problems=[str(error)])
+        checkpoints = _checkpoints_template(evidence.request.target)
+        return compare_prompts(template, chosen.get("origin"), engine, checkpoints)
+
+
+def _checkpoints_template(target: Checkpoint | None) -> str | None:
+    """The template that the target has; one that was given to ``export`` may have stood in for none."""
+    try:
+        return find_template(target).source if target is not None else None
+    except CheckpointError:
+        return None
+
+
+def compare_prompts(
     template: str, origin: str | None, engine: Sequence[str] | None, checkpoints: str | None
 ) -> Rung:
     """Compare prompts.

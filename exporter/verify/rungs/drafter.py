@@ -9,24 +9,41 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from exporter.bundle.inspection import FULL_BITS
-from exporter.checkpoints.architecture import AttentionKind
-from exporter.model.text.drafter import FLOOR_LOGIT
-from exporter.model.text.target import Caches
+from exporter.contract import Section
 from exporter.verify.allowed import Allowed
-from exporter.verify.compare import Choices, Floats, bridged, compare_tokens, position_errors, worst
-from exporter.verify.rung import Figure, Rung
+from exporter.verify.compare import (
+    Disagreements,
+    Floats,
+    bridged,
+    compare_tokens,
+    position_errors,
+    worst,
+)
+from exporter.verify.evidence import Evidence
+from exporter.verify.rung import Figure, Rung, Title
 from exporter.verify.sides.golden import Golden
-from exporter.verify.sides.graph_run import Drafted, replayed, write_caches
-from exporter.verify.sides.torch_pair import TorchPair, to_arrays
-from exporter.verify.titles import DRAFTER as TITLE
+from exporter.verify.sides.graph_run import Drafted, floor_logit, replayed, write_caches
+from exporter.verify.sides.stored_weights import UnreadableWeightError
 from exporter.verify.tolerances import GRAPH_FLOAT, REFERENCE
 from runtime_py.litert.executor import LitertExecutor
+
+if TYPE_CHECKING:
+    from exporter.verify.sides.torch_pair import TorchPair
+
+TITLE = Title(
+    "drafter",
+    "The drafter is transformers' assistant",
+    "If only LiteRT's drafts differ, keep the drafter in int8 or float32 by another recipe; if torch's "
+    "worst step is outside, look at transformers' version (pip install 'mtp-export[reference]').",
+    needs_target=True,
+    asks_transformers=True,
+)
 
 
 @dataclass(frozen=True)
@@ -41,25 +58,25 @@ class Chains:
     litert: Drafted
 
 
-def drafter_rung(
-    pair: TorchPair,
-    executor: LitertExecutor,
-    golden: Golden,
-    bits: int,
-    stored: TorchPair,
-    allowed: Allowed,
-) -> Rung:
-    """Torch and LiteRT against the golden chains.
+def judge(evidence: Evidence) -> Rung:
+    """Compare torch and LiteRT with the golden chains.
 
-    Args:
-        pair: Our model with the checkpoint's weights.
-        executor: LiteRT's side.
-        golden: Transformers' side.
-        bits: The fewest of any matrix of the drafter and of the caches.
-        stored: Our model with the bundle's weights, which also makes caches as the bundle's are.
-        allowed: How far LiteRT may be from torch with the bundle's weights.
+    LiteRT must draft the assistant's tokens if it has the checkpoint's weights, and otherwise those that
+    torch drafts with the weights and caches of the bundle.
     """
-    chains = _chains(pair, executor, golden, stored)
+    executor, allowed = evidence.model.executor, evidence.allowed
+    if not executor.draft_length:
+        return TITLE.skipped("the bundle has no drafter")
+    if evidence.request.drafter is None:
+        return TITLE.skipped("no --drafter given; with --drafter CHECKPOINT it runs")
+    if (golden := evidence.golden) is None:
+        return TITLE.skipped(evidence.no_golden)
+    try:
+        stored = evidence.stored_pair
+    except UnreadableWeightError as error:
+        return TITLE.skipped(f"the bundle's weights cannot be read back: {error}")
+    chains = _chains(evidence.float_pair, executor, golden, stored)
+    bits = evidence.fewest_bits(Section.MTP_DRAFTER)
     exact = bits == FULL_BITS
     choices = [_other_drafts(found, exact, allowed) for found in chains]
     differing = [text for found in choices for text in found.differing]
@@ -90,9 +107,9 @@ def _chains(
     pair: TorchPair, executor: LitertExecutor, golden: Golden, stored: TorchPair
 ) -> list[Chains]:
     """Of every start."""
-    caches, coded = golden_caches(pair, golden), golden_caches(stored, golden)
+    caches, coded = (side.donor_caches(golden.arrays) for side in (pair, stored))
     cache, found = executor.new_cache(), []
-    write_caches(cache, to_arrays(coded))
+    write_caches(cache, stored.arrays(coded))
     for start in golden.starts:
         reference, state = _reference(golden, start), golden.arrays["hidden"][start - 1]
         found.append(
@@ -106,13 +123,14 @@ def _chains(
     return found
 
 
-def _other_drafts(chains: Chains, exact: bool, allowed: Allowed) -> Choices:
+def _other_drafts(chains: Chains, exact: bool, allowed: Allowed) -> Disagreements:
     """LiteRT's drafts that are not those expected of it: the assistant's, or torch's in as few bits."""
     ours, expected = chains.litert, chains.assistant if exact else chains.stored
     places = [
         f"draft {step} after {ours.committed} tokens" for step in range(1, len(ours.logits) + 1)
     ]
-    scored = [_scored(theirs) & (mine > FLOOR_LOGIT) for mine, theirs in _rows(ours, expected)]
+    floor = floor_logit()
+    scored = [_scored(theirs) & (mine > floor) for mine, theirs in _rows(ours, expected)]
     noise = max(
         bridged(mine[both], theirs[both], worst(allowed.draft_logits))
         for both, (mine, theirs) in zip(scored, _rows(ours, expected), strict=True)
@@ -130,20 +148,6 @@ def _worst(pairs: Iterable[tuple[Drafted, Drafted]]) -> float:
     return max(error for ours, reference in pairs for error in _errors(ours, reference))
 
 
-def golden_caches(pair: TorchPair, golden: Golden) -> Caches:
-    """Transformers' KV of the donors, in our layout."""
-    caches = pair.empty_caches()
-    donors = {}
-    for kind in AttentionKind:
-        layer = pair.config.kv_donor(kind).index
-        keys, values = (
-            torch.from_numpy(golden.arrays[f"kv.{kind.value}.{part}"]).transpose(0, 1).unsqueeze(0)
-            for part in ("keys", "values")
-        )  # [1, T, K, D]
-        donors[layer] = caches[layer].written(keys, values, torch.tensor(0, dtype=torch.int32))
-    return donors
-
-
 def _reference(golden: Golden, start: int) -> Drafted:
     arrays = golden.arrays
     drafts = map(int, arrays[f"draft.{start}.tokens"][:-1])
@@ -157,11 +161,9 @@ def _reference(golden: Golden, start: int) -> Drafted:
 
 def _scored(logits: Floats) -> NDArray[np.bool_]:
     """Which tokens a head scores: ours floors the others, transformers puts them below the least."""
-    lowest = logits.min()
+    lowest, floor = logits.min(), floor_logit()
     centroid_head = (logits == lowest).sum() > 1
-    scored: NDArray[np.bool_] = logits > (
-        max(lowest, FLOOR_LOGIT) if centroid_head else FLOOR_LOGIT
-    )
+    scored: NDArray[np.bool_] = logits > (max(lowest, floor) if centroid_head else floor)
     return scored
 
 
@@ -169,5 +171,5 @@ def _errors(ours: Drafted, reference: Drafted) -> Iterator[float]:
     yield worst(position_errors(ours.projected, reference.projected))
     for mine, theirs in _rows(ours, reference):
         scored = _scored(theirs)
-        missing = mine[scored] <= FLOOR_LOGIT
+        missing = mine[scored] <= floor_logit()
         yield worst(position_errors(np.where(missing, 0, mine[scored])[None], theirs[scored][None]))

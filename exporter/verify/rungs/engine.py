@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from itertools import chain
 
-from exporter.extras import has_engine
-from exporter.verify.answers import Answer
-from exporter.verify.rung import Figure, NearTie, Rung
-from exporter.verify.titles import ENGINE as TITLE
-from runtime_py.chat.conversation import PLAIN, Conversation
+from exporter.verify.answers import PromptAnswers
+from exporter.verify.evidence import Evidence
+from exporter.verify.rung import Figure, NearTie, Rung, Title
+from runtime_py.chat.conversation import PLAIN
 from runtime_py.chat.reply_text import Said
-from runtime_py.engine.stock_engine import EngineSettings, run_engine
 from runtime_py.opened_model import OpenedModel
-from runtime_py.reply import Reply, RunResult
+from runtime_py.reply import Reply
 from runtime_py.same_text import ReplyLimits, same_text
+
+TITLE = Title(
+    "engine",
+    "The stock engine gives the reference runtime's text",
+    "Look at litert-lm-api's version (pip install 'mtp-export[engine]') and run generate --mtp both: if the "
+    "engine differs from itself, it is the engine's; if only from the reference runtime, report it here.",
+)
 
 REASON = (
     "text is equal; with MTP the engine may run past its limit by a draft. Where texts part, the "
@@ -24,47 +28,19 @@ REASON = (
 )
 
 
-@dataclass(frozen=True)
-class EngineRuns:
-    """The engine without and, if the bundle has a drafter, with MTP."""
-
-    off: RunResult
-    on: RunResult | None
-
-
-def missing_engine() -> str:
-    """Why the engine cannot run; empty if it can."""
-    if not has_engine():
-        return "the stock engine is not installed: pip install 'mtp-export[engine]'"
-    return ""
-
-
-def run_both(settings: EngineSettings, prompts: Sequence[str], *, drafter: bool) -> EngineRuns:
-    """Answer every prompt with MTP off and on.
-
-    Raises:
-        EngineError: The engine refused the bundle or stopped.
-    """
-    conversations = [Conversation.asking(prompt) for prompt in prompts]
-    off = run_engine(replace(settings, mtp=False), conversations)
-    on = run_engine(replace(settings, mtp=True), conversations) if drafter else None
-    return EngineRuns(off, on)
-
-
-def engine_rung(
-    runs: EngineRuns,
-    answers: Sequence[Answer],
-    model: OpenedModel,
-    max_new_tokens: int,
-    noise: float,
-) -> Rung:
+def judge(evidence: Evidence) -> Rung:
     """Compare both modes with the greedy answers."""
+    said, answers, model = evidence.engine, evidence.answers, evidence.model
+    if said.not_asked:
+        return TITLE.skipped(said.not_asked)
+    if said.refused:  # the judge refuses the bundle: a finding, not our failure
+        return TITLE.judged((), REASON, problems=[said.refused])
     agreed = model.executor.contract
-    limits = ReplyLimits(max_new_tokens, agreed.cache_length, agreed.draft_length)
+    limits = ReplyLimits(evidence.request.max_new_tokens, agreed.cache_length, agreed.draft_length)
     problems: list[str] = []
     ties: list[NearTie] = []
     figures = []
-    for mode, run in (("off", runs.off), ("on", runs.on)):
+    for mode, run in (("off", said.off), ("on", said.on)):
         if run is None:
             continue
         before = len(problems)
@@ -74,7 +50,7 @@ def engine_rung(
             if same_text(expected, reply, limits):
                 continue
             where = f"MTP {mode}, answer {number}"
-            tie = _near_tie(where, answer, model, reply, noise)
+            tie = _near_tie(where, answer, model, reply, evidence.noise)
             if tie is not None:
                 ties.append(tie)
             else:
@@ -86,7 +62,7 @@ def engine_rung(
     return TITLE.judged(figures, REASON, problems=problems, near_ties=ties)
 
 
-def _expected(answer: Answer, model: OpenedModel, reply: Reply) -> Reply:
+def _expected(answer: PromptAnswers, model: OpenedModel, reply: Reply) -> Reply:
     """The reference runtime's answer as the engine would report it."""
     tokens = answer.greedy.tokens
     said = _said(model, tokens)
@@ -116,7 +92,7 @@ def _whole(said: Said | Reply) -> str:
 
 
 def _near_tie(
-    where: str, answer: Answer, model: OpenedModel, reply: Reply, noise: float
+    where: str, answer: PromptAnswers, model: OpenedModel, reply: Reply, noise: float
 ) -> NearTie | None:
     """The token at which the texts part, if its margin was within the noise."""
     tokens, text = answer.greedy.tokens, _whole(reply)

@@ -7,56 +7,62 @@ part does not make the next one look wrong.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
-from exporter.model.text.drafter import FLOOR_LOGIT
+from exporter.report.plots import Series
 from exporter.verify.allowed import Allowed, nearest_to_limit
 from exporter.verify.compare import bridged, compare_choices, position_errors, worst
-from exporter.verify.rung import Bound, Figure, Rung
-from exporter.verify.sides.graph_run import Drafted, GraphRun, replayed, slots
+from exporter.verify.evidence import Evidence
+from exporter.verify.rung import Bound, Figure, Rung, Title
+from exporter.verify.sides.graph_run import Caches, Drafted, GraphRun, floor_logit, replayed, slots
 from exporter.verify.sides.noise import draft_errors
-from exporter.verify.sides.torch_pair import Pass, TorchPair, to_arrays
-from exporter.verify.titles import GRAPHS as TITLE
+from exporter.verify.sides.stored_weights import UnreadableWeightError
 from exporter.verify.tolerances import GRAPH_FLOAT
 from runtime_py.litert.executor import LitertExecutor
+
+if TYPE_CHECKING:
+    from exporter.verify.sides.torch_pair import TorchPair
+
+TITLE = Title(
+    "graphs",
+    "LiteRT computes what our model computes",
+    "Export again with --fresh-graphs; if the same figures are outside, try --recipe float32 to tell a "
+    "wrong graph from a kernel of this LiteRT version, and report it with both reports.",
+    needs_target=True,
+)
 
 LEAST_COMMON_CANDIDATES = 0.5
 """Of a draft's scored tokens, with quantised weights: a rounding may choose another cluster."""
 
 
-@dataclass(frozen=True)
-class GraphErrors:
-    """For the plot, and for the rungs that need the noise of one logit."""
-
-    positions: Sequence[int]
-    logits: Sequence[float]
-
-
-def graph_rung(
-    executor: LitertExecutor, run: GraphRun, pair: TorchPair, allowed: Allowed
-) -> tuple[Rung, GraphErrors]:
-    """Compare every signature."""
-    whole = pair.read(run.tokens, run.probes)
+def judge(evidence: Evidence) -> Rung:
+    """Compare every signature, and keep the errors of verify for the plot."""
+    run, allowed, executor = evidence.run, evidence.allowed, evidence.model.executor
+    try:
+        pair = evidence.stored_pair
+    except UnreadableWeightError as error:
+        return TITLE.skipped(str(error))
+    with evidence.reporter.stage("Comparing the graphs with torch", None):
+        whole = pair.read(run.tokens, run.probes)
+        others = [*_decodes(run, pair, allowed), *_drafts(run, pair, allowed)]
     logits = position_errors(run.logits, whole.logits)
     figures = [
         *_embeddings(executor, run, pair),
-        *_caches(run, whole, allowed),
+        *_caches(run, pair.arrays(whole.caches), allowed),
         nearest_to_limit(
             "verify: activations", position_errors(run.hidden, whole.hidden), allowed.hidden
         ),
         nearest_to_limit("verify: logits", logits, allowed.logits),
-        *_decodes(run, pair, allowed),
-        *_drafts(run, pair, allowed),
+        *others,
     ]
     noise = bridged(run.logits, whole.logits, allowed.most)
     choices = compare_choices(run.logits, whole.logits.numpy(), run.probes, noise)
     figures.append(Figure("other first choice", len(choices.differing), 0))
-    rung = TITLE.judged(figures, allowed.reason, near_ties=choices.near_ties)
-    return rung, GraphErrors(run.probes, logits.tolist())
+    evidence.position_errors.append(Series("LiteRT, torch", run.probes, tuple(logits.tolist())))
+    return TITLE.judged(figures, allowed.reason, near_ties=choices.near_ties)
 
 
 def _embeddings(executor: LitertExecutor, run: GraphRun, pair: TorchPair) -> Iterator[Figure]:
@@ -70,10 +76,10 @@ def _embeddings(executor: LitertExecutor, run: GraphRun, pair: TorchPair) -> Ite
     yield Figure("per-layer embedder", worst(errors), GRAPH_FLOAT)
 
 
-def _caches(run: GraphRun, whole: Pass, allowed: Allowed) -> Iterator[Figure]:
+def _caches(run: GraphRun, torch_caches: Caches, allowed: Allowed) -> Iterator[Figure]:
     written = [(f"prefill of {count}", caches, count) for count, caches in run.prefilled]
     for name, caches, count in [*written, ("verify", run.caches, len(run.tokens))]:
-        reference = slots(run.contract, to_arrays(whole.caches), count)
+        reference = slots(run.contract, torch_caches, count)
         errors = position_errors(slots(run.contract, caches, count), reference)
         yield nearest_to_limit(f"{name}: caches", errors, allowed.caches[:count])
 
@@ -85,9 +91,9 @@ def _decodes(run: GraphRun, pair: TorchPair, allowed: Allowed) -> Iterator[Figur
         caches = step.caches
         logits.append(step.logits[0, 0])
         hidden.append(step.hidden[0, 0])
-    errors = position_errors(run.decoded_hidden, torch.stack(hidden))
+    errors = position_errors(run.decoded_hidden, np.stack(hidden))
     yield nearest_to_limit("decode: activations", errors, allowed.hidden[run.decoded_from :])
-    errors = position_errors(run.decoded_logits, torch.stack(logits))
+    errors = position_errors(run.decoded_logits, np.stack(logits))
     yield nearest_to_limit("decode: logits", errors, allowed.logits[-len(run.tail) :])
 
 
@@ -118,5 +124,5 @@ def _drafts(run: GraphRun, pair: TorchPair, allowed: Allowed) -> Iterator[Figure
 
 def _in_common(ours: Drafted, theirs: Drafted) -> float:
     """Share of the tokens that torch's head scores and LiteRT's does too."""
-    scored = theirs.logits > FLOOR_LOGIT
-    return float((scored & (ours.logits > FLOOR_LOGIT)).sum() / scored.sum())
+    scored = theirs.logits > floor_logit()
+    return float((scored & (ours.logits > floor_logit())).sum() / scored.sum())

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from exporter.verify.answers import Answer, Answered
-from exporter.verify.rung import Figure, NearTie, Rung
-from exporter.verify.titles import LOOP as TITLE
+from exporter.verify.answers import Answered, PromptAnswers
+from exporter.verify.evidence import Evidence
+from exporter.verify.rung import Figure, NearTie, Rung, Title
+
+TITLE = Title(
+    "loop",
+    "The speculative loop gives greedy decoding's tokens",
+    "Use the bundle with MTP off until this is understood; if the shapes rung passed, report it as a bug.",
+)
 
 REASON = (
     "tokens are equal; where they part, the greedy side's margin must be within the noise between "
@@ -14,8 +20,13 @@ REASON = (
 )
 
 
-def loop_rung(answers: Sequence[Answer], noise: float) -> Rung:
+def judge(evidence: Evidence) -> Rung:
     """Compare token by token."""
+    return compare_answers(evidence.answers, evidence.noise)
+
+
+def compare_answers(answers: Sequence[PromptAnswers], noise: float) -> Rung:
+    """The tokens of both ways of answering each prompt."""
     if not any(answer.speculative for answer in answers):
         return TITLE.skipped("the bundle has no drafter, so there is no speculative loop")
     problems, ties, tokens = [], [], 0
@@ -46,7 +57,7 @@ def first_difference(one: Sequence[object], other: Sequence[object]) -> int | No
     return None if found == len(one) == len(other) else found
 
 
-def _near_tie(where: str, answer: Answer, at: int, noise: float) -> NearTie | None:
+def _near_tie(where: str, answer: PromptAnswers, at: int, noise: float) -> NearTie | None:
     assert answer.speculative is not None
     greedy, speculative = answer.greedy, answer.speculative
     if at >= min(len(greedy.tokens), len(speculative.tokens)) or greedy.margins[at] > noise:

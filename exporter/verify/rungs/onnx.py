@@ -7,7 +7,6 @@ was wrong before they parted.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +15,19 @@ import numpy as np
 from exporter.bundle.onnx_folder import OnnxFolder, open_folder
 from exporter.extras import require_onnx
 from exporter.verify.allowed import Allowed, nearest_to_limit
-from exporter.verify.answers import Answer, Answered, answer_all
+from exporter.verify.answers import Answered, PromptAnswers, answer_all
 from exporter.verify.compare import bridged, compare_choices, position_errors
-from exporter.verify.rung import Figure, NearTie, Rung
+from exporter.verify.evidence import Evidence, VerifyRequest
+from exporter.verify.rung import Figure, NearTie, Rung, Title
 from exporter.verify.rungs.loop import first_difference
 from exporter.verify.sides.graph_run import GraphRun, run_graphs, slots
-from exporter.verify.titles import ONNX as TITLE
+
+TITLE = Title(
+    "onnx",
+    "ONNX Runtime gives LiteRT's numbers and tokens",
+    "Make the folder again with export --format onnx and the options of the bundle, and look at "
+    "onnxruntime's version (pip install 'mtp-export[onnx]').",
+)
 
 SAME = ("contract", "recipe", "sources", "options")
 """Blocks of the manifest in which bundle and folder must agree."""
@@ -38,39 +44,26 @@ def require_folder(path: Path) -> None:
     open_folder(path)
 
 
-@dataclass(frozen=True)
-class LitertSide:
-    """What the bundle of the same export says of itself, and what LiteRT made of it."""
-
-    manifest: Mapping[str, Any] | None
-    run: GraphRun
-    answers: Sequence[Answer]
-
-
-def onnx_rung(
-    path: Path, theirs: LitertSide, allowed: Allowed, threads: int, max_new_tokens: int
-) -> Rung:
+def judge(evidence: Evidence) -> Rung:
     """Run the folder on what the bundle was run on, and compare.
-
-    Args:
-        path: The folder.
-        theirs: LiteRT's side.
-        allowed: How far the two may be apart.
-        threads: For ONNX Runtime.
-        max_new_tokens: Of each answer.
 
     Raises:
         BundleError: The folder is damaged.
     """
-    folder = open_folder(path)
-    if problems := _other_export(folder, theirs.manifest):
-        return TITLE.judged((), allowed.reason, problems=problems)
-    ours, answers = _repeat(path, theirs, threads, max_new_tokens)
-    noise = bridged(ours.logits, theirs.run.logits, allowed.most)
-    choices = compare_choices(ours.logits, theirs.run.logits, theirs.run.probes, noise)
-    texts = _compare_texts(answers, theirs.answers, noise)
+    if (path := evidence.request.onnx) is None:
+        return TITLE.skipped(
+            "no --onnx given; with --onnx FOLDER, of export --format onnx, it runs"
+        )
+    theirs, answers, allowed = evidence.run, evidence.answers, evidence.allowed
+    with evidence.reporter.stage("Running the ONNX models", None):
+        if problems := _other_export(open_folder(path), evidence.inspection.manifest):
+            return TITLE.judged((), allowed.reason, problems=problems)
+        ours, repeated = _repeat(path, evidence.request, theirs, answers)
+    noise = bridged(ours.logits, theirs.logits, allowed.most)
+    choices = compare_choices(ours.logits, theirs.logits, theirs.probes, noise)
+    texts = _compare_texts(repeated, answers, noise)
     figures = [
-        *_figures(ours, theirs.run, allowed),
+        *_figures(ours, theirs, allowed),
         Figure("other first choice", len(choices.differing), 0),
         Figure("answers that differ", len(texts.problems), 0),
         Figure("tokens compared", texts.tokens),
@@ -82,20 +75,20 @@ def onnx_rung(
 
 
 def _repeat(
-    path: Path, theirs: LitertSide, threads: int, max_new_tokens: int
-) -> tuple[GraphRun, tuple[Answer, ...]]:
-    """The same text, drafts and prompts in ONNX Runtime."""
+    path: Path, asked: VerifyRequest, theirs: GraphRun, answers: Sequence[PromptAnswers]
+) -> tuple[GraphRun, tuple[PromptAnswers, ...]]:
+    """The text, drafts and prompts that LiteRT was run on in ONNX Runtime."""
     from runtime_py.onnx.model import open_onnx_model
 
-    run, agreed = theirs.run, theirs.run.contract
-    starts = tuple(drafted.committed for drafted in run.drafts)
-    prompts = [answer.prompt for answer in theirs.answers]
+    agreed, prompts = theirs.contract, [answer.prompt for answer in answers]
     with open_onnx_model(
-        path, threads, cache_length=agreed.cache_length, drafting=agreed.has_drafter
+        path, asked.threads, cache_length=agreed.cache_length, drafting=agreed.has_drafter
     ) as model:
         return (
-            run_graphs(model.executor, run.tokens, run.probes, starts),
-            answer_all(model.executor, model.tokenizer, model.template, prompts, max_new_tokens),
+            run_graphs(model.executor, theirs.tokens, theirs.probes, theirs.starts),
+            answer_all(
+                model.executor, model.tokenizer, model.template, prompts, asked.max_new_tokens
+            ),
         )
 
 
@@ -135,7 +128,9 @@ def _figures(ours: GraphRun, theirs: GraphRun, allowed: Allowed) -> Iterator[Fig
         yield nearest_to_limit("draft: projected activations", errors, limits)
 
 
-def _compare_texts(ours: Sequence[Answer], theirs: Sequence[Answer], noise: float) -> _Texts:
+def _compare_texts(
+    ours: Sequence[PromptAnswers], theirs: Sequence[PromptAnswers], noise: float
+) -> _Texts:
     texts = _Texts(noise)
     for number, (here, there) in enumerate(zip(ours, theirs, strict=True), start=1):
         texts.compare(f"MTP off, answer {number}", here.greedy, there.greedy)

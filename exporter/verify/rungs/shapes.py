@@ -12,26 +12,34 @@ from collections.abc import Iterator
 from exporter.report.plots import Series
 from exporter.verify.allowed import Allowed, nearest_to_limit
 from exporter.verify.compare import (
-    Choices,
-    bridged,
+    Disagreements,
     compare_choices,
     compare_tokens,
     position_errors,
 )
-from exporter.verify.rung import Figure, NearTie, Rung
+from exporter.verify.evidence import Evidence
+from exporter.verify.rung import Figure, NearTie, Rung, Title
 from exporter.verify.sides.graph_run import GraphRun, slots
-from exporter.verify.titles import SHAPES as TITLE
+
+TITLE = Title(
+    "shapes",
+    "decode, verify and prefill agree with each other",
+    "Do not use the bundle with MTP: its text may change with it. Export again with --fresh-graphs; if it "
+    "still fails, report it with the LiteRT version.",
+)
 
 DRAFTS_DIFFER = "drafts in one call that differ from single steps"
 
 DRAFTS_REASON = "; drafts in one call are made by a single step's operations: the same tokens"
 
 
-def shapes_rung(run: GraphRun, allowed: Allowed) -> tuple[Rung, float]:
-    """Compare them on one text; also gives the noise between two logits of decode and verify."""
+def judge(evidence: Evidence) -> Rung:
+    """Compare them on one text, and keep the errors of decode against verify for the plot."""
+    run, allowed, noise = evidence.run, evidence.allowed_between_shapes, evidence.noise
     verified = run.tail_logits()
+    errors = position_errors(run.decoded_logits, verified).tolist()
+    evidence.position_errors.append(Series("decode, verify", tuple(run.tail), tuple(errors)))
     figures = list(_figures(run, allowed))
-    noise = bridged(run.decoded_logits, verified, allowed.most)
     choices = compare_choices(run.decoded_logits, verified, tuple(run.tail), noise)
     figures.append(Figure("other first choice", len(choices.differing), 0))
     drafted = _compare_rounds(run, noise)
@@ -39,13 +47,12 @@ def shapes_rung(run: GraphRun, allowed: Allowed) -> tuple[Rung, float]:
     if run.rounds:
         figures.append(Figure(DRAFTS_DIFFER, len(drafted.differing), 0))
         reason += DRAFTS_REASON
-    rung = TITLE.judged(
+    return TITLE.judged(
         figures,
         reason,
         problems=(*choices.differing, *drafted.differing),
         near_ties=(*choices.near_ties, *drafted.near_ties),
     )
-    return rung, noise
 
 
 def _figures(run: GraphRun, allowed: Allowed) -> Iterator[Figure]:
@@ -69,7 +76,7 @@ def _figures(run: GraphRun, allowed: Allowed) -> Iterator[Figure]:
         )
 
 
-def _compare_rounds(run: GraphRun, noise: float) -> Choices:
+def _compare_rounds(run: GraphRun, noise: float) -> Disagreements:
     """Drafts made in one call with the first choices of single steps that were fed the same tokens."""
     near_ties, differing = list[NearTie](), list[str]()
     for drafted in run.rounds:
@@ -78,10 +85,4 @@ def _compare_rounds(run: GraphRun, noise: float) -> Choices:
         found = compare_tokens(drafted.tokens, drafted.steps.logits, places, noise)
         near_ties += found.near_ties
         differing += found.differing
-    return Choices(tuple(near_ties), tuple(differing))
-
-
-def series(run: GraphRun) -> Series:
-    """Error of decode against verify by position, for the plot."""
-    errors = position_errors(run.decoded_logits, run.tail_logits())
-    return Series("decode, verify", tuple(run.tail), tuple(errors.tolist()))
+    return Disagreements(tuple(near_ties), tuple(differing))

@@ -13,12 +13,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exporter.contract import Dtype, Section
-from exporter.verify.rung import Figure, Rung
-from exporter.verify.sides.stored_weights import StoredConstant
-from exporter.verify.titles import WEIGHTS as TITLE
+from exporter.manifest import stored_recipe
+from exporter.verify.evidence import Evidence
+from exporter.verify.rung import Figure, Rung, Title
+from exporter.verify.sides.stored_weights import (
+    StoredConstant,
+    StoredConstants,
+    UnreadableWeightError,
+)
 from exporter.verify.tolerances import GAIN_OFF, STEPS_OFF, STEPS_OFF_CALIBRATED
 from exporter.weights.matching import Weight, Weights
 from quantize.recipe import Algorithm, Recipe
+
+TITLE = Title(
+    "weights",
+    "Stored weights are the checkpoints' weights",
+    "Give the very checkpoints, --lora and --drafter-lora that were exported (the notes say which files "
+    "differ; inspect shows the manifest); if they are the ones, export again and report it as a bug.",
+    needs_target=True,
+)
 
 REASON = (
     f"float32 tensors and the token ordering are equal; of quantised rows the error is at most "
@@ -42,18 +55,19 @@ class RowsCompared:
     differing: int
 
 
-def weights_rung(
-    weights: Weights,
-    stored: dict[Section, dict[str, StoredConstant]],
-    recipe: Recipe,
-) -> Rung:
-    """Compare every tensor; one that the bundle lacks is a problem too.
+def judge(evidence: Evidence) -> Rung:
+    """Compare every tensor; one that the bundle lacks is a problem too."""
+    recipe = stored_recipe(evidence.inspection.manifest or {})
+    try:
+        stored = evidence.constants
+    except UnreadableWeightError as error:
+        return TITLE.skipped(str(error))
+    with evidence.reporter.stage("Comparing stored weights", None):
+        return compare_weights(evidence.weights, stored, recipe)
 
-    Args:
-        weights: The checkpoints'.
-        stored: The bundle's.
-        recipe: What the bundle was made with.
-    """
+
+def compare_weights(weights: Weights, stored: StoredConstants, recipe: Recipe) -> Rung:
+    """The checkpoints' weights with those of a bundle that was made with ``recipe``."""
     problems: list[str] = []
     steps, gain, differing, count = 0.0, 0.0, 0, 0
     for section, weight in _each(weights):

@@ -73,6 +73,11 @@ class GraphRun:
         """Positions that were decoded."""
         return range(self.decoded_from, len(self.tokens))
 
+    @property
+    def starts(self) -> tuple[int, ...]:
+        """How many tokens were committed where each chain of drafts began."""
+        return tuple(drafted.committed for drafted in self.drafts)
+
     def tail_logits(self) -> Floats:
         """The verified logits of the decoded tail; its positions are always probed."""
         rows: Floats = self.logits[-len(self.tail) :]
@@ -188,6 +193,13 @@ def replayed(draft: DraftStep[CacheT], cache: CacheT, fed: Drafted, state: Float
     """What a side drafts that is fed the tokens of another's chain, from the hidden state ``[H]``."""
     first = DraftFeed(cache, fed.tokens[0], state, fed.committed - 1)
     return draft_chain(draft, first, len(fed.tokens), fed.tokens)
+
+
+def floor_logit() -> float:
+    """What a drafter's head gives tokens that it does not score. The model, which says so, loads torch."""
+    from exporter.model.text.drafter import FLOOR_LOGIT
+
+    return FLOOR_LOGIT
 
 
 def write_caches(cache: LitertCache, caches: Caches) -> None:

@@ -59,7 +59,7 @@ def main(request_file: str, out: str) -> None:
     torch.set_num_threads(int(request["threads"]))
     torch.set_grad_enabled(False)
     kind = _target_class(request["target"], request["target_adapter"])
-    target = _load(kind, request["target"], request["target_adapter"], request["stale"])
+    target = load(kind, request["target"], request["target_adapter"], request["stale"])
     tokens = torch.tensor([request["tokens"]])
     outputs = target(
         input_ids=tokens,
@@ -77,7 +77,7 @@ def main(request_file: str, out: str) -> None:
     for kind, (keys, values) in kv.items():
         arrays[f"kv.{kind}.keys"], arrays[f"kv.{kind}.values"] = keys[0].numpy(), values[0].numpy()
     if request["drafter"]:
-        drafter = _load(
+        drafter = load(
             Gemma4AssistantForCausalLM,
             request["drafter"],
             request["drafter_adapter"],
@@ -85,7 +85,7 @@ def main(request_file: str, out: str) -> None:
         )
         embed = target.get_input_embeddings()  # scales by sqrt(H) itself
         for start in request["starts"]:
-            arrays |= _draft(drafter, embed, tokens, hidden, kv, start, request["drafts"])
+            arrays |= draft_chain(drafter, embed, tokens, hidden, kv, start, request["drafts"])
     np.savez(out, **arrays)  # type: ignore[arg-type]
 
 
@@ -100,7 +100,7 @@ def _target_class(folder: str, adapter: str | None) -> type[PreTrainedModel]:
     return Gemma4ForCausalLM if text_only else Gemma4ForConditionalGeneration  # type: ignore[no-any-return]
 
 
-def _load(
+def load(
     kind: type[PreTrainedModel], folder: str, adapter: str | None, stale: list[str]
 ) -> PreTrainedModel:
     """A checkpoint in float32; of folders in ``stale`` the quantisation block is not true any more.
@@ -149,7 +149,7 @@ def _adapt(model: PreTrainedModel, adapter: str) -> None:
         )
 
 
-def _draft(
+def draft_chain(
     drafter: Any,
     embed: Any,
     tokens: Tensor,

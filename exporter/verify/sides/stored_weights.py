@@ -78,7 +78,10 @@ Constants = Mapping[str, StoredConstant]
 """The weights of one section by the name that recipes match."""
 
 
-def stored_constants(bundle: Bundle) -> dict[Section, dict[str, StoredConstant]]:
+StoredConstants = dict[Section, dict[str, StoredConstant]]
+
+
+def stored_constants(bundle: Bundle) -> StoredConstants:
     """Every named weight of every model section; the file stays mapped while one of them lives.
 
     Raises:

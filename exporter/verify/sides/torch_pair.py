@@ -91,15 +91,6 @@ def _stored(constants: Constants, section: Section, parameter: str) -> StoredCon
     return constants[recipe_name(section, parameter)]
 
 
-def to_arrays(caches: Caches) -> dict[str, NDArray[Any]]:
-    """Caches of the modules by tensor name."""
-    arrays = {}
-    for layer, kv in caches.items():
-        arrays[contract.key_cache(layer)] = kv.keys.numpy()
-        arrays[contract.value_cache(layer)] = kv.values.numpy()
-    return arrays
-
-
 @dataclass(frozen=True)
 class Pass:
     """A text through the target: logits ``[N, V]`` at the probes, the rest at every position."""
@@ -122,10 +113,10 @@ class TorchPair:
     ) -> None:
         self.config, self.contract, self.slots = config, agreed, agreed.cache_length
         kv_dtype = agreed.kv_dtype
-        self.target = _filled(Target, (config, kv_dtype), source[Section.PREFILL_DECODE])
+        self.target = filled(Target, (config, kv_dtype), source[Section.PREFILL_DECODE])
         self.drafter: Drafter | None = None
         if drafter is not None:
-            self.drafter = _filled(Drafter, (*drafter, kv_dtype), source[Section.MTP_DRAFTER])
+            self.drafter = filled(Drafter, (*drafter, kv_dtype), source[Section.MTP_DRAFTER])
         self._table = source[Section.EMBEDDER]["weight"]
         self._per_layer_table = source[Section.PER_LAYER_EMBEDDER]["weight"]
 
@@ -148,6 +139,15 @@ class TorchPair:
             caches[layer.index] = self.target.cache(layer.index, keys, keys.transpose(2, 3).clone())
         return caches
 
+    @staticmethod
+    def arrays(caches: Caches) -> dict[str, NDArray[Any]]:
+        """Caches of the modules by tensor name."""
+        arrays = {}
+        for layer, kv in caches.items():
+            arrays[contract.key_cache(layer)] = kv.keys.numpy()
+            arrays[contract.value_cache(layer)] = kv.values.numpy()
+        return arrays
+
     def caches(self, arrays: Mapping[str, NDArray[Any]]) -> Caches:
         """Caches by tensor name, as the modules want them."""
         return {
@@ -159,6 +159,20 @@ class TorchPair:
             for kv in self.contract.kv_caches
         }
 
+    @torch.no_grad()
+    def donor_caches(self, arrays: Mapping[str, NDArray[Any]]) -> Caches:
+        """Transformers' KV of the layers that the drafter reads, of a golden file's arrays, in our layout."""
+        empty, donors = self.empty_caches(), {}
+        for kind in AttentionKind:
+            layer = self.config.kv_donor(kind).index
+            keys, values = (
+                torch.from_numpy(arrays[f"kv.{kind.value}.{part}"]).transpose(0, 1).unsqueeze(0)
+                for part in ("keys", "values")
+            )  # [1, T, K, D]
+            donors[layer] = empty[layer].written(keys, values, torch.tensor(0, dtype=torch.int32))
+        return donors
+
+    @torch.no_grad()
     def step(self, tokens: Sequence[int], start: int, caches: Caches) -> Step:
         """``decode`` or ``verify``: tokens to the slots from ``start`` on."""
         positions = torch.arange(start, start + len(tokens), dtype=torch.int32)
@@ -167,6 +181,7 @@ class TorchPair:
         step: Step = self.target(*inputs, caches)
         return step
 
+    @torch.no_grad()
     def read(self, tokens: Sequence[int], probes: Sequence[int]) -> Pass:
         """A whole text from slot 0 on, some tokens a call."""
         caches, logits, hidden, layers = self.empty_caches(), [], [], []
@@ -182,6 +197,7 @@ class TorchPair:
                 outputs.clear()
         return Pass(torch.cat(logits), torch.cat(hidden), torch.cat(layers, 1), caches)
 
+    @torch.no_grad()
     def draft(self, feed: DraftFeed[Caches]) -> DrafterOutput:
         """One draft, as the reference runtime's executors make it."""
         assert self.drafter is not None
@@ -220,7 +236,8 @@ def _look_up(table: Rows, tokens: Sequence[int]) -> Tensor:
 
 
 @torch.no_grad()
-def _filled(kind: type[ModelT], arguments: tuple[object, ...], source: dict[str, Rows]) -> ModelT:
+def filled(kind: type[ModelT], arguments: tuple[object, ...], source: dict[str, Rows]) -> ModelT:
+    """A module of ``kind`` with a weight for each of its parameters."""
     with torch.device("meta"):
         model = kind(*arguments)
     model.to_empty(device="cpu")
