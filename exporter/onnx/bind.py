@@ -15,7 +15,7 @@ from onnx import TensorProto, helper
 from exporter.contract import WEIGHT_PREFIX, Dtype, TensorSpec
 from exporter.errors import LoweringError
 from exporter.onnx.graph_builder import ELEMENT_TYPES
-from exporter.onnx.weight_files import FileRegion, PlacedWeight
+from exporter.onnx.weight_files import ExternalData, PlacedWeight
 
 DOMAIN = "com.microsoft"
 """Of ONNX Runtime's own operators."""
@@ -152,7 +152,7 @@ class _Rewriting:
         return self._initializer(name, TensorProto.UINT8, shape, placed.data), scales
 
     def _initializer(
-        self, name: str, element_type: int, shape: tuple[int, ...], region: FileRegion
+        self, name: str, element_type: int, shape: tuple[int, ...], region: ExternalData
     ) -> str:
         tensor = TensorProto(
             name=name, data_type=element_type, dims=shape, data_location=TensorProto.EXTERNAL

@@ -31,7 +31,7 @@ DRAFTER_FILE = "drafter.data"
 
 
 @dataclass(frozen=True)
-class FileRegion:
+class ExternalData:
     """Where some bytes lie."""
 
     file: str
@@ -47,9 +47,9 @@ class PlacedWeight:
     """
 
     weight: Weight
-    data: FileRegion
+    data: ExternalData
     encoding: Encoding | None = None
-    scales: FileRegion | None = None
+    scales: ExternalData | None = None
 
 
 class WeightFileWriter:
@@ -90,8 +90,8 @@ class WeightFileWriter:
             self._write(np.repeat(part, times, axis=1).astype("<f4").tobytes())
         return PlacedWeight(weight, data, encoding, self._region(begin))
 
-    def _region(self, begin: int) -> FileRegion:
-        return FileRegion(self._name, begin, self._position - begin)
+    def _region(self, begin: int) -> ExternalData:
+        return ExternalData(self._name, begin, self._position - begin)
 
     def _align(self) -> int:
         self._write(b"\0" * (-self._position % ALIGNMENT))
