@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from exporter.bundle.reader import open_bundle
-from runtime_py.litert.mapped_section import ExternalData, MappedSection, can_map
+from runtime_py.litert.mapped_section import FileRegion, MappedSection, can_map
 
 needs_mapping = pytest.mark.skipif(not can_map(), reason="nothing is mapped on this system")
 
@@ -22,12 +22,12 @@ def bundle(tiny_bundles: dict[str, Path]) -> Path:
 def test_a_mapped_section_is_the_files_bytes(bundle: Path) -> None:
     opened = open_bundle(bundle)
     for entry in opened.sections:
-        section = MappedSection(bundle, ExternalData(entry.begin, entry.nbytes))
+        section = MappedSection(bundle, FileRegion(entry.begin, entry.nbytes))
         assert section.content.tobytes() == opened.read(entry)
 
 
 def test_a_region_off_the_page_boundary_is_read(bundle: Path) -> None:
-    section = MappedSection(bundle, ExternalData(8, 100))
+    section = MappedSection(bundle, FileRegion(8, 100))
     assert not section.mapped
     assert section.content.tobytes() == bundle.read_bytes()[8:108]
 
@@ -40,9 +40,9 @@ def test_regions_stand_side_by_side(tmp_path: Path) -> None:
     for begin in (page, 8):
         section = MappedSection(
             file,
-            ExternalData(2 * page, 100),
-            ExternalData(begin, 5000, page),
-            ExternalData(0, 7, 2 * page),
+            FileRegion(2 * page, 100),
+            FileRegion(begin, 5000, page),
+            FileRegion(0, 7, 2 * page),
         )
         assert section.mapped == (can_map() and begin == page)
         found = section.content.tobytes()
@@ -58,7 +58,7 @@ def test_a_section_larger_than_memory(tmp_path: Path) -> None:
     file = tmp_path / "sparse"
     with file.open("wb") as stream:
         stream.truncate(nbytes)
-    section = MappedSection(file, ExternalData(0, nbytes))
+    section = MappedSection(file, FileRegion(0, nbytes))
     assert section.mapped
     section.edit(5, lambda head: head.__setitem__(slice(0, 5), b"begin"))
     assert section.content[:5].tobytes() == b"begin"
@@ -69,7 +69,7 @@ def test_a_section_larger_than_memory(tmp_path: Path) -> None:
 @needs_mapping
 def test_a_file_that_cannot_be_mapped_is_read() -> None:
     version = Path("/proc/version")
-    section = MappedSection(version, ExternalData(0, 12))
+    section = MappedSection(version, FileRegion(0, 12))
     assert not section.mapped
     assert section.content.tobytes() == version.read_bytes()[:12]
 
@@ -79,7 +79,7 @@ def test_the_contents_last_as_long_as_someone_has_them(bundle: Path) -> None:
     def mappings() -> int:
         return Path("/proc/self/maps").read_text().count(str(bundle))
 
-    section = MappedSection(bundle, ExternalData(0, 1 << 16))
+    section = MappedSection(bundle, FileRegion(0, 1 << 16))
     held = section.content[10:20]
     del section
     assert mappings() == 1
