@@ -5,7 +5,8 @@ Weights come the way ``bind`` gets them: names, shapes and layouts are under tes
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from exporter.checkpoints.tensors.tensor_reader import TensorReader
 from exporter.checkpoints.vision_architecture import VisionConfig
 from exporter.contract import Section, TensorSpec
 from exporter.model.vision.tower import VisionAdapter, VisionTower
-from exporter.weights.matching import Weight, find_weights
+from exporter.weights.matching import Weight, Weights, find_weights
 from exporter.weights.vision import find_vision_weights
 from exporter.weights.vision_parameters import END_EMBEDDING, vision_parameter_specs
 
@@ -38,8 +39,9 @@ class EagerVision:
     end: NDArray[np.float32]  # [1, 1, H]
 
 
-def load_vision(folder: Path) -> EagerVision:
-    """A checkpoint's tower."""
+@contextmanager
+def vision_weights(folder: Path) -> Iterator[Weights]:
+    """The weights of a checkpoint's tower, while its files are open."""
     checkpoint = open_checkpoint(folder)
     target = parse_target(checkpoint.config, str(folder))
     config = parse_vision(checkpoint.config, str(folder))
@@ -49,15 +51,19 @@ def load_vision(folder: Path) -> EagerVision:
     with TensorReader() as reader:
         embedder = {Section.EMBEDDER: {"weight": table}}
         embedding = find_weights(embedder, checkpoint, None, reader)[Section.EMBEDDER]["weight"]
-        found = find_vision_weights(specs, checkpoint, embedding, END_TOKEN)
-        tower = VisionTower(config).eval()
-        adapter = VisionAdapter(config, target.text.hidden_size).eval()
-        for module, section in (
-            (tower, Section.VISION_ENCODER),
-            (adapter, Section.VISION_ADAPTER),
-        ):
-            _fill(module, found[section])
+        yield find_vision_weights(specs, checkpoint, embedding, END_TOKEN)
+
+
+def load_vision(folder: Path) -> EagerVision:
+    """A checkpoint's tower."""
+    config = parse_vision(open_checkpoint(folder).config, str(folder))
+    assert config is not None
+    with vision_weights(folder) as found:
         end = found[Section.END_OF_VISION][END_EMBEDDING]
+        tower = VisionTower(config).eval()
+        adapter = VisionAdapter(config, end.row_length).eval()
+        _fill(tower, found[Section.VISION_ENCODER])
+        _fill(adapter, found[Section.VISION_ADAPTER])
         return EagerVision(config, tower, adapter, stored_values(end))
 
 

@@ -46,7 +46,7 @@ class Patches:
 
     cos: Tensor  # [1, P, 1, D]
     sin: Tensor  # [1, P, 1, D], negative where the swapped dim is subtracted
-    hidden: Tensor  # [1, 1, P], added to scores: 0, or MASKED_SCORE for padding
+    hidden: Tensor  # [1, 1, 1, P], added to scores: 0, or MASKED_SCORE for padding
 
     @staticmethod
     def at(positions: Tensor, config: VisionConfig) -> Patches:
@@ -61,7 +61,7 @@ class Patches:
         x, y = (axis * frequencies for axis in positions.chunk(2, dim=-1))  # [1, P, D/4]
         cos = torch.cat([x.cos(), x.cos(), y.cos(), y.cos()], dim=-1).unsqueeze(2)
         sin = torch.cat([-x.sin(), x.sin(), -y.sin(), y.sin()], dim=-1).unsqueeze(2)
-        padding = (positions[:, :, :1] < 0).reshape(1, 1, -1)
+        padding = (positions[:, :, :1] < 0).reshape(1, 1, 1, -1)
         return Patches(cos, sin, padding.float() * MASKED_SCORE)
 
     def turned(self, x: Tensor) -> Tensor:
@@ -93,14 +93,19 @@ class Attention(nn.Module):
         queries = patches.turned(self.q_norm(self.q_proj(x).reshape(self.heads)))
         keys = patches.turned(self.k_norm(self.k_proj(x).reshape(self.heads)))
         values = self.v_norm(self.v_proj(x).reshape(self.heads))
-        by_head = zip(queries.unbind(2), keys.unbind(2), values.unbind(2), strict=True)
-        mixed = [_attend(q, k, v, patches.hidden) for q, k, v in by_head]
-        return self.o_proj(torch.cat(mixed, dim=-1))  # type: ignore[no-any-return]
+        heads = (self._by_head(tensor) for tensor in (queries, keys, values))
+        mixed = [_attend(q, k, v, patches.hidden) for q, k, v in zip(*heads, strict=True)]
+        together = torch.cat(mixed, dim=1).transpose(1, 2)  # [1, P, N, D]
+        return self.o_proj(together.reshape(1, x.shape[1], -1))  # type: ignore[no-any-return]
+
+    def _by_head(self, x: Tensor) -> tuple[Tensor, ...]:
+        """``[1, P, N, D]`` as N tensors ``[1, 1, P, D]``: products of rank 4 have kernels of their own."""
+        return x.transpose(1, 2).chunk(self.heads[2], dim=1)
 
 
 def _attend(queries: Tensor, keys: Tensor, values: Tensor, hidden: Tensor) -> Tensor:
-    """Softmax attention of one head; all ``[1, P, D]``."""
-    scores = queries @ keys.transpose(1, 2) + hidden
+    """Softmax attention of one head; all ``[1, 1, P, D]``."""
+    scores = queries @ keys.transpose(2, 3) + hidden
     return torch.softmax(scores, dim=-1) @ values
 
 
