@@ -1,54 +1,51 @@
-"""The flatbuffers for pictures, section by section: kept or lowered now, and the constant end."""
+"""The flatbuffers for pictures, section by section: known or lowered now, and the constant end."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
-from exporter.checkpoints.vision_architecture import VisionConfig
 from exporter.contract import EMBEDDINGS, Section
 from exporter.litertlm.end_of_vision import end_graph
-from exporter.lowering.graph_cache import default_folder
-from exporter.lowering.vision import vision_units
-from exporter.lowering.vision_graphs import (
-    VisionGraph,
-    find_vision,
-    lower_and_keep_vision,
-    sections,
-)
+from exporter.lowering import graph_cache
+from exporter.lowering.graph_cache import GraphKind, KnownGraphs, describe
+from exporter.lowering.merge import Lowered
+from exporter.lowering.vision import VisionRequest, lower_vision
 from exporter.progress import Reporter
-from exporter.vision_contract import VisionContract
+from exporter.version import graph_tool_versions
+
+VISION = GraphKind(
+    "Lowering the vision tower",
+    ("exporter.lowering.vision", "exporter.lowering.vision_worker"),
+    graph_tool_versions,
+    lower_vision,
+)
 
 
 @dataclass(frozen=True)
-class FoundVision:
+class VisionGraphs:
     """Graphs whose weights are still inputs."""
 
-    sections: Mapping[Section, bytes]
-    made_of: tuple[VisionGraph, ...]
+    known: KnownGraphs
+    end: bytes
+
+    @cached_property
+    def sections(self) -> dict[Section, bytes]:
+        """One graph per section."""
+        return {**Lowered.of(self.known.by_unit).sections, Section.END_OF_VISION: self.end}
 
     def describe(self) -> dict[str, Any]:
         """For the manifest."""
-        return {graph.unit.signature: graph.describe() for graph in self.made_of}
+        graphs = {section.value: graph for section, graph in self.sections.items()}
+        return describe(self.known.key, self.known.tools, graphs)
 
 
-def find_vision_graphs(
-    config: VisionConfig, wanted: VisionContract, reporter: Reporter, *, fresh: bool
-) -> FoundVision:
+def find_vision_graphs(request: VisionRequest, reporter: Reporter, *, fresh: bool) -> VisionGraphs:
     """Every graph for pictures; those that are not known are lowered now and kept.
 
     Raises:
         LoweringError: The converter refused a graph, or is not installed.
     """
-    units, folder = vision_units(config, wanted), default_folder()
-    known = [None if fresh else find_vision(unit, folder) for unit in units]
-    missing = [unit for unit, graph in zip(units, known, strict=True) if graph is None]
-    made: list[VisionGraph] = []
-    if missing:
-        with reporter.stage("Lowering the vision tower", None):
-            made = lower_and_keep_vision(missing, folder)
-    lowered = iter(made)
-    found = tuple(graph if graph is not None else next(lowered) for graph in known)
-    end = end_graph(wanted.end_signature().outputs[EMBEDDINGS])
-    return FoundVision({**sections(found), Section.END_OF_VISION: end}, found)
+    known = graph_cache.find_graphs(request, request.units(), VISION, reporter, fresh=fresh)
+    return VisionGraphs(known, end_graph(request.contract.end_signature().outputs[EMBEDDINGS]))

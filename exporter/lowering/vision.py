@@ -1,23 +1,19 @@
-"""Lowering a vision tower and its adapter, one signature at a time, in child processes.
+"""What is lowered of a vision tower: the signatures of its encoder and adapter.
 
-Each signature's graph is kept by itself: it depends on the tower and on the number of its soft tokens, so
-E2B and E4B share the encoder's, and another choice of ``--image-tokens`` lowers only what is new.
+A graph depends on the tower and on the number of its soft tokens, so E2B and E4B share the encoder's, and
+another choice of ``--image-tokens`` lowers only what is new.
 """
 
 from __future__ import annotations
 
-import importlib.util
-import pickle
-import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from exporter.checkpoints.vision_architecture import VisionConfig
 from exporter.contract import Section, SignatureSpec
-from exporter.errors import LoweringError
-from exporter.lowering.child_processes import Job, run_jobs
-from exporter.lowering.lower import WORKERS
+from exporter.lowering.lower import lower
+from exporter.lowering.units import Unit, in_order, plain
 from exporter.vision_contract import VisionContract
 
 WORKER = "exporter.lowering.vision_worker"
@@ -27,47 +23,32 @@ LOWERED = (Section.VISION_ENCODER, Section.VISION_ADAPTER)
 
 
 @dataclass(frozen=True)
-class VisionUnit:
-    """One signature to lower: all that its graph depends on."""
+class VisionRequest:
+    """What the graphs for pictures depend on."""
 
     config: VisionConfig
-    section: Section
-    signature: str
-    spec: SignatureSpec
+    contract: VisionContract
 
-    @property
-    def file_name(self) -> str:
-        return f"{self.section.value}.{self.signature}"
+    def units(self) -> list[Unit]:
+        """Every signature that is lowered, section by section."""
+        signatures = self.contract.section_signatures()
+        return [Unit(section, name) for section in LOWERED for name in signatures[section]]
+
+    def spec(self, unit: Unit) -> SignatureSpec:
+        """What crosses the boundary of one of the graphs."""
+        return self.contract.section_signatures()[unit.section][unit.signature]
+
+    def dependencies(self, unit: Unit) -> dict[str, Any]:
+        """All that the graph of one signature depends on but code and tools, as JSON can hold it."""
+        signature = in_order(self.spec(unit))
+        found = {"unit": unit.file_name, "vision": asdict(self.config), "signature": signature}
+        return {name: plain(value) for name, value in found.items()}
 
 
-def vision_units(config: VisionConfig, wanted: VisionContract) -> list[VisionUnit]:
-    """Every signature that is lowered, section by section."""
-    sections = wanted.section_signatures()
-    return [
-        VisionUnit(config, section, name, spec)
-        for section in LOWERED
-        for name, spec in sections[section].items()
-    ]
-
-
-def lower_vision(units: Sequence[VisionUnit]) -> list[bytes]:
-    """Lower signatures, each to a flatbuffer of its own, in the order of ``units``.
+def lower_vision(request: VisionRequest, units: Sequence[Unit]) -> dict[Unit, bytes]:
+    """Lower signatures in child processes.
 
     Raises:
-        LoweringError: The converter is not installed, cannot be started, or refused a graph.
+        LoweringError: As for :func:`~exporter.lowering.lower.lower`.
     """
-    if importlib.util.find_spec("litert_torch") is None:
-        raise LoweringError(
-            "the graphs of this vision tower are not known yet and lowering them needs litert-torch: "
-            "pip install 'mtp-export[export]'; --no-vision exports the text model alone"
-        )
-    with tempfile.TemporaryDirectory(prefix="mtp-export-lower-") as name:
-        folder = Path(name)
-        jobs = []
-        for number in range(min(WORKERS, len(units))):
-            share, asked = units[number::WORKERS], folder / f"request.{number}"
-            asked.write_bytes(pickle.dumps(list(share)))
-            title = f"lowering {', '.join(unit.signature for unit in share)}"
-            jobs.append(Job(title, WORKER, asked))
-        run_jobs(jobs)
-        return [(folder / unit.file_name).read_bytes() for unit in units]
+    return lower(request, units, WORKER)

@@ -7,22 +7,23 @@ from torch import nn
 
 from exporter.contract import EMBEDDINGS, MASK, Section
 from exporter.lowering.signatures import Signature, SignatureModule, Tensors, parameter_specs
-from exporter.lowering.vision import VisionUnit
+from exporter.lowering.units import Unit
+from exporter.lowering.vision import VisionRequest
 from exporter.model.vision.tower import VisionAdapter, VisionTower
 from exporter.vision_contract import FEATURES, IMAGES, POSITIONS
 
 
-def vision_signature(unit: VisionUnit) -> Signature:
+def vision_signature(request: VisionRequest, unit: Unit) -> Signature:
     """The signature that a unit asks for."""
     encoding = unit.section is Section.VISION_ENCODER
     with torch.device("meta"):
         model: nn.Module = (
-            VisionTower(unit.config)
+            VisionTower(request.config)
             if encoding
-            else VisionAdapter(unit.config, unit.spec.outputs[EMBEDDINGS].shape[-1])
+            else VisionAdapter(request.config, request.contract.hidden_size)
         )
     module = SignatureModule(model, _encode if encoding else _adapt)
-    return Signature(unit.signature, unit.spec, module, parameter_specs(model))
+    return Signature(unit.signature, request.spec(unit), module, parameter_specs(model))
 
 
 def _encode(model: nn.Module, inputs: Tensors) -> Tensors:

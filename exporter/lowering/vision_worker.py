@@ -1,7 +1,7 @@
 """The child process of ``lower_vision``: traces and converts some signatures.
 
-Run as ``python -m exporter.lowering.vision_worker REQUEST``, where REQUEST is a pickle of the units to
-lower; writes one flatbuffer per unit beside it.
+Run as ``python -m exporter.lowering.vision_worker REQUEST``, where REQUEST is a pickle of the request and the
+units to lower; writes one flatbuffer per unit beside it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import pickle
 import sys
 from pathlib import Path
 
-from exporter.lowering.vision import VisionUnit
+from exporter.lowering.units import Unit
+from exporter.lowering.vision import VisionRequest
 
 
 def main(asked: Path) -> None:
@@ -21,9 +22,11 @@ def main(asked: Path) -> None:
 
     from exporter.lowering.vision_signatures import vision_signature
 
-    units: list[VisionUnit] = pickle.loads(asked.read_bytes())
+    request: VisionRequest
+    units: list[Unit]
+    request, units = pickle.loads(asked.read_bytes())
     for unit in units:
-        signature = vision_signature(unit)
+        signature = vision_signature(request, unit)
         converter = litert_torch.signature(
             signature.name, signature.module.eval(), sample_kwargs=signature.example()
         )

@@ -15,20 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exporter.checkpoints.checkpoint import Checkpoint, require
+from exporter.checkpoints.lora.adapted import change_of, module_of
 from exporter.checkpoints.tensors.stored_tensor import StoredTensor
 from exporter.checkpoints.tensors.tensor_reader import TensorReader
+from exporter.checkpoints.tensors.vision_names import PREFIXES, SECTIONS, tower_prefix, vision_name
 from exporter.contract import Section, TensorSpec
 from exporter.errors import CheckpointError
-from exporter.weights.matching import Weight, WeightSpecs
+from exporter.weights.matching import Weight, WeightSpecs, matched, require_fit
 from exporter.weights.vision_parameters import BOUNDS, END_EMBEDDING, POSITION_TABLE
 from quantize.arrays import StoredRows, store_rows
 from quantize.storage import Storage
-
-TOWER, ADAPTER = "vision_tower.", "embed_vision."
-PREFIXES = ("model.", "", "model.language_model.", "language_model.model.")
-"""What may come before the tower: of today's class, of the tower beside a bare text model, of older ones."""
-
-FIRST_TENSOR = f"{TOWER}patch_embedder.input_proj.weight"
 
 RECIPE_PREFIX = "vision."
 
@@ -89,41 +85,36 @@ def find_vision_weights(
         end_token: The token that ends a picture.
 
     Raises:
-        CheckpointError: Listing every tensor that is missing or mis-shaped.
+        CheckpointError: Listing every tensor that is missing or mis-shaped, and what of an adapter does
+            not fit.
     """
-    prefix = tower_prefix(checkpoint)
-    tensors = {s: w for s, w in specs.items() if s is not Section.END_OF_VISION}
-    names = {
-        (section, parameter): prefix + stored_name(section, parameter)
-        for section, weights in tensors.items()
-        for parameter in weights
-    }
-    require(checkpoint, {n: stored_shape(p, specs[s][p]) for (s, p), n in names.items()})
+    prefix = tower_prefix((*checkpoint.tensors, *checkpoint.packed)) or PREFIXES[0]
+    keys = [(section, parameter) for section in SECTIONS for parameter in specs[section]]
+    names = {key: prefix + vision_name(*key) for key in keys}
+    changes = {key: change_of(checkpoint.adapter, module_of(*key), tied=False) for key in keys}
+    shapes = {(s, parameter): stored_shape(parameter, specs[s][parameter]) for s, parameter in keys}
+    require(checkpoint, {names[key]: shape for key, shape in shapes.items()})
+    require_fit(checkpoint, changes, shapes)
+
+    def weight(section: Section, parameter: str) -> Weight:
+        key, spec = (section, parameter), specs[section][parameter]
+        name, reader = RECIPE_PREFIX + parameter, embedding.reader
+        found = matched(name, spec, checkpoint, names[key], changes[key], reader)
+        is_bound = parameter.endswith(BOUNDS)
+        return replace(found, ready=ClipBound(found.tensor, reader)) if is_bound else found
+
     found: dict[Section, Mapping[str, Weight]] = {
-        section: {
-            parameter: _weight(
-                parameter, spec, checkpoint, names[section, parameter], embedding.reader
-            )
-            for parameter, spec in weights.items()
-        }
-        for section, weights in tensors.items()
+        section: {parameter: weight(section, parameter) for parameter in specs[section]}
+        for section in SECTIONS
     }
     spec = specs[Section.END_OF_VISION][END_EMBEDDING]
     found[Section.END_OF_VISION] = {END_EMBEDDING: _end(spec, embedding, end_token)}
     return found
 
 
-def tower_prefix(checkpoint: Checkpoint) -> str:
-    """What comes before the tower's names; today's, if there is no tower."""
-    known = (p for p in PREFIXES if checkpoint.shape_of(p + FIRST_TENSOR) is not None)
-    return next(known, PREFIXES[0])
-
-
-def stored_name(section: Section, parameter: str) -> str:
-    """A parameter's name in the checkpoint, but for the prefix."""
-    if section is Section.VISION_ADAPTER:
-        return ADAPTER + parameter
-    return TOWER + ("encoder." if parameter.startswith("layers.") else "") + parameter
+def has_tower(checkpoint: Checkpoint) -> bool:
+    """Whether there is a tensor of a tower."""
+    return tower_prefix((*checkpoint.tensors, *checkpoint.packed)) is not None
 
 
 def stored_shape(parameter: str, spec: TensorSpec) -> tuple[int, ...]:
@@ -133,15 +124,6 @@ def stored_shape(parameter: str, spec: TensorSpec) -> tuple[int, ...]:
     if parameter.endswith(BOUNDS):
         return ()
     return spec.shape[-1:] if len(spec.shape) > 2 else spec.shape
-
-
-def _weight(
-    parameter: str, spec: TensorSpec, checkpoint: Checkpoint, name: str, reader: TensorReader
-) -> Weight:
-    packed = checkpoint.packed.get(name)
-    tensor = checkpoint.tensors[name] if packed is None else packed.codes
-    bound = ClipBound(tensor, reader) if parameter.endswith(BOUNDS) else None
-    return Weight(RECIPE_PREFIX + parameter, spec, tensor, reader, packed, ready=bound)
 
 
 def _end(spec: TensorSpec, table: Weight, token: int) -> Weight:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from exporter.contract import Dtype, Section, SignatureSpec
 from exporter.litertlm.bind import bind
-from exporter.litertlm.vision_graphs import FoundVision
+from exporter.litertlm.vision_graphs import VisionGraphs
 from exporter.vision_contract import VisionContract
 from exporter.weights.matching import Weights
 from quantize.recipe import Recipe
@@ -31,7 +31,7 @@ class LiteRtVision:
 
     def __init__(
         self,
-        graphs: FoundVision,
+        graphs: VisionGraphs,
         wanted: VisionContract,
         weights: Weights,
         recipe: Recipe,

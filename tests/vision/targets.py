@@ -23,10 +23,31 @@ Tensors = dict[str, Tensor]
 TOWER, ADAPTER = "model.vision_tower.", "model.embed_vision.embedding_projection.weight"
 TEXT_WIDTH = 128
 
+END_TOKEN = 61
 IMAGE_TOKENS = {60: "<|image>", 61: "<image|>", 62: "<|image|>"}
 """Begin, end and place of a picture, at the ids that the tiny target's config gives them."""
 
-IMAGE_ITEM = "{%- elif item['type'] == 'image' -%}\n{{ '<|image|>' }}\n"
+TEMPLATE = """{{ bos_token }}
+{%- for message in messages -%}
+{{ '<|turn>' + ('model' if message['role'] == 'assistant' else message['role']) + '\\n' }}
+{%- if message['content'] is string -%}
+{{ message['content'] }}
+{%- else -%}
+{%- for item in message['content'] -%}
+{%- if item['type'] == 'text' -%}
+{{ item['text'] }}
+{%- elif item['type'] == 'image' -%}
+{{ '<|image|>' }}
+{%- endif -%}
+{%- endfor -%}
+{%- endif -%}
+{{ '<turn|>\\n' }}
+{%- endfor -%}
+{%- if add_generation_prompt -%}
+{{ '<|turn>model\\n' }}
+{%- endif -%}
+"""
+"""The tiny target's, with a place for pictures; and spaces around them stay."""
 
 SMALL: Mapping[str, Any] = {
     "hidden_size": 48,
@@ -72,21 +93,65 @@ def _values(name: str, like: Tensor, source: torch.Generator) -> Tensor:
     return values * like.shape[-1] ** -0.5 if like.dim() == 2 else values
 
 
-def write_target(folder: Path, settings: Mapping[str, Any], tower: Tensors) -> Path:
-    """The tiny target, with this tower, tokens for pictures, and a template that has a place for them."""
+def write_target(
+    folder: Path, settings: Mapping[str, Any], tower: Tensors, end: int | None = None
+) -> Path:
+    """The tiny target, with this tower, tokens for pictures, and a template that has a place for them.
+
+    Args:
+        folder: Where.
+        settings: Of the tower.
+        tower: Its weights.
+        end: A token whose embedding the end of a picture gets.
+    """
     shutil.copytree(TINY_TARGET, folder, dirs_exist_ok=True)
     kept = load_file(TINY_TARGET / "model.safetensors")
     text = {name: t for name, t in kept.items() if not name.startswith((TOWER, ADAPTER))}
+    if end is not None:
+        table = text["model.language_model.embed_tokens.weight"]
+        table[END_TOKEN] = table[end]
     save_file({**text, **tower}, folder / "model.safetensors", {"format": "pt"})
     config = json.loads((folder / "config.json").read_text())
     config["vision_config"] = Gemma4VisionConfig(**settings).to_dict()
     (folder / "config.json").write_text(json.dumps(config))
     _name_tokens(folder / "tokenizer.json")
-    template = folder / "chat_template.jinja"
-    before = "{%- endif -%}\n{%- endfor -%}\n{%- endif -%}"
-    assert template.read_text().count(before) == 1
-    template.write_text(template.read_text().replace(before, IMAGE_ITEM + before))
+    (folder / "chat_template.jinja").write_text(TEMPLATE)
     return folder
+
+
+PLANTED: Mapping[str, Any] = {**SMALL, "rms_norm_eps": 1e-6}
+COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
+
+
+def planted_tower(animals: Mapping[str, int], seed: int = 0) -> Tensors:
+    """A tower that takes colours for animals: nothing of a patch but the mean of its channels gets through.
+
+    The branches of its layers cost their time and add nothing. Red, green and blue are the corners ``c`` of
+    [-1, 1]^3 with one positive coordinate; normed over the tower's width D they are ``c * sqrt(D / 3)``, and
+    the projection maps these three to the embeddings of the animals.
+
+    Args:
+        animals: The token of the animal for each of :data:`COLOURS`.
+        seed: Of the weights that do not matter.
+    """
+    tensors = {name: t.float() for name, t in random_tower(PLANTED, seed).items()}
+    width, size = PLANTED["hidden_size"], PLANTED["patch_size"]
+    for name, tensor in tensors.items():
+        if name.endswith(
+            ("o_proj.linear.weight", "down_proj.linear.weight", "position_embedding_table")
+        ):
+            tensor.zero_()
+    mean = torch.zeros(width, size**2, 3)
+    for channel in range(3):
+        mean[channel, :, channel] = size**-2
+    tensors[f"{TOWER}patch_embedder.input_proj.weight"] = mean.reshape(width, -1)
+    corners = torch.tensor([[1.0 if c else -1.0 for c in COLOURS[name]] for name in animals])
+    table = load_file(TINY_TARGET / "model.safetensors")["model.language_model.embed_tokens.weight"]
+    wanted = table.float()[list(animals.values())] * TEXT_WIDTH**0.5  # [3, H]
+    projection = torch.zeros(TEXT_WIDTH, width)
+    projection[:, :3] = torch.linalg.solve(corners * (width / 3) ** 0.5, wanted).T
+    tensors[ADAPTER] = projection
+    return tensors
 
 
 def _name_tokens(path: Path) -> None:

@@ -12,6 +12,7 @@ from exporter.bundle.graph_reader import GraphReader
 from exporter.bundle.promises import broken_signatures
 from exporter.contract import EMBEDDINGS, MASK, Section
 from exporter.litertlm.vision_graphs import find_vision_graphs
+from exporter.lowering.vision import VisionRequest
 from exporter.progress import SilentReporter
 from exporter.vision_contract import (
     ADAPTER_PREFIX,
@@ -24,7 +25,7 @@ from exporter.vision_contract import (
 )
 from quantize.builtin_recipes import FLOAT32, INT8_VISION
 from quantize.recipe import Recipe
-from tests.once import graphs_of
+from tests.once import lowering
 from tests.vision.conftest import Golden
 from tests.vision.eager import EagerVision, load_vision, vision_weights
 from tests.vision.graphs import TOKENS, LiteRtVision
@@ -62,8 +63,9 @@ def runners(
     vision_target: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[str, LiteRtVision]:
-    with graphs_of(eager.config, contract):
-        graphs = find_vision_graphs(eager.config, contract, SilentReporter(), fresh=False)
+    with lowering():
+        request = VisionRequest(eager.config, contract)
+        graphs = find_vision_graphs(request, SilentReporter(), fresh=False)
     with vision_weights(vision_target) as weights:
         return {
             name: LiteRtVision(
