@@ -92,7 +92,8 @@ def test_looking_at_padding_would_show(
     """A mask of zeros, as another exporter has it, is far outside the tolerance."""
     images, positions = picture(vision_golden, name)
     places = positions.float()
-    seen = replace(Patches.at(places, eager.config), hidden=torch.zeros(1, 1, 1, images.shape[1]))
+    patches = Patches.at(places, eager.config)
+    seen = replace(patches, hidden=torch.zeros_like(patches.hidden))
     x = eager.tower.patch_embedder(images, positions)
     for layer in eager.tower.layers:
         x = layer(x, seen)
