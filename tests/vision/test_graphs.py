@@ -33,12 +33,13 @@ from tests.vision.reference_features import PATCHES, SHAPES, SIZES
 
 pytestmark = pytest.mark.slow
 
-TOLERANCE = 2e-5
-"""Of the largest magnitude. Both sides are float32; other tiles, another order of sums, another exp()."""
+TOLERANCE = 5e-5
+"""Of the largest magnitude. Both sides are float32; other tiles, another order of sums, another exp(): measured
+errors are up to 2.1e-5, any of the mistakes that ``test_tower.py`` makes is above 1e-2."""
 
-ROUNDED = 0.2
+ROUNDED = 0.35
 """Of the root mean square, with int8 weights: LiteRT rounds activations to 8 bits before each matrix, and
-scores of random weights are far apart, so that a softmax makes much of little."""
+scores of random weights are far apart, so that a softmax makes much of little. Measured: up to 0.24."""
 
 RECIPES = {"float32": FLOAT32, "int8": Recipe("int8", "", (INT8_VISION,))}
 

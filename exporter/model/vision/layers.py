@@ -79,8 +79,8 @@ class Attention(nn.Module):
     """Every patch attends to every patch that is none of the padding; Gemma 4's scale is 1.
 
     Some queries at a time: the scores of all are 305 MB for the 2520 patches of 280 tokens. What hides
-    padding is one more dim of the keys, which the queries multiply by 1, so that no pass over the scores has to
-    add it.
+    padding is one more dim of the keys, which the queries multiply by 1, so that no pass over the scores has
+    to add it.
     """
 
     def __init__(self, config: VisionConfig) -> None:
