@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from exporter.bundle.promises import Found, broken_signatures
+from exporter.bundle.signature_check import Found, broken_signatures
 from exporter.vision_contract import VisionContract
 
 PICTURES = "pictures"

@@ -49,6 +49,7 @@ def test_budgets_of_a_tower_that_is_left_out(tmp_path: Path) -> None:
     assert "--image-tokens is for bundles that take pictures; leave out --no-vision" in done.stderr
 
 
+@pytest.mark.slow
 def test_budgets_where_there_can_be_no_pictures(tmp_path: Path) -> None:
     output = tmp_path / "x.litertlm"
     done = run("export", TINY_TARGET, TINY_DRAFTER, "-o", output, "--image-tokens", "70")

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from exporter.bundle.graph_reader import GraphReader
-from exporter.bundle.promises import broken_signatures
+from exporter.bundle.signature_check import broken_signatures
 from exporter.contract import EMBEDDINGS, MASK, Section
 from exporter.litertlm.vision_graphs import find_vision_graphs
 from exporter.lowering.vision import VisionRequest
@@ -34,8 +34,8 @@ from tests.vision.reference_features import PATCHES, SHAPES, SIZES
 pytestmark = pytest.mark.slow
 
 TOLERANCE = 5e-5
-"""Of the largest magnitude. Both sides are float32; other tiles, another order of sums, another exp(): measured
-errors are up to 2.1e-5, any of the mistakes that ``test_tower.py`` makes is above 1e-2."""
+"""Of the largest magnitude. Both sides are float32; other tiles, another order of sums, another exp():
+measured errors are up to 2.1e-5, any of the mistakes that ``test_tower.py`` makes is above 1e-2."""
 
 ROUNDED = 0.35
 """Of the root mean square, with int8 weights: LiteRT rounds activations to 8 bits before each matrix, and
