@@ -1,5 +1,4 @@
-"""Lower the graphs that are part of the package: E2B, E4B, their vision tower, and the tiny pair, with default
-options.
+"""Lower the graphs that are part of the package: E2B, E4B, their tower and the tiny pair, by default options.
 
     python scripts/ship_graphs.py            # lower them and replace exporter/lowering/graphs/
     python scripts/ship_graphs.py --check    # lower them and compare, byte by byte
