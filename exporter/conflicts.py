@@ -22,6 +22,11 @@ NEEDS_DRAFTER = "--drafter-head, --drafter-lora and --drafter-revision need a DR
 TABLES = (Section.EMBEDDER, Section.PER_LAYER_EMBEDDER)
 """Sections that only look rows up."""
 
+PICTURES = (Section.VISION_ENCODER, Section.VISION_ADAPTER)
+
+OPTIONAL = {Section.MTP_DRAFTER: "drafter.", Section.VISION_ENCODER: "vision."}
+"""Sections that a bundle may be without, and how names of their weights begin."""
+
 
 def check_options(options: ExportOptions, *, drafter: bool) -> None:
     """Check that options do not contradict each other, whatever the checkpoints are.
@@ -43,6 +48,9 @@ def check_options(options: ExportOptions, *, drafter: bool) -> None:
         NEEDS_DRAFTER: options.drafter_head is not None and not drafter,
         "--batch needs --format litertlm": onnx and options.batch > 1,
         "--kv-cache int8 needs --format litertlm": onnx and int8_caches,
+        "--image-tokens is for bundles that take pictures; leave out --no-vision": (
+            options.image_tokens is not None and not options.vision
+        ),
     }
     impossible = {
         "several sequences at once run on the CPU only; leave out --batch": (
@@ -134,10 +142,11 @@ def _matrices(weights: Weights) -> Iterator[tuple[Section, Weight]]:
 
 
 def _idle(recipe: Recipe, weights: Weights) -> Iterator[str]:
-    """Rules that match nothing; in a bundle without a drafter, one for it may."""
+    """Rules that match nothing; in a bundle without a drafter or a vision tower, one for it may."""
     idle = recipe.unmatched(weight.name for _, weight in _matrices(weights))
-    if Section.MTP_DRAFTER not in weights:
-        idle = [pattern for pattern in idle if not pattern.startswith("drafter.")]
+    for section, prefix in OPTIONAL.items():
+        if section not in weights:
+            idle = [pattern for pattern in idle if not pattern.startswith(prefix)]
     if idle:
         yield (
             f"no matrix or table of this model matches {', '.join(idle)}; correct or remove these "
@@ -157,9 +166,11 @@ def _misfits(recipe: Recipe, weights: Weights) -> Iterator[str]:
 
 
 def _looked_up(recipe: Recipe, weights: Weights) -> Iterator[str]:
+    without_inputs = dict.fromkeys(TABLES, "is looked up and never multiplied")
+    without_inputs |= dict.fromkeys(PICTURES, "is of the vision tower, which sees no text")
     for section, weight in _matrices(weights):
-        if section in TABLES and recipe.rule(weight.name).algorithm is Algorithm.GPTQ:
+        if section in without_inputs and recipe.rule(weight.name).algorithm is Algorithm.GPTQ:
             yield (
-                f"{weight.name} is looked up and never multiplied, so gptq has no inputs to go by; "
+                f"{weight.name} {without_inputs[section]}, so gptq has no inputs to go by; "
                 "give it clip"
             )

@@ -60,6 +60,9 @@ class Section(enum.StrEnum):
     PER_LAYER_EMBEDDER = "tf_lite_per_layer_embedder"
     PREFILL_DECODE = "tf_lite_prefill_decode"
     MTP_DRAFTER = "tf_lite_mtp_drafter"
+    VISION_ENCODER = "tf_lite_vision_encoder"
+    VISION_ADAPTER = "tf_lite_vision_adapter"
+    END_OF_VISION = "tf_lite_end_of_vision"
 
 
 class Accelerator(enum.StrEnum):

@@ -14,8 +14,10 @@ from exporter.checkpoints.assets.assets import Assets
 from exporter.contract import Contract, Section
 from exporter.extras import require_onnx
 from exporter.lowering.units import LoweringRequest
+from exporter.lowering.vision import VisionRequest
 from exporter.options import OutputFormat
 from exporter.progress import Advance, Reporter
+from exporter.vision_contract import VisionContract
 from exporter.weights.matching import WeightInput, Weights
 from exporter.weights.storing import StoredWeight
 from quantize.recipe import Recipe
@@ -54,16 +56,32 @@ class Format(Protocol):
         """
 
     def find_graphs(
-        self, request: LoweringRequest, reporter: Reporter, *, fresh: bool
+        self,
+        request: LoweringRequest,
+        reporter: Reporter,
+        *,
+        fresh: bool,
+        vision: VisionRequest | None,
     ) -> WeightlessGraphs:
         """Graphs that are known, else lowered now and kept; ``fresh`` ones are lowered anyway.
+
+        Args:
+            request: Of the text model and its drafter.
+            reporter: Told what is going on.
+            fresh: Whether what is known is passed over.
+            vision: Of the vision tower; None for an export without one.
 
         Raises:
             LoweringError: They cannot be lowered.
         """
 
     def pack(
-        self, scratch: Path, assets: Assets, contract: Contract, manifest: Mapping[str, Any]
+        self,
+        scratch: Path,
+        assets: Assets,
+        contract: Contract,
+        manifest: Mapping[str, Any],
+        pictures: VisionContract | None,
     ) -> Path:
         """Put together what ``bind`` left in ``scratch``; returns what is to be published."""
 

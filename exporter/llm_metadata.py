@@ -11,6 +11,7 @@ from typing import Any
 from litert_lm_builder.runtime.proto import llm_metadata_pb2, sampler_params_pb2
 
 from exporter.checkpoints.assets.assets import Assets
+from exporter.checkpoints.assets.picture_tokens import PictureTokens
 from exporter.checkpoints.assets.sampler_defaults import SamplerDefaults
 from exporter.checkpoints.assets.special_tokens import (
     CALL_END,
@@ -21,6 +22,7 @@ from exporter.checkpoints.assets.special_tokens import (
     TOOL_RESPONSE_START,
 )
 from exporter.contract import Contract
+from exporter.vision_contract import VisionContract
 
 MIN_RUNTIME_VERSION = "0.15.0"
 """The oldest LiteRT-LM that runs a bundle rightly; tried on the wheels from 0.10.0 on.
@@ -34,8 +36,8 @@ MIN_VERSION_SUPPRESSING = "0.17.0"
 """That version where tokens are suppressed: 0.14 says them all the same, 0.15 and 0.16 do with MTP on."""
 
 
-def llm_metadata(assets: Assets, contract: Contract) -> Any:
-    """The message for a model with these assets and graphs."""
+def llm_metadata(assets: Assets, contract: Contract, pictures: VisionContract | None = None) -> Any:
+    """The message for a model with these assets and graphs, those for pictures included."""
     message = llm_metadata_pb2.LlmMetadata()
     message.start_token.token_ids.ids.append(assets.ids.bos)
     for token in assets.ids.stops:
@@ -53,7 +55,18 @@ def llm_metadata(assets: Assets, contract: Contract) -> Any:
     message.supports_function_calling = assets.template.tools
     _fill_sampler(message.sampler_params, assets.sampler)
     _fill_model_type(message, assets.special_tokens)
+    if pictures is not None and assets.picture_tokens is not None:
+        _fill_pictures(message.llm_model_type.gemma4, assets.picture_tokens, pictures)
     return message
+
+
+def _fill_pictures(gemma: Any, tokens: PictureTokens, pictures: VisionContract) -> None:
+    """How the engine cuts pictures, and what it puts around them: texts, which it looks up itself."""
+    gemma.start_of_image_token.token_str = tokens.start
+    gemma.end_of_image_token.token_str = tokens.end
+    gemma.patch_width = gemma.patch_height = pictures.patch_size
+    gemma.max_num_patches = pictures.max_patches
+    gemma.pooling_kernel_size = pictures.pooling
 
 
 def _fill_sampler(message: Any, sampler: SamplerDefaults) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from exporter.bundle.stored_contract import contract_block
@@ -15,6 +16,7 @@ from exporter.checkpoints.checkpoint import Checkpoint
 from exporter.checkpoints.lora.adapter import Adapter
 from exporter.contract import Contract, Section
 from exporter.version import tool_versions
+from exporter.vision_contract import VisionContract
 from exporter.weights.storing import StoredWeight
 from quantize.recipe import Recipe
 from quantize.recipe_file import parse_recipe
@@ -68,8 +70,9 @@ def build_manifest(
     graphs: Mapping[str, Any],
     stored: Mapping[Section, Sequence[StoredWeight]],
     trained_codes: Mapping[str, Sequence[object]],
+    pictures: VisionContract | None = None,
 ) -> dict[str, Any]:
-    """Assemble the manifest of one bundle."""
+    """Assemble the manifest of one bundle; only one that takes pictures says so."""
     return {
         "manifest_version": MANIFEST_VERSION,
         "sources": dict(sources),
@@ -83,4 +86,5 @@ def build_manifest(
         },
         "trained_codes": dict(trained_codes),
         "tools": tool_versions(),
+        **({} if pictures is None else {"pictures": asdict(pictures)}),
     }

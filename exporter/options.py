@@ -49,6 +49,11 @@ class ExportOptions:
     requantize: bool = False
     """Whether the recipe decides about weights, too, that have codes from their training."""
 
+    vision: bool = True
+    """Whether a vision tower, if there is one, becomes part of the bundle."""
+    image_tokens: tuple[int, ...] | None = None
+    """Soft tokens that a picture may become; None: as many as in Google's bundles."""
+
     @property
     def reads_text(self) -> bool:
         """Whether the models are run over a text: for codes (GPTQ), or for the scales of int8 caches."""

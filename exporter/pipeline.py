@@ -69,14 +69,16 @@ def export(
         plan = make_plan(pair, output, options, reader, reporter, render)
         graphs = _find_graphs(plan, reporter)
         with scratch_folder(output) as scratch:
-            weights = _calibrated(plan, scratch, reader, reporter)
+            weights = plan.with_vision(_calibrated(plan, scratch, reader, reporter))
             stored = _store(plan, graphs, weights, scratch, reporter)
             with reporter.stage("Finishing checksums", None):
                 sha256 = hashes.result()
             ignored = _ignored(pair, weights)
             manifest = _manifest(plan, graphs, stored, sha256, ignored)
             with reporter.stage("Packing the bundle", None):
-                finished = plan.form.pack(scratch, plan.assets, plan.contract, manifest)
+                finished = plan.form.pack(
+                    scratch, plan.assets, plan.contract, manifest, plan.pictures
+                )
             nbytes = size_of(finished)
             plan.form.publish(finished, output, force=options.force)
     grouped = {role: group_names(names) for role, names in ignored.items()}
@@ -85,10 +87,12 @@ def export(
 
 def _find_graphs(plan: ExportPlan, reporter: Reporter) -> WeightlessGraphs:
     """Find or make the graphs; check that they fit the weights, and the export the disk."""
-    options = plan.options
-    graphs = plan.form.find_graphs(plan.request, reporter, fresh=options.fresh_graphs)
+    options, vision = plan.options, plan.vision.request if plan.vision is not None else None
+    graphs = plan.form.find_graphs(
+        plan.request, reporter, fresh=options.fresh_graphs, vision=vision
+    )
     check_graphs(graphs, plan.graph_weights())
-    needed = graphs.bytes_needed(plan.kept.weights, options.recipe)
+    needed = graphs.bytes_needed(plan.with_vision(plan.kept.weights), options.recipe)
     check_free_space(plan.output, needed * 3 // 2 if options.recipe.calibrated else needed)
     return graphs
 
@@ -148,6 +152,7 @@ def _manifest(
         graphs=graphs.describe(),
         stored=stored,
         trained_codes=plan.kept.to_json(),
+        pictures=plan.pictures,
     )
 
 

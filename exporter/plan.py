@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from exporter.agreement import choose_head, make_contract
@@ -14,15 +14,18 @@ from exporter.checkpoints.assets.template_choice import TemplateChoice
 from exporter.checkpoints.pair import Pair
 from exporter.checkpoints.tensors.tensor_reader import TensorReader
 from exporter.conflicts import check_options, check_recipe
-from exporter.contract import Contract
+from exporter.contract import Contract, Section
 from exporter.formats import Format, format_of
 from exporter.lowering.units import LoweringRequest
 from exporter.options import ExportOptions
 from exporter.progress import Reporter
 from exporter.templates.fitting import RenderInEngine
-from exporter.weights.matching import WeightSpecs, find_weights
+from exporter.vision_contract import VisionContract
+from exporter.vision_plan import VisionPlan, plan_vision
+from exporter.weights.matching import Weights, WeightSpecs, find_weights
 from exporter.weights.parameters import parameter_specs
 from exporter.weights.trained_codes import Kept, keep_trained_codes
+from quantize.builtin_recipes import covering_vision
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,8 @@ class ExportPlan:
     """The weights; some have the codes of their training."""
     text: CalibrationText | None
     """What the models will be run over, where the options ask for that."""
+    vision: VisionPlan | None
+    """What will be made of the vision tower; None for a bundle that takes no pictures."""
 
     @property
     def request(self) -> LoweringRequest:
@@ -50,7 +55,17 @@ class ExportPlan:
     def graph_weights(self) -> WeightSpecs:
         """What the graphs take: the models' weights and, of int8 caches, scales."""
         configs = self.pair.target_config, self.pair.drafter_config
-        return parameter_specs(*configs, self.head, self.contract.kv_dtype)
+        text = parameter_specs(*configs, self.head, self.contract.kv_dtype)
+        return text if self.vision is None else {**text, **self.vision.specs}
+
+    @property
+    def pictures(self) -> VisionContract | None:
+        """What the graphs for pictures take; None where there are none."""
+        return None if self.vision is None else self.vision.request.contract
+
+    def with_vision(self, weights: Weights) -> Weights:
+        """Weights of the text model and its drafter, and those of the vision tower."""
+        return weights if self.vision is None else {**weights, **self.vision.weights}
 
 
 def make_plan(
@@ -84,9 +99,13 @@ def make_plan(
     contract = make_contract(pair.target_config, pair.drafter_config, options)
     specs = parameter_specs(pair.target_config, pair.drafter_config, head)
     weights = find_weights(specs, pair.target, pair.drafter, reader)
-    check_recipe(options, weights)
+    embedding = weights[Section.EMBEDDER]["weight"]
+    vision, told = plan_vision(pair.target, assets, embedding, options)
+    if vision is not None:
+        options = replace(options, recipe=covering_vision(options.recipe))
+    check_recipe(options, weights if vision is None else {**weights, **vision.weights})
     text = calibration_text(options, assets)
     kept = Kept(weights, {}) if options.requantize else keep_trained_codes(weights, reporter)
-    for note in (*pair.notes(), *assets.notes, *kept.notes()):
+    for note in (*pair.notes(), *assets.notes, *kept.notes(), *told):
         reporter.note(note)
-    return ExportPlan(pair, output, options, form, assets, head, contract, kept, text)
+    return ExportPlan(pair, output, options, form, assets, head, contract, kept, text, vision)

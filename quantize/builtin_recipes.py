@@ -15,7 +15,7 @@ passes, are int8 wherever the others are in fewer bits.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from quantize.recipe import Algorithm, Recipe, Rule
@@ -126,6 +126,18 @@ def built_in(name: str) -> Recipe | None:
 
 
 FLOAT32 = Recipe("float32", "every tensor as float32: the reference for parity", ())
+
+INT8_VISION = Rule("vision.*", Storage.INT8)
+"""How a recipe that says nothing of a vision tower stores it: a picture passes through it once, and a tower
+is a thirtieth of the text model's bytes."""
+
+
+def covering_vision(recipe: Recipe) -> Recipe:
+    """The recipe for a bundle with a vision tower; float32 stays float32."""
+    if not recipe.rules or any(rule.pattern.startswith("vision.") for rule in recipe.rules):
+        return recipe
+    return replace(recipe, rules=(*recipe.rules, INT8_VISION))
+
 
 PLAIN_NAMES = ("float32", *PLANS)
 """Names without an algorithm. A runtime can tell these apart, but not one algorithm from another."""

@@ -1,4 +1,4 @@
-"""Lower the graphs that are part of the package: E2B, E4B and the tiny pair, with default options.
+"""Lower the graphs that are part of the package: E2B, E4B, their tower and the tiny pair, by default options.
 
     python scripts/ship_graphs.py            # lower them and replace exporter/lowering/graphs/
     python scripts/ship_graphs.py --check    # lower them and compare, byte by byte
@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -20,12 +21,15 @@ from planted_pair.sizes import SIZES
 
 from exporter.agreement import choose_head, make_contract
 from exporter.checkpoints.configs.config import parse_drafter, parse_target
+from exporter.checkpoints.configs.vision import parse_vision
+from exporter.litertlm.vision_graphs import VISION
 from exporter.lowering.graph_archive import GraphArchive, read_archive, write_archive
-from exporter.lowering.graph_cache import SHIPPED, unit_key
-from exporter.lowering.lower import lower
-from exporter.lowering.units import LoweringRequest, litert_units
+from exporter.lowering.graph_cache import LITERT, SHIPPED, GraphKind, unit_key
+from exporter.lowering.units import LoweringRequest, Unit, litert_units
+from exporter.lowering.vision import VisionRequest
 from exporter.options import ExportOptions
 from exporter.version import graph_tool_versions
+from exporter.vision_plan import vision_contract
 from quantize.builtin_recipes import RECIPES
 
 TINY = Path(__file__).parent.parent / "checkpoints" / "tiny"
@@ -49,19 +53,45 @@ def requests() -> dict[str, LoweringRequest]:
     return found
 
 
+def vision_requests(text: Mapping[str, LoweringRequest]) -> dict[str, VisionRequest]:
+    """What exports of E2B and E4B ask for besides, to take pictures: their towers are one and the same."""
+    tower = parse_vision({"vision_config": {"use_clipped_linears": True}}, "e2b and e4b")
+    assert tower is not None
+    return {
+        f"{name}-vision": VisionRequest(
+            tower, vision_contract(tower, text[name].target.text.hidden_size)
+        )
+        for name in ("e2b", "e4b")
+    }
+
+
+Job = tuple[GraphKind, LoweringRequest | VisionRequest, list[Unit]]
+
+
+def jobs() -> dict[str, Job]:
+    """Every archive: how its graphs are made, and which they are."""
+    text = requests()
+    found: dict[str, Job] = {
+        name: (LITERT, request, list(litert_units(request.contract)))
+        for name, request in text.items()
+    }
+    for name, request in vision_requests(text).items():
+        found[name] = VISION, request, request.units()
+    return found
+
+
 @click.command()
 @click.option("--check", is_flag=True, help="Compare with what is shipped instead of replacing it.")
 @click.argument("names", nargs=-1)
 def main(check: bool, names: tuple[str, ...]) -> None:
-    """Lower the graphs of NAMES (default: all of e2b, e4b, tiny)."""
+    """Lower the graphs of NAMES (default: all of e2b, e4b, tiny, e2b-vision, e4b-vision)."""
     stale = []
-    for name, request in requests().items():
+    for name, (kind, request, units) in jobs().items():
         if names and name not in names:
             continue
-        units = list(litert_units(request.contract))
         started = time.monotonic()
-        graphs = lower(request, units)
-        entries = {unit_key(request, unit): graphs[unit] for unit in units}
+        graphs = kind.make(request, units)
+        entries = {unit_key(request, unit, kind): graphs[unit] for unit in units}
         made, archive = GraphArchive(graph_tool_versions(), entries), SHIPPED / f"{name}.zip"
         if check:
             same = read_archive(archive) == made

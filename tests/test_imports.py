@@ -17,7 +17,7 @@ OURS = ("exporter", "runtime_py", "quantize")
 LEAVES = ("exporter.errors", "exporter.contract", "exporter.path_kind", "exporter.progress")
 """Modules that know nothing else of ours."""
 
-BUNDLE = ("exporter.errors", "exporter.contract", "exporter.bundle")
+BUNDLE = ("exporter.errors", "exporter.contract", "exporter.vision_contract", "exporter.bundle")
 """All that the runtime takes of the exporter."""
 
 ABOVE_RUNTIME = ("exporter.verify", "exporter.compare", "exporter.cli")
@@ -25,9 +25,14 @@ ABOVE_RUNTIME = ("exporter.verify", "exporter.compare", "exporter.cli")
 
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "exporter/files": (*LEAVES, "exporter.files"),
-    "exporter/bundle": (*LEAVES, "exporter.files", "exporter.bundle"),
+    "exporter/bundle": (*LEAVES, "exporter.vision_contract", "exporter.files", "exporter.bundle"),
     "exporter/templates": (*BUNDLE, "exporter.templates"),
-    "exporter/model": ("exporter.contract", "exporter.checkpoints.architecture", "exporter.model"),
+    "exporter/model": (
+        "exporter.contract",
+        "exporter.checkpoints.architecture",
+        "exporter.checkpoints.vision_architecture",
+        "exporter.model",
+    ),
     "quantize": ("exporter.errors", "quantize"),
     "runtime_py": (*BUNDLE, "runtime_py"),
     "runtime_py/loop": ("runtime_py.loop",),

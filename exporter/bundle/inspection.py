@@ -23,9 +23,11 @@ from exporter.bundle.graph_reader import (
 from exporter.bundle.reader import TFLITE_MODEL, Bundle, open_bundle
 from exporter.bundle.signature_check import broken_draft_round, broken_promises, broken_reads
 from exporter.bundle.stored_contract import parsed_contract
+from exporter.bundle.stored_pictures import broken_pictures, stored_pictures
 from exporter.bundle.tensor_kind import tensor_kind
 from exporter.contract import Contract, Dtype, KvCache, Section, is_prime
 from exporter.errors import BundleError
+from exporter.vision_contract import VisionContract
 
 GRAPH_CONSTANTS = "(constants of the graph)"
 
@@ -74,6 +76,8 @@ class Inspection:
     """Signatures of the graph that drafts a round in one call; None if there is none."""
     problems: tuple[str, ...]
     """How the bundle breaks the contract; empty if it keeps it."""
+    pictures: VisionContract | None = None
+    """What it takes of pictures; None where the manifest says nothing of them."""
 
     @property
     def has_drafter(self) -> bool:
@@ -100,14 +104,16 @@ def inspect_bundle(path: Path) -> Inspection:
             agreed = parsed_contract(manifest["contract"])
         else:
             agreed = infer_contract(models, bundle.llm_metadata().max_num_tokens)
+        pictures = stored_pictures(manifest)
     except ValueError as error:
         return Inspection(bundle, models, manifest, None, draft_round, (f"no contract: {error}",))
     signatures, inferred = {name: model.signatures for name, model in models.items()}, not manifest
     problems = broken_promises(agreed, signatures, inferred=inferred)
+    problems += broken_pictures(pictures, signatures)
     if draft_round is not None:
         problems += broken_draft_round(agreed, draft_round, inferred=inferred)
         problems += broken_reads(bundle)
-    return Inspection(bundle, models, manifest, agreed, draft_round, tuple(problems))
+    return Inspection(bundle, models, manifest, agreed, draft_round, tuple(problems), pictures)
 
 
 def _draft_round(bundle: Bundle) -> dict[str, SignatureInfo] | None:

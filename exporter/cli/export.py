@@ -124,6 +124,14 @@ def parse_lengths(
     show_default=True,
     help="One file for LiteRT-LM, or a folder of models for ONNX Runtime (docs/onnx.md).",
 )
+@click.option("--no-vision", is_flag=True, help="Leave the vision tower out: no pictures.")
+@click.option(
+    "--image-tokens",
+    callback=parse_lengths,
+    metavar="N[,N...]",
+    help="Tokens that a picture may become; the engine takes the smallest number that is enough for the "
+    "budget of a message.  [default: 70,140,280]",
+)
 @click.option(
     "--accelerator",
     type=click.Choice([accelerator.value for accelerator in Accelerator]),
@@ -164,6 +172,8 @@ def command(
     requantize: bool,
     fresh_graphs: bool,
     force: bool,
+    no_vision: bool,
+    image_tokens: tuple[int, ...] | None,
 ) -> None:
     """Make a bundle from the checkpoint TARGET and its drafter (-assistant) DRAFTER.
 
@@ -197,6 +207,8 @@ def command(
         force=force,
         fresh_graphs=fresh_graphs,
         requantize=requantize,
+        vision=not no_vision,
+        image_tokens=image_tokens,
     )
     try:
         check_options(options, drafter=drafter is not None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,8 +55,13 @@ def to_json(inspection: Inspection) -> dict[str, Any]:
         "draft_round": _signatures_json(inspection.draft_round or {}),
         "contract_kept": not inspection.problems,
         "problems": list(inspection.problems),
+        "pictures": _pictures_json(inspection),
         "manifest": inspection.manifest,
     }
+
+
+def _pictures_json(inspection: Inspection) -> dict[str, Any] | None:
+    return None if inspection.pictures is None else asdict(inspection.pictures)
 
 
 def _model_json(model: ModelSection) -> dict[str, Any]:
@@ -73,11 +79,14 @@ def _signatures_json(signatures: Mapping[str, SignatureInfo]) -> dict[str, Any]:
 def render(inspection: Inspection) -> str:
     """The inspection as text for a person."""
     from exporter.bundle.layout import DRAFT_ROUND_VALUE
+    from exporter.bundle.stored_pictures import stated_pictures
 
     bundle = inspection.bundle
     size = bundle.path.stat().st_size
     lines = [f"{bundle.path}: LiteRT-LM bundle {bundle.version}, {size:,} bytes"]
     lines += [f"drafter: {'yes' if inspection.has_drafter else 'no (plain decoding only)'}"]
+    if inspection.pictures is not None:
+        lines += [stated_pictures(inspection.pictures)]
     lines += contract_lines(inspection.contract, inspection.problems)
     lines += ["", "sections:"]
     lines += [

@@ -12,10 +12,12 @@ from exporter.contract import DRAFT_ROUND, Section
 from exporter.litertlm.bind import LoweredGraph, bind, stored_size
 from exporter.litertlm.constant import Constant
 from exporter.litertlm.draft_round import bind_draft_round, draft_round_size, section_and_name
+from exporter.litertlm.vision_graphs import VisionGraphs, find_vision_graphs
 from exporter.lowering import graph_cache
 from exporter.lowering.graph_cache import LITERT, KnownGraphs, describe
 from exporter.lowering.merge import Lowered
 from exporter.lowering.units import LoweringRequest, litert_units
+from exporter.lowering.vision import VisionRequest
 from exporter.progress import Advance, Reporter
 from exporter.weights.matching import WeightInput, Weights
 from exporter.weights.storing import StoredWeight
@@ -27,11 +29,14 @@ class LitertGraphs:
     """The graphs of one export."""
 
     known: KnownGraphs
+    vision: VisionGraphs | None = None
 
     @cached_property
     def lowered(self) -> Lowered:
         """One graph per section."""
-        return Lowered.of(self.known.by_unit)
+        text = Lowered.of(self.known.by_unit)
+        pictures = {} if self.vision is None else self.vision.sections
+        return Lowered({**text.sections, **pictures}, text.draft_round)
 
     def weight_inputs(self) -> Iterator[WeightInput]:
         for section, graph in self.lowered.sections.items():
@@ -42,10 +47,13 @@ class LitertGraphs:
                 yield *section_and_name(name), spec
 
     def describe(self) -> dict[str, Any]:
-        graphs = {section.value: graph for section, graph in self.lowered.sections.items()}
+        text = Lowered.of(self.known.by_unit)
+        graphs = {section.value: graph for section, graph in text.sections.items()}
         if self.lowered.draft_round is not None:
             graphs[DRAFT_ROUND] = self.lowered.draft_round
-        return describe(self.known.key, self.known.tools, graphs)
+        described = describe(self.known.key, self.known.tools, graphs)
+        pictures = {} if self.vision is None else {"vision": self.vision.describe()}
+        return {**described, **pictures}
 
     def bytes_needed(self, weights: Weights, recipe: Recipe) -> int:
         """Twice the sections: they are written first and copied into the bundle then."""
@@ -72,11 +80,20 @@ class LitertGraphs:
         }
 
 
-def find_graphs(request: LoweringRequest, reporter: Reporter, *, fresh: bool) -> LitertGraphs:
+def find_graphs(
+    request: LoweringRequest,
+    reporter: Reporter,
+    *,
+    fresh: bool,
+    vision: VisionRequest | None = None,
+) -> LitertGraphs:
     """Graphs from the package or the user's cache; those that are not there are lowered now and kept.
 
     Raises:
         LoweringError: The converter refused a graph, or is not installed.
     """
     units = list(litert_units(request.contract))
-    return LitertGraphs(graph_cache.find_graphs(request, units, LITERT, reporter, fresh=fresh))
+    text = graph_cache.find_graphs(request, units, LITERT, reporter, fresh=fresh)
+    if vision is None:
+        return LitertGraphs(text)
+    return LitertGraphs(text, find_vision_graphs(vision, reporter, fresh=fresh))

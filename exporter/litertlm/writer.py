@@ -28,9 +28,10 @@ from exporter.bundle.layout import (
     SHA256_KEY,
 )
 from exporter.checkpoints.assets.assets import Assets
-from exporter.contract import DRAFT_ROUND, Contract, Section
+from exporter.contract import DRAFT_ROUND, Accelerator, Contract, Section
 from exporter.files.checksum import sha256
 from exporter.llm_metadata import llm_metadata
+from exporter.vision_contract import VisionContract
 
 BUNDLE = "bundle"
 """What is made, within the scratch folder."""
@@ -57,8 +58,18 @@ def _text(key: str, value: str) -> Metadata:
     return Metadata(key, value, DType.STRING)
 
 
+def _backend(section: Section, contract: Contract) -> Accelerator:
+    """What runs a section. Graphs for pictures are written for the CPU."""
+    pictures = (Section.VISION_ENCODER, Section.VISION_ADAPTER, Section.END_OF_VISION)
+    return Accelerator.CPU if section in pictures else contract.accelerator
+
+
 def write_bundle(
-    scratch: Path, assets: Assets, contract: Contract, manifest: Mapping[str, Any]
+    scratch: Path,
+    assets: Assets,
+    contract: Contract,
+    manifest: Mapping[str, Any],
+    pictures: VisionContract | None = None,
 ) -> Path:
     """Pack everything into one file in ``scratch``; returns it.
 
@@ -67,9 +78,12 @@ def write_bundle(
         assets: Tokenizer, template and token ids.
         contract: Of the graphs: the length of the caches and what runs them.
         manifest: JSON object that says how the bundle was made.
+        pictures: What the sections for pictures take; None where there are none.
     """
     metadata = scratch / "llm_metadata.pb"
-    metadata.write_bytes(llm_metadata(assets, contract).SerializeToString(deterministic=True))
+    metadata.write_bytes(
+        llm_metadata(assets, contract, pictures).SerializeToString(deterministic=True)
+    )
     made = scratch / "manifest.json"
     made.write_text(json.dumps(manifest, indent=1, sort_keys=True), encoding="utf-8")
     builder = LitertLmFileBuilder()
@@ -78,13 +92,16 @@ def write_bundle(
     builder.add_hf_tokenizer(str(assets.tokenizer_json))  # its zlib stream has a checksum
     _add_data(builder, made, _text(LABEL_KEY, MANIFEST_VALUE))
     sums: dict[Section, str] = {}
-    for section in contract.section_signatures():
+    for section in (
+        *contract.section_signatures(),
+        *(pictures.section_signatures() if pictures is not None else ()),
+    ):
         path = scratch / section.value
         sums[section] = sha256(path)
         builder.add_tflite_model(
             str(path),
             TfLiteModelType(section.value),
-            backend_constraint=contract.accelerator.value,
+            backend_constraint=_backend(section, contract).value,
             additional_metadata=[_text(SHA256_KEY, sums[section]), *graph_checksums(path)],
         )
     draft_round = scratch / DRAFT_ROUND

@@ -14,16 +14,23 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from exporter.lowering.graph_archive import GraphArchive, read_archive, write_archive
 from exporter.lowering.lower import lower
 from exporter.lowering.sources import code_hash
-from exporter.lowering.units import LoweringRequest, Unit, dependencies
+from exporter.lowering.units import Unit
 from exporter.progress import Reporter
 from exporter.version import graph_tool_versions
 
 SHIPPED = Path(__file__).parent / "graphs"
+
+
+class Request(Protocol):
+    """What some graphs are graphs of."""
+
+    def dependencies(self, unit: Unit) -> dict[str, Any]:
+        """All that the graph of one signature depends on but code and tools, as JSON can hold it."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +43,8 @@ class GraphKind:
     """Modules that make them; their code and all that they import is part of every key."""
     tools: Callable[[], Mapping[str, str]]
     """Versions of the packages that make them, as installed."""
-    make: Callable[[LoweringRequest, Sequence[Unit]], dict[Unit, bytes]]
+    make: Callable[[Any, Sequence[Unit]], dict[Unit, bytes]]
+    """Makes the graphs of such a request."""
 
 
 LITERT = GraphKind(
@@ -58,9 +66,9 @@ class KnownGraphs:
     by_unit: Mapping[Unit, bytes]
 
 
-def unit_key(request: LoweringRequest, unit: Unit, kind: GraphKind = LITERT) -> str:
+def unit_key(request: Request, unit: Unit, kind: GraphKind = LITERT) -> str:
     """Hash of everything the graph of one signature depends on except the versions of the tools."""
-    asked = json.dumps(dependencies(request, unit), sort_keys=True)
+    asked = json.dumps(request.dependencies(unit), sort_keys=True)
     return _hash(asked + code_hash(kind.modules))
 
 
@@ -69,7 +77,7 @@ def _hash(text: str) -> str:
 
 
 def find_graphs(
-    request: LoweringRequest,
+    request: Request,
     units: Sequence[Unit],
     kind: GraphKind,
     reporter: Reporter,
@@ -107,7 +115,7 @@ def find_graphs(
 
 
 def find_shipped(
-    request: LoweringRequest, units: Sequence[Unit], kind: GraphKind = LITERT
+    request: Request, units: Sequence[Unit], kind: GraphKind = LITERT
 ) -> KnownGraphs | None:
     """Graphs that come with the package, if all do; the tools that made them need not be installed."""
     keys = {unit: unit_key(request, unit, kind) for unit in units}

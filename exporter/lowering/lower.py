@@ -17,7 +17,7 @@ from pathlib import Path
 from exporter.contract import BATCH_DECODE, BATCH_VERIFY, DECODE, VERIFY, Section
 from exporter.errors import LoweringError
 from exporter.lowering.child_processes import Job, run_jobs
-from exporter.lowering.units import DRAFT_ROUND_UNIT, LoweringRequest, Unit
+from exporter.lowering.units import DRAFT_ROUND_UNIT, Unit
 
 WORKERS = 2
 """Processes that lower at the same time. Each takes up to a gigabyte and one core."""
@@ -25,8 +25,13 @@ WORKERS = 2
 WORKER = "exporter.lowering.worker"
 
 
-def lower(request: LoweringRequest, units: Sequence[Unit]) -> dict[Unit, bytes]:
+def lower(request: object, units: Sequence[Unit], worker: str = WORKER) -> dict[Unit, bytes]:
     """Lower signatures in child processes.
+
+    Args:
+        request: What ``worker`` makes signatures of.
+        units: The signatures.
+        worker: The module that a child process runs.
 
     Raises:
         LoweringError: The converter is not installed, cannot be started, or refused a graph; the message
@@ -43,7 +48,7 @@ def lower(request: LoweringRequest, units: Sequence[Unit]) -> dict[Unit, bytes]:
             asked = folder / f"request.{number}"
             asked.write_bytes(pickle.dumps((request, share)))
             title = f"lowering {', '.join(unit.signature for unit in share)}"
-            jobs.append(Job(title, WORKER, asked))
+            jobs.append(Job(title, worker, asked))
         run_jobs(jobs)
         return {unit: (folder / unit.file_name).read_bytes() for unit in units}
 
@@ -64,4 +69,5 @@ def _cost(unit: Unit) -> int:
         return 30
     if unit == DRAFT_ROUND_UNIT:
         return 12
-    return {Section.PREFILL_DECODE: 12, Section.MTP_DRAFTER: 5}.get(unit.section, 1)
+    sections = {Section.PREFILL_DECODE: 12, Section.VISION_ENCODER: 12, Section.MTP_DRAFTER: 5}
+    return sections.get(unit.section, 1)

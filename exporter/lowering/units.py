@@ -24,6 +24,10 @@ class LoweringRequest:
     head: HeadKind
     contract: Contract
 
+    def dependencies(self, unit: Unit) -> dict[str, Any]:
+        """As :func:`dependencies` finds them."""
+        return dependencies(self, unit)
+
 
 @dataclass(frozen=True)
 class Unit:
@@ -73,9 +77,9 @@ def dependencies(request: LoweringRequest, unit: Unit) -> dict[str, Any]:
         "caches": [asdict(cache) for cache in contract.kv_caches],
         "accelerator": contract.accelerator,
         "kv_dtype": contract.kv_dtype,
-        "signature": _in_order(_spec(contract, unit)),
+        "signature": in_order(_spec(contract, unit)),
     }
-    return {name: _plain(value) for name, value in found.items()}
+    return {name: plain(value) for name, value in found.items()}
 
 
 def _spec(contract: Contract, unit: Unit) -> SignatureSpec:
@@ -86,7 +90,7 @@ def _spec(contract: Contract, unit: Unit) -> SignatureSpec:
     return contract.section_signatures()[unit.section][unit.signature]
 
 
-def _in_order(spec: SignatureSpec) -> list[Any]:
+def in_order(spec: SignatureSpec) -> list[Any]:
     """Tensors as lists, because their order is part of a graph."""
     return [
         [name, *asdict(tensor).values()]
@@ -95,10 +99,10 @@ def _in_order(spec: SignatureSpec) -> list[Any]:
     ]
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Enums and their dictionaries as JSON can hold them."""
     if isinstance(value, dict):
-        return {str(_plain(key)): _plain(entry) for key, entry in value.items()}
+        return {str(plain(key)): plain(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(entry) for entry in value]
+        return [plain(entry) for entry in value]
     return value.value if isinstance(value, Enum) else value

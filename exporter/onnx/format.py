@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from exporter.checkpoints.assets.assets import Assets
+from exporter.contract import Contract
 from exporter.files.output import check_folder_destination, publish_folder
-from exporter.onnx.graphs import find_graphs
-from exporter.onnx.writer import write_folder as pack
+from exporter.lowering.units import LoweringRequest
+from exporter.lowering.vision import VisionRequest
+from exporter.onnx import graphs
+from exporter.onnx.writer import write_folder
 from exporter.path_kind import MANIFEST
+from exporter.progress import Reporter
+from exporter.vision_contract import VisionContract
 
 __all__ = ["check_destination", "find_graphs", "pack", "publish"]
 
@@ -15,6 +23,26 @@ __all__ = ["check_destination", "find_graphs", "pack", "publish"]
 def check_destination(output: Path, *, force: bool) -> None:
     """A folder that exists is replaced only if it is such an export."""
     check_folder_destination(output, MANIFEST, force=force)
+
+
+def find_graphs(
+    request: LoweringRequest, reporter: Reporter, *, fresh: bool, vision: VisionRequest | None
+) -> graphs.OnnxGraphs:
+    """Graphs of the text model and its drafter."""
+    assert vision is None, "a plan for a folder has no pictures"
+    return graphs.find_graphs(request, reporter, fresh=fresh)
+
+
+def pack(
+    scratch: Path,
+    assets: Assets,
+    contract: Contract,
+    manifest: Mapping[str, Any],
+    pictures: VisionContract | None,
+) -> Path:
+    """Complete the folder that binding has left."""
+    assert pictures is None, "a plan for a folder has no pictures"
+    return write_folder(scratch, assets, contract, manifest)
 
 
 def publish(finished: Path, output: Path, *, force: bool) -> None:

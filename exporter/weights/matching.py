@@ -136,28 +136,42 @@ def _find_weights(specs: WeightSpecs, checkpoint: Checkpoint, reader: TensorRead
     changes = {key: change_of(checkpoint.adapter, module_of(*key), tied=tied) for key in keys}
     shapes = {(s, parameter): stored_shape(parameter, specs[s][parameter]) for s, parameter in keys}
     require(checkpoint, {names[key]: shape for key, shape in shapes.items()})
-    _require_fit(checkpoint, changes, shapes)
+    require_fit(checkpoint, changes, shapes)
     unused_modules(checkpoint, {module_of(*key) for key in keys})
     found: dict[Section, dict[str, Weight]] = {section: {} for section in specs}
     for section, parameter in keys:
-        key, change = (section, parameter), changes[section, parameter]
-        packed = None if change.whole is not None else checkpoint.packed.get(names[key])
-        found[section][parameter] = Weight(
-            recipe_name(section, parameter),
-            specs[section][parameter],
-            change.whole or (packed.codes if packed else checkpoint.tensors[names[key]]),
-            reader,
-            packed,
-            change.rows,
+        key, spec = (section, parameter), specs[section][parameter]
+        name = recipe_name(section, parameter)
+        found[section][parameter] = matched(
+            name, spec, checkpoint, names[key], changes[key], reader
         )
     return found
 
 
-def _require_fit(
+def matched(
+    name: str,
+    spec: TensorSpec,
+    checkpoint: Checkpoint,
+    tensor: str,
+    change: Change,
+    reader: TensorReader,
+) -> Weight:
+    """A weight with the tensor that fills it, or what an adapter has in its place."""
+    packed = None if change.whole is not None else checkpoint.packed.get(tensor)
+    stored = change.whole or (packed.codes if packed else checkpoint.tensors[tensor])
+    return Weight(name, spec, stored, reader, packed, change.rows)
+
+
+def require_fit(
     checkpoint: Checkpoint,
     changes: Mapping[tuple[Section, str], Change],
     shapes: Mapping[tuple[Section, str], tuple[int, ...]],
 ) -> None:
+    """Check that what an adapter changes has the shapes of the weights.
+
+    Raises:
+        CheckpointError: Listing what has not.
+    """
     if checkpoint.adapter is None:
         return
     found = (problem for key, change in changes.items() for problem in change.misfits(shapes[key]))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from exporter.checkpoints.architecture import TargetConfig
+from exporter.checkpoints.assets.picture_tokens import PictureTokens, read_picture_tokens
 from exporter.checkpoints.assets.sampler_defaults import SamplerDefaults, not_carried, read_sampler
 from exporter.checkpoints.assets.special_tokens import special_tokens
 from exporter.checkpoints.assets.template_choice import (
@@ -34,6 +35,8 @@ class Assets:
     sampler: SamplerDefaults
     special_tokens: Mapping[str, str]
     """Texts of Gemma's named special tokens (``stc_token``, ...) as far as the tokenizer has them."""
+    picture_tokens: PictureTokens | None
+    """None where the tokenizer has none."""
     notes: tuple[str, ...]
     """What was put right or left out, for the person who exports."""
 
@@ -57,5 +60,5 @@ def read_assets(
     notes = [*told, *ids.notes]
     if left_out := ", ".join(not_carried(settings)):
         notes.append(f"{GENERATION}: no place in a bundle for {left_out}; apps must ask for them")
-    sampler = read_sampler(settings, rows)
-    return Assets(tokenizer.path, template, ids, sampler, special, tuple(notes))
+    sampler, pictures = read_sampler(settings, rows), read_picture_tokens(target.config, tokenizer)
+    return Assets(tokenizer.path, template, ids, sampler, special, pictures, tuple(notes))

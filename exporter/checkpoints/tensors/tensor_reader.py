@@ -59,11 +59,7 @@ class TensorReader:
         Raises:
             CheckpointError: The tensor is not of a float type, or has NaN or infinite elements.
         """
-        if tensor.dtype not in FLOAT_TYPES:
-            raise CheckpointError(
-                f"{tensor.file}: {tensor.name} is {tensor.dtype}, expected one of {', '.join(FLOAT_TYPES)}"
-            )
-        values = _to_float32(self.read(tensor, start, count), tensor.dtype)
+        values = self.numbers(tensor, start, count)
         if not np.isfinite(values).all():
             first = start + int(np.argmin(np.isfinite(values)))
             raise CheckpointError(
@@ -72,6 +68,18 @@ class TensorReader:
                 "or a damaged file"
             )
         return values
+
+    def numbers(self, tensor: StoredTensor, start: int, count: int) -> NDArray[np.float32]:
+        """Elements of a tensor as float32, infinite ones included.
+
+        Raises:
+            CheckpointError: The tensor is not of a float type.
+        """
+        if tensor.dtype not in FLOAT_TYPES:
+            raise CheckpointError(
+                f"{tensor.file}: {tensor.name} is {tensor.dtype}, expected one of {', '.join(FLOAT_TYPES)}"
+            )
+        return _to_float32(self.read(tensor, start, count), tensor.dtype)
 
     def integers(self, tensor: StoredTensor) -> NDArray[np.int64]:
         """A whole integer tensor.

@@ -1,0 +1,147 @@
+"""The parts that a vision tower is made of.
+
+One picture is one sequence of P patches, the last of which may be padding. Axes: P patches, N heads, D head
+dim, H the tower's width. Source: transformers ``models/gemma4/modeling_gemma4.py``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from exporter.checkpoints.vision_architecture import VisionConfig
+from exporter.model.text.layers import MASKED_SCORE, RmsNorm
+
+QUERIES = 210
+"""Patches whose scores are in memory at a time: a twelfth of those of 280 tokens."""
+
+
+class ClippedLinear(nn.Module):
+    """A linear layer whose input and output are clipped to ranges that came with the weights.
+
+    The bounds have the rank of the activations, as other vectors do (see ``exporter.model.text.layers``).
+    """
+
+    def __init__(self, inputs: int, outputs: int, *, clipped: bool) -> None:
+        super().__init__()
+        self.linear = nn.Linear(inputs, outputs, bias=False)
+        self.clipped = clipped
+        if clipped:
+            self.input_min, self.input_max = _bound(), _bound()
+            self.output_min, self.output_max = _bound(), _bound()
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.clipped:
+            return self.linear(x)  # type: ignore[no-any-return]
+        x = torch.minimum(torch.maximum(x, self.input_min), self.input_max)
+        return torch.minimum(torch.maximum(self.linear(x), self.output_min), self.output_max)
+
+
+def _bound() -> nn.Parameter:
+    return nn.Parameter(torch.zeros(1, 1, 1))
+
+
+@dataclass(frozen=True)
+class Patches:
+    """What attention has to know of the patches: where each one is, and which are none."""
+
+    cos: Tensor  # [1, P, 1, D]
+    sin: Tensor  # [1, P, 1, D], negative where the swapped dim is subtracted
+    ones: Tensor  # [1, P, N, 1]
+    hidden: Tensor  # [1, P, N, 1], added to scores: 0, or MASKED_SCORE for padding
+
+    @staticmethod
+    def at(positions: Tensor, config: VisionConfig) -> Patches:
+        """Angles of ``positions`` ``[1, P, 2]`` as floats: x turns the first half of the dims, y the other.
+
+        Within a half, dim i of its first half pairs with dim i of its second. Padding has negative
+        positions, whose angles are of no account.
+        """
+        pairs = config.head_dim // 4
+        exponent = torch.arange(pairs, dtype=torch.float32) * (2 / (2 * pairs))
+        frequencies = (1.0 / config.rope_theta**exponent).reshape(1, 1, -1)
+        x, y = (axis * frequencies for axis in positions.chunk(2, dim=-1))  # [1, P, D/4]
+        cos = torch.cat([x.cos(), x.cos(), y.cos(), y.cos()], dim=-1).unsqueeze(2)
+        sin = torch.cat([-x.sin(), x.sin(), -y.sin(), y.sin()], dim=-1).unsqueeze(2)
+        padding = (positions[:, :, :1] < 0).float().unsqueeze(2)  # [1, P, 1, 1]
+        padding = padding.expand(-1, -1, config.heads, -1)
+        return Patches(cos, sin, padding * 0.0 + 1.0, padding * MASKED_SCORE)
+
+    def turned(self, x: Tensor) -> Tensor:
+        """``x`` ``[1, P, N, D]``, each patch turned by its angles."""
+        a, b, c, d = x.chunk(4, dim=-1)
+        return x * self.cos + torch.cat([b, a, d, c], dim=-1) * self.sin
+
+
+class Attention(nn.Module):
+    """Every patch attends to every patch that is none of the padding; Gemma 4's scale is 1.
+
+    Some queries at a time: the scores of all are 305 MB for the 2520 patches of 280 tokens. What hides
+    padding is one more dim of the keys, which the queries multiply by 1, so that no pass over the scores has
+    to add it.
+    """
+
+    def __init__(self, config: VisionConfig) -> None:
+        super().__init__()
+        self.heads = (1, -1, config.heads, config.head_dim)
+        width, inner = config.hidden_size, config.heads * config.head_dim
+        self.q_proj = ClippedLinear(width, inner, clipped=config.clipped)
+        self.k_proj = ClippedLinear(width, inner, clipped=config.clipped)
+        self.v_proj = ClippedLinear(width, inner, clipped=config.clipped)
+        self.o_proj = ClippedLinear(inner, width, clipped=config.clipped)
+        self.q_norm = RmsNorm(config.head_dim, config.rms_norm_eps, rank=4)
+        self.k_norm = RmsNorm(config.head_dim, config.rms_norm_eps, rank=4)
+        self.v_norm = RmsNorm(config.head_dim, config.rms_norm_eps, rank=4, scaled=False)
+
+    def forward(self, x: Tensor, patches: Patches) -> Tensor:
+        """``x`` ``[1, P, H]``; returns ``[1, P, H]``."""
+        queries = patches.turned(self.q_norm(self.q_proj(x).reshape(self.heads)))
+        keys = patches.turned(self.k_norm(self.k_proj(x).reshape(self.heads)))
+        values = self.v_norm(self.v_proj(x).reshape(self.heads))
+        queries = torch.cat([queries, patches.ones], dim=-1).transpose(1, 2)  # [1, N, P, D + 1]
+        keys = torch.cat([keys, patches.hidden], dim=-1).permute(0, 2, 3, 1)  # [1, N, D + 1, P]
+        values = values.transpose(1, 2)  # [1, N, P, D]
+        rows = queries.tensor_split(-(-queries.shape[2] // QUERIES), dim=2)
+        mixed = [torch.softmax(some @ keys, dim=-1) @ values for some in rows]
+        together = torch.cat(mixed, dim=2).transpose(1, 2)  # [1, P, N, D]
+        return self.o_proj(together.reshape(1, x.shape[1], -1))  # type: ignore[no-any-return]
+
+
+class ClippedMlp(nn.Module):
+    """Gated MLP: ``down(gelu(gate(x)) * up(x))``."""
+
+    def __init__(self, config: VisionConfig) -> None:
+        super().__init__()
+        width, inner = config.hidden_size, config.mlp_width
+        self.gate_proj = ClippedLinear(width, inner, clipped=config.clipped)
+        self.up_proj = ClippedLinear(width, inner, clipped=config.clipped)
+        self.down_proj = ClippedLinear(inner, width, clipped=config.clipped)
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate = nn.functional.gelu(self.gate_proj(x), approximate="tanh")
+        return self.down_proj(gate * self.up_proj(x))  # type: ignore[no-any-return]
+
+
+class EncoderLayer(nn.Module):
+    """Attention and MLP, each as a branch with a norm before and after it."""
+
+    def __init__(self, config: VisionConfig) -> None:
+        super().__init__()
+
+        def norm() -> RmsNorm:
+            return RmsNorm(config.hidden_size, config.rms_norm_eps, rank=3)
+
+        self.input_layernorm = norm()
+        self.self_attn = Attention(config)
+        self.post_attention_layernorm = norm()
+        self.pre_feedforward_layernorm = norm()
+        self.mlp = ClippedMlp(config)
+        self.post_feedforward_layernorm = norm()
+
+    def forward(self, x: Tensor, patches: Patches) -> Tensor:
+        """``x`` ``[1, P, H]``; returns ``[1, P, H]``."""
+        attended = self.self_attn(self.input_layernorm(x), patches)
+        x = x + self.post_attention_layernorm(attended)
+        return x + self.post_feedforward_layernorm(self.mlp(self.pre_feedforward_layernorm(x)))  # type: ignore[no-any-return]

@@ -1,0 +1,110 @@
+"""What an export will make of a checkpoint's vision tower: everything is looked at here, nothing written.
+
+A checkpoint that sees becomes a bundle that sees, unless the user asked otherwise or something is missing;
+what is left out is said in one sentence.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from exporter.checkpoints.assets.assets import Assets
+from exporter.checkpoints.assets.picture_tokens import PLACE
+from exporter.checkpoints.checkpoint import Checkpoint
+from exporter.checkpoints.configs.vision import parse_vision
+from exporter.checkpoints.vision_architecture import VisionConfig
+from exporter.errors import ConfigError
+from exporter.lowering.vision import VisionRequest
+from exporter.options import ExportOptions, OutputFormat
+from exporter.vision_contract import DEFAULT_IMAGE_TOKENS, VisionContract
+from exporter.weights.matching import Weight, Weights, WeightSpecs
+from exporter.weights.vision import find_vision_weights, has_tower
+from exporter.weights.vision_parameters import vision_parameter_specs
+
+
+@dataclass(frozen=True)
+class VisionPlan:
+    """What will be made of a tower."""
+
+    request: VisionRequest
+    specs: WeightSpecs
+    weights: Weights
+
+
+def plan_vision(
+    target: Checkpoint,
+    assets: Assets,
+    embedding: Weight,
+    options: ExportOptions,
+) -> tuple[VisionPlan | None, tuple[str, ...]]:
+    """Decide about pictures: what will be made, and what to tell of it. None if the bundle will take none.
+
+    Args:
+        target: The checkpoint.
+        assets: Its text side.
+        embedding: Its token table.
+        options: What the user chose.
+
+    Raises:
+        ConfigError: The tower is of a kind that cannot be exported, or pictures were asked for and there can
+            be none.
+        CheckpointError: Listing tensors of the tower that are missing or mis-shaped.
+    """
+    config = parse_vision(target.config, str(target.folder)) if options.vision else None
+    why = _left_out(target, config, assets, options)
+    if why is not None:
+        if options.image_tokens is not None:
+            raise ConfigError(f"{target.folder}: {why}, so --image-tokens is of no use")
+        return None, (f"the bundle takes no pictures: {why}",) if has_tower(target) else ()
+    assert config is not None
+    assert assets.picture_tokens is not None
+    contract = vision_contract(config, embedding.row_length, options.image_tokens)
+    _check_sides(target, config, contract)
+    specs = vision_parameter_specs(config, contract.hidden_size)
+    weights = find_vision_weights(specs, target, embedding, assets.picture_tokens.end_id)
+    return VisionPlan(VisionRequest(config, contract), specs, weights), ()
+
+
+def vision_contract(
+    config: VisionConfig, hidden_size: int, image_tokens: tuple[int, ...] | None = None
+) -> VisionContract:
+    """Every shape that crosses the boundary of the graphs for pictures."""
+    tokens = tuple(sorted(set(image_tokens or DEFAULT_IMAGE_TOKENS)))
+    return VisionContract(
+        tokens, config.patch_size, config.pooling, config.hidden_size, hidden_size
+    )
+
+
+def _left_out(
+    target: Checkpoint, config: VisionConfig | None, assets: Assets, options: ExportOptions
+) -> str | None:
+    """Why there will be no pictures, as the end of a sentence; None if there will."""
+    if not options.vision:
+        return "--no-vision leaves the tower out"
+    if config is None:
+        return "config.json describes no vision tower"
+    if not has_tower(target):
+        return "config.json describes a vision tower, and the weights have none"
+    if options.format is OutputFormat.ONNX:
+        return "ONNX folders hold the text model only"
+    if PLACE not in assets.template.source:
+        return f"the chat template has no place for them ({PLACE})"
+    if assets.picture_tokens is None:
+        return (
+            "the tokenizer has no tokens for the begin and end of one (boi_token_id, eoi_token_id)"
+        )
+    return None
+
+
+def _check_sides(target: Checkpoint, config: VisionConfig, contract: VisionContract) -> None:
+    """Check that the tower knows the places of the longest strip of a picture.
+
+    Raises:
+        ConfigError: It does not.
+    """
+    longest = contract.image_tokens[-1] * config.pooling
+    if longest > config.position_count:
+        raise ConfigError(
+            f"{target.folder}: a picture of {contract.image_tokens[-1]} tokens can be {longest} patches "
+            f"long, and this tower knows {config.position_count} places; choose fewer --image-tokens"
+        )

@@ -1,0 +1,1 @@
+"""Pictures: the tower, its graphs, bundles that see."""

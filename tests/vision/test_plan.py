@@ -1,0 +1,159 @@
+"""Whether a bundle will take pictures, and why not; what is missing is named before anything is lowered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file, save_file
+
+from exporter.checkpoints.checkpoint import open_checkpoint
+from exporter.checkpoints.pair import Pair
+from exporter.checkpoints.tensors.tensor_reader import TensorReader
+from exporter.contract import Section
+from exporter.errors import CheckpointError, ConfigError, MtpExportError, RecipeError
+from exporter.options import ExportOptions, OutputFormat
+from exporter.plan import ExportPlan, make_plan
+from exporter.progress import SilentReporter
+from quantize.builtin_recipes import FLOAT32, RECIPES, covering_vision
+from quantize.recipe import Algorithm, Recipe, Rule
+from quantize.storage import Storage
+from tests.bundles import TINY_TARGET
+from tests.checkpoints.variants import save_variant
+from tests.vision.targets import ADAPTER, CLIPPED, TOWER, Tensors, random_tower, write_target
+
+SETTINGS = {**CLIPPED, "position_embedding_size": 1024}
+"""Enough places for the budgets that are the default."""
+
+
+class Notes(SilentReporter):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.told.append(text)
+
+
+@pytest.fixture(scope="module")
+def seeing(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("seeing")
+    return write_target(folder, SETTINGS, random_tower(SETTINGS, seed=5))
+
+
+def planned(target: Path, options: ExportOptions, output: Path) -> tuple[ExportPlan, list[str]]:
+    notes = Notes()
+    with TensorReader() as reader:
+        plan = make_plan(Pair.of(open_checkpoint(target), None), output, options, reader, notes)
+    return plan, [note for note in notes.told if "pictures" in note]
+
+
+INT8 = ExportOptions(RECIPES["int8"])
+
+
+def test_a_checkpoint_that_sees_becomes_a_bundle_that_sees(seeing: Path, tmp_path: Path) -> None:
+    plan, notes = planned(seeing, INT8, tmp_path / "x.litertlm")
+    assert notes == []
+    assert plan.pictures is not None
+    assert plan.pictures.image_tokens == (70, 140, 280)
+    assert set(plan.vision.weights) == set(plan.pictures.section_signatures())  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (replace(INT8, vision=False), "--no-vision leaves the tower out"),
+        (replace(INT8, format=OutputFormat.ONNX), "ONNX folders hold the text model only"),
+    ],
+)
+def test_what_was_left_out_is_said(
+    seeing: Path, tmp_path: Path, options: ExportOptions, why: str
+) -> None:
+    plan, notes = planned(seeing, options, tmp_path / "x")
+    assert plan.vision is None
+    assert notes == [f"the bundle takes no pictures: {why}"]
+
+
+def test_a_template_without_a_place_for_pictures(tmp_path: Path) -> None:
+    """As the tiny pair's: its bundle is the one of a text model."""
+    plan, notes = planned(TINY_TARGET, INT8, tmp_path / "x.litertlm")
+    assert plan.vision is None
+    assert notes == [
+        "the bundle takes no pictures: the chat template has no place for them (<|image|>)"
+    ]
+    assert plan.options.recipe == RECIPES["int8"]
+
+
+def test_a_config_whose_tower_was_not_saved(seeing: Path, tmp_path: Path) -> None:
+    def text_only(tensors: Tensors) -> Tensors:
+        return {n: t for n, t in tensors.items() if not n.startswith((TOWER, ADAPTER))}
+
+    target = save_variant(tmp_path / "target", text_only, source=seeing)
+    plan, notes = planned(target, INT8, tmp_path / "x.litertlm")
+    assert plan.vision is None
+    assert notes == []  # there is no tower to be missed
+    with pytest.raises(ConfigError, match="the weights have none, so --image-tokens is of no use"):
+        planned(target, replace(INT8, image_tokens=(70,)), tmp_path / "x.litertlm")
+
+
+def without(*names: str) -> Callable[[Tensors], Tensors]:
+    return lambda tensors: {n: t for n, t in tensors.items() if n not in names}
+
+
+def test_what_a_tower_lacks_is_named(seeing: Path, tmp_path: Path) -> None:
+    """Bounds of clips included; all at once."""
+    bound = f"{TOWER}encoder.layers.1.mlp.up_proj.output_max"
+    norm = f"{TOWER}encoder.layers.2.self_attn.k_norm.weight"
+    target = save_variant(tmp_path / "target", without(bound, norm, ADAPTER), source=seeing)
+    with pytest.raises(CheckpointError) as refusal:
+        planned(target, INT8, tmp_path / "x.litertlm")
+    for name, shape in ((bound, "[]"), (norm, "[16]"), (ADAPTER, "[128, 48]")):
+        assert f"{name} is missing, expected shape {shape}" in str(refusal.value)
+
+
+def test_a_bound_that_is_no_number(seeing: Path, tmp_path: Path) -> None:
+    """Infinite ones mean that nothing is clipped."""
+    name = f"{TOWER}encoder.layers.1.mlp.up_proj.output_max"
+    values = {}
+    for value in ("inf", "nan"):
+        target = tmp_path / value
+        tensors = load_file(seeing / "model.safetensors")
+        tensors[name].fill_(float(value))
+        write_target(target, SETTINGS, tensors)
+        save_file(tensors, target / "model.safetensors", {"format": "pt"})
+        with TensorReader() as reader:
+            pair = Pair.of(open_checkpoint(target), None)
+            plan = make_plan(pair, tmp_path / "x.litertlm", INT8, reader, SilentReporter())
+            assert plan.vision is not None
+            weight = plan.vision.weights[Section.VISION_ENCODER]["layers.1.mlp.up_proj.output_max"]
+            assert weight.ready is not None
+            try:
+                values[value] = next(weight.ready.blocks()).data
+            except MtpExportError as error:
+                values[value] = str(error).encode()
+    assert values["inf"] == b"\xff\xff\x7f\x7f"  # the largest float32
+    assert f"{name} is NaN".encode() in values["nan"]
+
+
+def test_a_tower_that_knows_too_few_places(seeing: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="1200 patches long, and this tower knows 1024"):
+        planned(seeing, replace(INT8, image_tokens=(70, 400)), tmp_path / "x.litertlm")
+
+
+def test_a_recipe_that_says_nothing_of_towers_means_int8() -> None:
+    assert covering_vision(FLOAT32) == FLOAT32
+    own = Recipe("own", "", (Rule("vision.*", Storage.INT4), Rule("target.*", Storage.INT8)))
+    assert covering_vision(own) == own
+    assert covering_vision(RECIPES["int4"]).storage("vision.layers.0.mlp.up_proj") is Storage.INT8
+
+
+def test_gptq_is_for_what_sees_a_text(seeing: Path, tmp_path: Path) -> None:
+    rule = Rule("vision.*", Storage.INT8, Algorithm.GPTQ)
+    text = tmp_path / "text.txt"
+    text.write_text("The fox eats berries. " * 50)
+    options = ExportOptions(Recipe("own", "", (rule,)), calibration=text)
+    with pytest.raises(RecipeError, match="sees no text, so gptq has no inputs"):
+        planned(seeing, options, tmp_path / "x.litertlm")
