@@ -180,6 +180,10 @@ class HostBuffer:
     def __del__(self) -> None:
         self._library.destroy("TensorBuffer", self.handle)
 
+    def write(self, values: Array) -> None:
+        """Replace the values."""
+        self.values[...] = values
+
     def read(self) -> Array:
         """A copy of the values."""
         return self.values.copy()
