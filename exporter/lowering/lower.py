@@ -22,6 +22,9 @@ from exporter.lowering.units import DRAFT_ROUND_UNIT, Unit
 WORKERS = 2
 """Processes that lower at the same time. Each takes up to a gigabyte and one core."""
 
+ENOUGH = 40
+"""What a process must have to do, as :func:`_cost` counts, to be worth loading torch and the converter for."""
+
 WORKER = "exporter.lowering.worker"
 
 
@@ -55,7 +58,8 @@ def lower(request: object, units: Sequence[Unit], worker: str = WORKER) -> dict[
 
 def share_out(units: Sequence[Unit]) -> list[list[Unit]]:
     """Divide signatures among the workers: each goes, costliest first, to the one with the least work."""
-    shares: list[list[Unit]] = [[] for _ in range(min(WORKERS, len(units)))]
+    workers = min(WORKERS, -(-sum(map(_cost, units)) // ENOUGH))
+    shares: list[list[Unit]] = [[] for _ in range(workers)]
     for unit in sorted(units, key=_cost, reverse=True):
         min(shares, key=lambda share: sum(map(_cost, share))).append(unit)
     return shares

@@ -29,7 +29,6 @@ from tests.bundles import (
     SHORT_CACHE,
     TINY_DRAFTER,
     TINY_TARGET,
-    export_tiny,
     held_out_prompts,
 )
 from tests.damage import rewritten
@@ -85,14 +84,10 @@ def test_with_a_fixed_cache(short_bundle: Path) -> None:
 
 
 def export_other(folder: Path, drafter: Path, head: HeadKind, drafts: int, recipe: str) -> Path:
-    """A bundle with another draft length or head, of short signatures, or with the shipped graphs."""
-    output = folder / "bundle.litertlm"
-    if (head, drafts) == (HeadKind.CENTROID, DRAFT_LENGTH):
-        return export_tiny(output, recipe, drafter_folder=drafter)
-    options = ExportOptions(
-        RECIPES[recipe], 256, (16,), draft_length=drafts, drafter_head=head, fixed_cache_length=True
-    )
-    return export(open_checkpoint(TINY_TARGET), open_checkpoint(drafter), output, options).output
+    """A bundle with another draft length or head; the other graphs are the shipped ones."""
+    options = ExportOptions(RECIPES[recipe], draft_length=drafts, drafter_head=head)
+    checkpoints = open_checkpoint(TINY_TARGET), open_checkpoint(drafter)
+    return export(*checkpoints, folder / "bundle.litertlm", options).output
 
 
 @pytest.fixture(scope="module")
