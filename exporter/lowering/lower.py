@@ -23,7 +23,7 @@ WORKERS = 2
 """Processes that lower at the same time. Each takes up to a gigabyte and one core."""
 
 ENOUGH = 40
-"""What a process must have to do, as :func:`_cost` counts, to be worth loading torch and the converter for."""
+"""Work, as :func:`_cost` counts it, that is worth another process with torch and the converter in it."""
 
 WORKER = "exporter.lowering.worker"
 
