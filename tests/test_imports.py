@@ -17,7 +17,7 @@ OURS = ("exporter", "runtime_py", "quantize")
 LEAVES = ("exporter.errors", "exporter.contract", "exporter.path_kind", "exporter.progress")
 """Modules that know nothing else of ours."""
 
-BUNDLE = ("exporter.errors", "exporter.contract", "exporter.vision_contract", "exporter.bundle")
+BUNDLE = ("exporter.errors", "exporter.contract", "exporter.bundle")
 """All that the runtime takes of the exporter."""
 
 ABOVE_RUNTIME = ("exporter.verify", "exporter.compare", "exporter.cli")
