@@ -58,7 +58,8 @@ def plan_vision(
         return None, (f"the bundle takes no pictures: {why}",) if has_tower(target) else ()
     assert config is not None
     assert assets.picture_tokens is not None
-    contract = vision_contract(config, embedding.row_length, options.image_tokens)
+    budgets = options.image_tokens or fitting_budgets(config)
+    contract = vision_contract(config, embedding.row_length, budgets)
     _check_sides(target, config, contract)
     specs = vision_parameter_specs(config, contract.hidden_size)
     weights = find_vision_weights(specs, target, embedding, assets.picture_tokens.end_id)
@@ -93,7 +94,14 @@ def _left_out(
         return (
             "the tokenizer has no tokens for the begin and end of one (boi_token_id, eoi_token_id)"
         )
+    if options.image_tokens is None and not fitting_budgets(config):
+        return f"the tower knows {config.position_count} places, too few for the default budgets"
     return None
+
+
+def fitting_budgets(config: VisionConfig) -> tuple[int, ...]:
+    """The default budgets for which the tower knows enough places."""
+    return tuple(n for n in DEFAULT_IMAGE_TOKENS if n * config.pooling <= config.position_count)
 
 
 def _check_sides(target: Checkpoint, config: VisionConfig, contract: VisionContract) -> None:

@@ -17,6 +17,7 @@ from exporter.errors import CheckpointError, ConfigError, MtpExportError, Recipe
 from exporter.options import ExportOptions, OutputFormat
 from exporter.plan import ExportPlan, make_plan
 from exporter.progress import SilentReporter
+from exporter.vision_plan import fitting_budgets
 from quantize.builtin_recipes import FLOAT32, RECIPES, covering_vision
 from quantize.recipe import Algorithm, Recipe, Rule
 from quantize.storage import Storage
@@ -141,6 +142,19 @@ def test_a_bound_that_is_no_number(seeing: Path, tmp_path: Path) -> None:
 def test_a_tower_that_knows_too_few_places(seeing: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="1200 patches long, and this tower knows 1024"):
         planned(seeing, replace(INT8, image_tokens=(70, 400)), tmp_path / "x.litertlm")
+
+
+def test_default_budgets_are_those_that_fit(seeing: Path, tmp_path: Path) -> None:
+    """The tiny pair's tower knows 16 places, too few for any: pictures are left out, not refused."""
+    plan, _ = planned(seeing, INT8, tmp_path / "x.litertlm")
+    assert plan.vision is not None
+    smaller = replace(plan.vision.request.config, position_count=600)
+    assert fitting_budgets(smaller) == (70, 140)
+    template = TINY_TARGET.parent / "tools" / "chat_template.jinja"
+    options = replace(INT8, chat_template=template)
+    plan, notes = planned(TINY_TARGET, options, tmp_path / "y.litertlm")
+    assert plan.vision is None
+    assert any("the tower knows 16 places, too few" in note for note in notes)
 
 
 def test_a_recipe_that_says_nothing_of_towers_means_int8() -> None:
