@@ -1,7 +1,8 @@
-"""Whether two replies say the same, as far as the stock engine's limits allow."""
+"""Whether two replies say the same, as far as the stock engine's limits allow, and where texts part."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from runtime_py.reply import Reply
@@ -36,3 +37,10 @@ def _goes_on(off: Reply, on: Reply) -> bool:
     thought = on.thought == off.thought if off.text else on.thought.startswith(off.thought)
     calls = on.tool_calls[: len(off.tool_calls)] == off.tool_calls
     return thought and calls and on.text.startswith(off.text)
+
+
+def first_difference(one: Sequence[object], other: Sequence[object]) -> int | None:
+    """Index of the first element that differs, or that only one side has."""
+    differing = (i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b)
+    found = next(differing, min(len(one), len(other)))
+    return None if found == len(one) == len(other) else found

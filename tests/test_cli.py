@@ -189,6 +189,14 @@ def run_without(names: tuple[str, ...], *arguments: str | Path) -> Done:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
 
+def test_the_engines_extra_is_enough_for_both_modes(tiny_bundles: dict[str, Path]) -> None:
+    """As in the demo, which installs nothing else."""
+    missing = ("torch", "litert_torch", "tokenizers", "transformers", "onnx", "onnxruntime")
+    done = run_without(missing, "generate", tiny_bundles["int8"], "-p", "Who?", "--mtp", "both")
+    assert done.returncode == 0, done.stderr
+    assert "identical text" in done.stderr
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -319,8 +319,7 @@ def compare(off: RunResult, on: RunResult, limits: ReplyLimits) -> None:
     Raises:
         ParityError: They are not.
     """
-    from exporter.verify.rungs.loop import first_difference
-    from runtime_py.same_text import same_text
+    from runtime_py.same_text import first_difference, same_text
 
     pairs = zip(chain(*off.replies), chain(*on.replies), strict=True)
     for index, (without, with_) in enumerate(pairs, start=1):

@@ -20,12 +20,13 @@ from exporter.verify.answers import Answered, PromptAnswers
 from exporter.verify.compare import bridged, compare_choices, position_errors, worst
 from exporter.verify.rung import Verdict
 from exporter.verify.rungs.contract import differing_adapters, differing_files
-from exporter.verify.rungs.loop import compare_answers, first_difference
+from exporter.verify.rungs.loop import compare_answers
 from exporter.verify.sides.golden import draft_starts, probes
 from exporter.verify.sides.noise import Noise, moved_within_a_step
 from exporter.verify.sides.stored_weights import stored_constants
 from exporter.verify.texts import DEFAULT_PROMPTS, PromptFileError, read_prompts
 from exporter.verify.tolerances import GRAPH_FLOAT, MOST_NOISE, NOISES
+from runtime_py.same_text import first_difference
 from tests.bundles import TINY_DRAFTER, TINY_TARGET, export_tiny
 from tests.weight_values import adapted
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from exporter.verify.answers import Answered, PromptAnswers
 from exporter.verify.evidence import Evidence
 from exporter.verify.rung import Figure, NearTie, Rung, Title
+from runtime_py.same_text import first_difference
 
 TITLE = Title(
     "loop",
@@ -48,13 +49,6 @@ def compare_answers(answers: Sequence[PromptAnswers], noise: float) -> Rung:
         Figure("noise between decode and verify, in logits", noise),
     )
     return TITLE.judged(figures, REASON, problems=problems, near_ties=ties)
-
-
-def first_difference(one: Sequence[object], other: Sequence[object]) -> int | None:
-    """Index of the first element that differs, or that only one side has."""
-    differing = (i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b)
-    found = next(differing, min(len(one), len(other)))
-    return None if found == len(one) == len(other) else found
 
 
 def _near_tie(where: str, answer: PromptAnswers, at: int, noise: float) -> NearTie | None:

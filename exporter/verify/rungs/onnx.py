@@ -19,8 +19,8 @@ from exporter.verify.answers import Answered, PromptAnswers, answer_all
 from exporter.verify.compare import bridged, compare_choices, position_errors
 from exporter.verify.evidence import Evidence, VerifyRequest
 from exporter.verify.rung import Figure, NearTie, Rung, Title
-from exporter.verify.rungs.loop import first_difference
 from exporter.verify.sides.graph_run import GraphRun, run_graphs, slots
+from runtime_py.same_text import first_difference
 
 TITLE = Title(
     "onnx",
