@@ -28,7 +28,7 @@ from quantize.builtin_recipes import RECIPES
     "--kept",
     type=click.Path(path_type=Path),
     required=True,
-    help="Folder for graphs and files that are kept between runs.",
+    help="Folder for the files that are made, kept between runs.",
 )
 @click.option(
     "--recipe",
@@ -48,7 +48,7 @@ def main(pair: Path, kept: Path, recipe: str, cache_length: int, calls: int, thr
             wanted = drafter_of(PlantedPair(pair), RECIPES[recipe], cache_length, head)
             path = kept / f"drafter.{head.value}.tflite"
             kept.mkdir(parents=True, exist_ok=True)
-            write_section(PlantedPair(pair), RECIPES[recipe], [wanted], kept, path)
+            write_section(PlantedPair(pair), RECIPES[recipe], [wanted], path)
             file = stack.enter_context(closing(LitertFile.of(path, threads)))
             sides[head.value] = file.call(DRAFT)
         costs = alternate(sides, calls)

@@ -37,8 +37,8 @@ def measure(
     kept.mkdir(parents=True, exist_ok=True)
     wanted = [verify_of(pair, recipe, slots, count) for count in tokens]
     target, drafter = kept / f"{recipe.name}.tflite", kept / f"{recipe.name}.drafter.tflite"
-    write_section(pair, recipe, wanted, kept, target)
-    write_section(pair, recipe, [drafter_of(pair, recipe, slots)], kept, drafter)
+    write_section(pair, recipe, wanted, target)
+    write_section(pair, recipe, [drafter_of(pair, recipe, slots)], drafter)
     with ExitStack() as stack:
         verifies = stack.enter_context(closing(LitertFile.of(target)))
         drafts = stack.enter_context(closing(LitertFile.of(drafter)))
@@ -69,7 +69,7 @@ def best_lengths(verifies: dict[int, Cost], draft: Cost) -> dict[float, dict[int
     "--kept",
     type=click.Path(path_type=Path),
     required=True,
-    help="Folder for graphs and files that are kept between runs.",
+    help="Folder for the files that are made, kept between runs.",
 )
 @click.option(
     "--recipe",

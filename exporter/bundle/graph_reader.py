@@ -88,7 +88,7 @@ class GraphReader:
             yield
         except BundleError:
             raise
-        except Exception as error:
+        except Exception as error:  # see above: it is not known which
             raise BundleError(f"{self.where}: the model is damaged ({error})") from error
 
     def signatures(self) -> dict[str, SignatureInfo]:

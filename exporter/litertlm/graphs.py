@@ -32,11 +32,15 @@ class LitertGraphs:
     vision: VisionGraphs | None = None
 
     @cached_property
+    def _text(self) -> Lowered:
+        """The graphs of target and drafter; joining E2B's takes more than a second."""
+        return Lowered.of(self.known.by_unit)
+
+    @cached_property
     def lowered(self) -> Lowered:
         """One graph per section."""
-        text = Lowered.of(self.known.by_unit)
         pictures = {} if self.vision is None else self.vision.sections
-        return Lowered({**text.sections, **pictures}, text.draft_round)
+        return Lowered({**self._text.sections, **pictures}, self._text.draft_round)
 
     def weight_inputs(self) -> Iterator[WeightInput]:
         for section, graph in self.lowered.sections.items():
@@ -47,10 +51,9 @@ class LitertGraphs:
                 yield *section_and_name(name), spec
 
     def describe(self) -> dict[str, Any]:
-        text = Lowered.of(self.known.by_unit)
-        graphs = {section.value: graph for section, graph in text.sections.items()}
-        if self.lowered.draft_round is not None:
-            graphs[DRAFT_ROUND] = self.lowered.draft_round
+        graphs = {section.value: graph for section, graph in self._text.sections.items()}
+        if self._text.draft_round is not None:
+            graphs[DRAFT_ROUND] = self._text.draft_round
         described = describe(self.known.key, self.known.tools, graphs)
         pictures = {} if self.vision is None else {"vision": self.vision.describe()}
         return {**described, **pictures}

@@ -22,11 +22,12 @@ from exporter.checkpoints.pair import Pair
 from exporter.checkpoints.tensors.tensor_reader import TensorReader
 from exporter.contract import DECODE, DRAFT, VERIFY, Section
 from exporter.litertlm.bind import bind
-from exporter.lowering.graph_cache import unit_key
-from exporter.lowering.lower import WORKERS, lower
+from exporter.lowering.graph_cache import LITERT, find_graphs
+from exporter.lowering.lower import WORKERS
 from exporter.lowering.merge import FILE_IDENTIFIER, merge
 from exporter.lowering.units import LoweringRequest, Unit
 from exporter.options import ExportOptions
+from exporter.progress import SilentReporter
 from exporter.weights.matching import find_weights
 from exporter.weights.parameters import parameter_specs
 from quantize.recipe import Recipe
@@ -70,10 +71,6 @@ class Wanted:
     unit: Unit
     name: str
 
-    @property
-    def file_name(self) -> str:
-        return f"{unit_key(self.request, self.unit)}.{self.unit.file_name}"
-
 
 def verify_of(pair: PlantedPair, recipe: Recipe, cache_length: int, tokens: int) -> Wanted:
     """``verify`` of ``tokens`` tokens, called ``verify_<tokens>``; of 1, the ``decode``."""
@@ -91,21 +88,10 @@ def drafter_of(
     return Wanted(request, Unit(Section.MTP_DRAFTER, DRAFT), DRAFT)
 
 
-def lower_all(wanted: Sequence[Wanted], kept: Path) -> list[bytes]:
-    """The renamed graphs; those found in ``kept`` are not lowered again.
-
-    Raises:
-        LoweringError: A graph could not be lowered.
-    """
-    kept.mkdir(parents=True, exist_ok=True)
-    missing = {w.file_name: w for w in wanted if not (kept / w.file_name).is_file()}
-
-    def make(one: Wanted) -> None:
-        (kept / one.file_name).write_bytes(lower(one.request, [one.unit])[one.unit])
-
-    with ThreadPoolExecutor(WORKERS) as pool:
-        list(pool.map(make, missing.values()))
-    return [_renamed((kept / w.file_name).read_bytes(), w.name) for w in wanted]
+def _lowered(wanted: Wanted) -> bytes:
+    """The renamed graph, shipped, kept or lowered now, as an export finds its graphs."""
+    found = find_graphs(wanted.request, [wanted.unit], LITERT, SilentReporter())
+    return _renamed(found.by_unit[wanted.unit], wanted.name)
 
 
 def _renamed(graph: bytes, name: str) -> bytes:
@@ -117,7 +103,7 @@ def _renamed(graph: bytes, name: str) -> bytes:
 
 
 def write_section(
-    pair: PlantedPair, recipe: Recipe, wanted: Sequence[Wanted], kept: Path, output: Path
+    pair: PlantedPair, recipe: Recipe, wanted: Sequence[Wanted], output: Path
 ) -> dict[str, int]:
     """Lower signatures of one section, bind them to shared weights, write ``output``.
 
@@ -125,7 +111,8 @@ def write_section(
         Bytes of every weight as stored, by the parameter's name in the recipe.
     """
     parsed, section = pair.parsed(), wanted[0].unit.section
-    graph = merge(lower_all(wanted, kept))
+    with ThreadPoolExecutor(WORKERS) as pool:
+        graph = merge(list(pool.map(_lowered, wanted)))
     head = wanted[0].request.head
     specs = parameter_specs(parsed.target_config, parsed.drafter_config, head)
     with TensorReader() as reader, output.open("wb") as stream:
