@@ -6,7 +6,8 @@ import dataclasses
 
 from exporter.checkpoints.architecture import AttentionKind, DrafterConfig, HeadKind, TargetConfig
 from exporter.conflicts import check_head, check_lengths
-from exporter.contract import Accelerator, Contract, KvCache, is_prime
+from exporter.contract.names import Accelerator
+from exporter.contract.text import Contract, KvCache, is_prime
 from exporter.options import ExportOptions
 
 DEFAULT_CACHE_LENGTH = 4096

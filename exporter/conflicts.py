@@ -10,7 +10,8 @@ from collections.abc import Iterator
 
 from exporter.bundle.tensor_kind import tensor_kind
 from exporter.checkpoints.architecture import DrafterConfig, HeadKind, TargetConfig
-from exporter.contract import Accelerator, Contract, Dtype, Section, is_prime
+from exporter.contract.names import Accelerator, Dtype, Section
+from exporter.contract.text import Contract, is_prime
 from exporter.errors import ConfigError, OptionsError, RecipeError, listed
 from exporter.options import ExportOptions, OutputFormat
 from exporter.weights.matching import Weight, Weights

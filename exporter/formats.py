@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from exporter.checkpoints.assets.assets import Assets
-from exporter.contract import Contract, Section
+from exporter.contract.names import Section
+from exporter.contract.text import Contract
+from exporter.contract.vision import VisionContract
 from exporter.extras import require_onnx
 from exporter.lowering.units import LoweringRequest
 from exporter.lowering.vision import VisionRequest
 from exporter.options import OutputFormat
 from exporter.progress import Advance, Reporter
-from exporter.vision_contract import VisionContract
 from exporter.weights.matching import WeightInput, Weights
 from exporter.weights.storing import StoredWeight
 from quantize.recipe import Recipe

@@ -21,8 +21,8 @@ from exporter.checkpoints.assets.special_tokens import (
     THOUGHT_START,
     TOOL_RESPONSE_START,
 )
-from exporter.contract import Contract
-from exporter.vision_contract import VisionContract
+from exporter.contract.text import Contract
+from exporter.contract.vision import VisionContract
 
 MIN_RUNTIME_VERSION = "0.15.0"
 """The oldest LiteRT-LM that runs a bundle rightly; tried on the wheels from 0.10.0 on.

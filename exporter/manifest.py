@@ -14,9 +14,10 @@ from exporter.bundle.stored_contract import contract_block
 from exporter.bundle.tensor_kind import tensor_kind
 from exporter.checkpoints.checkpoint import Checkpoint
 from exporter.checkpoints.lora.adapter import Adapter
-from exporter.contract import Contract, Section
+from exporter.contract.names import Section
+from exporter.contract.text import Contract
+from exporter.contract.vision import VisionContract
 from exporter.version import tool_versions
-from exporter.vision_contract import VisionContract
 from exporter.weights.storing import StoredWeight
 from quantize.recipe import Recipe
 from quantize.recipe_file import parse_recipe

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from exporter.checkpoints.architecture import HeadKind
-from exporter.contract import Accelerator, Dtype
+from exporter.contract.names import Accelerator, Dtype
 from quantize.recipe import Recipe
 
 DEFAULT_DRAFT_LENGTH = 3

@@ -12,7 +12,8 @@ from exporter.checkpoints.checkpoint import Checkpoint
 from exporter.checkpoints.pair import DRAFTER, Pair
 from exporter.checkpoints.source_hashes import Hashes, hashing
 from exporter.checkpoints.tensors.tensor_reader import TensorReader
-from exporter.contract import Contract, Dtype, Section
+from exporter.contract.names import Dtype, Section
+from exporter.contract.text import Contract
 from exporter.errors import LoweringError
 from exporter.files.output import check_free_space, scratch_folder, size_of
 from exporter.formats import WeightlessGraphs

@@ -14,13 +14,14 @@ from exporter.checkpoints.assets.template_choice import TemplateChoice
 from exporter.checkpoints.pair import Pair
 from exporter.checkpoints.tensors.tensor_reader import TensorReader
 from exporter.conflicts import check_options, check_recipe
-from exporter.contract import Contract, Section
+from exporter.contract.names import Section
+from exporter.contract.text import Contract
+from exporter.contract.vision import VisionContract
 from exporter.formats import Format, format_of
 from exporter.lowering.units import LoweringRequest
 from exporter.options import ExportOptions
 from exporter.progress import Reporter
 from exporter.templates.fitting import RenderInEngine
-from exporter.vision_contract import VisionContract
 from exporter.vision_plan import VisionPlan, plan_vision
 from exporter.weights.matching import Weights, WeightSpecs, find_weights
 from exporter.weights.parameters import parameter_specs

@@ -13,10 +13,10 @@ from exporter.checkpoints.assets.picture_tokens import PLACE
 from exporter.checkpoints.checkpoint import Checkpoint
 from exporter.checkpoints.configs.vision import parse_vision
 from exporter.checkpoints.vision_architecture import VisionConfig
+from exporter.contract.vision import DEFAULT_IMAGE_TOKENS, VisionContract
 from exporter.errors import ConfigError
 from exporter.lowering.vision import VisionRequest
 from exporter.options import ExportOptions, OutputFormat
-from exporter.vision_contract import DEFAULT_IMAGE_TOKENS, VisionContract
 from exporter.weights.matching import Weight, Weights, WeightSpecs
 from exporter.weights.vision import find_vision_weights, has_tower
 from exporter.weights.vision_parameters import vision_parameter_specs

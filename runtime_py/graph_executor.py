@@ -14,8 +14,9 @@ from typing import Any, Generic, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from exporter import contract as names
-from exporter.contract import Accelerator, Contract
+from exporter.contract import names
+from exporter.contract.names import Accelerator
+from exporter.contract.text import Contract
 from runtime_py.loop.executor import CacheT, DrafterOutput, DraftFeed, Floats, TargetOutput
 
 CacheIn = TypeVar("CacheIn", contravariant=True)

@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 from exporter.bundle.integrity import check_sections
 from exporter.bundle.reader import Bundle, open_bundle
 from exporter.bundle.stored_contract import require_drafter, stored_contract, with_cache_length
-from exporter.contract import Contract
+from exporter.contract.text import Contract
 from exporter.errors import BundleError
 from runtime_py.chat.chat_template import ChatTemplate
 from runtime_py.chat.conversation import PLAIN, Message, Setting

@@ -18,7 +18,7 @@ from speed.graphs import PlantedPair, drafter_of, write_section
 from speed.litert import LitertFile
 
 from exporter.checkpoints.architecture import HeadKind
-from exporter.contract import DRAFT
+from exporter.contract.names import DRAFT
 from quantize.builtin_recipes import RECIPES
 
 

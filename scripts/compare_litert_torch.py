@@ -29,7 +29,7 @@ from speed.litert import LitertFile
 from speed.rounds import MEGABYTES, Figures, memory_figures, table, take_turns
 
 from exporter.bundle.reader import Bundle, open_bundle
-from exporter.contract import Section
+from exporter.contract.names import Section
 from runtime_py.bench.memory import children_watched
 from runtime_py.chat.conversation import Conversation
 from runtime_py.engine.stock_engine import EngineSettings, run_engine

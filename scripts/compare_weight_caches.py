@@ -21,7 +21,7 @@ from speed.clocks import Cost, alternate, load
 from speed.litert import LitertFile
 
 from exporter.bundle.reader import open_bundle
-from exporter.contract import DECODE, VERIFY, Section
+from exporter.contract.names import DECODE, VERIFY, Section
 from runtime_py.litert.compiled_model import CompileOptions
 from runtime_py.litert.hardware import IN_MEMORY, cpu_options
 

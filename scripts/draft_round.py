@@ -16,7 +16,7 @@ import click
 from speed.clocks import alternate, load
 from speed.drafting import Place, one_by_one, places
 
-from exporter.contract import DRAFT
+from exporter.contract.names import DRAFT
 from runtime_py.litert.executor import LitertExecutor
 from runtime_py.litert.hardware import Hardware
 from runtime_py.opened_model import open_model

@@ -22,7 +22,8 @@ from speed.litert import LitertFile
 from exporter.bundle.graph_reader import BITS
 from exporter.bundle.reader import Bundle, open_bundle
 from exporter.bundle.stored_contract import parsed_contract
-from exporter.contract import DECODE, Contract, Section
+from exporter.contract.names import DECODE, Section
+from exporter.contract.text import Contract
 from runtime_py.litert.hardware import Hardware
 
 STREAM_BYTES = 1 << 30

@@ -17,7 +17,7 @@ from speed.litert import resizing_edit
 from speed.op_profiler import Operation, OpProfiler
 
 from exporter.bundle.reader import MAGIC, open_bundle
-from exporter.contract import DRAFT, Section
+from exporter.contract.names import DRAFT, Section
 
 MATRICES = "Fully Connected"
 """XNNPACK's name for a product with constant weights; a `Dynamic` one has two computed sides."""

@@ -16,7 +16,7 @@ from exporter.checkpoints.architecture import HeadKind
 from exporter.checkpoints.configs.config import parse_drafter, parse_target
 from exporter.checkpoints.tensors.tensor_names import recipe_name
 from exporter.cli.recipe_option import RECIPE
-from exporter.contract import Dtype, Section, TensorSpec
+from exporter.contract.names import Dtype, Section, TensorSpec
 from exporter.weights.parameters import parameter_specs
 from quantize.builtin_recipes import PLAIN_NAMES, RECIPES
 from quantize.recipe import Recipe

@@ -21,7 +21,7 @@ from speed.clocks import Cost, alternate, load
 from speed.graphs import PlantedPair, drafter_of, verify_of, write_section
 from speed.litert import LitertFile
 
-from exporter.contract import DECODE, DRAFT
+from exporter.contract.names import DECODE, DRAFT
 from quantize.builtin_recipes import RECIPES
 from quantize.recipe import Recipe
 from runtime_py.bench.curve import Known, speed_up

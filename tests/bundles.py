@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from exporter.checkpoints.checkpoint import open_checkpoint
-from exporter.contract import Accelerator, Dtype
+from exporter.contract.names import Accelerator, Dtype
 from exporter.options import ExportOptions, OutputFormat
 from exporter.pipeline import export
 from quantize.builtin_recipes import RECIPES

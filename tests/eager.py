@@ -16,7 +16,7 @@ from exporter.checkpoints.architecture import AttentionKind, HeadKind
 from exporter.checkpoints.checkpoint import open_checkpoint
 from exporter.checkpoints.pair import Pair
 from exporter.checkpoints.tensors.tensor_reader import TensorReader
-from exporter.contract import Section
+from exporter.contract.names import Section
 from exporter.model.text.drafter import Draft, Drafter
 from exporter.model.text.kv import Kv
 from exporter.model.text.target import Caches, PerLayerEmbedder, Step, Target, TokenEmbedder

@@ -19,7 +19,7 @@ from exporter.bundle.stored_contract import (
     parsed_contract,
     stored_contract,
 )
-from exporter.contract import Accelerator, Dtype, Section
+from exporter.contract.names import Accelerator, Dtype, Section
 from exporter.errors import BundleError
 from exporter.llm_metadata import MIN_RUNTIME_VERSION
 from tests.bundles import CACHE_LENGTH, TINY_TARGET, export_tiny

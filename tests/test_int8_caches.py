@@ -19,7 +19,8 @@ from exporter.bundle.stored_contract import contract_block, parsed_contract
 from exporter.calibrate.text import DEFAULT_TEXT
 from exporter.checkpoints.architecture import AttentionKind
 from exporter.cli.main import cli
-from exporter.contract import Contract, Dtype, Section
+from exporter.contract.names import Dtype, Section
+from exporter.contract.text import Contract
 from exporter.verify.sides.stored_weights import stored_constants
 from exporter.weights.parameters import SCALED, scale_name
 from runtime_py.batch_run import run_batch

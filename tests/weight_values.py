@@ -14,7 +14,7 @@ from exporter.checkpoints.checkpoint import Checkpoint, open_checkpoint
 from exporter.checkpoints.configs.config import parse_drafter, parse_target
 from exporter.checkpoints.lora.adapter import open_adapter
 from exporter.checkpoints.tensors.tensor_reader import TensorReader
-from exporter.contract import Section
+from exporter.contract.names import Section
 from exporter.weights.matching import find_weights
 from exporter.weights.parameters import parameter_specs
 from tests.bundles import TINY_DRAFTER, TINY_TARGET

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from exporter import contract
 from exporter.bundle.graph_reader import (
     BITS,
     ConstantInfo,
@@ -25,9 +24,11 @@ from exporter.bundle.signature_check import broken_draft_round, broken_promises,
 from exporter.bundle.stored_contract import parsed_contract
 from exporter.bundle.stored_pictures import broken_pictures, stored_pictures
 from exporter.bundle.tensor_kind import tensor_kind
-from exporter.contract import Contract, Dtype, KvCache, Section, is_prime
+from exporter.contract import names
+from exporter.contract.names import Dtype, Section
+from exporter.contract.text import Contract, KvCache, is_prime
+from exporter.contract.vision import VisionContract
 from exporter.errors import BundleError
-from exporter.vision_contract import VisionContract
 
 GRAPH_CONSTANTS = "(constants of the graph)"
 
@@ -120,7 +121,7 @@ def _draft_round(bundle: Bundle) -> dict[str, SignatureInfo] | None:
     entry = bundle.draft_round
     if entry is None:
         return None
-    return GraphReader(bundle.read(entry), f"{bundle.path}: {contract.DRAFT_ROUND}").signatures()
+    return GraphReader(bundle.read(entry), f"{bundle.path}: {names.DRAFT_ROUND}").signatures()
 
 
 def _model(content: memoryview, where: str) -> ModelSection:
@@ -160,30 +161,30 @@ def infer_contract(models: Mapping[str, ModelSection], max_num_tokens: int) -> C
         ValueError: It has no ``decode`` signature of the expected kind.
     """
     target = models.get(Section.PREFILL_DECODE.value)
-    if target is None or contract.DECODE not in target.signatures:
+    if target is None or names.DECODE not in target.signatures:
         raise ValueError("there is no decode signature to infer it from")
-    decode = target.signatures[contract.DECODE]
-    verify = target.signatures.get(contract.VERIFY)
+    decode = target.signatures[names.DECODE]
+    verify = target.signatures.get(names.VERIFY)
     drafter = models.get(Section.MTP_DRAFTER.value)
     drafting = next(iter(drafter.signatures.values())) if drafter else None
     try:
-        layers, width = decode.inputs[contract.PER_LAYER_EMBEDDINGS].shape[2:]
-        caches, slots = _caches(decode), decode.inputs[contract.MASK].shape[-1]
+        layers, width = decode.inputs[names.PER_LAYER_EMBEDDINGS].shape[2:]
+        caches, slots = _caches(decode), decode.inputs[names.MASK].shape[-1]
         chosen_at_load = is_prime(slots)
         return Contract(
-            hidden_size=decode.inputs[contract.EMBEDDINGS].shape[-1],
+            hidden_size=decode.inputs[names.EMBEDDINGS].shape[-1],
             layer_count=layers,
             per_layer_width=width,
-            vocab_size=decode.outputs[contract.LOGITS].shape[-1],
+            vocab_size=decode.outputs[names.LOGITS].shape[-1],
             sliding_window=0,
             cache_length=max_num_tokens if chosen_at_load else slots,
             placeholder=slots if chosen_at_load else None,
             prefill_lengths=tuple(
-                int(name.removeprefix(contract.PREFILL_PREFIX))
+                int(name.removeprefix(names.PREFILL_PREFIX))
                 for name in target.signatures
-                if name.startswith(contract.PREFILL_PREFIX)
+                if name.startswith(names.PREFILL_PREFIX)
             ),
-            draft_length=verify.inputs[contract.INPUT_POS].shape[0] - 1 if verify else 0,
+            draft_length=verify.inputs[names.INPUT_POS].shape[0] - 1 if verify else 0,
             kv_caches=caches,
             drafter_donors=_cache_layers(drafting) if drafting else (),
             kv_dtype=_cache_dtype(decode),
@@ -203,9 +204,7 @@ def _cache_dtype(decode: SignatureInfo) -> Dtype:
 
 
 def _caches(decode: SignatureInfo) -> tuple[KvCache, ...]:
-    shapes = {
-        layer: decode.inputs[contract.key_cache(layer)].shape for layer in _cache_layers(decode)
-    }
+    shapes = {layer: decode.inputs[names.key_cache(layer)].shape for layer in _cache_layers(decode)}
     return tuple(KvCache(layer, shape[1], shape[3], False) for layer, shape in shapes.items())
 
 

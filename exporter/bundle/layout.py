@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import accumulate
 
-from exporter.contract import Section
+from exporter.contract.names import Section
 
 LABEL_KEY = "content"
 """Metadata key that tells generic binary sections apart."""

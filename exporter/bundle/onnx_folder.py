@@ -22,7 +22,7 @@ from litert_lm_builder.runtime.proto import llm_metadata_pb2
 
 from exporter.bundle.layout import MANIFEST_BLOCKS
 from exporter.bundle.stored_contract import stored_contract
-from exporter.contract import Contract
+from exporter.contract.text import Contract
 from exporter.errors import BundleError, listed
 from exporter.files.checksum import sha256
 from exporter.path_kind import MANIFEST, Kind, kind_of

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from exporter.contract import SignatureSpec
+from exporter.contract.names import SignatureSpec
 
 SLOTS = "cache_length"
 """The size that is chosen at load."""

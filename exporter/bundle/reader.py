@@ -27,7 +27,7 @@ from exporter.bundle.layout import (
     MANIFEST_BLOCKS,
     MANIFEST_VALUE,
 )
-from exporter.contract import Section
+from exporter.contract.names import Section
 from exporter.errors import BundleError
 from exporter.path_kind import kind_of
 

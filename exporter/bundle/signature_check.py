@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from exporter import contract as names
 from exporter.bundle.graph_reader import GraphReader, SignatureInfo, TensorInfo
 from exporter.bundle.layout import DRAFT_ROUND_SECTIONS, READS_KEY, SHA256_KEY
 from exporter.bundle.reader import Bundle
-from exporter.contract import Contract, Section, SignatureSpec, TensorSpec
+from exporter.contract import names
+from exporter.contract.names import Section, SignatureSpec, TensorSpec
+from exporter.contract.text import Contract
 from exporter.errors import BundleError, listed
 
 OPTIONAL_INPUTS = (names.PARAM_TENSOR,)

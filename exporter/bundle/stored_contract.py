@@ -7,7 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from exporter.contract import Accelerator, Contract, Dtype, KvCache
+from exporter.contract.names import Accelerator, Dtype
+from exporter.contract.text import Contract, KvCache
 from exporter.errors import BundleError
 
 VERSION = 2

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from exporter.bundle.signature_check import Found, broken_signatures
-from exporter.vision_contract import VisionContract
+from exporter.contract.vision import VisionContract
 
 PICTURES = "pictures"
 """The manifest's block; only bundles that take pictures have one."""

@@ -26,7 +26,7 @@ from exporter.checkpoints.architecture import Layer, TargetConfig
 from exporter.checkpoints.tensors.stored_tensor import StoredTensor
 from exporter.checkpoints.tensors.tensor_names import recipe_name
 from exporter.checkpoints.tensors.tensor_reader import TensorReader
-from exporter.contract import Section
+from exporter.contract.names import Section
 from exporter.model.text.kv_int8 import LARGEST_CODE
 from exporter.weights.matching import Weight, Weights
 from exporter.weights.parameters import CacheScales

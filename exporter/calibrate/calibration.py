@@ -11,7 +11,7 @@ from exporter.calibrate.drafter_pass import DrafterPass
 from exporter.calibrate.target_pass import TargetPass
 from exporter.calibrate.text import CalibrationText
 from exporter.checkpoints.architecture import DrafterConfig, TargetConfig
-from exporter.contract import Section
+from exporter.contract.names import Section
 from exporter.weights.matching import Weights
 
 RUN = (Section.PREFILL_DECODE, Section.MTP_DRAFTER)

@@ -13,7 +13,7 @@ from exporter.calibrate.text import DEFAULT_TEXT, CalibrationText, read_text
 from exporter.checkpoints.assets.assets import Assets
 from exporter.checkpoints.pair import Pair
 from exporter.checkpoints.tensors.tensor_reader import TensorReader
-from exporter.contract import Dtype
+from exporter.contract.names import Dtype
 from exporter.errors import RecipeError
 from exporter.options import ExportOptions
 from exporter.progress import Reporter

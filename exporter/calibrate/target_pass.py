@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from exporter.calibrate.choice import CodeChoices, float_blocks, load, under
 from exporter.calibrate.inputs import InputSums
 from exporter.checkpoints.architecture import AttentionKind, Layer, TargetConfig
-from exporter.contract import Section
+from exporter.contract.names import Section
 from exporter.model.text.decoder import DecoderLayer
 from exporter.model.text.kv import Kv, View
 from exporter.model.text.layers import RmsNorm, Rotation

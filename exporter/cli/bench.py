@@ -11,7 +11,7 @@ from exporter.cli.report_option import report_option
 from exporter.cli.runtimes import check_accelerator
 from exporter.cli.strict_command import StrictCommand
 from exporter.cli.text_file import write_text
-from exporter.contract import Accelerator
+from exporter.contract.names import Accelerator
 
 DEFAULT_NEW_TOKENS = 64
 DEFAULT_ROUNDS = 3

@@ -11,7 +11,7 @@ import click
 from exporter.checkpoints.architecture import HeadKind
 from exporter.cli.recipe_option import RECIPE
 from exporter.cli.strict_command import StrictCommand
-from exporter.contract import Accelerator, Dtype
+from exporter.contract.names import Accelerator, Dtype
 from exporter.options import ExportOptions, OutputFormat
 from quantize.recipe import Recipe
 

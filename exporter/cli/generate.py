@@ -13,11 +13,11 @@ import click
 
 from exporter.cli.runtimes import RUNTIMES, DraftLengthType, GenerateRequest, check_accelerator
 from exporter.cli.strict_command import StrictCommand
-from exporter.contract import Accelerator
+from exporter.contract.names import Accelerator
 from exporter.errors import ParityError
 
 if TYPE_CHECKING:
-    from exporter.contract import Contract
+    from exporter.contract.text import Contract
     from runtime_py.loop.sampling import SamplingSettings
     from runtime_py.reply import Reply, RunResult
     from runtime_py.same_text import ReplyLimits

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from exporter.bundle.graph_reader import SignatureInfo
     from exporter.bundle.inspection import WeightGroup
-    from exporter.contract import Contract
+    from exporter.contract.text import Contract
 
 ORIGINS = {
     "checkpoint": "the checkpoint's, as it is",
@@ -90,7 +90,7 @@ def _cache_bytes(agreed: Contract) -> int:
 
 
 def _choice(agreed: Contract) -> str:
-    from exporter.contract import stated
+    from exporter.contract.text import stated
 
     if agreed.placeholder is None:
         return ""

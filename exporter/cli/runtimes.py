@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from exporter.contract import Accelerator
+from exporter.contract.names import Accelerator
 from exporter.errors import BundleError
 
 if TYPE_CHECKING:

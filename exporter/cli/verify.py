@@ -9,7 +9,7 @@ import click
 
 from exporter.cli.report_option import report_option, write_report
 from exporter.cli.strict_command import StrictCommand
-from exporter.contract import Accelerator
+from exporter.contract.names import Accelerator
 
 DEFAULT_NEW_TOKENS = 64
 

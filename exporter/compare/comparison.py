@@ -25,7 +25,7 @@ from exporter.compare.measure import (
 )
 from exporter.compare.passages import PassagePlan, cut
 from exporter.compare.tensors import tensor_figures
-from exporter.contract import Section
+from exporter.contract.names import Section
 from exporter.options import ExportOptions
 from exporter.pipeline import export
 from exporter.progress import Reporter

@@ -9,7 +9,7 @@ import numpy as np
 
 from exporter.bundle.reader import Bundle
 from exporter.compare.figures import TensorFigures
-from exporter.contract import Section
+from exporter.contract.names import Section
 from exporter.verify.sides.stored_weights import StoredConstant, stored_constants
 from exporter.weights.matching import Weight, Weights
 

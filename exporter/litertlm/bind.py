@@ -19,7 +19,7 @@ import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from exporter.contract import WEIGHT_PREFIX, Dtype, TensorSpec
+from exporter.contract.names import WEIGHT_PREFIX, Dtype, TensorSpec
 from exporter.errors import LoweringError
 from exporter.litertlm.constant import ALIGNMENT, Constant, PlacedBuffer
 from exporter.litertlm.lookups import bulk_lookups, split_lookup

@@ -16,7 +16,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
-from exporter.contract import Dtype
+from exporter.contract.names import Dtype
 from exporter.progress import Advance
 from exporter.weights.matching import Weight
 from exporter.weights.storing import StoredWeight, stored_blocks

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from exporter.bundle.layout import BLOCK, DRAFT_ROUND_SECTIONS, side_by_side
-from exporter.contract import Section
+from exporter.contract.names import Section
 from exporter.errors import LoweringError
 from exporter.litertlm.bind import SCALE_BYTES, TABLE_BYTES, LoweredGraph
 from exporter.litertlm.constant import ALIGNMENT, Constant

@@ -12,9 +12,9 @@ import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from exporter.contract import EMBEDDINGS, WEIGHT_PREFIX, TensorSpec
+from exporter.contract.names import EMBEDDINGS, WEIGHT_PREFIX, TensorSpec
+from exporter.contract.vision import END
 from exporter.lowering.merge import FILE_IDENTIFIER
-from exporter.vision_contract import END
 from exporter.weights.vision_parameters import END_EMBEDDING
 
 SCHEMA_VERSION = 3

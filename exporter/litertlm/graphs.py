@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from exporter.contract import DRAFT_ROUND, Section
+from exporter.contract.names import DRAFT_ROUND, Section
 from exporter.litertlm.bind import LoweredGraph, bind, stored_size
 from exporter.litertlm.constant import Constant
 from exporter.litertlm.draft_round import bind_draft_round, draft_round_size, section_and_name

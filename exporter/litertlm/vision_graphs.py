@@ -6,20 +6,21 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from exporter.contract import EMBEDDINGS, Section
+from exporter.contract.names import EMBEDDINGS, Section
 from exporter.litertlm.end_of_vision import end_graph
 from exporter.lowering import graph_cache
 from exporter.lowering.graph_cache import GraphKind, KnownGraphs, describe
+from exporter.lowering.lower import lower
 from exporter.lowering.merge import Lowered
-from exporter.lowering.vision import VisionRequest, lower_vision
+from exporter.lowering.vision import VisionRequest
 from exporter.progress import Reporter
 from exporter.version import graph_tool_versions
 
 VISION = GraphKind(
     "Lowering the vision tower",
-    ("exporter.lowering.vision", "exporter.lowering.vision_worker"),
+    ("exporter.lowering.lower", "exporter.lowering.worker", VisionRequest.maker),
     graph_tool_versions,
-    lower_vision,
+    lower,
 )
 
 

@@ -28,10 +28,11 @@ from exporter.bundle.layout import (
     SHA256_KEY,
 )
 from exporter.checkpoints.assets.assets import Assets
-from exporter.contract import DRAFT_ROUND, Accelerator, Contract, Section
+from exporter.contract.names import DRAFT_ROUND, Accelerator, Section
+from exporter.contract.text import Contract
+from exporter.contract.vision import VisionContract
 from exporter.files.checksum import sha256
 from exporter.llm_metadata import llm_metadata
-from exporter.vision_contract import VisionContract
 
 BUNDLE = "bundle"
 """What is made, within the scratch folder."""

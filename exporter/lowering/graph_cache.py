@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from exporter.lowering.graph_archive import GraphArchive, read_archive, write_archive
 from exporter.lowering.lower import lower
 from exporter.lowering.sources import code_hash
-from exporter.lowering.units import Unit
+from exporter.lowering.units import LoweringRequest, Unit
 from exporter.progress import Reporter
 from exporter.version import graph_tool_versions
 
@@ -49,7 +49,7 @@ class GraphKind:
 
 LITERT = GraphKind(
     "Lowering the graphs",
-    ("exporter.lowering.lower", "exporter.lowering.worker"),
+    ("exporter.lowering.lower", "exporter.lowering.worker", LoweringRequest.maker),
     graph_tool_versions,
     lower,
 )

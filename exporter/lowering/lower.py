@@ -13,8 +13,9 @@ import pickle
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar, Protocol
 
-from exporter.contract import BATCH_DECODE, BATCH_VERIFY, DECODE, VERIFY, Section
+from exporter.contract.names import BATCH_DECODE, BATCH_VERIFY, DECODE, VERIFY, Section
 from exporter.errors import LoweringError
 from exporter.lowering.child_processes import Job, run_jobs
 from exporter.lowering.units import DRAFT_ROUND_UNIT, Unit
@@ -28,13 +29,19 @@ ENOUGH = 40
 WORKER = "exporter.lowering.worker"
 
 
-def lower(request: object, units: Sequence[Unit], worker: str = WORKER) -> dict[Unit, bytes]:
+class Traceable(Protocol):
+    """A request whose signatures can be traced."""
+
+    maker: ClassVar[str]
+    """The module whose ``unit_signature(request, unit)`` makes the signature of a unit."""
+
+
+def lower(request: Traceable, units: Sequence[Unit]) -> dict[Unit, bytes]:
     """Lower signatures in child processes.
 
     Args:
-        request: What ``worker`` makes signatures of.
+        request: What they are signatures of.
         units: The signatures.
-        worker: The module that a child process runs.
 
     Raises:
         LoweringError: The converter is not installed, cannot be started, or refused a graph; the message
@@ -51,7 +58,7 @@ def lower(request: object, units: Sequence[Unit], worker: str = WORKER) -> dict[
             asked = folder / f"request.{number}"
             asked.write_bytes(pickle.dumps((request, share)))
             title = f"lowering {', '.join(unit.signature for unit in share)}"
-            jobs.append(Job(title, worker, asked))
+            jobs.append(Job(title, WORKER, asked))
         run_jobs(jobs)
         return {unit: (folder / unit.file_name).read_bytes() for unit in units}
 
@@ -73,5 +80,10 @@ def _cost(unit: Unit) -> int:
         return 30
     if unit == DRAFT_ROUND_UNIT:
         return 12
-    sections = {Section.PREFILL_DECODE: 12, Section.VISION_ENCODER: 12, Section.MTP_DRAFTER: 5}
+    sections = {
+        Section.PREFILL_DECODE: 12,
+        Section.MTP_DRAFTER: 5,
+        Section.VISION_ENCODER: 40,
+        Section.AUDIO_ENCODER: 40,
+    }
     return sections.get(unit.section, 1)

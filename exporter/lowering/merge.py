@@ -13,7 +13,7 @@ from typing import Any
 import flatbuffers
 from ai_edge_litert import schema_py_generated as schema
 
-from exporter.contract import Section
+from exporter.contract.names import Section
 from exporter.errors import LoweringError
 from exporter.lowering.units import DRAFT_ROUND_UNIT, Unit
 

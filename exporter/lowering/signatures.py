@@ -15,14 +15,16 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from exporter import contract
 from exporter.checkpoints.architecture import AttentionKind, DrafterConfig, HeadKind, TargetConfig
-from exporter.contract import Contract, Dtype, Section, SignatureSpec, TensorSpec
+from exporter.contract import names
+from exporter.contract.names import Dtype, Section, SignatureSpec, TensorSpec
+from exporter.contract.text import Contract
+from exporter.lowering.units import DRAFT_ROUND_UNIT, LoweringRequest, Unit
+from exporter.model.text.batch import BatchKv
 from exporter.model.text.draft_round import DraftRound
 from exporter.model.text.drafter import Drafter, widened
 from exporter.model.text.kv import Kv
 from exporter.model.text.kv_gpu import GpuKv
-from exporter.model.text.rows import KvRows
 from exporter.model.text.target import Caches, PerLayerEmbedder, Target, TokenEmbedder
 
 Tensors = dict[str, Tensor]
@@ -105,8 +107,8 @@ def target_signatures(config: TargetConfig, wanted: Contract) -> list[Signature]
         result = model(*_token_inputs(inputs), _caches(model, wanted, inputs))
         return {
             **_named_caches(result.caches),
-            contract.LOGITS: result.logits,
-            contract.ACTIVATIONS: result.hidden,
+            names.LOGITS: result.logits,
+            names.ACTIVATIONS: result.hidden,
         }
 
     def prefill(model: nn.Module, inputs: Tensors) -> Tensors:
@@ -114,24 +116,24 @@ def target_signatures(config: TargetConfig, wanted: Contract) -> list[Signature]
         caches = _caches(model, wanted, inputs)
         return _named_caches(model.prefill(*_token_inputs(inputs), caches))
 
-    def step_rows(model: nn.Module, inputs: Tensors) -> Tensors:
+    def step_batch(model: nn.Module, inputs: Tensors) -> Tensors:
         assert isinstance(model, Target)
         layers = [kv.layer for kv in wanted.kv_caches]
-        caches = {i: _kv_rows(wanted, inputs, i, partial(model.cache, i)) for i in layers}
-        result = model.forward_rows(*_token_inputs(inputs), caches)
+        caches = {i: _batch_kv(wanted, inputs, i, partial(model.cache, i)) for i in layers}
+        result = model.forward_batch(*_token_inputs(inputs), caches)
         return {
-            **_named_row_caches(result.caches),
-            contract.LOGITS: result.logits,
-            contract.ACTIVATIONS: result.hidden,
+            **_named_batch_caches(result.caches),
+            names.LOGITS: result.logits,
+            names.ACTIVATIONS: result.hidden,
         }
 
     signatures = []
     for name, spec in wanted.target_signatures().items():
-        fills_only = name.startswith(contract.PREFILL_PREFIX)
+        fills_only = name.startswith(names.PREFILL_PREFIX)
         module = SignatureModule(model, prefill if fills_only else step)
         signatures.append(Signature(name, spec, module, used_by_prefill if fills_only else weights))
     for name, spec in wanted.batch_target_signatures().items():
-        signatures.append(Signature(name, spec, SignatureModule(model, step_rows), weights))
+        signatures.append(Signature(name, spec, SignatureModule(model, step_batch), weights))
     return signatures
 
 
@@ -144,24 +146,24 @@ def drafter_signatures(config: DrafterConfig, wanted: Contract, head: HeadKind) 
     def draft(model: nn.Module, inputs: Tensors) -> Tensors:
         assert isinstance(model, Drafter)
         donors = _donors(model, kinds, inputs)
-        activations, position = inputs[contract.ACTIVATIONS], inputs[contract.INPUT_POS]
-        result = model(activations, position, inputs[contract.MASK], donors)
+        activations, position = inputs[names.ACTIVATIONS], inputs[names.INPUT_POS]
+        result = model(activations, position, inputs[names.MASK], donors)
         logits = widened(result.logits, wanted.vocab_size)
-        return {contract.LOGITS: logits, contract.PROJECTED_ACTIVATIONS: result.projected}
+        return {names.LOGITS: logits, names.PROJECTED_ACTIVATIONS: result.projected}
 
-    def draft_rows(model: nn.Module, inputs: Tensors) -> Tensors:
+    def draft_batch(model: nn.Module, inputs: Tensors) -> Tensors:
         assert isinstance(model, Drafter)
         donors = {
-            kind: _kv_rows(wanted, inputs, layer, partial(model.donor, kind))
+            kind: _batch_kv(wanted, inputs, layer, partial(model.donor, kind))
             for kind, layer in kinds.items()
         }
-        activations, positions = inputs[contract.ACTIVATIONS], inputs[contract.INPUT_POS]
-        result = model.forward_rows(activations, positions, inputs[contract.MASK], donors)
+        activations, positions = inputs[names.ACTIVATIONS], inputs[names.INPUT_POS]
+        result = model.forward_batch(activations, positions, inputs[names.MASK], donors)
         logits = widened(result.logits, wanted.vocab_size)
-        return {contract.LOGITS: logits, contract.PROJECTED_ACTIVATIONS: result.projected}
+        return {names.LOGITS: logits, names.PROJECTED_ACTIVATIONS: result.projected}
 
-    bodies = {contract.DRAFT: draft, contract.BATCH_DRAFT: draft_rows}
-    specs = {contract.DRAFT: wanted.drafter_signature(), **wanted.batch_drafter_signatures()}
+    bodies = {names.DRAFT: draft, names.BATCH_DRAFT: draft_batch}
+    specs = {names.DRAFT: wanted.drafter_signature(), **wanted.batch_drafter_signatures()}
     return [
         Signature(name, spec, SignatureModule(model, bodies[name]), parameter_specs(model))
         for name, spec in specs.items()
@@ -180,17 +182,17 @@ def draft_round_signature(
     def draft(model: nn.Module, inputs: Tensors) -> Tensors:
         assert isinstance(model, DraftRound)
         tokens = model.draft(
-            inputs[contract.TOKEN_IDS],
-            inputs[contract.ACTIVATIONS],
-            inputs[contract.INPUT_POS],
-            inputs[contract.MASK],
+            inputs[names.TOKEN_IDS],
+            inputs[names.ACTIVATIONS],
+            inputs[names.INPUT_POS],
+            inputs[names.MASK],
             _donors(model, kinds, inputs),
             wanted.draft_length,
         )
-        return {contract.TOKENS: tokens}
+        return {names.TOKENS: tokens}
 
     module = SignatureModule(model, draft)
-    return Signature(contract.DRAFT_ROUND, spec, module, parameter_specs(model))
+    return Signature(names.DRAFT_ROUND, spec, module, parameter_specs(model))
 
 
 def embedder_signature(config: TargetConfig, wanted: Contract) -> Signature:
@@ -198,7 +200,7 @@ def embedder_signature(config: TargetConfig, wanted: Contract) -> Signature:
     with torch.device("meta"):
         model = TokenEmbedder(config)
     spec = wanted.embedder_signature()
-    return _lookup_signature(contract.EMBED, spec, model, contract.EMBEDDINGS)
+    return _lookup_signature(names.EMBED, spec, model, names.EMBEDDINGS)
 
 
 def per_layer_embedder_signature(config: TargetConfig, wanted: Contract) -> Signature:
@@ -206,7 +208,18 @@ def per_layer_embedder_signature(config: TargetConfig, wanted: Contract) -> Sign
     with torch.device("meta"):
         model = PerLayerEmbedder(config)
     spec = wanted.per_layer_embedder_signature()
-    return _lookup_signature(contract.EMBED_PER_LAYER, spec, model, contract.PER_LAYER_EMBEDDINGS)
+    return _lookup_signature(names.EMBED_PER_LAYER, spec, model, names.PER_LAYER_EMBEDDINGS)
+
+
+def unit_signature(request: LoweringRequest, unit: Unit) -> Signature:
+    """The signature that a unit asks for."""
+    if unit == DRAFT_ROUND_UNIT:
+        assert request.drafter is not None
+        pair = (request.target, request.drafter, request.head)
+        return draft_round_signature(*pair, request.contract)
+    made = bundle_signatures(request.target, request.drafter, request.head, request.contract)
+    (found,) = (s for s in made[unit.section] if s.name == unit.signature)
+    return found
 
 
 def bundle_signatures(
@@ -234,7 +247,7 @@ def parameter_specs(model: nn.Module) -> dict[str, TensorSpec]:
 
 def _lookup_signature(name: str, spec: SignatureSpec, model: nn.Module, output: str) -> Signature:
     def look_up(model: nn.Module, inputs: Tensors) -> Tensors:
-        return {output: model(inputs[contract.TOKEN_IDS])}
+        return {output: model(inputs[names.TOKEN_IDS])}
 
     return Signature(name, spec, SignatureModule(model, look_up), parameter_specs(model))
 
@@ -252,10 +265,13 @@ MakeKv = Callable[[Tensor, Tensor], Kv]
 """A model's own caches of keys and values."""
 
 
-def _kv(inputs: Tensors, layer: int, make: MakeKv, row: int | None = None) -> Kv:
-    keys, values = inputs[contract.key_cache(layer, row)], inputs[contract.value_cache(layer, row)]
-    if contract.PARAM_TENSOR in inputs:
-        return GpuKv(keys, values, inputs[contract.PARAM_TENSOR])
+def _kv(inputs: Tensors, layer: int, make: MakeKv, sequence: int | None = None) -> Kv:
+    keys, values = (
+        inputs[names.key_cache(layer, sequence)],
+        inputs[names.value_cache(layer, sequence)],
+    )
+    if names.PARAM_TENSOR in inputs:
+        return GpuKv(keys, values, inputs[names.PARAM_TENSOR])
     return make(keys, values)
 
 
@@ -265,8 +281,8 @@ def _donors(
     return {kind: _kv(inputs, layer, partial(model.donor, kind)) for kind, layer in kinds.items()}
 
 
-def _kv_rows(wanted: Contract, inputs: Tensors, layer: int, make: MakeKv) -> KvRows:
-    return KvRows(tuple(_kv(inputs, layer, make, row) for row in range(wanted.batch)))
+def _batch_kv(wanted: Contract, inputs: Tensors, layer: int, make: MakeKv) -> BatchKv:
+    return BatchKv(tuple(_kv(inputs, layer, make, one) for one in range(wanted.batch)))
 
 
 def _caches(model: Target, wanted: Contract, inputs: Tensors) -> Caches:
@@ -276,25 +292,25 @@ def _caches(model: Target, wanted: Contract, inputs: Tensors) -> Caches:
 
 def _token_inputs(inputs: Tensors) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return (
-        inputs[contract.EMBEDDINGS],
-        inputs[contract.PER_LAYER_EMBEDDINGS],
-        inputs[contract.INPUT_POS],
-        inputs[contract.MASK],
+        inputs[names.EMBEDDINGS],
+        inputs[names.PER_LAYER_EMBEDDINGS],
+        inputs[names.INPUT_POS],
+        inputs[names.MASK],
     )
 
 
 def _named_caches(caches: Caches) -> Tensors:
     named = {}
     for layer, kv in sorted(caches.items()):
-        named[contract.key_cache(layer)] = kv.keys
-        named[contract.value_cache(layer)] = kv.values
+        named[names.key_cache(layer)] = kv.keys
+        named[names.value_cache(layer)] = kv.values
     return named
 
 
-def _named_row_caches(caches: Mapping[int, KvRows]) -> Tensors:
+def _named_batch_caches(caches: Mapping[int, BatchKv]) -> Tensors:
     named = {}
-    for layer, rows in sorted(caches.items()):
-        for row, kv in enumerate(rows.rows):
-            named[contract.key_cache(layer, row)] = kv.keys
-            named[contract.value_cache(layer, row)] = kv.values
+    for layer, kvs in sorted(caches.items()):
+        for sequence, kv in enumerate(kvs.sequences):
+            named[names.key_cache(layer, sequence)] = kv.keys
+            named[names.value_cache(layer, sequence)] = kv.values
     return named

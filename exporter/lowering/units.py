@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, ClassVar
 
 from exporter.checkpoints.architecture import DrafterConfig, HeadKind, TargetConfig
-from exporter.contract import DRAFT_ROUND, Contract, Section, SignatureSpec
+from exporter.contract.names import DRAFT_ROUND, Section, SignatureSpec
+from exporter.contract.text import Contract
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class LoweringRequest:
     drafter: DrafterConfig | None
     head: HeadKind
     contract: Contract
+    maker: ClassVar[str] = "exporter.lowering.signatures"
 
     def dependencies(self, unit: Unit) -> dict[str, Any]:
         """As :func:`dependencies` finds them."""

@@ -6,17 +6,13 @@ another choice of ``--image-tokens`` lowers only what is new.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from exporter.checkpoints.vision_architecture import VisionConfig
-from exporter.contract import Section, SignatureSpec
-from exporter.lowering.lower import lower
+from exporter.contract.names import Section, SignatureSpec
+from exporter.contract.vision import VisionContract
 from exporter.lowering.units import Unit, in_order, plain
-from exporter.vision_contract import VisionContract
-
-WORKER = "exporter.lowering.vision_worker"
 
 LOWERED = (Section.VISION_ENCODER, Section.VISION_ADAPTER)
 """Sections whose graphs torch makes; the end of a picture is a constant."""
@@ -28,6 +24,7 @@ class VisionRequest:
 
     config: VisionConfig
     contract: VisionContract
+    maker: ClassVar[str] = "exporter.lowering.vision_signatures"
 
     def units(self) -> list[Unit]:
         """Every signature that is lowered, section by section."""
@@ -43,12 +40,3 @@ class VisionRequest:
         signature = in_order(self.spec(unit))
         found = {"unit": unit.file_name, "vision": asdict(self.config), "signature": signature}
         return {name: plain(value) for name, value in found.items()}
-
-
-def lower_vision(request: VisionRequest, units: Sequence[Unit]) -> dict[Unit, bytes]:
-    """Lower signatures in child processes.
-
-    Raises:
-        LoweringError: As for :func:`~exporter.lowering.lower.lower`.
-    """
-    return lower(request, units, WORKER)

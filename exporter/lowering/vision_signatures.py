@@ -5,15 +5,15 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from exporter.contract import EMBEDDINGS, MASK, Section
+from exporter.contract.names import EMBEDDINGS, MASK, Section
+from exporter.contract.vision import FEATURES, IMAGES, POSITIONS
 from exporter.lowering.signatures import Signature, SignatureModule, Tensors, parameter_specs
 from exporter.lowering.units import Unit
 from exporter.lowering.vision import VisionRequest
 from exporter.model.vision.tower import VisionAdapter, VisionTower
-from exporter.vision_contract import FEATURES, IMAGES, POSITIONS
 
 
-def vision_signature(request: VisionRequest, unit: Unit) -> Signature:
+def unit_signature(request: VisionRequest, unit: Unit) -> Signature:
     """The signature that a unit asks for."""
     encoding = unit.section is Section.VISION_ENCODER
     with torch.device("meta"):

@@ -6,12 +6,14 @@ units to lower. It writes one flatbuffer per unit beside that file.
 
 from __future__ import annotations
 
+import importlib
 import os
 import pickle
 import sys
 from pathlib import Path
 
-from exporter.lowering.units import DRAFT_ROUND_UNIT, LoweringRequest, Unit
+from exporter.lowering.lower import Traceable
+from exporter.lowering.units import Unit
 
 
 def main(asked: Path) -> None:
@@ -19,19 +21,12 @@ def main(asked: Path) -> None:
     os.environ["LITERT_TORCH_SHOW_PROGRESS"] = "n"
     import litert_torch
 
-    from exporter.lowering.signatures import bundle_signatures, draft_round_signature
-
-    request: LoweringRequest
+    request: Traceable
     units: list[Unit]
     request, units = pickle.loads(asked.read_bytes())
-    signatures = bundle_signatures(request.target, request.drafter, request.head, request.contract)
+    maker = importlib.import_module(request.maker)
     for unit in units:
-        if unit == DRAFT_ROUND_UNIT:
-            assert request.drafter is not None
-            pair = (request.target, request.drafter, request.head)
-            signature = draft_round_signature(*pair, request.contract)
-        else:
-            (signature,) = (s for s in signatures[unit.section] if s.name == unit.signature)
+        signature = maker.unit_signature(request, unit)
         converter = litert_torch.signature(
             signature.name, signature.module.eval(), sample_kwargs=signature.example()
         )

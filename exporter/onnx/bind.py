@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import onnx
 from onnx import TensorProto, helper
 
-from exporter.contract import WEIGHT_PREFIX, Dtype, TensorSpec
+from exporter.contract.names import WEIGHT_PREFIX, Dtype, TensorSpec
 from exporter.errors import LoweringError
 from exporter.onnx.graph_builder import ELEMENT_TYPES
 from exporter.onnx.weight_files import ExternalData, PlacedWeight

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from exporter.checkpoints.assets.assets import Assets
-from exporter.contract import Contract
+from exporter.contract.text import Contract
+from exporter.contract.vision import VisionContract
 from exporter.files.output import check_folder_destination, publish_folder
 from exporter.lowering.units import LoweringRequest
 from exporter.lowering.vision import VisionRequest
@@ -15,7 +16,6 @@ from exporter.onnx import graphs
 from exporter.onnx.writer import write_folder
 from exporter.path_kind import MANIFEST
 from exporter.progress import Reporter
-from exporter.vision_contract import VisionContract
 
 __all__ = ["check_destination", "find_graphs", "pack", "publish"]
 

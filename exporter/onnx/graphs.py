@@ -14,7 +14,8 @@ from typing import Any
 import onnx
 
 from exporter.bundle.onnx_folder import MODEL_SUFFIX
-from exporter.contract import Contract, Section
+from exporter.contract.names import Section
+from exporter.contract.text import Contract
 from exporter.lowering import graph_cache
 from exporter.lowering.graph_cache import GraphKind, KnownGraphs, describe
 from exporter.lowering.units import LoweringRequest, units_by_section

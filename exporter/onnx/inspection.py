@@ -20,7 +20,7 @@ from exporter.bundle.inspection import WeightGroup, group_weights
 from exporter.bundle.onnx_folder import OnnxFolder, open_folder
 from exporter.bundle.onnx_names import contract_name
 from exporter.bundle.signature_check import broken_promises
-from exporter.contract import Contract
+from exporter.contract.text import Contract
 from exporter.errors import BundleError
 from exporter.files.output import size_of
 from exporter.onnx.bind import SCALES

@@ -17,7 +17,7 @@ from torch.export.graph_signature import InputKind
 from torch.utils import _pytree as pytree
 
 from exporter.bundle.onnx_names import output_name
-from exporter.contract import WEIGHT_PREFIX
+from exporter.contract.names import WEIGHT_PREFIX
 from exporter.errors import LoweringError, listed
 from exporter.lowering.signatures import Signature
 from exporter.onnx.graph_builder import GraphBuilder, Value

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exporter.checkpoints.tensors.stored_tensor import StoredTensor
-from exporter.contract import Section
+from exporter.contract.names import Section
 from exporter.onnx.encodings import Encoding, encoding_of
 from exporter.progress import Advance
 from exporter.weights.matching import Weight, Weights

@@ -11,7 +11,7 @@ from google.protobuf import json_format
 
 from exporter.bundle.onnx_folder import FILES, METADATA, TOKENIZER
 from exporter.checkpoints.assets.assets import Assets
-from exporter.contract import Contract
+from exporter.contract.text import Contract
 from exporter.files.checksum import sha256
 from exporter.llm_metadata import llm_metadata
 from exporter.path_kind import MANIFEST

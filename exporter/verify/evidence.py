@@ -19,7 +19,7 @@ from exporter.checkpoints.architecture import HeadKind
 from exporter.checkpoints.checkpoint import Checkpoint
 from exporter.checkpoints.pair import DRAFTER, TARGET, Pair
 from exporter.checkpoints.tensors.tensor_reader import TensorReader
-from exporter.contract import Accelerator, Dtype, Section
+from exporter.contract.names import Accelerator, Dtype, Section
 from exporter.progress import Reporter
 from exporter.report.plots import Series
 from exporter.verify.allowed import (

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from exporter.contract import Contract
+from exporter.contract.text import Contract
 from exporter.errors import MtpExportError
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from exporter.checkpoints.tensors.stored_tensor import StoredTensor
 from exporter.checkpoints.tensors.tensor_names import find_names, recipe_name, stored_shape
 from exporter.checkpoints.tensors.tensor_reader import TensorReader
 from exporter.checkpoints.tensors.tied_head import is_head_tied
-from exporter.contract import Dtype, Section, TensorSpec
+from exporter.contract.names import Dtype, Section, TensorSpec
 from exporter.errors import CheckpointError, listed
 from quantize.arrays import ReadyRows
 

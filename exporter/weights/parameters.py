@@ -17,7 +17,7 @@ from exporter.checkpoints.architecture import (
     TextConfig,
 )
 from exporter.checkpoints.tensors.tensor_names import TOKEN_ORDERING
-from exporter.contract import Dtype, Section, TensorSpec
+from exporter.contract.names import Dtype, Section, TensorSpec
 
 Specs = dict[str, TensorSpec]
 

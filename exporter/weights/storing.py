@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from exporter.contract import Dtype
+from exporter.contract.names import Dtype
 from exporter.errors import RecipeError
 from exporter.weights.matching import Weight
 from quantize.arrays import StoredRows, store_rows

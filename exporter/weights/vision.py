@@ -19,7 +19,7 @@ from exporter.checkpoints.lora.adapted import change_of, module_of
 from exporter.checkpoints.tensors.stored_tensor import StoredTensor
 from exporter.checkpoints.tensors.tensor_reader import TensorReader
 from exporter.checkpoints.tensors.vision_names import PREFIXES, SECTIONS, tower_prefix, vision_name
-from exporter.contract import Section, TensorSpec
+from exporter.contract.names import Section, TensorSpec
 from exporter.errors import CheckpointError
 from exporter.weights.matching import Weight, WeightSpecs, matched, require_fit
 from exporter.weights.vision_parameters import BOUNDS, END_EMBEDDING, POSITION_TABLE

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from exporter.checkpoints.vision_architecture import VisionConfig
-from exporter.contract import Section, TensorSpec
+from exporter.contract.names import Section, TensorSpec
 
 BOUNDS = ("input_min", "input_max", "output_min", "output_max")
 """Of a clipped linear layer."""

@@ -21,7 +21,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from exporter.contract import Accelerator, Contract
+from exporter.contract.names import Accelerator
+from exporter.contract.text import Contract
 from exporter.errors import EngineError, MtpExportError
 from runtime_py.bench.comparison import (
     ENGINE,

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from exporter.contract import Accelerator
+from exporter.contract.names import Accelerator
 from exporter.errors import EngineError
 from runtime_py.chat.conversation import Conversation
 from runtime_py.litert.gpu.device import MISSING, is_missing

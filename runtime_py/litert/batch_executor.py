@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from exporter import contract as names
 from exporter.bundle.signature_check import find_signatures, wanted_batch_sections
+from exporter.contract import names
 from exporter.errors import BundleError
 from runtime_py.graph_executor import TokenRow, token_inputs
 from runtime_py.litert.executor import LitertExecutor
@@ -44,14 +44,14 @@ class BatchLitertExecutor:
             )
         lowered = self._agreed.as_lowered()
         wanted = wanted_batch_sections(lowered, drafting=bool(single.draft_length))
-        caches = frozenset(self._agreed.row_kv_specs())
+        caches = frozenset(self._agreed.batch_kv_specs())
         found = find_signatures(single.bundle, wanted)
         with captured_native_log():
             self._signatures = {
                 one.name: single.graphs[one.section].signature(one.in_file, one.spec, caches)
                 for one in found
             }
-        self._rows = [self._agreed.kv_specs(row=row) for row in range(self._agreed.batch)]
+        self._rows = [self._agreed.kv_specs(sequence=row) for row in range(self._agreed.batch)]
         self._slots: NDArray[np.int32] = np.arange(self._agreed.cache_length, dtype=np.int32)
         self._spare: LitertCache | None = None
         self._draft_positions: list[int] = []

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from exporter.contract import Accelerator
+from exporter.contract.names import Accelerator
 from exporter.errors import EngineError
 
 WARNING_SEVERITY = 2

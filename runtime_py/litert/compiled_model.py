@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from exporter.contract import Accelerator
+from exporter.contract.names import Accelerator
 from runtime_py.litert.c_api import (
     AnyBuffer,
     DeviceBuffer,

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from exporter import contract as names
 from exporter.bundle.reader import Bundle
 from exporter.bundle.signature_check import (
     FoundSignature,
@@ -18,7 +17,9 @@ from exporter.bundle.signature_check import (
     find_signatures,
     wanted_sections,
 )
-from exporter.contract import Contract, Section
+from exporter.contract import names
+from exporter.contract.names import Section
+from exporter.contract.text import Contract
 from runtime_py.graph_executor import GraphExecutor
 from runtime_py.litert.c_api import Array
 from runtime_py.litert.graph import (

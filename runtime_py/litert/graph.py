@@ -16,7 +16,7 @@ from typing import Any
 
 from exporter.bundle.layout import DRAFT_ROUND_SECTIONS, side_by_side
 from exporter.bundle.reader import Bundle, BundleSection
-from exporter.contract import DRAFT_ROUND, Section, SignatureSpec
+from exporter.contract.names import DRAFT_ROUND, Section, SignatureSpec
 from exporter.errors import BundleError, EngineError
 from runtime_py.litert.c_api import Array, Environment, HostBuffer
 from runtime_py.litert.compiled_model import CompiledModel, CompileOptions

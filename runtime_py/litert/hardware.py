@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from exporter.bundle.reader import Bundle
-from exporter.contract import Accelerator, Contract, Section
+from exporter.contract.names import Accelerator, Section
+from exporter.contract.text import Contract
 from exporter.errors import BundleError, OutputError
 from runtime_py.litert.c_api import Environment
 from runtime_py.litert.compiled_model import CompileOptions

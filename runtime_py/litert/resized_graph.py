@@ -15,7 +15,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
-from exporter.contract import Contract
+from exporter.contract.text import Contract
 
 SHAPE_PARAMETERS = {
     schema.BuiltinOperator.RESHAPE: 1,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from exporter.bundle.onnx_folder import OnnxFolder
 from exporter.bundle.signature_check import wanted_sections
-from exporter.contract import Contract, Section
+from exporter.contract.names import Section
+from exporter.contract.text import Contract
 from runtime_py.graph_executor import GraphExecutor
 from runtime_py.loop.executor import Floats
 from runtime_py.onnx.session import OnnxCache, OnnxSettings, OnnxSignature

@@ -17,7 +17,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from exporter.bundle.onnx_names import SLOTS, as_onnx, output_name
-from exporter.contract import Dtype, SignatureSpec, Specs, TensorSpec
+from exporter.contract.names import Dtype, SignatureSpec, Specs, TensorSpec
 from exporter.errors import BundleError, EngineError, listed
 
 ELEMENTS = {

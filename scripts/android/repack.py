@@ -12,7 +12,7 @@ from pathlib import Path
 from litert_lm_builder import LitertLmFileBuilder, TfLiteModelType
 
 from exporter.bundle.reader import LLM_METADATA, TFLITE_MODEL, Bundle, open_bundle
-from exporter.contract import Section
+from exporter.contract.names import Section
 
 
 def main() -> None:

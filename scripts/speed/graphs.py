@@ -20,7 +20,7 @@ from exporter.checkpoints.architecture import HeadKind
 from exporter.checkpoints.checkpoint import open_checkpoint
 from exporter.checkpoints.pair import Pair
 from exporter.checkpoints.tensors.tensor_reader import TensorReader
-from exporter.contract import DECODE, DRAFT, VERIFY, Section
+from exporter.contract.names import DECODE, DRAFT, VERIFY, Section
 from exporter.litertlm.bind import bind
 from exporter.lowering.graph_cache import LITERT, find_graphs
 from exporter.lowering.lower import WORKERS

@@ -14,7 +14,7 @@ import numpy as np
 
 from exporter.bundle.reader import Bundle, BundleSection
 from exporter.bundle.stored_contract import stored_contract
-from exporter.contract import Accelerator, Section
+from exporter.contract.names import Accelerator, Section
 from runtime_py.litert.c_api import Environment, HostBuffer
 from runtime_py.litert.compiled_model import CompiledModel, CompileOptions
 from runtime_py.litert.hardware import Hardware

@@ -27,7 +27,7 @@ from exporter.checkpoints.checkpoint import (
 from exporter.checkpoints.tensors.stored_tensor import INDEX, SINGLE, StoredTensor, read_directory
 from exporter.checkpoints.tensors.tensor_names import TOKEN_ORDERING, find_names
 from exporter.checkpoints.tensors.tensor_reader import TensorReader
-from exporter.contract import Dtype, Section, TensorSpec
+from exporter.contract.names import Dtype, Section, TensorSpec
 from exporter.errors import CheckpointError
 from exporter.weights.matching import (
     BLOCK_ELEMENTS,

@@ -11,7 +11,7 @@ import torch
 from exporter.checkpoints.checkpoint import open_checkpoint
 from exporter.checkpoints.configs.config import parse_drafter, parse_target
 from exporter.checkpoints.pair import Pair, check_pair
-from exporter.contract import Accelerator
+from exporter.contract.names import Accelerator
 from exporter.errors import CheckpointError, MismatchError
 from exporter.model.text.drafter import FLOOR_LOGIT, widened
 from exporter.options import ExportOptions

@@ -18,7 +18,7 @@ from transformers.integrations.gemma_quant import QuantizedEmbedding, QuantizedL
 
 from exporter.bundle.reader import open_bundle
 from exporter.checkpoints.checkpoint import open_checkpoint
-from exporter.contract import Section
+from exporter.contract.names import Section
 from exporter.errors import CheckpointError
 from exporter.options import ExportOptions
 from exporter.pipeline import export

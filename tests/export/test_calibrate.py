@@ -25,7 +25,7 @@ from exporter.checkpoints.assets.assets import Assets, read_assets
 from exporter.checkpoints.checkpoint import open_checkpoint
 from exporter.checkpoints.pair import Pair
 from exporter.checkpoints.tensors.tensor_reader import TensorReader
-from exporter.contract import Section
+from exporter.contract.names import Section
 from exporter.errors import RecipeError
 from exporter.options import ExportOptions
 from exporter.pipeline import export

@@ -9,7 +9,7 @@ import pytest
 
 from exporter.checkpoints.architecture import HeadKind
 from exporter.checkpoints.checkpoint import open_checkpoint
-from exporter.contract import Accelerator, Dtype
+from exporter.contract.names import Accelerator, Dtype
 from exporter.errors import ConfigError, MtpExportError, OptionsError
 from exporter.options import ExportOptions, OutputFormat
 from exporter.pipeline import export

@@ -14,7 +14,7 @@ from exporter.checkpoints.checkpoint import open_checkpoint
 from exporter.checkpoints.pair import Pair
 from exporter.checkpoints.tensors.tensor_reader import TensorReader
 from exporter.conflicts import check_recipe
-from exporter.contract import Section
+from exporter.contract.names import Section
 from exporter.errors import RecipeError
 from exporter.options import ExportOptions
 from exporter.weights.matching import Weights, find_weights

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.contract import Accelerator
+from exporter.contract.names import Accelerator
 from exporter.errors import EngineError
 from quantize.builtin_recipes import RECIPES
 from runtime_py.litert.gpu.device import MISSING, is_missing

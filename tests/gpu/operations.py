@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from exporter.contract import KEY_CACHE_PREFIX, VALUE_CACHE_PREFIX, Accelerator
+from exporter.contract.names import KEY_CACHE_PREFIX, VALUE_CACHE_PREFIX, Accelerator
 from runtime_py.litert.c_api import DeviceBuffer, Environment
 from runtime_py.litert.compiled_model import CompiledModel
 from runtime_py.litert.gpu.cache import CacheBuffer

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.contract import Accelerator
+from exporter.contract.names import Accelerator
 from exporter.errors import EngineError
 from runtime_py.chat.conversation import Conversation
 from runtime_py.engine.stock_engine import EngineSettings, run_engine

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from exporter.contract import Accelerator
+from exporter.contract.names import Accelerator
 from runtime_py.chat.conversation import Conversation
 from runtime_py.engine.stock_engine import EngineSettings, run_engine
 from tests.bundles import held_out_prompts

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from exporter.checkpoints.architecture import Rope
-from exporter.contract import PARAM_TENSOR, key_cache, value_cache
+from exporter.contract.names import PARAM_TENSOR, key_cache, value_cache
 from exporter.errors import EngineError
 from exporter.model.text.kv import Kv
 from exporter.model.text.kv_gpu import GpuKv, SelectingView

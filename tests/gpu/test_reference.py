@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from exporter.contract import Accelerator, Section
+from exporter.contract.names import Accelerator, Section
 from exporter.errors import BundleError
 from exporter.verify.compare import Floats, margin
 from exporter.verify.text_fit import log_softmax

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from exporter import contract
 from exporter.checkpoints.architecture import HeadKind
 from exporter.checkpoints.tensors.tensor_reader import TensorReader
-from exporter.contract import Accelerator, Section
+from exporter.contract import names
+from exporter.contract.names import Accelerator, Section
 from runtime_py.litert.c_api import DeviceBuffer, Environment
 from runtime_py.litert.compiled_model import CompiledModel
 from runtime_py.litert.gpu.cache import CacheBuffer
@@ -86,19 +86,19 @@ def test_verify_is_what_torch_computes(
     inputs = dict(zip(INPUTS, eager.inputs(tokens[COMMITTED:], COMMITTED), strict=True))
     with compiled(environment, file) as model:
         found = run_verify(model, inputs, named_caches(committed))
-    assert_close(found[contract.LOGITS], expected.logits, TOLERANCE)
-    assert_close(found[contract.ACTIVATIONS], expected.hidden, TOLERANCE)
+    assert_close(found[names.LOGITS], expected.logits, TOLERANCE)
+    assert_close(found[names.ACTIVATIONS], expected.hidden, TOLERANCE)
     used = COMMITTED + DRAFTS + 1
     for name, cache in named_caches(expected.caches).items():
         slots = (
             (..., slice(used), slice(None))
-            if contract.KEY_CACHE_PREFIX in name
+            if names.KEY_CACHE_PREFIX in name
             else (..., slice(used))
         )
         assert_close(found[name][slots], cache[slots], TOLERANCE, name)
 
 
-INPUTS = (contract.EMBEDDINGS, contract.PER_LAYER_EMBEDDINGS, contract.INPUT_POS, contract.MASK)
+INPUTS = (names.EMBEDDINGS, names.PER_LAYER_EMBEDDINGS, names.INPUT_POS, names.MASK)
 
 
 def run_verify(model: CompiledModel, inputs: Tensors, caches: Tensors) -> Tensors:
@@ -107,18 +107,18 @@ def run_verify(model: CompiledModel, inputs: Tensors, caches: Tensors) -> Tensor
     assert end <= CACHE_LENGTH
     params = torch.tensor([COMMITTED, end, end, 0, 0, 0, 0], dtype=torch.int32)
     given: dict[str, DeviceBuffer] = {}
-    for name, values in {**inputs, contract.PARAM_TENSOR: params}.items():
-        given[name] = model.input_buffer(contract.VERIFY, name)
+    for name, values in {**inputs, names.PARAM_TENSOR: params}.items():
+        given[name] = model.input_buffer(names.VERIFY, name)
         given[name].write(values.numpy())
-    outputs = model.signatures[contract.VERIFY].outputs
-    made = {name: model.output_buffer(contract.VERIFY, name) for name in outputs}
+    outputs = model.signatures[names.VERIFY].outputs
+    made = {name: model.output_buffer(names.VERIFY, name) for name in outputs}
     banks = {
-        name: CacheBuffer(made[name], of_keys=name.startswith(contract.KEY_CACHE_PREFIX))
+        name: CacheBuffer(made[name], of_keys=name.startswith(names.KEY_CACHE_PREFIX))
         for name in caches
     }
     for name, bank in banks.items():
         bank.write(caches[name].numpy())
-    model.call(contract.VERIFY, given, made)()
+    model.call(names.VERIFY, given, made)()
     results = {name: torch.from_numpy(made[name].read()) for name in made.keys() - banks.keys()}
     for name, bank in banks.items():
         results[name] = torch.from_numpy(bank.read())

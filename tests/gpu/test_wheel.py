@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from exporter.contract import PARAM_TENSOR, key_cache
+from exporter.contract.names import PARAM_TENSOR, key_cache
 from exporter.model.text.kv_gpu import GpuKv
 from tests.gpu.operations import lowered
 

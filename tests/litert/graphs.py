@@ -13,13 +13,14 @@ from ai_edge_litert.compiled_model import CompiledModel
 from ai_edge_litert.hardware_accelerator import HardwareAccelerator
 from torch import Tensor, nn
 
-from exporter import contract
 from exporter.agreement import make_contract
 from exporter.checkpoints.architecture import HeadKind
 from exporter.checkpoints.checkpoint import open_checkpoint
 from exporter.checkpoints.pair import Pair
 from exporter.checkpoints.tensors.tensor_reader import TensorReader
-from exporter.contract import Accelerator, Contract, Dtype, Section, SignatureSpec
+from exporter.contract import names
+from exporter.contract.names import Accelerator, Dtype, Section, SignatureSpec
+from exporter.contract.text import Contract
 from exporter.litertlm.bind import bind
 from exporter.litertlm.graphs import find_graphs
 from exporter.lowering.units import LoweringRequest
@@ -120,27 +121,27 @@ class LiteRt:
 
     def target(self, signature: str, inputs: Sequence[Tensor], caches: Caches) -> Tensors:
         """One signature of the target; ``inputs`` as ``Eager.inputs`` gives them."""
-        names = (
-            contract.EMBEDDINGS,
-            contract.PER_LAYER_EMBEDDINGS,
-            contract.INPUT_POS,
-            contract.MASK,
+        order = (
+            names.EMBEDDINGS,
+            names.PER_LAYER_EMBEDDINGS,
+            names.INPUT_POS,
+            names.MASK,
         )
-        named = {**dict(zip(names, inputs, strict=True)), **named_caches(caches)}
+        named = {**dict(zip(order, inputs, strict=True)), **named_caches(caches)}
         return self.run(Section.PREFILL_DECODE, signature, named)
 
     def step(self, eager: Eager, tokens: Tensor, start: int, caches: Caches) -> Step:
         """``decode`` or ``verify``, by the number of tokens."""
-        signature = contract.DECODE if len(tokens) == 1 else contract.VERIFY
+        signature = names.DECODE if len(tokens) == 1 else names.VERIFY
         outputs = self.target(signature, eager.inputs(tokens, start), caches)
-        logits, hidden = outputs[contract.LOGITS], outputs[contract.ACTIVATIONS]
+        logits, hidden = outputs[names.LOGITS], outputs[names.ACTIVATIONS]
         return Step(caches_of(outputs, self.contract), logits, hidden)
 
     def prefill(self, eager: Eager, tokens: Tensor, start: int, caches: Caches) -> Caches:
         """Some tokens through the shortest prefill that holds them, padded as the engine pads."""
         length = min(n for n in PREFILLS if n >= len(tokens))
         inputs = padded(eager.inputs(tokens, start), length)
-        outputs = self.target(f"{contract.PREFILL_PREFIX}{length}", inputs, caches)
+        outputs = self.target(f"{names.PREFILL_PREFIX}{length}", inputs, caches)
         return caches_of(outputs, self.contract)
 
     def draft(
@@ -150,12 +151,12 @@ class LiteRt:
         embedded = eager.embedder(token.reshape(1, 1))
         donors = {layer: caches[layer] for layer in self.contract.drafter_donors}
         inputs = {
-            contract.ACTIVATIONS: torch.cat([embedded, state.reshape(1, 1, -1)], -1),
-            contract.INPUT_POS: torch.tensor([committed - 1], dtype=torch.int32),
-            contract.MASK: (torch.arange(CACHE_LENGTH) < committed).reshape(1, 1, 1, -1),
+            names.ACTIVATIONS: torch.cat([embedded, state.reshape(1, 1, -1)], -1),
+            names.INPUT_POS: torch.tensor([committed - 1], dtype=torch.int32),
+            names.MASK: (torch.arange(CACHE_LENGTH) < committed).reshape(1, 1, 1, -1),
             **named_caches(donors),
         }
-        return self.run(Section.MTP_DRAFTER, contract.DRAFT, inputs)
+        return self.run(Section.MTP_DRAFTER, names.DRAFT, inputs)
 
 
 def _read(buffer: object, spec: SignatureSpec, name: str) -> Tensor:
@@ -170,8 +171,8 @@ def named_caches(caches: Caches) -> Tensors:
         name: tensor
         for layer, kv in sorted(caches.items())
         for name, tensor in (
-            (contract.key_cache(layer), kv.keys),
-            (contract.value_cache(layer), kv.values),
+            (names.key_cache(layer), kv.keys),
+            (names.value_cache(layer), kv.values),
         )
     }
 
@@ -179,7 +180,7 @@ def named_caches(caches: Caches) -> Tensors:
 def caches_of(outputs: Tensors, agreed: Contract) -> Caches:
     return {
         cache.layer: Kv(
-            outputs[contract.key_cache(cache.layer)], outputs[contract.value_cache(cache.layer)]
+            outputs[names.key_cache(cache.layer)], outputs[names.value_cache(cache.layer)]
         )
         for cache in agreed.kv_caches
     }

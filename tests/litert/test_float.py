@@ -11,11 +11,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from exporter import contract
 from exporter.bundle.graph_reader import CONSTANT_THRESHOLD, GraphReader
 from exporter.bundle.signature_check import broken_promises
 from exporter.checkpoints.architecture import AttentionKind
-from exporter.contract import Section
+from exporter.contract import names
+from exporter.contract.names import Section
 from exporter.litertlm.constant import SCALES_SUFFIX
 from exporter.model.text.drafter import FLOOR_LOGIT
 from exporter.model.text.kv import Kv
@@ -88,11 +88,11 @@ def storage_of(weight: Weight, recipe: Recipe) -> str:
 @pytest.mark.parametrize("token", [0, 1, 777, pair_files.VOCABULARY - 1])
 def test_embedders(litert: LiteRt, eager: Eager, token: int) -> None:
     ids = torch.tensor([[token]], dtype=torch.int32)
-    inputs = {contract.TOKEN_IDS: ids}
-    embedded = litert.run(Section.EMBEDDER, contract.EMBED, inputs)
-    assert_close(embedded[contract.EMBEDDINGS], eager.embedder(ids), TOLERANCE)
-    per_layer = litert.run(Section.PER_LAYER_EMBEDDER, contract.EMBED_PER_LAYER, inputs)
-    assert_close(per_layer[contract.PER_LAYER_EMBEDDINGS], eager.per_layer_embedder(ids), TOLERANCE)
+    inputs = {names.TOKEN_IDS: ids}
+    embedded = litert.run(Section.EMBEDDER, names.EMBED, inputs)
+    assert_close(embedded[names.EMBEDDINGS], eager.embedder(ids), TOLERANCE)
+    per_layer = litert.run(Section.PER_LAYER_EMBEDDER, names.EMBED_PER_LAYER, inputs)
+    assert_close(per_layer[names.PER_LAYER_EMBEDDINGS], eager.per_layer_embedder(ids), TOLERANCE)
 
 
 @pytest.mark.parametrize("tokens", PREFILLS)
@@ -209,7 +209,7 @@ def test_window_of_the_drafter(litert: LiteRt, text: Text) -> None:
 
     def projected(slot: int | None) -> Tensor:
         outputs = litert.draft(text.eager, token, state, LENGTH, disturbed(text, slot))
-        return outputs[contract.PROJECTED_ACTIVATIONS]
+        return outputs[names.PROJECTED_ACTIVATIONS]
 
     assert torch.equal(projected(oldest - 1), projected(None))
     assert error(projected(oldest), projected(None)) > 100 * TOLERANCE
@@ -237,9 +237,9 @@ def test_drafter(litert: LiteRt, text: Text, shape: str, committed: int) -> None
         reference = text.eager.draft(
             HEADS[shape], reference_token, reference_state, committed, step.caches
         )
-        assert_drafts_close(ours[contract.LOGITS], reference.logits, TOLERANCE)
-        assert_close(ours[contract.PROJECTED_ACTIVATIONS], reference.projected, TOLERANCE)
-        token, state = ours[contract.LOGITS].argmax(), ours[contract.PROJECTED_ACTIVATIONS]
+        assert_drafts_close(ours[names.LOGITS], reference.logits, TOLERANCE)
+        assert_close(ours[names.PROJECTED_ACTIVATIONS], reference.projected, TOLERANCE)
+        token, state = ours[names.LOGITS].argmax(), ours[names.PROJECTED_ACTIVATIONS]
         reference_token, reference_state = reference.logits.argmax(), reference.projected
         assert token == reference_token
 

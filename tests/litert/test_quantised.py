@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import nn
 
-from exporter import contract
-from exporter.contract import Section
+from exporter.contract import names
+from exporter.contract.names import Section
 from exporter.model.text.decoder import DecoderLayer
 from exporter.model.text.drafter import FLOOR_LOGIT
 from exporter.weights.matching import Weight
@@ -82,15 +82,13 @@ def test_quantised_tables_are_exact(quantised: Quantised) -> None:
     """A lookup multiplies codes by their scale; there is nothing to round."""
     for token in (0, 5, pair_files.VOCABULARY - 1):
         ids = torch.tensor([[token]], dtype=torch.int32)
-        inputs = {contract.TOKEN_IDS: ids}
-        embedded = quantised.litert.run(Section.EMBEDDER, contract.EMBED, inputs)
+        inputs = {names.TOKEN_IDS: ids}
+        embedded = quantised.litert.run(Section.EMBEDDER, names.EMBED, inputs)
         reference = quantised.eager.embedder(ids)
-        assert_close(embedded[contract.EMBEDDINGS], reference, SAME_GRAPH_TOLERANCE)
-        per_layer = quantised.litert.run(
-            Section.PER_LAYER_EMBEDDER, contract.EMBED_PER_LAYER, inputs
-        )
+        assert_close(embedded[names.EMBEDDINGS], reference, SAME_GRAPH_TOLERANCE)
+        per_layer = quantised.litert.run(Section.PER_LAYER_EMBEDDER, names.EMBED_PER_LAYER, inputs)
         reference = quantised.eager.per_layer_embedder(ids)
-        assert_close(per_layer[contract.PER_LAYER_EMBEDDINGS], reference, SAME_GRAPH_TOLERANCE)
+        assert_close(per_layer[names.PER_LAYER_EMBEDDINGS], reference, SAME_GRAPH_TOLERANCE)
 
 
 def test_quantised_products_use_the_stored_weights(quantised: Quantised) -> None:
@@ -103,13 +101,13 @@ def test_quantised_products_use_the_stored_weights(quantised: Quantised) -> None
     _, *others = eager.inputs(tokens, 0)
     one_hot = nn.functional.one_hot(columns, eager.target.config.text.hidden_size).float()[None]
     caches = eager.empty_caches(STALE)
-    outputs = quantised.litert.target(contract.VERIFY, [one_hot, *others], caches)
+    outputs = quantised.litert.target(names.VERIFY, [one_hot, *others], caches)
     layer = first_layer(eager)
     stored = layer.self_attn.v_proj.weight[:, columns]  # [D, T]
     assert layer.input_layernorm.weight is not None
     signs = layer.input_layernorm.weight.reshape(-1)[columns].sign()
     expected = stored * signs / stored.square().mean(0).sqrt()
-    values = outputs[contract.value_cache(0)][0, 0, :, : DRAFTS + 1]
+    values = outputs[names.value_cache(0)][0, 0, :, : DRAFTS + 1]
     assert_close(values, expected, TOLERANCE)
 
 
@@ -142,11 +140,11 @@ def test_one_quantised_product(quantised: Quantised, texts: dict[str, Text]) -> 
     assert off.max() > 0, "activations are not rounded: this is not the 8-bit kernel"
 
 
-@pytest.mark.parametrize("signature", [contract.DECODE, contract.VERIFY])
+@pytest.mark.parametrize("signature", [names.DECODE, names.VERIFY])
 def test_quantised_step(quantised: Quantised, texts: dict[str, Text], signature: str) -> None:
     tokens, eager = texts["e2b"].tokens, quantised.eager
     before = eager.prefill(tokens[:LENGTH], 0, eager.empty_caches(STALE))
-    count = 1 if signature == contract.DECODE else DRAFTS + 1
+    count = 1 if signature == names.DECODE else DRAFTS + 1
     chunk = tokens[LENGTH : LENGTH + count]
     ours = quantised.litert.step(eager, chunk, LENGTH, before)
     reference = eager.forward(chunk, LENGTH, before)
@@ -173,11 +171,11 @@ def test_quantised_drafter(quantised: Quantised, texts: dict[str, Text]) -> None
     ours = quantised.litert.draft(eager, token, state, LENGTH, step.caches)
     reference = eager.draft(HEADS["e2b"], token, state, LENGTH, step.caches)
     assert_close(
-        ours[contract.PROJECTED_ACTIVATIONS], reference.projected, WHOLE_STACK_ERROR, "projected"
+        ours[names.PROJECTED_ACTIVATIONS], reference.projected, WHOLE_STACK_ERROR, "projected"
     )
     scored = reference.logits > FLOOR_LOGIT
-    both = scored & (ours[contract.LOGITS] > FLOOR_LOGIT)
+    both = scored & (ours[names.LOGITS] > FLOOR_LOGIT)
     assert both.sum() > 0.7 * scored.sum()
     assert_close(
-        ours[contract.LOGITS][both], reference.logits[both], WHOLE_STACK_ERROR, "draft logits"
+        ours[names.LOGITS][both], reference.logits[both], WHOLE_STACK_ERROR, "draft logits"
     )

@@ -18,7 +18,7 @@ from exporter.bundle.inspection import inspect_bundle
 from exporter.checkpoints.architecture import DrafterConfig, HeadKind, TargetConfig
 from exporter.checkpoints.checkpoint import open_checkpoint
 from exporter.checkpoints.configs.config import parse_drafter, parse_target
-from exporter.contract import DECODE, DRAFT, DRAFT_ROUND, VERIFY, Dtype, Section
+from exporter.contract.names import DECODE, DRAFT, DRAFT_ROUND, VERIFY, Dtype, Section
 from exporter.litertlm.graphs import LitertGraphs
 from exporter.lowering.graph_archive import GraphArchive
 from exporter.lowering.graph_cache import (

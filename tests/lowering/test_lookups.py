@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from exporter.checkpoints.tensors.stored_tensor import StoredTensor
 from exporter.checkpoints.tensors.tensor_reader import TensorReader
-from exporter.contract import WEIGHT_PREFIX, TensorSpec
+from exporter.contract.names import WEIGHT_PREFIX, TensorSpec
 from exporter.litertlm.bind import bind
 from exporter.litertlm.lookups import MANY_ROWS
 from exporter.lowering.merge import FILE_IDENTIFIER

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from exporter.checkpoints.architecture import HeadKind
 from exporter.checkpoints.checkpoint import open_checkpoint
 from exporter.checkpoints.configs.config import parse_drafter, parse_target
-from exporter.contract import Dtype, Section
+from exporter.contract.names import Dtype, Section
 from exporter.lowering import signatures
 from exporter.model.text.drafter import Drafter
 from exporter.model.text.kv import Kv

@@ -16,7 +16,8 @@ from onnx import TensorProto, shape_inference
 
 from exporter.bundle.onnx_folder import FILES, open_folder
 from exporter.bundle.onnx_names import SLOTS, as_onnx
-from exporter.contract import Contract, Dtype
+from exporter.contract.names import Dtype
+from exporter.contract.text import Contract
 from exporter.errors import BundleError
 from exporter.path_kind import MANIFEST
 from tests.bundles import TINY_DRAFTER, TINY_TARGET

@@ -19,12 +19,13 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from exporter import contract as names
 from exporter.agreement import make_contract
 from exporter.bundle.onnx_names import SLOTS, output_name
 from exporter.checkpoints.architecture import DrafterConfig, HeadKind, TargetConfig
 from exporter.checkpoints.configs.config import parse_drafter, parse_target
-from exporter.contract import WEIGHT_PREFIX, Contract, Dtype, SignatureSpec, TensorSpec
+from exporter.contract import names
+from exporter.contract.names import WEIGHT_PREFIX, Dtype, SignatureSpec, TensorSpec
+from exporter.contract.text import Contract
 from exporter.errors import LoweringError
 from exporter.lowering.signatures import Signature, SignatureModule, bundle_signatures
 from exporter.onnx.translate import translate

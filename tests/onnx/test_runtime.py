@@ -11,8 +11,8 @@ import numpy as np
 import onnx
 import pytest
 
-from exporter import contract as names
 from exporter.bundle.onnx_folder import open_folder
+from exporter.contract import names
 from exporter.errors import BundleError
 from exporter.options import OutputFormat
 from exporter.verify.answers import PromptAnswers, answer_all

@@ -13,7 +13,7 @@ from exporter.bundle.reader import open_bundle
 from exporter.checkpoints.tensors.stored_tensor import StoredTensor
 from exporter.checkpoints.tensors.tensor_names import TOKEN_ORDERING
 from exporter.checkpoints.tensors.tensor_reader import TensorReader
-from exporter.contract import TensorSpec
+from exporter.contract.names import TensorSpec
 from exporter.errors import RecipeError
 from exporter.onnx import encodings
 from exporter.onnx.encodings import encoding_of

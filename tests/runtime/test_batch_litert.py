@@ -15,7 +15,7 @@ import pytest
 from exporter.bundle.inspection import inspect_bundle
 from exporter.bundle.reader import open_bundle
 from exporter.bundle.stored_contract import parsed_contract
-from exporter.contract import BATCH_DECODE, Section
+from exporter.contract.names import BATCH_DECODE, Section
 from exporter.errors import BundleError, EngineError
 from runtime_py.batch_run import run_batch
 from runtime_py.chat.conversation import Conversation, Message

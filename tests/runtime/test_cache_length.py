@@ -10,7 +10,8 @@ import pytest
 from exporter.bundle.graph_reader import GraphReader
 from exporter.bundle.inspection import inspect_bundle
 from exporter.bundle.reader import open_bundle
-from exporter.contract import Contract, Section, is_prime, stated
+from exporter.contract.names import Section
+from exporter.contract.text import Contract, is_prime, stated
 from exporter.errors import BundleError, ConfigError
 from runtime_py.chat.conversation import Conversation
 from runtime_py.chat.tokenizer import Tokenizer

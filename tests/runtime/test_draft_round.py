@@ -15,7 +15,7 @@ from exporter.bundle.layout import DRAFT_ROUND_VALUE, SHA256_KEY
 from exporter.bundle.reader import open_bundle
 from exporter.checkpoints.architecture import HeadKind
 from exporter.checkpoints.checkpoint import open_checkpoint
-from exporter.contract import DRAFT, DRAFT_ROUND, TOKENS, Section
+from exporter.contract.names import DRAFT, DRAFT_ROUND, TOKENS, Section
 from exporter.errors import BundleError
 from exporter.options import ExportOptions
 from exporter.pipeline import export

@@ -14,7 +14,7 @@ from ai_edge_litert import schema_py_generated as schema
 from exporter.bundle.inspection import inspect_bundle
 from exporter.bundle.integrity import check_sections
 from exporter.bundle.reader import BundleSection, open_bundle
-from exporter.contract import Section
+from exporter.contract.names import Section
 from exporter.errors import BundleError
 from runtime_py.litert.native_log import captured_native_log
 from runtime_py.opened_model import open_model

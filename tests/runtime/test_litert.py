@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from exporter.bundle.reader import open_bundle
-from exporter.contract import DECODE, EMBEDDINGS
+from exporter.contract.names import DECODE, EMBEDDINGS
 from exporter.errors import BundleError, EngineError
 from runtime_py.chat.conversation import Conversation, Message, as_message
 from runtime_py.engine.stock_engine import EngineSettings, run_engine

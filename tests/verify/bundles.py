@@ -20,7 +20,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from exporter import contract
 from exporter.agreement import make_contract
 from exporter.checkpoints.architecture import AttentionKind, HeadKind, TargetConfig
 from exporter.checkpoints.assets.assets import read_assets
@@ -28,13 +27,14 @@ from exporter.checkpoints.checkpoint import hash_files, open_checkpoint
 from exporter.checkpoints.pair import Pair
 from exporter.checkpoints.tensors.tensor_names import TOKEN_ORDERING
 from exporter.checkpoints.tensors.tensor_reader import TensorReader
-from exporter.contract import Contract, Section
+from exporter.contract import names
+from exporter.contract.names import Section
+from exporter.contract.text import Contract
 from exporter.litertlm.graphs import LitertGraphs
 from exporter.litertlm.writer import write_bundle
 from exporter.lowering import signatures
 from exporter.lowering.graph_cache import KnownGraphs, default_folder, unit_key
 from exporter.lowering.units import (
-    DRAFT_ROUND_UNIT,
     LoweringRequest,
     Unit,
     litert_units,
@@ -171,15 +171,15 @@ class FaultyModules:
     signatures: tuple[str, ...] = ()
 
 
-STEPS = (contract.DECODE, contract.VERIFY)
+STEPS = (names.DECODE, names.VERIFY)
 FAULTY = {
     Fault.DONOR: FaultyModules(signatures=STEPS),
     Fault.POSITION: FaultyModules(
         drafter=EarlyDrafter,
         draft_round=EarlyRound,
-        signatures=(contract.DRAFT, contract.DRAFT_ROUND),
+        signatures=(names.DRAFT, names.DRAFT_ROUND),
     ),
-    Fault.DRAFT_ROUND: FaultyModules(draft_round=StaleRound, signatures=(contract.DRAFT_ROUND,)),
+    Fault.DRAFT_ROUND: FaultyModules(draft_round=StaleRound, signatures=(names.DRAFT_ROUND,)),
     Fault.PRE_NORM: FaultyModules(target=PreNormTarget, signatures=STEPS),
     Fault.SOFTCAP: FaultyModules(signatures=STEPS),
     Fault.TRANSPOSED: FaultyModules(target=ReshapingTarget, signatures=STEPS),
@@ -249,13 +249,7 @@ def _lower(request: LoweringRequest, unit: Unit, plan: FaultyModules) -> bytes:
         patch.object(signatures, "Drafter", plan.drafter),
         patch.object(signatures, "DraftRound", plan.draft_round),
     ):
-        assert request.drafter is not None
-        asked = (request.target, request.drafter, request.head, request.contract)
-        if unit == DRAFT_ROUND_UNIT:
-            signature = signatures.draft_round_signature(*asked)
-        else:
-            found = signatures.bundle_signatures(*asked)[unit.section]
-            (signature,) = (s for s in found if s.name == unit.signature)
+        signature = signatures.unit_signature(request, unit)
         model = litert_torch.signature(
             signature.name, signature.module.eval(), sample_kwargs=signature.example()
         ).convert()

@@ -8,7 +8,7 @@ import pytest
 
 from exporter.bundle.layout import SHA256_KEY
 from exporter.bundle.reader import HF_TOKENIZER, LLM_METADATA, BundleSection, open_bundle
-from exporter.contract import Accelerator, Section
+from exporter.contract.names import Accelerator, Section
 from exporter.progress import SilentReporter
 from exporter.verify.evidence import VerifyRequest
 from exporter.verify.ladder import climb

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from exporter.checkpoints.checkpoint import Checkpoint
-from exporter.contract import Accelerator
+from exporter.contract.names import Accelerator
 from exporter.progress import SilentReporter
 from exporter.verify.evidence import VerifyRequest
 from exporter.verify.ladder import climb

@@ -13,7 +13,7 @@ import pytest
 
 from exporter.bundle.reader import open_bundle
 from exporter.checkpoints.checkpoint import open_checkpoint
-from exporter.contract import Section
+from exporter.contract.names import Section
 from exporter.progress import SilentReporter
 from exporter.verify.allowed import allowed_by_noise, nearest_to_limit
 from exporter.verify.answers import Answered, PromptAnswers

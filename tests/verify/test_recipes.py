@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from exporter.cli.verify import DEFAULT_NEW_TOKENS
-from exporter.contract import Accelerator
+from exporter.contract.names import Accelerator
 from exporter.progress import SilentReporter
 from exporter.verify.evidence import VerifyRequest
 from exporter.verify.ladder import climb

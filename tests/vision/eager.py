@@ -20,7 +20,7 @@ from exporter.checkpoints.configs.config import parse_target
 from exporter.checkpoints.configs.vision import parse_vision
 from exporter.checkpoints.tensors.tensor_reader import TensorReader
 from exporter.checkpoints.vision_architecture import VisionConfig
-from exporter.contract import Section, TensorSpec
+from exporter.contract.names import Section, TensorSpec
 from exporter.model.vision.tower import VisionAdapter, VisionTower
 from exporter.weights.matching import Weight, Weights, find_weights
 from exporter.weights.vision import find_vision_weights

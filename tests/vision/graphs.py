@@ -11,10 +11,10 @@ from ai_edge_litert.compiled_model import CompiledModel
 from ai_edge_litert.hardware_accelerator import HardwareAccelerator
 from numpy.typing import NDArray
 
-from exporter.contract import Dtype, Section, SignatureSpec
+from exporter.contract.names import Dtype, Section, SignatureSpec
+from exporter.contract.vision import VisionContract
 from exporter.litertlm.bind import bind
 from exporter.litertlm.vision_graphs import VisionGraphs
-from exporter.vision_contract import VisionContract
 from exporter.weights.matching import Weights
 from quantize.recipe import Recipe
 

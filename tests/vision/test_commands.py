@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from exporter.bundle.inspection import inspect_bundle
-from exporter.contract import Section
+from exporter.contract.names import Section
 from tests.bundles import TINY_DRAFTER, TINY_TARGET
 from tests.command import run
 from tests.export.command import refused

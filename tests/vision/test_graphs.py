@@ -10,11 +10,8 @@ from numpy.typing import NDArray
 
 from exporter.bundle.graph_reader import GraphReader
 from exporter.bundle.signature_check import broken_signatures
-from exporter.contract import EMBEDDINGS, MASK, Section
-from exporter.litertlm.vision_graphs import find_vision_graphs
-from exporter.lowering.vision import VisionRequest
-from exporter.progress import SilentReporter
-from exporter.vision_contract import (
+from exporter.contract.names import EMBEDDINGS, MASK, Section
+from exporter.contract.vision import (
     ADAPTER_PREFIX,
     ENCODER_PREFIX,
     END,
@@ -23,6 +20,9 @@ from exporter.vision_contract import (
     POSITIONS,
     VisionContract,
 )
+from exporter.litertlm.vision_graphs import find_vision_graphs
+from exporter.lowering.vision import VisionRequest
+from exporter.progress import SilentReporter
 from quantize.builtin_recipes import FLOAT32, INT8_VISION
 from quantize.recipe import Recipe
 from tests.once import lowering

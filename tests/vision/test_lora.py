@@ -12,7 +12,7 @@ from exporter.checkpoints.checkpoint import Checkpoint, open_checkpoint
 from exporter.checkpoints.lora.adapter import open_adapter
 from exporter.checkpoints.pair import Pair
 from exporter.checkpoints.tensors.tensor_reader import TensorReader
-from exporter.contract import Section
+from exporter.contract.names import Section
 from exporter.options import ExportOptions
 from exporter.plan import make_plan
 from exporter.progress import SilentReporter

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from exporter.checkpoints.checkpoint import open_checkpoint
 from exporter.checkpoints.pair import Pair
 from exporter.checkpoints.tensors.tensor_reader import TensorReader
-from exporter.contract import Section
+from exporter.contract.names import Section
 from exporter.errors import CheckpointError, ConfigError, MtpExportError, RecipeError
 from exporter.options import ExportOptions, OutputFormat
 from exporter.plan import ExportPlan, make_plan

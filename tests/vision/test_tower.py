@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from exporter.contract import Section
+from exporter.contract.names import Section
 from exporter.lowering.signatures import parameter_specs
 from exporter.model.vision.layers import ClippedLinear, Patches
 from exporter.model.vision.tower import VisionAdapter, VisionTower, pooling_weights

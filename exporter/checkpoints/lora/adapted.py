@@ -19,7 +19,7 @@ from exporter.checkpoints.lora.token_rows import TokenRows
 from exporter.checkpoints.tensors import vision_names
 from exporter.checkpoints.tensors.stored_tensor import StoredTensor
 from exporter.checkpoints.tensors.text_modules import is_tower, text_module
-from exporter.contract import Section
+from exporter.contract.names import Section
 from exporter.errors import CheckpointError, listed
 
 EMBEDDING, HEAD = "embed_tokens", "lm_head"

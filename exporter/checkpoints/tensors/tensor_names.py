@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from exporter.checkpoints.checkpoint import Checkpoint
 from exporter.checkpoints.tensors.text_modules import MODEL_PREFIXES, is_tower, text_module
-from exporter.contract import Section, TensorSpec
+from exporter.contract.names import Section, TensorSpec
 from exporter.errors import CheckpointError, listed
 
 HEAD = "lm_head.weight"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Container
 
-from exporter.contract import Section
+from exporter.contract.names import Section
 
 TOWER, ADAPTER = "vision_tower.", "embed_vision."
 

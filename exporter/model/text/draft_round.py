@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from exporter.checkpoints.architecture import AttentionKind, DrafterConfig, HeadKind, TargetConfig
-from exporter.contract import Dtype
+from exporter.contract.names import Dtype
 from exporter.model.text.drafter import Drafter, seen_by
 from exporter.model.text.kv import Kv
 from exporter.model.text.target import TokenEmbedder

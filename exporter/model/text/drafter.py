@@ -18,12 +18,12 @@ import torch
 from torch import Tensor, nn
 
 from exporter.checkpoints.architecture import AttentionKind, CentroidHead, DrafterConfig, HeadKind
-from exporter.contract import Dtype
+from exporter.contract.names import Dtype
+from exporter.model.text.batch import BatchKv, BatchView
 from exporter.model.text.decoder import DecoderLayer
 from exporter.model.text.kv import Kv, KvT, Sight, View
 from exporter.model.text.kv_int8 import Int8Kv, KvScales
 from exporter.model.text.layers import RmsNorm
-from exporter.model.text.rows import KvRows, ViewRows
 
 FLOOR_LOGIT = -1.0e4
 """Logit of the tokens that a centroid head does not score; below any real one, finite in float16."""
@@ -137,12 +137,12 @@ class Drafter(nn.Module):
         views = self._views(input_pos, mask, donors)
         return self._step(activations, views, seen_by(views, donors))
 
-    def forward_rows(
+    def forward_batch(
         self,
         activations: Tensor,
         input_pos: Tensor,
         mask: Tensor,
-        donors: dict[AttentionKind, KvRows],
+        donors: dict[AttentionKind, BatchKv],
     ) -> Draft:
         """Draft one token of each of B sequences.
 
@@ -154,13 +154,13 @@ class Drafter(nn.Module):
         """
         pairs = list(zip(input_pos.unbind(0), mask.chunk(len(mask)), strict=True))
         views = {
-            kind: ViewRows.of_all(
+            kind: BatchView.of_all(
                 [
-                    self._view(kind, position, row_mask, kv)
-                    for (position, row_mask), kv in zip(pairs, rows.rows, strict=True)
+                    self._view(kind, position, own_mask, kv)
+                    for (position, own_mask), kv in zip(pairs, donor.sequences, strict=True)
                 ]
             )
-            for kind, rows in donors.items()
+            for kind, donor in donors.items()
         }
         return self._step(activations, views, seen_by(views, donors))
 

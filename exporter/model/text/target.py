@@ -15,12 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from exporter.checkpoints.architecture import AttentionKind, TargetConfig
-from exporter.contract import Dtype
+from exporter.contract.names import Dtype
+from exporter.model.text.batch import BatchKv, BatchStep, BatchView
 from exporter.model.text.decoder import DecoderLayer
 from exporter.model.text.kv import Kv, KvT, Sight, View, filled_slots
 from exporter.model.text.kv_int8 import Int8Kv, KvScales
 from exporter.model.text.layers import RmsNorm, softcapped
-from exporter.model.text.rows import KvRows, StepRows, ViewRows
 
 Caches = dict[int, Kv]
 """KV caches by the index of the layer that owns them."""
@@ -86,31 +86,33 @@ class Target(nn.Module):
         written, hidden = self._run(embeddings, per_layer, views, positions[0], caches)
         return Step(written, self._logits(hidden), hidden)
 
-    def forward_rows(
+    def forward_batch(
         self,
         embeddings: Tensor,
         per_layer: Tensor,
         positions: Tensor,
         mask: Tensor,
-        caches: dict[int, KvRows],
-    ) -> StepRows:
+        caches: dict[int, BatchKv],
+    ) -> BatchStep:
         """Run T tokens of each of B sequences through the whole stack.
 
         Args:
             embeddings: ``[B, T, H]``.
             per_layer: ``[B, T, L, P]``.
-            positions: int32 ``[B, T]``, consecutive in each row.
+            positions: int32 ``[B, T]``, consecutive in each sequence.
             mask: bool ``[B, 1, T, S]``.
             caches: Of each sequence.
         """
         pairs = zip(positions.unbind(0), mask.chunk(len(mask)), strict=True)
-        rows = [
-            self._views(row, row_mask, {owner: kv.rows[index] for owner, kv in caches.items()})
-            for index, (row, row_mask) in enumerate(pairs)
+        separate = [
+            self._views(own, own_mask, {owner: kv.sequences[index] for owner, kv in caches.items()})
+            for index, (own, own_mask) in enumerate(pairs)
         ]
-        views = {kind: ViewRows.of_all([row[kind] for row in rows]) for kind in AttentionKind}
+        views = {
+            kind: BatchView.of_all([view[kind] for view in separate]) for kind in AttentionKind
+        }
         written, hidden = self._run(embeddings, per_layer, views, positions[:, 0], caches)
-        return StepRows(written, self._logits(hidden), hidden)
+        return BatchStep(written, self._logits(hidden), hidden)
 
     def _run(
         self,

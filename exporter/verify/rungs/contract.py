@@ -12,7 +12,7 @@ from typing import Any
 from exporter.agreement import make_contract
 from exporter.checkpoints.checkpoint import Checkpoint, hash_files
 from exporter.checkpoints.pair import TARGET, Pair
-from exporter.contract import Contract
+from exporter.contract.text import Contract
 from exporter.options import ExportOptions
 from exporter.progress import Reporter
 from exporter.verify.evidence import Evidence

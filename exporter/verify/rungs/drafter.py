@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exporter.bundle.inspection import FULL_BITS
-from exporter.contract import Section
+from exporter.contract.names import Section
 from exporter.verify.allowed import Allowed
 from exporter.verify.compare import (
     Disagreements,

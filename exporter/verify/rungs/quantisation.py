@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from exporter.contract import Section
+from exporter.contract.names import Section
 from exporter.verify.compare import compare_choices
 from exporter.verify.evidence import Evidence
 from exporter.verify.rung import Bound, Figure, Rung, Title

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from exporter.contract import Dtype, Section
+from exporter.contract.names import Dtype, Section
 from exporter.manifest import stored_recipe
 from exporter.verify.evidence import Evidence
 from exporter.verify.rung import Figure, Rung, Title

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from exporter.contract import Contract
+from exporter.contract.text import Contract
 from exporter.errors import EngineError
 from exporter.extras import has_engine
 from exporter.progress import Reporter

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from exporter import contract
-from exporter.contract import Contract
+from exporter.contract import names
+from exporter.contract.text import Contract
 from runtime_py.graph_executor import GraphExecutor, Lookups
 from runtime_py.litert.graph import LitertCache
 from runtime_py.loop.drafting import DraftChain, DraftStep, Proposal
@@ -212,7 +212,7 @@ def slots(agreed: Contract, caches: Caches, count: int) -> Floats:
     """The first ``count`` slots of all caches, ``[count, everything in a slot]``."""
     parts = []
     for layer in (kv.layer for kv in agreed.kv_caches):
-        keys, values = caches[contract.key_cache(layer)], caches[contract.value_cache(layer)]
+        keys, values = caches[names.key_cache(layer)], caches[names.value_cache(layer)]
         parts.append(keys[0].transpose(1, 0, 2)[:count].reshape(count, -1))
         parts.append(values[0].transpose(2, 0, 1)[:count].reshape(count, -1))
     joined: Floats = np.concatenate(parts, axis=1, dtype=np.float32)

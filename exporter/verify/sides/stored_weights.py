@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from exporter.bundle.graph_reader import TYPE_NAMES, GraphReader, block_quantization
 from exporter.bundle.reader import Bundle
-from exporter.contract import Section
+from exporter.contract.names import Section
 from exporter.errors import BundleError
 from exporter.litertlm.constant import SCALES_SUFFIX
 from quantize.arrays import QuantisedRows, dequantize_rows, unpack

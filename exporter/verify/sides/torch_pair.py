@@ -16,10 +16,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from exporter import contract
 from exporter.checkpoints.architecture import AttentionKind, DrafterConfig, HeadKind, TargetConfig
 from exporter.checkpoints.tensors.tensor_names import recipe_name
-from exporter.contract import Contract, Dtype, Section
+from exporter.contract import names
+from exporter.contract.names import Dtype, Section
+from exporter.contract.text import Contract
 from exporter.lowering.signatures import TORCH_DTYPES, parameter_specs
 from exporter.model.text.drafter import Drafter, widened
 from exporter.model.text.target import Caches, Step, Target
@@ -144,8 +145,8 @@ class TorchPair:
         """Caches of the modules by tensor name."""
         arrays = {}
         for layer, kv in caches.items():
-            arrays[contract.key_cache(layer)] = kv.keys.numpy()
-            arrays[contract.value_cache(layer)] = kv.values.numpy()
+            arrays[names.key_cache(layer)] = kv.keys.numpy()
+            arrays[names.value_cache(layer)] = kv.values.numpy()
         return arrays
 
     def caches(self, arrays: Mapping[str, NDArray[Any]]) -> Caches:
@@ -153,8 +154,8 @@ class TorchPair:
         return {
             kv.layer: self.target.cache(
                 kv.layer,
-                torch.from_numpy(arrays[contract.key_cache(kv.layer)]),
-                torch.from_numpy(arrays[contract.value_cache(kv.layer)]),
+                torch.from_numpy(arrays[names.key_cache(kv.layer)]),
+                torch.from_numpy(arrays[names.value_cache(kv.layer)]),
             )
             for kv in self.contract.kv_caches
         }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from exporter.contract import KEY_CACHE_PREFIX, SignatureSpec
+from exporter.contract.names import KEY_CACHE_PREFIX, SignatureSpec
 from exporter.errors import BundleError, EngineError
 from runtime_py.litert.c_api import Array
 from runtime_py.litert.gpu.cache import CacheBuffer

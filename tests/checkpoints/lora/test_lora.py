@@ -19,7 +19,7 @@ from exporter.checkpoints.lora.adapter import PREFIX
 from exporter.checkpoints.lora.low_rank import LowRank
 from exporter.checkpoints.tensors.stored_tensor import read_directory
 from exporter.checkpoints.tensors.tensor_reader import TensorReader
-from exporter.contract import TensorSpec
+from exporter.contract.names import TensorSpec
 from exporter.options import ExportOptions
 from exporter.path_kind import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from exporter.pipeline import export

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from exporter.contract import EMBEDDINGS, MASK, Dtype, Section, SignatureSpec, TensorSpec
+from exporter.contract.names import EMBEDDINGS, MASK, Dtype, Section, SignatureSpec, TensorSpec
 
 ENCODER_PREFIX = "vision_"
 ADAPTER_PREFIX = "vision_adapter_"

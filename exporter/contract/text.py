@@ -1,4 +1,4 @@
-"""The engine's contract, written once: axis letters, signature names, tensor names, shapes, types.
+"""What the engine asks of a text model and its drafter: the shapes and types of every signature.
 
 Axes: B batch, T tokens, S cache slots, L layers, H hidden, N heads, K kv heads, D head dim,
 P per-layer embedding width, V vocabulary, G drafts per round.
@@ -9,98 +9,46 @@ parameters by the length it was asked for (``max_num_tokens``), which must be be
 reference runtime does the same. Source: LiteRT's ``magic_number_utils.cc``.
 
 The exporter builds graphs from a :class:`Contract`, the bundle's manifest stores it, and ``inspect``
-and the runtimes read it back. No other module spells out a tensor name. Source: the inputs and
-outputs that LiteRT-LM's CPU executor and MTP drafter look up by name.
+and the runtimes read it back.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-PREFILL_PREFIX = "prefill_"
-DECODE = "decode"
-VERIFY = "verify"
-DRAFT = "mtp_drafter"
-"""The drafter's signature. The engine takes the first one whatever its name."""
-DRAFT_ROUND = "draft"
-"""All G draft steps of a round in one call; in no section that the engine reads."""
-BATCH_DECODE = "batch_decode"
-BATCH_VERIFY = "batch_verify"
-BATCH_DRAFT = "batch_mtp_drafter"
-"""Signatures for several sequences at once; the engine looks for none of these names."""
-EMBED = "embedder"
-EMBED_PER_LAYER = "per_layer_embedder"
-
-TOKEN_IDS = "token_ids"
-TOKENS = "tokens"
-EMBEDDINGS = "embeddings"
-PER_LAYER_EMBEDDINGS = "per_layer_embeddings"
-INPUT_POS = "input_pos"
-MASK = "mask"
-PARAM_TENSOR = "param_tensor"
-"""int32 [1, 1, 1, 7]: first slot written, end of the slots in use, the same end again, zeros."""
-LOGITS = "logits"
-ACTIVATIONS = "activations"
-PROJECTED_ACTIVATIONS = "projected_activations"
-
-WEIGHT_PREFIX = "weights_"
-"""Of inputs that a graph has until it is bound: its weights, the parameter's name follows."""
+from exporter.contract.names import (
+    ACTIVATIONS,
+    BATCH_DECODE,
+    BATCH_DRAFT,
+    BATCH_VERIFY,
+    DECODE,
+    DRAFT,
+    EMBED,
+    EMBED_PER_LAYER,
+    EMBEDDINGS,
+    INPUT_POS,
+    LOGITS,
+    MASK,
+    PARAM_TENSOR,
+    PER_LAYER_EMBEDDINGS,
+    PREFILL_PREFIX,
+    PROJECTED_ACTIVATIONS,
+    TOKEN_IDS,
+    TOKENS,
+    VERIFY,
+    Accelerator,
+    Dtype,
+    Section,
+    SignatureSpec,
+    TensorSpec,
+    key_cache,
+    value_cache,
+)
 
 LENGTH_MULTIPLE = 16
 """A stretch of slots is rounded up to this, so that kernels meet whole tiles."""
-
-
-class Section(enum.StrEnum):
-    """Model sections of a ``.litertlm`` file, by the ``model_type`` the engine looks for."""
-
-    EMBEDDER = "tf_lite_embedder"
-    PER_LAYER_EMBEDDER = "tf_lite_per_layer_embedder"
-    PREFILL_DECODE = "tf_lite_prefill_decode"
-    MTP_DRAFTER = "tf_lite_mtp_drafter"
-    VISION_ENCODER = "tf_lite_vision_encoder"
-    VISION_ADAPTER = "tf_lite_vision_adapter"
-    END_OF_VISION = "tf_lite_end_of_vision"
-
-
-class Accelerator(enum.StrEnum):
-    """What a bundle's graphs are written for.
-
-    ``gpu`` graphs hold operations of LiteRT's GPU delegate and take :data:`PARAM_TENSOR`.
-    """
-
-    CPU = "cpu"
-    GPU = "gpu"
-
-
-class Dtype(enum.StrEnum):
-    """Element types that cross the boundary of a graph."""
-
-    FLOAT32 = "float32"
-    INT32 = "int32"
-    INT8 = "int8"
-    BOOL = "bool"
-
-
-@dataclass(frozen=True)
-class TensorSpec:
-    """Shape and element type of one named input or output."""
-
-    shape: tuple[int, ...]
-    dtype: Dtype = Dtype.FLOAT32
-
-
-Specs = Mapping[str, TensorSpec]
-
-
-@dataclass(frozen=True)
-class SignatureSpec:
-    """Inputs and outputs of one signature, in the order they are exported."""
-
-    inputs: Specs
-    outputs: Specs
 
 
 @dataclass(frozen=True)
@@ -117,23 +65,6 @@ class KvCache:
     kv_heads: int
     head_dim: int
     sliding: bool
-
-
-KEY_CACHE_PREFIX, VALUE_CACHE_PREFIX = "kv_cache_k_", "kv_cache_v_"
-
-
-def key_cache(layer: int, row: int | None = None) -> str:
-    """Name of the key cache that ``layer`` owns; in a batch signature, of the sequence in ``row``."""
-    return f"{KEY_CACHE_PREFIX}{layer}{_row_suffix(row)}"
-
-
-def value_cache(layer: int, row: int | None = None) -> str:
-    """Name of the (transposed) value cache that ``layer`` owns; ``row`` as for :func:`key_cache`."""
-    return f"{VALUE_CACHE_PREFIX}{layer}{_row_suffix(row)}"
-
-
-def _row_suffix(row: int | None) -> str:
-    return "" if row is None else f"_row_{row}"
 
 
 def is_prime(number: int) -> bool:
@@ -245,25 +176,25 @@ class Contract:
         return self.cache_length if self.placeholder is None else self.placeholder - 1
 
     def kv_specs(
-        self, layers: tuple[int, ...] | None = None, row: int | None = None
+        self, layers: tuple[int, ...] | None = None, sequence: int | None = None
     ) -> dict[str, TensorSpec]:
         """Cache tensors of one sequence, of all owners or only of ``layers``."""
         specs = {}
         for kv in self.kv_caches:
             if layers is None or kv.layer in layers:
-                specs[key_cache(kv.layer, row)] = TensorSpec(
+                specs[key_cache(kv.layer, sequence)] = TensorSpec(
                     (1, kv.kv_heads, self.cache_length, kv.head_dim), self.kv_dtype
                 )
-                specs[value_cache(kv.layer, row)] = TensorSpec(
+                specs[value_cache(kv.layer, sequence)] = TensorSpec(
                     (1, kv.kv_heads, kv.head_dim, self.cache_length), self.kv_dtype
                 )
         return specs
 
-    def row_kv_specs(self, layers: tuple[int, ...] | None = None) -> dict[str, TensorSpec]:
+    def batch_kv_specs(self, layers: tuple[int, ...] | None = None) -> dict[str, TensorSpec]:
         """Cache tensors of every sequence of a batch signature: each has caches of its own."""
         specs = {}
-        for row in range(self.batch):
-            specs.update(self.kv_specs(layers, row))
+        for sequence in range(self.batch):
+            specs.update(self.kv_specs(layers, sequence))
         return specs
 
     def _parameters(self) -> dict[str, TensorSpec]:
@@ -343,20 +274,20 @@ class Contract:
         return signatures
 
     def _batch_step(self, tokens: int) -> SignatureSpec:
-        rows, caches = self.batch, self.row_kv_specs()
-        per_layer = (rows, tokens, self.layer_count, self.per_layer_width)
+        batch, caches = self.batch, self.batch_kv_specs()
+        per_layer = (batch, tokens, self.layer_count, self.per_layer_width)
         return SignatureSpec(
             inputs={
-                EMBEDDINGS: TensorSpec((rows, tokens, self.hidden_size)),
+                EMBEDDINGS: TensorSpec((batch, tokens, self.hidden_size)),
                 PER_LAYER_EMBEDDINGS: TensorSpec(per_layer),
-                INPUT_POS: TensorSpec((rows, tokens), Dtype.INT32),
-                MASK: TensorSpec((rows, 1, tokens, self.cache_length), Dtype.BOOL),
+                INPUT_POS: TensorSpec((batch, tokens), Dtype.INT32),
+                MASK: TensorSpec((batch, 1, tokens, self.cache_length), Dtype.BOOL),
                 **caches,
             },
             outputs={
                 **caches,
-                LOGITS: TensorSpec((rows, tokens, self.vocab_size)),
-                ACTIVATIONS: TensorSpec((rows, tokens, self.hidden_size)),
+                LOGITS: TensorSpec((batch, tokens, self.vocab_size)),
+                ACTIVATIONS: TensorSpec((batch, tokens, self.hidden_size)),
             },
         )
 
@@ -364,17 +295,17 @@ class Contract:
         """One draft step of ``batch`` sequences; empty if that is 1 or there is no drafter."""
         if self.batch == 1 or not self.has_drafter:
             return {}
-        rows = self.batch
+        batch = self.batch
         step = SignatureSpec(
             inputs={
-                ACTIVATIONS: TensorSpec((rows, 1, 2 * self.hidden_size)),
-                INPUT_POS: TensorSpec((rows, 1), Dtype.INT32),
-                MASK: TensorSpec((rows, 1, 1, self.cache_length), Dtype.BOOL),
-                **self.row_kv_specs(self.drafter_donors),
+                ACTIVATIONS: TensorSpec((batch, 1, 2 * self.hidden_size)),
+                INPUT_POS: TensorSpec((batch, 1), Dtype.INT32),
+                MASK: TensorSpec((batch, 1, 1, self.cache_length), Dtype.BOOL),
+                **self.batch_kv_specs(self.drafter_donors),
             },
             outputs={
-                LOGITS: TensorSpec((rows, 1, self.vocab_size)),
-                PROJECTED_ACTIVATIONS: TensorSpec((rows, 1, self.hidden_size)),
+                LOGITS: TensorSpec((batch, 1, self.vocab_size)),
+                PROJECTED_ACTIVATIONS: TensorSpec((batch, 1, self.hidden_size)),
             },
         )
         return {BATCH_DRAFT: step}

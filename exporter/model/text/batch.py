@@ -19,53 +19,55 @@ from exporter.model.text.layers import Rotation
 
 
 @dataclass(frozen=True)
-class KvRows:
+class BatchKv:
     """The caches of one layer, of each of B sequences."""
 
-    rows: tuple[Kv, ...]
+    sequences: tuple[Kv, ...]
 
-    def written(self, keys: Tensor, values: Tensor, slot: Tensor) -> KvRows:
+    def written(self, keys: Tensor, values: Tensor, slot: Tensor) -> BatchKv:
         """The caches with T new entries each: keys and values ``[B, T, K, D]``, first slots int32 ``[B]``."""
         new = zip(
-            self.rows,
-            keys.chunk(len(self.rows)),
-            values.chunk(len(self.rows)),
+            self.sequences,
+            keys.chunk(len(self.sequences)),
+            values.chunk(len(self.sequences)),
             slot.unbind(0),
             strict=True,
         )
-        return KvRows(tuple(kv.written(k, v, first) for kv, k, v, first in new))
+        return BatchKv(tuple(kv.written(k, v, first) for kv, k, v, first in new))
 
 
 @dataclass(frozen=True)
-class ViewRows:
+class BatchView:
     """What the tokens of each of B sequences see."""
 
     rotation: Rotation
-    rows: tuple[View, ...]
+    sequences: tuple[View, ...]
 
     @staticmethod
-    def of_all(rows: Sequence[View]) -> ViewRows:
+    def of_all(views: Sequence[View]) -> BatchView:
         """The views of single sequences, together."""
         rotation = Rotation(
-            torch.cat([view.rotation.cos for view in rows]),
-            torch.cat([view.rotation.sin for view in rows]),
+            torch.cat([view.rotation.cos for view in views]),
+            torch.cat([view.rotation.sin for view in views]),
         )
-        return ViewRows(rotation, tuple(rows))
+        return BatchView(rotation, tuple(views))
 
-    def of(self, kv: KvRows) -> KvRows:
+    def of(self, kv: BatchKv) -> BatchKv:
         """The slots that each sequence sees of its caches."""
-        return KvRows(tuple(view.of(row) for view, row in zip(self.rows, kv.rows, strict=True)))
+        return BatchKv(
+            tuple(view.of(one) for view, one in zip(self.sequences, kv.sequences, strict=True))
+        )
 
-    def attend(self, queries: Tensor, kv: KvRows) -> Tensor:
+    def attend(self, queries: Tensor, kv: BatchKv) -> Tensor:
         """Attention of ``queries`` ``[B, T, N, D]`` over what :meth:`of` gave; ``[B, T, N * D]``."""
-        parts = zip(self.rows, queries.chunk(len(self.rows)), kv.rows, strict=True)
-        return torch.cat([view.attend(one, row) for view, one, row in parts])
+        parts = zip(self.sequences, queries.chunk(len(self.sequences)), kv.sequences, strict=True)
+        return torch.cat([view.attend(own, seen) for view, own, seen in parts])
 
 
 @dataclass(frozen=True)
-class StepRows:
+class BatchStep:
     """What one forward pass of B sequences gives back."""
 
-    caches: dict[int, KvRows]
+    caches: dict[int, BatchKv]
     logits: Tensor  # [B, T, V], softcapped
     hidden: Tensor  # [B, T, H], after the final norm

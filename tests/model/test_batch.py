@@ -1,4 +1,4 @@
-"""Several sequences in one call of our torch modules: each row is what it is alone."""
+"""Several sequences in one call of our torch modules: each gives what it gives alone."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from exporter.checkpoints.architecture import AttentionKind, HeadKind
+from exporter.model.text.batch import BatchKv
 from exporter.model.text.kv import Kv
-from exporter.model.text.rows import KvRows
 from exporter.model.text.target import Caches
 from tests.eager import CACHE_LENGTH, Eager
 from tests.pairs import VOCABULARY
@@ -45,8 +45,8 @@ def committed(eager: Eager, text: Tensor) -> list[Caches]:
     return [eager.prefill(tokens[:start], 0, empty) for tokens, start in pairs]
 
 
-def in_rows(caches: list[Caches]) -> dict[int, KvRows]:
-    return {layer: KvRows(tuple(one[layer] for one in caches)) for layer in caches[0]}
+def of_batch(caches: list[Caches]) -> dict[int, BatchKv]:
+    return {layer: BatchKv(tuple(one[layer] for one in caches)) for layer in caches[0]}
 
 
 def assert_close(ours: Tensor, alone: Tensor) -> None:
@@ -61,14 +61,14 @@ def test_target(tokens: int, eager: Eager, text: Tensor) -> None:
     inputs = [eager.inputs(row[start : start + tokens], start) for row, start in pairs]
     embeddings, per_layer, _, mask = (torch.cat(part) for part in zip(*inputs, strict=True))
     positions = torch.stack([one[2] for one in inputs])
-    step = eager.target.forward_rows(embeddings, per_layer, positions, mask, in_rows(caches))
+    step = eager.target.forward_batch(embeddings, per_layer, positions, mask, of_batch(caches))
     for row, (one, before) in enumerate(zip(inputs, caches, strict=True)):
         alone = eager.target(*one, before)
         assert_close(step.logits[row : row + 1], alone.logits)
         assert_close(step.hidden[row : row + 1], alone.hidden)
         for layer, kv in alone.caches.items():
-            assert_close(step.caches[layer].rows[row].keys, kv.keys)
-            assert_close(step.caches[layer].rows[row].values, kv.values)
+            assert_close(step.caches[layer].sequences[row].keys, kv.keys)
+            assert_close(step.caches[layer].sequences[row].values, kv.values)
 
 
 @pytest.mark.parametrize("head", HeadKind)
@@ -81,13 +81,13 @@ def test_drafter(head: HeadKind, eager: Eager, text: Tensor) -> None:
     activations = torch.cat([embedded, states[:, None]], -1)
     positions = torch.tensor([[start - 1] for start in STARTS], dtype=torch.int32)
     mask = (torch.arange(CACHE_LENGTH) <= positions).reshape(len(STARTS), 1, 1, -1)
-    draft = eager.drafters[head].forward_rows(activations, positions, mask, donors(eager, caches))
+    draft = eager.drafters[head].forward_batch(activations, positions, mask, donors(eager, caches))
     for row, (start, before) in enumerate(zip(STARTS, caches, strict=True)):
         alone = eager.draft(head, last[row], states[row], start, before)
         assert_close(draft.logits[row : row + 1], alone.logits)
         assert_close(draft.projected[row : row + 1], alone.projected)
 
 
-def donors(eager: Eager, caches: list[Caches]) -> dict[AttentionKind, KvRows]:
+def donors(eager: Eager, caches: list[Caches]) -> dict[AttentionKind, BatchKv]:
     found: list[dict[AttentionKind, Kv]] = [eager.donors(one) for one in caches]
-    return {kind: KvRows(tuple(one[kind] for one in found)) for kind in AttentionKind}
+    return {kind: BatchKv(tuple(one[kind] for one in found)) for kind in AttentionKind}
