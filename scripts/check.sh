@@ -6,14 +6,14 @@
 #                                     lowering nor an engine; more arguments go to pytest
 #        scripts/check.sh ARGUMENTS   format, lint, types, and the tests that these arguments of pytest choose
 #
-# Tests run two at a time, those marked `alone` afterwards. Graphs that are lowered are kept in MTP_EXPORT_CACHE, or
-# the user's cache folder, for the next run. MTP_EXPORT_SKIP_ANDROID=1 leaves the sample out where its tools (a JDK,
-# npm, Debian packages) cannot be had.
+# Tests run two at a time, those marked `alone` afterwards, one by one, while the sample is compiled. Graphs that are
+# lowered are kept in MTP_EXPORT_CACHE, or the user's cache folder, for the next run. MTP_EXPORT_SKIP_ANDROID=1 leaves
+# the sample out where its tools (a JDK, npm, Debian packages) cannot be had.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export OMP_NUM_THREADS=1 # of each process: the models here are too small to share out
 
-side_by_side=(-n 2 --dist loadfile)
+side_by_side=(-n 2 --dist loadfile --no-loadscope-reorder)
 
 check_android() {
   if [ "${MTP_EXPORT_SKIP_ANDROID:-}" = 1 ]; then
@@ -35,6 +35,11 @@ elif [ $# != 0 ]; then
 else
   . scripts/software_gpu.sh
   pytest "${side_by_side[@]}" -m "not alone"
-  pytest -m alone
-  check_android
+  mkdir -p build
+  check_android > build/android.log 2>&1 &
+  failed=0
+  pytest -m alone || failed=1
+  wait $! || failed=1
+  cat build/android.log
+  exit $failed
 fi

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from exporter.checkpoints.checkpoint import open_checkpoint
@@ -18,7 +19,8 @@ PROMPT_FILE = ROOT / "checkpoints" / "tiny" / "prompts.txt"
 
 CACHE_LENGTH = 2048
 """What an export of the tiny pair defaults to, so that its shipped graphs are used."""
-SHORT_CACHE = 512
+SHORT_CACHE, SHORT_PREFILLS = 512, (32, 128)
+"""Where neither is to be the default: tests agree on these, so that they share the graphs."""
 DRAFT_LENGTH = 3
 
 
@@ -30,15 +32,16 @@ def held_out_prompts(count: int) -> list[str]:
 
 
 class TinyBundles(dict[str, Path]):
-    """Bundles by recipe; one that is missing is exported."""
+    """Bundles by recipe; one that is missing is exported by ``make``, which is given the output."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, make: Callable[[Path, str], object]) -> None:
         super().__init__()
         self.folder = folder
+        self.make = make
 
     def __missing__(self, recipe: str) -> Path:
         output = self.folder / f"{recipe}.litertlm"
-        self[recipe] = made_once(output, lambda output: export_tiny(output, recipe))
+        self[recipe] = made_once(output, lambda output: self.make(output, recipe))
         return self[recipe]
 
 

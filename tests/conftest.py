@@ -93,24 +93,23 @@ def eager(eagers: dict[str, Eager], shape: str) -> Eager:
 @pytest.fixture(scope="session")
 def tiny_bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The shipped tiny pair as a bundle of any built-in recipe, made when it is first asked for."""
-    from tests.bundles import TinyBundles
+    from tests.bundles import TinyBundles, export_tiny
 
-    return TinyBundles(shared_folder(tmp_path_factory))
+    return TinyBundles(shared_folder(tmp_path_factory), export_tiny)
 
 
 @pytest.fixture(scope="session")
 def short_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A float32 bundle with a short cache and short prefills, to reach its end quickly."""
-    from tests.bundles import SHORT_CACHE, export_tiny
+    from tests.bundles import SHORT_CACHE, SHORT_PREFILLS, export_tiny
 
     def make(output: Path) -> None:
-        lengths = (32, 128)
         export_tiny(
             output,
             "float32",
             cache_length=SHORT_CACHE,
             fixed_cache_length=True,
-            prefill_lengths=lengths,
+            prefill_lengths=SHORT_PREFILLS,
         )
 
     return made_once(shared_folder(tmp_path_factory) / "short.litertlm", make)

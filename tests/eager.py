@@ -23,8 +23,9 @@ from exporter.model.text.target import Caches, PerLayerEmbedder, Step, Target, T
 from exporter.verify.sides.torch_pair import filled, from_checkpoints
 from exporter.weights.matching import find_weights
 from exporter.weights.parameters import parameter_specs
+from tests.bundles import SHORT_CACHE
 
-CACHE_LENGTH = 256
+CACHE_LENGTH = SHORT_CACHE
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from exporter.bundle.stored_contract import (
 from exporter.contract.names import Accelerator, Dtype, Section
 from exporter.errors import BundleError
 from exporter.llm_metadata import MIN_RUNTIME_VERSION
-from tests.bundles import CACHE_LENGTH, TINY_TARGET, export_tiny
+from tests.bundles import CACHE_LENGTH, SHORT_CACHE, SHORT_PREFILLS, TINY_TARGET, export_tiny
 
 ALIGNMENT = 16 * 1024
 
@@ -74,8 +74,8 @@ def test_every_model_says_which_backend_it_is_for(
         tmp_path / "gpu.litertlm",
         "int8",
         accelerator=Accelerator.GPU,
-        cache_length=512,
-        prefill_lengths=(32, 128),
+        cache_length=SHORT_CACHE,
+        prefill_lengths=SHORT_PREFILLS,
     )
     for path, backend in ((tiny_bundles["int8"], "cpu"), (gpu, "gpu")):
         models = [s for s in open_bundle(path).sections if s.model_type is not None]

@@ -17,7 +17,7 @@ from tests.export.command import grow, run, start, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
-STOPS = 30
+STOPS = 20
 """SIGINT and SIGKILL in turn."""
 
 PATIENCE = 3

@@ -10,11 +10,10 @@ import pytest
 
 from exporter.contract.names import Accelerator
 from exporter.errors import EngineError
-from quantize.builtin_recipes import RECIPES
 from runtime_py.litert.gpu.device import MISSING, is_missing
 from runtime_py.litert.native_log import NativeLog, captured_native_log
-from tests.bundles import SHORT_CACHE, export_tiny
-from tests.once import made_once, shared_folder
+from tests.bundles import SHORT_CACHE, SHORT_PREFILLS, TinyBundles, export_tiny
+from tests.once import shared_folder
 
 SOFTWARE_DEVICE = Path("/usr/lib/chromium/vk_swiftshader_icd.json")
 """SwiftShader, in Debian's chromium-common."""
@@ -53,17 +52,17 @@ def _missing_device() -> str | None:
 
 @pytest.fixture(scope="session")
 def gpu_bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The shipped tiny pair for the GPU, in every recipe, with a short cache."""
+    """The shipped tiny pair for the GPU, by recipe, with a short cache; made when first asked for."""
 
-    def make(output: Path) -> None:
+    def make(output: Path, recipe: str) -> None:
         export_tiny(
             output,
-            output.stem,
+            recipe,
             cache_length=SHORT_CACHE,
-            prefill_lengths=(32, 128),
+            prefill_lengths=SHORT_PREFILLS,
             accelerator=Accelerator.GPU,
         )
 
     folder = shared_folder(tmp_path_factory) / "gpu"
     folder.mkdir(exist_ok=True)
-    return {recipe: made_once(folder / f"{recipe}.litertlm", make) for recipe in RECIPES}
+    return TinyBundles(folder, make)

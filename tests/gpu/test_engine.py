@@ -15,7 +15,7 @@ from runtime_py.reply import RunResult
 from runtime_py.same_text import ReplyLimits, same_text
 from tests.bundles import DRAFT_LENGTH, SHORT_CACHE, held_out_prompts
 
-PROMPTS, NEW_TOKENS = 8, 40
+PROMPTS, NEW_TOKENS = 4, 32
 LIMITS = ReplyLimits(NEW_TOKENS, SHORT_CACHE, DRAFT_LENGTH)
 
 LEAST_SUCCESS_RATE = 0.5

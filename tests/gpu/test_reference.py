@@ -22,7 +22,7 @@ from runtime_py.reference_run import RunSettings, run_reference
 from tests.bundles import DRAFT_LENGTH, held_out_prompts
 from tests.gpu.operations import fully_accelerated
 
-PROMPTS, NEW_TOKENS = 20, 24
+PROMPTS, NEW_TOKENS = 12, 24
 
 GPU, HALF = Hardware(Accelerator.GPU), Hardware(Accelerator.GPU, float16=True)
 

@@ -1,4 +1,7 @@
-"""Graphs of E2B's and E4B's shape, of few layers, in every recipe: delegated whole, and right."""
+"""Graphs of E2B's and E4B's shape, of few layers, in every recipe: delegated whole, and right.
+
+Those of E2B's shape are the graphs of the bundles that other modules run (``gpu_bundles``).
+"""
 
 from __future__ import annotations
 
@@ -18,9 +21,10 @@ from runtime_py.litert.c_api import DeviceBuffer, Environment
 from runtime_py.litert.compiled_model import CompiledModel
 from runtime_py.litert.gpu.cache import CacheBuffer
 from tests import pairs as pair_files
+from tests.bundles import DRAFT_LENGTH
 from tests.eager import CACHE_LENGTH, Eager
 from tests.gpu.operations import FLOAT32, fully_accelerated
-from tests.litert.graphs import DRAFTS, Bound, Tensors, assert_close, bind_pair, named_caches
+from tests.litert.graphs import Bound, Tensors, assert_close, bind_pair, named_caches
 
 TOLERANCE = 1e-4
 """Of each output's largest magnitude, as for LiteRT on the CPU with float weights."""
@@ -78,7 +82,7 @@ def test_verify_is_what_torch_computes(
 ) -> None:
     """Over caches that torch made, past the window, with garbage behind the slots in use."""
     source = torch.Generator().manual_seed(5)
-    tokens = torch.randint(pair_files.VOCABULARY, (COMMITTED + DRAFTS + 1,), generator=source)
+    tokens = torch.randint(pair_files.VOCABULARY, (COMMITTED + DRAFT_LENGTH + 1,), generator=source)
     empty = eager.empty_caches(37.0)
     committed = eager.prefill(tokens[:COMMITTED], 0, empty)
     expected = eager.forward(tokens[COMMITTED:], COMMITTED, committed)
@@ -88,7 +92,7 @@ def test_verify_is_what_torch_computes(
         found = run_verify(model, inputs, named_caches(committed))
     assert_close(found[names.LOGITS], expected.logits, TOLERANCE)
     assert_close(found[names.ACTIVATIONS], expected.hidden, TOLERANCE)
-    used = COMMITTED + DRAFTS + 1
+    used = COMMITTED + DRAFT_LENGTH + 1
     for name, cache in named_caches(expected.caches).items():
         slots = (
             (..., slice(used), slice(None))
@@ -103,7 +107,7 @@ INPUTS = (names.EMBEDDINGS, names.PER_LAYER_EMBEDDINGS, names.INPUT_POS, names.M
 
 def run_verify(model: CompiledModel, inputs: Tensors, caches: Tensors) -> Tensors:
     """``verify`` after :data:`COMMITTED` slots, over the given caches."""
-    end = COMMITTED + DRAFTS + 1
+    end = COMMITTED + DRAFT_LENGTH + 1
     assert end <= CACHE_LENGTH
     params = torch.tensor([COMMITTED, end, end, 0, 0, 0, 0], dtype=torch.int32)
     given: dict[str, DeviceBuffer] = {}

@@ -33,6 +33,7 @@ from exporter.weights.parameters import parameter_specs
 from exporter.weights.storing import StoredWeight
 from quantize.builtin_recipes import PLAIN_NAMES, RECIPES
 from tests import pairs as pair_files
+from tests.bundles import DRAFT_LENGTH, SHORT_PREFILLS
 from tests.eager import CACHE_LENGTH, Eager
 from tests.once import lowering
 
@@ -57,8 +58,6 @@ BOUND_RECIPES = (*PLAIN_NAMES, "int4-block32-clip")
 """One of each storage, and clipped ones too, whose codes use their whole range: a graph cannot tell more
 apart."""
 
-PREFILLS = (16, 48)
-DRAFTS = 3
 HEADS = {"e2b": HeadKind.CENTROID, "e4b": HeadKind.FULL}
 """One of each kind, so that both are run without lowering more than two pairs."""
 
@@ -139,7 +138,7 @@ class LiteRt:
 
     def prefill(self, eager: Eager, tokens: Tensor, start: int, caches: Caches) -> Caches:
         """Some tokens through the shortest prefill that holds them, padded as the engine pads."""
-        length = min(n for n in PREFILLS if n >= len(tokens))
+        length = min(n for n in SHORT_PREFILLS if n >= len(tokens))
         inputs = padded(eager.inputs(tokens, start), length)
         outputs = self.target(f"{names.PREFILL_PREFIX}{length}", inputs, caches)
         return caches_of(outputs, self.contract)
@@ -243,8 +242,8 @@ def bind_pair(
     options = ExportOptions(
         RECIPES["float32"],
         CACHE_LENGTH,
-        PREFILLS,
-        DRAFTS,
+        SHORT_PREFILLS,
+        DRAFT_LENGTH,
         accelerator=accelerator,
         fixed_cache_length=True,
     )

@@ -25,14 +25,13 @@ from exporter.weights.storing import choose_rule
 from quantize.builtin_recipes import RECIPES
 from quantize.recipe import Recipe
 from tests import pairs as pair_files
+from tests.bundles import DRAFT_LENGTH, SHORT_PREFILLS
 from tests.eager import CACHE_LENGTH, Eager
 from tests.litert.graphs import (
     BOUND_RECIPES,
-    DRAFTS,
     HEADS,
     LENGTH,
     OTHER_CONSTANTS,
-    PREFILLS,
     SAME_GRAPH_TOLERANCE,
     STALE,
     TOLERANCE,
@@ -95,7 +94,7 @@ def test_embedders(litert: LiteRt, eager: Eager, token: int) -> None:
     assert_close(per_layer[names.PER_LAYER_EMBEDDINGS], eager.per_layer_embedder(ids), TOLERANCE)
 
 
-@pytest.mark.parametrize("tokens", PREFILLS)
+@pytest.mark.parametrize("tokens", SHORT_PREFILLS)
 @pytest.mark.parametrize("start", [0, 40, 100])
 def test_prefill(litert: LiteRt, text: Text, start: int, tokens: int) -> None:
     """One full call, below and beyond the window: every slot of every cache."""
@@ -109,11 +108,11 @@ def test_prefill(litert: LiteRt, text: Text, start: int, tokens: int) -> None:
 @pytest.mark.parametrize(
     "split",
     [
-        (48, 48, 48, 6),
-        (16,) * 9 + (6,),
-        (1, 48, 16, 48, 37),
-        (20, 5, 48, 47, 30),
-        (48, 16, 48, 16, 16, 6),
+        (128, 22),
+        (32,) * 4 + (22,),
+        (1, 32, 100, 17),
+        (20, 5, 77, 32, 16),
+        (32, 33, 32, 53),
     ],
 )
 def test_prefill_in_chunks_is_one_pass(litert: LiteRt, text: Text, split: tuple[int, ...]) -> None:
@@ -128,7 +127,7 @@ def test_prefill_in_chunks_is_one_pass(litert: LiteRt, text: Text, split: tuple[
 
 @pytest.mark.parametrize("count", [17, 20, 26])
 def test_padding_past_the_end_of_the_cache(litert: LiteRt, text: Text, count: int) -> None:
-    """The last chunk begins at slot 230 of 256 and its signature has 48: good slots must stay."""
+    """The last chunk begins at slot 486 of 512 and its signature has 32: good slots must stay."""
     start = CACHE_LENGTH - 26
     before = text.committed(start)
     caches = litert.prefill(text.eager, text.tokens[start : start + count], start, before)
@@ -147,11 +146,11 @@ def test_decode(litert: LiteRt, text: Text, start: int) -> None:
     assert_untouched(ours.caches, before, start, start + 1)
 
 
-@pytest.mark.parametrize("start", [1, 62, 64, LENGTH, CACHE_LENGTH - DRAFTS - 1])
+@pytest.mark.parametrize("start", [1, 62, 64, LENGTH, CACHE_LENGTH - DRAFT_LENGTH - 1])
 def test_verify(litert: LiteRt, text: Text, start: int) -> None:
     """The pending token and its drafts: as torch, and as LiteRT decodes them one by one."""
     before = text.committed(start)
-    tokens = text.tokens[start : start + DRAFTS + 1]
+    tokens = text.tokens[start : start + DRAFT_LENGTH + 1]
     verified, stop = litert.step(text.eager, tokens, start, before), start + len(tokens)
     assert_steps_close(verified, text.eager.forward(tokens, start, before), stop, TOLERANCE)
     assert_untouched(verified.caches, before, start, stop)
@@ -177,16 +176,16 @@ def test_rejected_drafts_leave_no_trace(litert: LiteRt, text: Text) -> None:
     """After a verify whose last drafts are rejected, decoding goes on in the slots they used."""
     start, accepted = LENGTH, 1
     before = text.committed(start)
-    right = text.tokens[start : start + DRAFTS + 1]
+    right = text.tokens[start : start + DRAFT_LENGTH + 1]
     drafted = right.clone()
     drafted[accepted + 1 :] = (drafted[accepted + 1 :] + 1) % pair_files.VOCABULARY
     caches = litert.step(text.eager, drafted, start, before).caches
-    for i in range(accepted + 1, DRAFTS + 1):
+    for i in range(accepted + 1, DRAFT_LENGTH + 1):
         step = litert.step(text.eager, right[i : i + 1], start + i, caches)
         caches = step.caches
     expected = text.eager.forward(right, start, before)
     assert_close(step.logits[0, -1], expected.logits[0, -1], TOLERANCE)
-    assert_caches_close(caches, expected.caches, start + DRAFTS + 1, TOLERANCE)
+    assert_caches_close(caches, expected.caches, start + DRAFT_LENGTH + 1, TOLERANCE)
 
 
 def test_window_of_the_target(litert: LiteRt, text: Text) -> None:
@@ -232,7 +231,7 @@ def test_drafter(litert: LiteRt, text: Text, shape: str, committed: int) -> None
     step = text.eager.forward(text.tokens[:committed], 0, text.eager.empty_caches(STALE))
     token, state = text.tokens[committed], step.hidden[0, -1]
     reference_token, reference_state = token, state
-    for _ in range(DRAFTS):
+    for _ in range(DRAFT_LENGTH):
         ours = litert.draft(text.eager, token, state, committed, step.caches)
         reference = text.eager.draft(
             HEADS[shape], reference_token, reference_state, committed, step.caches

@@ -21,13 +21,12 @@ from quantize.arrays import dequantize_rows, quantize_rows
 from quantize.builtin_recipes import RECIPES
 from quantize.recipe import Recipe
 from tests import pairs as pair_files
+from tests.bundles import DRAFT_LENGTH, SHORT_PREFILLS
 from tests.eager import Eager
 from tests.litert.graphs import (
     BOUND_RECIPES,
-    DRAFTS,
     HEADS,
     LENGTH,
-    PREFILLS,
     SAME_GRAPH_TOLERANCE,
     STALE,
     TOLERANCE,
@@ -97,7 +96,7 @@ def test_quantised_products_use_the_stored_weights(quantised: Quantised) -> None
     Layer 0's values are such a product and a norm; each token of a verify picks another column.
     """
     eager, columns = quantised.eager, torch.tensor([0, 3, 64, 127])
-    tokens = torch.zeros(DRAFTS + 1, dtype=torch.int64)
+    tokens = torch.zeros(DRAFT_LENGTH + 1, dtype=torch.int64)
     _, *others = eager.inputs(tokens, 0)
     one_hot = nn.functional.one_hot(columns, eager.target.config.text.hidden_size).float()[None]
     caches = eager.empty_caches(STALE)
@@ -107,7 +106,7 @@ def test_quantised_products_use_the_stored_weights(quantised: Quantised) -> None
     assert layer.input_layernorm.weight is not None
     signs = layer.input_layernorm.weight.reshape(-1)[columns].sign()
     expected = stored * signs / stored.square().mean(0).sqrt()
-    values = outputs[names.value_cache(0)][0, 0, :, : DRAFTS + 1]
+    values = outputs[names.value_cache(0)][0, 0, :, : DRAFT_LENGTH + 1]
     assert_close(values, expected, TOLERANCE)
 
 
@@ -125,7 +124,7 @@ def test_one_quantised_product(quantised: Quantised, texts: dict[str, Text]) -> 
     included). So element j of y = W a is off by at most b_j = step / 2 * sum |W_j|, and the norm
     passes on (b_j + |y_j| / |y| * |b|) / rms(y), to first order.
     """
-    tokens, eager = texts["e2b"].tokens[: DRAFTS + 1], quantised.eager
+    tokens, eager = texts["e2b"].tokens[: DRAFT_LENGTH + 1], quantised.eager
     step = quantised.litert.step(eager, tokens, 0, eager.empty_caches())
     layer = first_layer(eager)
     activations = layer.input_layernorm(eager.inputs(tokens, 0)[0])[0]  # [T, H]
@@ -135,7 +134,7 @@ def test_one_quantised_product(quantised: Quantised, texts: dict[str, Text]) -> 
     bound = spread[:, None] / 255 / 2 * weight.abs().sum(-1)  # [T, D]
     rms = product.square().mean(-1, keepdim=True).sqrt()
     share = product.abs() * bound.norm(dim=-1, keepdim=True) / product.norm(dim=-1, keepdim=True)
-    off = (step.caches[0].values[0, 0, :, : DRAFTS + 1].T - product / rms).abs()
+    off = (step.caches[0].values[0, 0, :, : DRAFT_LENGTH + 1].T - product / rms).abs()
     assert (off <= 1.05 * (bound + share) / rms).all()
     assert off.max() > 0, "activations are not rounded: this is not the 8-bit kernel"
 
@@ -144,7 +143,7 @@ def test_one_quantised_product(quantised: Quantised, texts: dict[str, Text]) -> 
 def test_quantised_step(quantised: Quantised, texts: dict[str, Text], signature: str) -> None:
     tokens, eager = texts["e2b"].tokens, quantised.eager
     before = eager.prefill(tokens[:LENGTH], 0, eager.empty_caches(STALE))
-    count = 1 if signature == names.DECODE else DRAFTS + 1
+    count = 1 if signature == names.DECODE else DRAFT_LENGTH + 1
     chunk = tokens[LENGTH : LENGTH + count]
     ours = quantised.litert.step(eager, chunk, LENGTH, before)
     reference = eager.forward(chunk, LENGTH, before)
@@ -156,8 +155,8 @@ def test_quantised_step(quantised: Quantised, texts: dict[str, Text], signature:
 def test_quantised_prefill(quantised: Quantised, texts: dict[str, Text]) -> None:
     tokens, eager = texts["e2b"].tokens[:LENGTH], quantised.eager
     caches = eager.empty_caches(STALE)
-    for start in range(0, LENGTH, PREFILLS[-1]):
-        chunk = tokens[start : start + PREFILLS[-1]]
+    for start in range(0, LENGTH, SHORT_PREFILLS[-1]):
+        chunk = tokens[start : start + SHORT_PREFILLS[-1]]
         caches = quantised.litert.prefill(eager, chunk, start, caches)
     reference = eager.prefill(tokens, 0, eager.empty_caches())
     assert_caches_close(caches, reference, LENGTH, WHOLE_STACK_ERROR)

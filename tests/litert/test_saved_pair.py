@@ -16,9 +16,9 @@ from exporter.contract.text import KvCache
 from exporter.options import ExportOptions
 from exporter.pipeline import export
 from quantize.builtin_recipes import RECIPES
-from tests.bundles import TINY_TARGET
+from tests.bundles import DRAFT_LENGTH, SHORT_PREFILLS, TINY_TARGET
 from tests.eager import CACHE_LENGTH
-from tests.litert.graphs import DRAFTS, HEADS, PREFILLS, Bound
+from tests.litert.graphs import HEADS, Bound
 from tests.pairs import Pair
 
 SHAPE = "e4b"
@@ -26,8 +26,8 @@ OWNERS, FULL = 6, 5
 OPTIONS = ExportOptions(
     RECIPES["int4"],
     CACHE_LENGTH,
-    PREFILLS,
-    DRAFTS,
+    SHORT_PREFILLS,
+    DRAFT_LENGTH,
     drafter_head=HEADS[SHAPE],
     fixed_cache_length=True,
 )

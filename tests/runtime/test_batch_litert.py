@@ -35,8 +35,9 @@ from tests.command import Done, run
 pytestmark = pytest.mark.slow
 
 HARDWARE = Hardware(threads=2)
-CACHE, PREFILLS = 256, (32,)
-BATCHES = (3, 8)
+CACHE, PREFILLS = 256, (128,)
+"""Of both, the graphs for one sequence are shipped."""
+BATCHES = (3, 2)
 NEW_TOKENS = 48
 NOISE = 0.6
 """Added to the drafter's matrices, by their own spread: it is then right about half of the time."""
@@ -160,7 +161,7 @@ def test_answers_end_at_the_end_of_the_context(unsure: OpenedModel) -> None:
 
 def test_the_cache_length_is_chosen_at_load(bundles: dict[int, Path]) -> None:
     settings = RunSettings(DRAFT_LENGTH, NEW_TOKENS)
-    for slots in (CACHE // 2 + 8, 2 * CACHE):
+    for slots in (CACHE - 56, 2 * CACHE):
         with open_model(bundles[3], HARDWARE, cache_length=slots) as resized:
             found = run_batch(resized, settings, questions()[:5])
             assert_same(found, run_reference(resized, settings, questions()[:5]))
@@ -242,10 +243,10 @@ def test_batch_signatures_without_a_drafter(bundles: dict[int, Path]) -> None:
     assert not any(replace(agreed, batch=1).batch_signatures().values())
 
 
-def test_what_a_batch_refuses(short_bundle: Path, unsure: OpenedModel) -> None:
+def test_what_a_batch_refuses(tiny_bundles: dict[str, Path], unsure: OpenedModel) -> None:
     settings, prompt = RunSettings(0, 4), held_out_prompts(1)[0]
     with (
-        open_model(short_bundle, HARDWARE) as single,
+        open_model(tiny_bundles["float32"], HARDWARE) as single,
         pytest.raises(BundleError, match="--batch N"),
     ):
         run_batch(single, settings, questions())

@@ -33,7 +33,7 @@ WORDS = (" and", " was", " the", ".")
 """Which the tiny target says often."""
 
 PROMPTS, NEW_TOKENS = 6, 40
-BATCH, CACHE, PREFILLS = 3, 256, (32,)
+BATCH, CACHE, PREFILLS = 3, 256, (128,)
 """As in ``test_batch_litert``, so that the graphs are there already."""
 
 HARDWARE = Hardware(threads=2)

@@ -33,7 +33,7 @@ from exporter.contract.text import Contract
 from exporter.litertlm.graphs import LitertGraphs
 from exporter.litertlm.writer import write_bundle
 from exporter.lowering import signatures
-from exporter.lowering.graph_cache import KnownGraphs, default_folder, unit_key
+from exporter.lowering.graph_cache import LITERT, KnownGraphs, default_folder, find_graphs, unit_key
 from exporter.lowering.units import (
     LoweringRequest,
     Unit,
@@ -45,13 +45,14 @@ from exporter.model.text.drafter import Draft, Drafter
 from exporter.model.text.kv import Kv
 from exporter.model.text.target import Caches, Step, Target
 from exporter.options import ExportOptions
+from exporter.progress import SilentReporter
 from exporter.weights.matching import Weight, Weights, find_weights
 from exporter.weights.parameters import parameter_specs
 from quantize.builtin_recipes import RECIPES
 from tests.bundles import TINY_DRAFTER, TINY_TARGET
 from tests.once import lowering
 
-CACHE_LENGTH, PREFILL, DRAFTS = 160, 64, 3
+CACHE_LENGTH, PREFILL = 256, 128
 SCALED = "layers.2.mlp.up_proj.weight"
 SCALED_ROW, WRONG_FACTOR = 5, 1.5
 
@@ -171,18 +172,17 @@ class FaultyModules:
     signatures: tuple[str, ...] = ()
 
 
-STEPS = (names.DECODE, names.VERIFY)
 FAULTY = {
-    Fault.DONOR: FaultyModules(signatures=STEPS),
+    Fault.DONOR: FaultyModules(signatures=(names.DECODE, names.VERIFY)),
     Fault.POSITION: FaultyModules(
         drafter=EarlyDrafter,
         draft_round=EarlyRound,
         signatures=(names.DRAFT, names.DRAFT_ROUND),
     ),
     Fault.DRAFT_ROUND: FaultyModules(draft_round=StaleRound, signatures=(names.DRAFT_ROUND,)),
-    Fault.PRE_NORM: FaultyModules(target=PreNormTarget, signatures=STEPS),
-    Fault.SOFTCAP: FaultyModules(signatures=STEPS),
-    Fault.TRANSPOSED: FaultyModules(target=ReshapingTarget, signatures=STEPS),
+    Fault.PRE_NORM: FaultyModules(target=PreNormTarget, signatures=(names.DECODE,)),
+    Fault.SOFTCAP: FaultyModules(signatures=(names.VERIFY,)),
+    Fault.TRANSPOSED: FaultyModules(target=ReshapingTarget, signatures=(names.VERIFY,)),
 }
 
 
@@ -192,9 +192,8 @@ def tiny_pair() -> Pair:
 
 
 def agreed() -> Contract:
-    options = ExportOptions(
-        RECIPES["float32"], CACHE_LENGTH, (PREFILL,), DRAFTS, fixed_cache_length=True
-    )
+    """Short, and with graphs that are shipped."""
+    options = ExportOptions(RECIPES["float32"], CACHE_LENGTH, (PREFILL,))
     return make_contract(tiny_pair().target_config, tiny_pair().drafter_config, options)
 
 
@@ -216,21 +215,34 @@ def faulty_config(fault: Fault) -> TargetConfig:
     return config
 
 
+def asked(fault: Fault) -> LoweringRequest:
+    """What the graphs of a bundle are graphs of."""
+    drafter = tiny_pair().drafter_config
+    return LoweringRequest(faulty_config(fault), drafter, HeadKind.CENTROID, agreed().as_lowered())
+
+
+@cache
+def sound() -> KnownGraphs:
+    """The graphs of the bundle without a fault."""
+    units = list(litert_units(agreed()))
+    with lowering():
+        return find_graphs(asked(Fault.NONE), units, LITERT, SilentReporter())
+
+
 def lowered(fault: Fault) -> KnownGraphs:
-    """The graphs of a bundle."""
-    return KnownGraphs(
-        fault.name, {}, {unit: graph_of(unit, fault) for unit in litert_units(agreed())}
-    )
-
-
-def graph_of(unit: Unit, fault: Fault) -> bytes:
-    """One signature, lowered now or in an earlier run."""
+    """The graphs of a bundle: sound ones, and those that the fault is in."""
     plan = FAULTY.get(fault, FaultyModules())
-    if unit.signature not in plan.signatures:
-        fault, plan = Fault.NONE, FaultyModules()
-    request = LoweringRequest(
-        faulty_config(fault), tiny_pair().drafter_config, HeadKind.CENTROID, agreed()
-    )
+    wrong = {
+        unit: _graph_of(unit, fault, plan)
+        for unit in sound().by_unit
+        if unit.signature in plan.signatures
+    }
+    return KnownGraphs(fault.name, {}, {**sound().by_unit, **wrong})
+
+
+def _graph_of(unit: Unit, fault: Fault, plan: FaultyModules) -> bytes:
+    """One signature, lowered now or in an earlier run."""
+    request = asked(fault)
     source = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:8]
     kept = default_folder() / f"test-{unit_key(request, unit)}-{source}-{fault.name}.tflite"
     with lowering():
