@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from runtime_py.reply import OnChunk, RunResult
 
 
+STOCK = "litert-lm"
+"""The runtime that is not ours."""
+
+
 class DraftLengthType(click.ParamType[str | int]):
     """``auto``, or a number of drafts."""
 
@@ -44,6 +48,7 @@ class GenerateRequest:
     bundle: Path
     modes: tuple[str, ...]
     conversations: list[Conversation]
+    image_tokens: int | None
     max_new_tokens: int
     max_num_tokens: int | None
     threads: int | None
@@ -87,6 +92,7 @@ def with_engine(request: GenerateRequest) -> Iterator[tuple[str, RunResult]]:
             max_num_tokens=request.max_num_tokens,
             weight_cache=request.weight_cache,
             sampling=request.sampling,
+            image_tokens=request.image_tokens,
         )
         request.announce(mode)
         yield mode, run_engine(settings, request.conversations, request.on_chunk)
@@ -116,7 +122,13 @@ def with_reference(request: GenerateRequest) -> Iterator[tuple[str, RunResult]]:
 def with_onnx(request: GenerateRequest) -> Iterator[tuple[str, RunResult]]:
     """A run on ONNX Runtime for each mode, on a folder that is opened once."""
     from exporter.extras import require_onnx, require_runtime
+    from runtime_py.chat.media import used_media
 
+    if media := used_media(request.conversations):
+        raise BundleError(
+            f"{request.bundle}: expected text, found {' and '.join(f'{m.noun}s' for m in sorted(media))}: "
+            "ONNX folders take text only; export a .litertlm bundle"
+        )
     require_onnx()
     require_runtime()
     from runtime_py.onnx.model import open_onnx_model
@@ -164,5 +176,5 @@ def _together(request: GenerateRequest, batch: int) -> int:
     return min(request.batch or batch, len(request.conversations))
 
 
-RUNTIMES = {"litert-lm": with_engine, "reference": with_reference, "onnx": with_onnx}
+RUNTIMES = {STOCK: with_engine, "reference": with_reference, "onnx": with_onnx}
 """By the name of ``--runtime``."""
