@@ -18,7 +18,7 @@ from exporter.bundle.engine_template import Json
 from exporter.bundle.reader import Bundle
 from exporter.contract.names import Section
 from exporter.errors import BundleError, MtpExportError
-from runtime_py.chat.conversation import Conversation, as_message
+from runtime_py.chat.conversation import Conversation, Message, as_message
 from runtime_py.chat.media_format import check_picture, check_sound
 
 MOST_BYTES = 64 * 2**20
@@ -129,15 +129,18 @@ def is_media(part: Json) -> bool:
     return part.get("type") in list(Medium)
 
 
+def media_parts(messages: Iterable[Message]) -> list[Json]:
+    """The pictures and sounds of messages, in order."""
+    parted = (message.content for message in messages if not isinstance(message.content, str))
+    return [part for parts in parted for part in parts if is_media(part)]
+
+
 def used_media(conversations: Iterable[Conversation]) -> frozenset[Medium]:
     """What pictures and sounds conversations have."""
     return frozenset(
         Medium(part["type"])
         for conversation in conversations
-        for message in (*conversation.history, *map(as_message, conversation.turns))
-        if not isinstance(message.content, str)
-        for part in message.content
-        if is_media(part)
+        for part in media_parts((*conversation.history, *map(as_message, conversation.turns)))
     )
 
 

@@ -5,27 +5,22 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from exporter.bundle.engine_template import Json
 from exporter.bundle.inspection import inspect_bundle
 from exporter.bundle.stored_pictures import broken_pictures
 from exporter.cli.inspect_bundle import render, to_json
-from runtime_py.chat.conversation import Conversation, Message
-from runtime_py.chat.media import Medium, file_part
-from runtime_py.engine.stock_engine import EngineSettings, run_engine
+from tests.vision.asking import in_engine
 from tests.vision.bundles import ANIMALS, EXACT, FEW_TOKENS
 
 pytestmark = pytest.mark.slow
 
 HERE = Path(__file__).parent
 MODES = ("off", "on")
-NEW_TOKENS = 32
 
 QUESTIONS = {
     animal: {
@@ -57,30 +52,6 @@ def transformers_replies(target: Path, prompts: list[Any]) -> list[str]:
     return replies
 
 
-def conversation(turns: Sequence[Any]) -> Conversation:
-    """Turns, of which the user's, at even places, are prompts as above, and the others the model's texts."""
-    *history, asked = [
-        Message("assistant", turn) if number % 2 else Message("user", tuple(map(part, turn)))
-        for number, turn in enumerate(turns)
-    ]
-    return Conversation((asked,), tuple(history))
-
-
-def part(item: Any) -> Json:
-    if isinstance(item, Path):
-        return file_part(Medium.IMAGE, item)
-    return {"type": "text", "text": item}
-
-
-def engine_replies(
-    bundle: Path, mtp: str, asked: Sequence[Any], image_tokens: int | None = None
-) -> list[str]:
-    settings = EngineSettings(
-        bundle, mtp == "on", NEW_TOKENS, threads=2, max_num_tokens=1024, image_tokens=image_tokens
-    )
-    return list(run_engine(settings, list(map(conversation, asked))).texts)
-
-
 @pytest.mark.parametrize("mtp", MODES)
 def test_the_answer_is_about_what_the_picture_shows(
     planted_bundle: Path, pictures: Path, mtp: str
@@ -94,7 +65,7 @@ def test_the_answer_is_about_what_the_picture_shows(
                 before, after = question.split("{}")
                 asked.append([[before, pictures / file, after]])
                 expected.append(answer)
-    assert engine_replies(planted_bundle, mtp, asked) == expected
+    assert list(in_engine(planted_bundle, mtp, asked).texts) == expected
 
 
 @pytest.mark.parametrize("mtp", MODES)
@@ -108,7 +79,7 @@ def test_several_pictures(planted_bundle: Path, pictures: Path, mtp: str) -> Non
         [["What does the", red, " eat?"], fox, ["What does the", blue, " eat?"]],
         [["What does the", blue, " eat?"], cat, ["What does the fox eat?"]],
     ]
-    assert engine_replies(planted_bundle, mtp, asked) == [fox, cat, cat, fox]
+    assert list(in_engine(planted_bundle, mtp, asked).texts) == [fox, cat, cat, fox]
 
 
 def test_replies_are_transformers(random_pair: tuple[Path, Path], pictures: Path) -> None:
@@ -119,7 +90,8 @@ def test_replies_are_transformers(random_pair: tuple[Path, Path], pictures: Path
     prompts += [["Where does the", pictures / names[0], pictures / names[1], " live?"]]
     expected = transformers_replies(target, prompts)
     for mtp in MODES:
-        assert engine_replies(bundle, mtp, [[prompt] for prompt in prompts]) == expected, mtp
+        found = in_engine(bundle, mtp, [[prompt] for prompt in prompts])
+        assert list(found.texts) == expected, mtp
     assert len(set(expected)) > 1
 
 
