@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from exporter.cli.conversations import read_conversations
 from exporter.cli.generate_output import compare, measurements, show_calls
 from exporter.cli.generate_usage import check_usage
 from exporter.cli.runtimes import (
@@ -24,7 +24,6 @@ from exporter.contract.names import Accelerator
 
 if TYPE_CHECKING:
     from exporter.contract.text import Contract
-    from runtime_py.chat.conversation import Conversation
     from runtime_py.loop.sampling import SamplingSettings
 
 DEFAULT_NEW_TOKENS = 256
@@ -168,7 +167,6 @@ def command(
     newline. With `--mtp both`, exit code 3 says that the two texts differ.
     """
     from exporter.bundle.stored_contract import with_cache_length
-    from runtime_py.chat.media import Medium, used_media
     from runtime_py.same_text import ReplyLimits
 
     check_usage(
@@ -182,9 +180,9 @@ def command(
         accelerator=accelerator,
         media=bool(images or sounds) and chat_file is not None,
     )
-    conversations = _conversations(prompts, prompt_file, chat_file, images, sounds)
-    if image_tokens is not None and Medium.IMAGE not in used_media(conversations):
-        raise click.UsageError("--image-tokens is for pictures, and there are none: add --image")
+    conversations = read_conversations(
+        prompts, prompt_file, chat_file, images, sounds, seen=image_tokens is not None
+    )
     agreed = _contract(bundle, runtime, drafting=mtp != "off")
     agreed = with_cache_length(bundle, agreed, max_num_tokens)
     if runtime == STOCK:
@@ -216,31 +214,6 @@ def command(
         cache_length = min(max_num_tokens or agreed.cache_length, agreed.cache_length)
         overshoot = agreed.draft_length if runtime == STOCK else 0
         compare(runs["off"], runs["on"], ReplyLimits(max_new_tokens, cache_length, overshoot))
-
-
-def _conversations(
-    prompts: Sequence[str],
-    prompt_file: Path | None,
-    chat_file: Path | None,
-    images: Sequence[Path],
-    sounds: Sequence[Path],
-) -> list[Conversation]:
-    """What is to be answered: the chat file's conversation, or one for each prompt.
-
-    Raises:
-        MtpExportError: A file cannot be used.
-    """
-    from exporter.verify.texts import read_prompts
-    from runtime_py.chat.chat_file import read_chat_file
-    from runtime_py.chat.conversation import Conversation, Message
-    from runtime_py.chat.media import Medium, file_part, with_media
-
-    if chat_file:
-        return [read_chat_file(chat_file)]
-    parts = [file_part(Medium.IMAGE, path) for path in images]
-    parts += [file_part(Medium.AUDIO, path) for path in sounds]
-    asked = read_prompts(prompt_file) if prompt_file else prompts
-    return [Conversation((Message("user", with_media(prompt, parts)),)) for prompt in asked]
 
 
 def _contract(bundle: Path, runtime: str, *, drafting: bool) -> Contract:

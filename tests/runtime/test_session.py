@@ -202,3 +202,18 @@ def test_half_a_character_is_held_back() -> None:
     assert streaming.push(euro[2:]) == "a€"
     assert streaming.push(euro[:2]) == ""
     assert set(streaming.flush()) == {"\ufffd"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("image", "the model was opened for text alone: open it with pictures=True"),
+        ("audio", "the reference runtime takes no sounds"),
+    ],
+)
+def test_pictures_and_sounds_that_nothing_encodes(kind: str, said: str) -> None:
+    session = toy_session()
+    asked = Message("user", ({"type": kind, "path": "none"},))
+    with pytest.raises(EngineError, match=said):
+        session.answer(asked, 12)
+    assert session.messages == ()
