@@ -50,7 +50,6 @@ def prompt_lengths(done: RunResult) -> list[int]:
     return [reply.prefill_tokens for replies in done.replies for reply in replies]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("drafts", DRAFTS)
 def test_answers_are_the_engines(
     planted_bundle: Path, planted: OpenedModel, pictures: Path, drafts: int
@@ -76,7 +75,6 @@ def test_answers_are_the_engines(
     assert prompt_lengths(found) == prompt_lengths(expected)
 
 
-@pytest.mark.slow
 def test_answers_about_details_are_the_engines(
     random_pair: tuple[Path, Path], pictures: Path, tmp_path: Path
 ) -> None:
@@ -100,7 +98,6 @@ def test_answers_about_details_are_the_engines(
     assert len(set(expected.texts[:exact])) > 1
 
 
-@pytest.mark.slow
 def test_turns_share_the_pictures_that_are_equal(planted: OpenedModel, pictures: Path) -> None:
     red, blue = (
         as_message(conversation([["What does the", pictures / name, " eat?"]]).turns[0])
@@ -117,7 +114,6 @@ def test_turns_share_the_pictures_that_are_equal(planted: OpenedModel, pictures:
     assert min(session.committed) == -8  # a JPEG of two tokens, and its end
 
 
-@pytest.mark.slow
 def test_generate_in_the_reference_runtime(planted_bundle: Path, pictures: Path) -> None:
     asked = ["-p", "What does the<|image|> eat?", "--image", str(pictures / "red.jpg")]
     reference = [str(planted_bundle), *asked, "--runtime", "reference"]
@@ -131,7 +127,6 @@ def test_generate_in_the_reference_runtime(planted_bundle: Path, pictures: Path)
     refused(run_without(("PIL",), "generate", *reference), "pip install 'mtp-export[images]'")
 
 
-@pytest.mark.slow
 def test_a_bundle_of_text(tiny_bundles: dict[str, Path]) -> None:
     with (
         pytest.raises(BundleError, match="expected a bundle that takes pictures"),
