@@ -30,6 +30,15 @@ def require_runtime() -> None:
     _require("the reference runtime needs", ("tokenizers",), "runtime")
 
 
+def require_images() -> None:
+    """Refuse to go on without what decodes pictures in the reference runtime.
+
+    Raises:
+        MissingExtraError: Naming the package.
+    """
+    _require("pictures in the reference runtime need", ("PIL",), "images")
+
+
 def require_torch() -> None:
     """Refuse to go on without what computes a checkpoint's own outputs.
 

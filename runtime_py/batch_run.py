@@ -17,13 +17,14 @@ from runtime_py.growing_reply import GrowingReply
 from runtime_py.litert.batch_executor import BatchLitertExecutor
 from runtime_py.litert.graph import LitertCache
 from runtime_py.loop.batch_loop import Batch, Progress, Running
+from runtime_py.loop.executor import Lookups
 from runtime_py.loop.rounds import Cursor, Limits
 from runtime_py.loop.sampling import chooser
 from runtime_py.loop.speculative import Clock
 from runtime_py.opened_model import OpenedModel
+from runtime_py.prompt import PromptReader
 from runtime_py.reference_run import RunSettings
 from runtime_py.reply import OnChunk, Reply, RunResult, silent
-from runtime_py.session import prompt_tokens
 
 
 class InOrder:
@@ -61,6 +62,7 @@ class _Prompt:
     """A conversation in tokens, and what takes its answer apart."""
 
     tokens: list[int]
+    lookups: Lookups | None
     reading: ReplyReading
 
 
@@ -92,7 +94,7 @@ class _Answers:
             tokens = prompt.tokens
             cache = self._free.pop() if self._free else self._executor.new_cache()
             growing = GrowingReply(tokenizer, prompt.reading, len(tokens), self._clock)
-            self._executor.prefill(cache, tokens[:-1], 0)
+            self._executor.prefill(cache, tokens[:-1], 0, prompt.lookups)
             growing.prefilled()
             self._answering[index] = cache, growing
             start = Cursor(len(tokens) - 1, tokens[-1])
@@ -154,6 +156,7 @@ def _prompt(model: OpenedModel, settings: RunSettings, conversation: Conversatio
             "others one by one"
         )
     messages = [*conversation.history, as_message(conversation.turns[0])]
-    text = model.template.render(messages, conversation.setting)
-    tokens = prompt_tokens(model.tokenizer, text, context_length(model, settings))
-    return _Prompt(tokens, model.markers.reading(conversation.setting, text))
+    setting = conversation.setting
+    reader = PromptReader(model.tokenizer, model.template, setting, model.pictures)
+    read = reader.read(messages, context_length(model, settings))
+    return _Prompt(read.tokens, reader.lookups, model.markers.reading(setting, read.text))

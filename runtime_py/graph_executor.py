@@ -17,7 +17,14 @@ from numpy.typing import NDArray
 from exporter.contract import names
 from exporter.contract.names import Accelerator
 from exporter.contract.text import Contract
-from runtime_py.loop.executor import CacheT, DrafterOutput, DraftFeed, Floats, TargetOutput
+from runtime_py.loop.executor import (
+    CacheT,
+    DrafterOutput,
+    DraftFeed,
+    Floats,
+    Lookups,
+    TargetOutput,
+)
 
 CacheIn = TypeVar("CacheIn", contravariant=True)
 
@@ -41,16 +48,6 @@ class RunnableSignature(Protocol[CacheIn]):
 
     def output(self, name: str) -> NDArray[Any]:
         """An output of the last run, in its shape; valid until the next one."""
-
-
-class Lookups(Protocol):
-    """The embeddings of a token; each valid until the next call."""
-
-    def embed(self, token: int) -> Floats:
-        """Scaled, ``[H]``."""
-
-    def embed_per_layer(self, token: int) -> Floats:
-        """Scaled, ``[L, P]``."""
 
 
 @dataclass(frozen=True)
@@ -167,8 +164,10 @@ class GraphExecutor(ABC, Generic[CacheT]):
         row: Floats = lookup.output(output)[0, 0]
         return row
 
-    def prefill(self, cache: CacheT, tokens: Sequence[int], position: int) -> None:
-        """Write ``tokens`` to the slots from ``position`` on.
+    def prefill(
+        self, cache: CacheT, tokens: Sequence[int], position: int, lookups: Lookups | None = None
+    ) -> None:
+        """Write ``tokens`` to the slots from ``position`` on; ``lookups`` as in :meth:`read`.
 
         The last chunk is padded: position 0 and a mask row of false for each token that is not
         there. The graph takes care that a chunk sticking out past the end damages nothing.
@@ -180,7 +179,7 @@ class GraphExecutor(ABC, Generic[CacheT]):
         for chunk in prefill_chunks(len(tokens), self.contract.prefill_lengths):
             name = f"{names.PREFILL_PREFIX}{chunk.length}"
             part = tokens[done : done + chunk.tokens]
-            self._run_target(name, cache, part, position + done, chunk.length)
+            self._run_target(name, cache, part, position + done, chunk.length, lookups)
             done += chunk.tokens
 
     def decode(self, cache: CacheT, token: int, position: int) -> TargetOutput:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -24,6 +24,7 @@ from runtime_py.litert.hardware import Hardware
 from runtime_py.loop.adaptive import Adaptive
 from runtime_py.loop.sampling import GREEDY, SamplingSettings
 from runtime_py.loop.speculative import DraftPolicy, Fixed
+from runtime_py.picture_encoder import PictureEncoder
 from runtime_py.session import Session
 
 FAMILY = "gemma4"
@@ -44,6 +45,8 @@ class Opened(Generic[ExecutorT]):
     tokenizer: Tokenizer
     template: ChatTemplate
     markers: Markers
+    pictures: PictureEncoder | None = None
+    """None where there are to be none."""
     learnt: dict[int, Adaptive] = field(default_factory=dict)
     """By how many sequences run together, which decides what a call costs."""
 
@@ -67,6 +70,7 @@ class Opened(Generic[ExecutorT]):
             policy=policy,
             sampling=sampling,
             context_length=context_length,
+            pictures=self.pictures,
         )
 
     def policy(self, drafts: DraftLength, together: int = 1) -> DraftPolicy:
@@ -92,6 +96,8 @@ def open_model(
     cache_length: int | None = None,
     drafting: bool = True,
     check_weights: bool = False,
+    pictures: bool = False,
+    image_tokens: int | None = None,
 ) -> Iterator[OpenedModel]:
     """Open a bundle for the reference runtime.
 
@@ -102,9 +108,12 @@ def open_model(
             length, a shorter one limits sessions.
         drafting: Whether anything is to be drafted; the bundle must then have a drafter.
         check_weights: Compare the model sections' checksums, too.
+        pictures: Whether messages may have pictures; the bundle must then take them.
+        image_tokens: The most tokens that a picture becomes; None for the most that the bundle allows.
 
     Raises:
-        BundleError: It is not such a bundle, or damaged, or of another family, or has no drafter.
+        BundleError: It is not such a bundle, or damaged, or of another family, or has no drafter, or takes
+            no pictures.
         EngineError: There is no such hardware.
         OutputError: There can be no folder for packed weights.
     """
@@ -115,9 +124,15 @@ def open_model(
     if drafting:
         require_drafter(path, agreed)
     text_side = read_text_side(bundle)
-    executor = LitertExecutor(bundle, agreed, hardware or Hardware(), drafting=drafting)
-    with closing(executor):
-        yield OpenedModel(executor, *text_side)
+    hardware = hardware or Hardware()
+    with ExitStack() as opened:
+        executor = LitertExecutor(bundle, agreed, hardware, drafting=drafting)
+        opened.enter_context(closing(executor))
+        encoder = None
+        if pictures:
+            encoder = PictureEncoder(bundle, executor, hardware, image_tokens)
+            opened.enter_context(closing(encoder))
+        yield OpenedModel(executor, *text_side, encoder)
 
 
 def read_text_side(source: TextSource) -> tuple[Tokenizer, ChatTemplate, Markers]:

@@ -13,7 +13,6 @@ from collections.abc import Generator, Sequence
 from itertools import takewhile
 from typing import Generic
 
-from exporter.errors import EngineError
 from runtime_py.chat.chat_template import ChatTemplate
 from runtime_py.chat.conversation import PLAIN, Message, Setting, Turn, as_message
 from runtime_py.chat.reply_text import Markers
@@ -24,26 +23,9 @@ from runtime_py.loop.returning import Returning
 from runtime_py.loop.rounds import Cursor, Limits
 from runtime_py.loop.sampling import GREEDY, SamplingSettings, chooser
 from runtime_py.loop.speculative import Clock, DraftPolicy, Fixed, Speaker, generate
+from runtime_py.picture_encoder import PictureEncoder
+from runtime_py.prompt import PromptReader
 from runtime_py.reply import Reply
-
-
-class ContextFullError(EngineError):
-    """A conversation has grown longer than the context; start another or drop turns."""
-
-
-def prompt_tokens(tokenizer: Tokenizer, text: str, context_length: int) -> list[int]:
-    """Tokens of a rendered conversation.
-
-    Raises:
-        ContextFullError: There are more than the context holds.
-    """
-    prompt = tokenizer.encode_prompt(text)
-    if len(prompt) > context_length:
-        raise ContextFullError(
-            f"the conversation is {len(prompt)} tokens long and the context holds "
-            f"{context_length}: start a new one, or export with a longer --cache-length"
-        )
-    return prompt
 
 
 class Session(Generic[CacheT]):
@@ -59,6 +41,7 @@ class Session(Generic[CacheT]):
         policy: How much to draft; by default not at all. It may be shared to share what it learns.
         sampling: By default greedy.
         context_length: Use less of the cache than there is.
+        pictures: What encodes pictures; None where there are to be none.
         clock: Seconds.
     """
 
@@ -74,11 +57,13 @@ class Session(Generic[CacheT]):
         policy: DraftPolicy | None = None,
         sampling: SamplingSettings = GREEDY,
         context_length: int | None = None,
+        pictures: PictureEncoder | None = None,
         clock: Clock = time.perf_counter,
     ) -> None:
         choosing = chooser(sampling, tokenizer.suppressed_tokens)
         self._speaker = Speaker(executor, executor.new_cache(), choosing, clock)
-        self._tokenizer, self._template = tokenizer, template
+        self._tokenizer = tokenizer
+        self._reader = PromptReader(tokenizer, template, setting, pictures)
         self._markers, self._setting = markers, setting
         self._policy: DraftPolicy = policy or Fixed(0)
         self._context_length = min(context_length or executor.cache_length, executor.cache_length)
@@ -92,7 +77,7 @@ class Session(Generic[CacheT]):
 
     @property
     def committed(self) -> tuple[int, ...]:
-        """The tokens in the cache, by slot."""
+        """The tokens in the cache, by slot; negative where something else is."""
         return tuple(self._committed)
 
     def ask(self, turn: Turn, max_new_tokens: int) -> Generator[str, None, Reply]:
@@ -105,15 +90,15 @@ class Session(Generic[CacheT]):
             EngineError: The runtime failed.
         """
         asked = [*self._messages, as_message(turn).sent()]
-        rendered = self._template.render(asked, self._setting)
-        prompt = prompt_tokens(self._tokenizer, rendered, self._context_length)
-        reused = self._common_prefix(prompt)
-        reading = self._markers.reading(self._setting, rendered)
+        read = self._reader.read(asked, self._context_length)
+        prompt, reused = read.tokens, self._common_prefix(read.tokens)
+        reading = self._markers.reading(self._setting, read.text)
         clock = self._speaker.clock
         growing = GrowingReply(self._tokenizer, reading, len(prompt), clock, reused)
         del self._committed[reused:]
-        self._speaker.executor.prefill(self._speaker.cache, prompt[reused:-1], reused)
-        self._committed += prompt[reused:-1]
+        new, lookups = prompt[reused:-1], self._reader.lookups
+        self._speaker.executor.prefill(self._speaker.cache, new, reused, lookups)
+        self._committed += new
         growing.prefilled()
         start = Cursor(len(self._committed), prompt[-1])
         limits = Limits(max_new_tokens, self._tokenizer.stop_tokens, self._context_length)

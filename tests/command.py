@@ -49,6 +49,17 @@ def run(*arguments: str | Path) -> Done:
     return subprocess.CompletedProcess(words, code, _text(out), _text(err))
 
 
+def run_without(names: tuple[str, ...], *arguments: str | Path) -> Done:
+    """Run the command where these packages are not installed."""
+    code = (
+        f"import sys; sys.argv[1:] = {[*map(str, arguments)]!r}\n"
+        f"for name in {names!r}: sys.modules[name] = None\n"
+        "from exporter.cli.main import main\n"
+        "main()"
+    )
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+
 def _text(stream: io.TextIOWrapper) -> str:
     stream.flush()
     buffer = stream.buffer

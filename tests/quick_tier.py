@@ -21,7 +21,9 @@ SLOW_FIXTURES = frozenset(
         "engine",
         "folders",
         "plain_bundle",
+        "planted_bundle",
         "public_templates",
+        "random_pair",
         "short_bundle",
         "tiny_bundles",
     }

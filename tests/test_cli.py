@@ -14,7 +14,7 @@ import pytest
 
 from exporter.bundle.stored_contract import VERSION
 from tests.bundles import PROMPT_FILE, TINY_DRAFTER, TINY_TARGET, held_out_prompts
-from tests.command import Done, run, run_process
+from tests.command import run, run_process, run_without
 
 HELP_SECONDS = 0.5
 """The command must feel immediate; the median of a few runs forgives a busy machine."""
@@ -178,17 +178,6 @@ def test_an_unexpected_error_of_the_system_is_one_sentence() -> None:
     assert (done.returncode, done.stderr) == (1, "mtp-export: some/file: Permission denied\n")
 
 
-def run_without(names: tuple[str, ...], *arguments: str | Path) -> Done:
-    """Run the command where these packages are not installed."""
-    code = (
-        f"import sys; sys.argv[1:] = {[*map(str, arguments)]!r}\n"
-        f"for name in {names!r}: sys.modules[name] = None\n"
-        "from exporter.cli.main import main\n"
-        "main()"
-    )
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-
-
 def test_the_engines_extra_is_enough_for_both_modes(tiny_bundles: dict[str, Path]) -> None:
     """As in the demo, which installs nothing else."""
     missing = ("torch", "litert_torch", "tokenizers", "transformers", "onnx", "onnxruntime")
@@ -262,7 +251,7 @@ def test_an_interrupt_within_exec_exits_with_130(tmp_path: Path) -> None:
 
 def test_texts_that_differ_exit_with_3() -> None:
     """No good bundle makes them differ, so the comparison is given two runs that do."""
-    from exporter.cli.generate import compare
+    from exporter.cli.generate_output import compare
     from exporter.errors import ParityError
     from runtime_py.reply import Reply, RunResult
     from runtime_py.same_text import ReplyLimits

@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from exporter.cli.runtimes import RUNTIMES, DraftLengthType, GenerateRequest, check_accelerator
+from exporter.cli.conversations import read_conversations
+from exporter.cli.generate_output import compare, measurements, show_calls
+from exporter.cli.generate_usage import check_usage
+from exporter.cli.runtimes import (
+    RUNTIMES,
+    STOCK,
+    DraftLengthType,
+    GenerateRequest,
+    check_accelerator,
+)
 from exporter.cli.strict_command import StrictCommand
 from exporter.contract.names import Accelerator
-from exporter.errors import ParityError
 
 if TYPE_CHECKING:
     from exporter.contract.text import Contract
     from runtime_py.loop.sampling import SamplingSettings
-    from runtime_py.reply import Reply, RunResult
-    from runtime_py.same_text import ReplyLimits
 
 DEFAULT_NEW_TOKENS = 256
-STOCK = "litert-lm"
-"""The runtime that is not ours."""
 
 
 @click.command(cls=StrictCommand)
@@ -42,6 +44,26 @@ STOCK = "litert-lm"
     "--chat-file",
     type=click.Path(path_type=Path),
     help="A conversation to go on with: JSON messages and tools; see docs/chat.md.",
+)
+@click.option(
+    "--image",
+    "images",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="A picture that every prompt gets, PNG or JPEG; may be given several times. It goes in front of "
+    "the text, or where the prompt has <|image|>; see docs/pictures.md.",
+)
+@click.option(
+    "--audio",
+    "sounds",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="A sound that every prompt gets, WAV, FLAC or MP3, as --image; its place is <|audio|>.",
+)
+@click.option(
+    "--image-tokens",
+    type=click.IntRange(min=1),
+    help="The most tokens that a picture becomes.  [default: the most that the bundle allows]",
 )
 @click.option(
     "--thinking/--no-thinking",
@@ -120,6 +142,9 @@ def command(
     prompts: tuple[str, ...],
     prompt_file: Path | None,
     chat_file: Path | None,
+    images: tuple[Path, ...],
+    sounds: tuple[Path, ...],
+    image_tokens: int | None,
     thinking: bool | None,
     mtp: str,
     max_new_tokens: int,
@@ -142,12 +167,9 @@ def command(
     newline. With `--mtp both`, exit code 3 says that the two texts differ.
     """
     from exporter.bundle.stored_contract import with_cache_length
-    from exporter.verify.texts import read_prompts
-    from runtime_py.chat.chat_file import read_chat_file
-    from runtime_py.chat.conversation import Conversation
     from runtime_py.same_text import ReplyLimits
 
-    _check_usage(
+    check_usage(
         runtime,
         mtp,
         asked=[bool(prompts), prompt_file is not None, chat_file is not None].count(True),
@@ -156,9 +178,11 @@ def command(
         batch=batch,
         weight_cache=weight_cache,
         accelerator=accelerator,
+        media=bool(images or sounds) and chat_file is not None,
     )
-    if prompt_file:
-        prompts = read_prompts(prompt_file)
+    conversations = read_conversations(
+        prompts, prompt_file, chat_file, images, sounds, seen=image_tokens is not None
+    )
     agreed = _contract(bundle, runtime, drafting=mtp != "off")
     agreed = with_cache_length(bundle, agreed, max_num_tokens)
     if runtime == STOCK:
@@ -166,12 +190,8 @@ def command(
     request = GenerateRequest(
         bundle=bundle,
         modes=("off", "on") if mtp == "both" else (mtp,),
-        conversations=[
-            conversation.with_thinking(thinking)
-            for conversation in (
-                [read_chat_file(chat_file)] if chat_file else map(Conversation.asking, prompts)
-            )
-        ],
+        conversations=[conversation.with_thinking(thinking) for conversation in conversations],
+        image_tokens=image_tokens,
         max_new_tokens=max_new_tokens,
         max_num_tokens=max_num_tokens,
         threads=threads,
@@ -186,8 +206,8 @@ def command(
     for mode, run in RUNTIMES[runtime](request):
         runs[mode] = run
         if not as_json:
-            _show_calls(run)
-            click.echo(_measurements(run), err=True)
+            show_calls(run)
+            click.echo(measurements(run), err=True)
     if as_json:
         click.echo(json.dumps({mode: run.to_json() for mode, run in runs.items()}, indent=2))
     if mtp == "both":
@@ -215,61 +235,6 @@ def _contract(bundle: Path, runtime: str, *, drafting: bool) -> Contract:
     return agreed
 
 
-def _check_usage(
-    runtime: str,
-    mtp: str,
-    *,
-    asked: int,
-    sampled: bool,
-    draft_length: str | int | None,
-    batch: int | None,
-    weight_cache: Path | None,
-    accelerator: str,
-) -> None:
-    """Refuse options that do nothing together, before anything is read.
-
-    Raises:
-        click.UsageError: The first of them.
-    """
-    stock, onnx = runtime == STOCK, runtime == "onnx"
-    wrong = (
-        (asked != 1, "give --prompt, --prompts or --chat-file"),
-        (
-            sampled and stock and mtp != "off",
-            "the engine ignores sampling settings under speculative decoding: add --mtp off, or "
-            "--runtime reference or onnx",
-        ),
-        (
-            sampled and mtp == "both",
-            "two sampled texts differ and cannot be compared: add --mtp on or --mtp off",
-        ),
-        (
-            draft_length is not None and stock,
-            "the engine drafts as many tokens as the bundle's verify takes: --draft-length needs "
-            "--runtime reference or onnx",
-        ),
-        (
-            draft_length is not None and mtp == "off",
-            "nothing is drafted with --mtp off: leave out --draft-length",
-        ),
-        (
-            batch is not None and runtime != "reference",
-            f"{runtime} answers one prompt at a time: --batch needs --runtime reference",
-        ),
-        (
-            weight_cache is not None and onnx,
-            "ONNX Runtime keeps no packed weights: leave out --weight-cache",
-        ),
-        (
-            accelerator != Accelerator.CPU.value and onnx,
-            "ONNX folders run on the CPU only: leave out --accelerator",
-        ),
-    )
-    for refused, message in wrong:
-        if refused:
-            raise click.UsageError(message)
-
-
 def _sampling(
     temperature: float | None, top_k: int | None, top_p: float | None, seed: int
 ) -> SamplingSettings:
@@ -284,56 +249,3 @@ def _sampling(
         0.95 if top_p is None else top_p,
         seed,
     )
-
-
-def _show_calls(run: RunResult) -> None:
-    """Tool calls, a line of JSON for each answer that has any; and which answers were only thought."""
-    for reply in chain(*run.replies):
-        if reply.thought and not reply.text and not reply.tool_calls:
-            click.echo("    the answer was cut off in a thought; --json shows it", err=True)
-        if reply.tool_calls:
-            click.echo(json.dumps({"tool_calls": reply.tool_calls}))
-
-
-def _measurements(run: RunResult) -> str:
-    first = run.replies[0][0].time_to_first_token
-    text = (
-        f"    {run.decode_tokens} tokens, {run.tokens_per_second:.1f} tokens/s, first after "
-        f"{first * 1000:.0f} ms"
-    )
-    if run.success_rate is not None:
-        text += f", success rate of drafts {run.success_rate:.2f}"
-    return text
-
-
-def _parts(off: Reply, on: Reply) -> Iterator[tuple[str, str, str]]:
-    """What an answer consists of, on both sides."""
-    yield "thoughts", off.thought, on.thought
-    yield "texts", off.text, on.text
-    yield "tool calls", json.dumps(off.tool_calls), json.dumps(on.tool_calls)
-
-
-def compare(off: RunResult, on: RunResult, limits: ReplyLimits) -> None:
-    """Tell how MTP did; texts must be identical.
-
-    Raises:
-        ParityError: They are not.
-    """
-    from runtime_py.same_text import first_difference, same_text
-
-    pairs = zip(chain(*off.replies), chain(*on.replies), strict=True)
-    for index, (without, with_) in enumerate(pairs, start=1):
-        if not same_text(without, with_, limits):
-            what, off_said, on_said = next(
-                (what, *said) for what, *said in _parts(without, with_) if said[0] != said[1]
-            )
-            same = first_difference(off_said, on_said)
-            raise ParityError(
-                f"the {what} with and without MTP differ in answer {index} after {same} characters: "
-                f"off {off_said[same:][:40]!r}, on {on_said[same:][:40]!r}"
-            )
-    ratio = on.tokens_per_second / off.tokens_per_second if off.tokens_per_second else 0.0
-    told = "identical text"
-    if off.texts != on.texts:
-        told += " up to the limit, which the engine passes by up to a round with MTP on"
-    click.echo(f"{told}; MTP on / off: {ratio:.2f}x tokens/s", err=True)

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from runtime_py.reply import OnChunk, RunResult
 
 
+STOCK = "litert-lm"
+"""The runtime that is not ours."""
+
+
 class DraftLengthType(click.ParamType[str | int]):
     """``auto``, or a number of drafts."""
 
@@ -44,6 +48,7 @@ class GenerateRequest:
     bundle: Path
     modes: tuple[str, ...]
     conversations: list[Conversation]
+    image_tokens: int | None
     max_new_tokens: int
     max_num_tokens: int | None
     threads: int | None
@@ -87,6 +92,7 @@ def with_engine(request: GenerateRequest) -> Iterator[tuple[str, RunResult]]:
             max_num_tokens=request.max_num_tokens,
             weight_cache=request.weight_cache,
             sampling=request.sampling,
+            image_tokens=request.image_tokens,
         )
         request.announce(mode)
         yield mode, run_engine(settings, request.conversations, request.on_chunk)
@@ -94,9 +100,12 @@ def with_engine(request: GenerateRequest) -> Iterator[tuple[str, RunResult]]:
 
 def with_reference(request: GenerateRequest) -> Iterator[tuple[str, RunResult]]:
     """A run of the reference runtime for each mode, on a model that is opened once."""
-    from exporter.extras import require_runtime
+    from exporter.extras import require_images, require_runtime
+    from runtime_py.chat.media import Medium, used_media
 
     require_runtime()
+    if pictures := Medium.IMAGE in used_media(request.conversations):
+        require_images()
     from runtime_py.litert.hardware import Hardware
     from runtime_py.opened_model import open_model
 
@@ -108,6 +117,8 @@ def with_reference(request: GenerateRequest) -> Iterator[tuple[str, RunResult]]:
         cache_length=request.max_num_tokens,
         drafting=drafting,
         check_weights=True,
+        pictures=pictures,
+        image_tokens=request.image_tokens,
     ) as model:
         together = _together(request, model.executor.contract.batch)
         yield from _each_mode(request, model, together)
@@ -116,7 +127,13 @@ def with_reference(request: GenerateRequest) -> Iterator[tuple[str, RunResult]]:
 def with_onnx(request: GenerateRequest) -> Iterator[tuple[str, RunResult]]:
     """A run on ONNX Runtime for each mode, on a folder that is opened once."""
     from exporter.extras import require_onnx, require_runtime
+    from runtime_py.chat.media import used_media
 
+    if media := used_media(request.conversations):
+        raise BundleError(
+            f"{request.bundle}: expected text, found {' and '.join(f'{m.noun}s' for m in sorted(media))}: "
+            "ONNX folders take text only; export a .litertlm bundle"
+        )
     require_onnx()
     require_runtime()
     from runtime_py.onnx.model import open_onnx_model
@@ -164,5 +181,5 @@ def _together(request: GenerateRequest, batch: int) -> int:
     return min(request.batch or batch, len(request.conversations))
 
 
-RUNTIMES = {"litert-lm": with_engine, "reference": with_reference, "onnx": with_onnx}
+RUNTIMES = {STOCK: with_engine, "reference": with_reference, "onnx": with_onnx}
 """By the name of ``--runtime``."""

@@ -14,6 +14,8 @@ from typing import Any
 from exporter.bundle.engine_template import Json
 from exporter.errors import MtpExportError, listed
 from runtime_py.chat.conversation import ROLES, Conversation, Message, Setting, tool_result
+from runtime_py.chat.media import MediaError
+from runtime_py.chat.media_part import MEDIA_PARTS, read_media_part
 
 LAST = ("user", "tool")
 PARTS = ("text", "tool_response")
@@ -38,11 +40,11 @@ def read_chat_file(path: Path) -> Conversation:
         raise ChatFileError(f"{path}: the file cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
         raise ChatFileError(f"{path}: expected a JSON list of messages ({error})") from error
-    return parse_chat(content, str(path))
+    return parse_chat(content, path)
 
 
-def parse_chat(content: object, where: str) -> Conversation:
-    """A conversation from parsed JSON.
+def parse_chat(content: object, where: Path) -> Conversation:
+    """A conversation from parsed JSON; paths in it are relative to the folder of the file ``where``.
 
     Raises:
         ChatFileError: As for :func:`read_chat_file`.
@@ -55,7 +57,7 @@ def parse_chat(content: object, where: str) -> Conversation:
             f"{_shown(content)}"
         )
     problems = [f"unknown key {key!r}" for key in sorted(set(whole) - KEYS)]
-    messages = _messages(entries, problems)
+    messages = _messages(entries, where.parent, problems)
     setting = _setting(whole, problems)
     if messages and messages[-1].role not in LAST:
         problems.append(
@@ -84,14 +86,14 @@ def _is_tool(tool: object) -> bool:
     return isinstance(function, Mapping) and isinstance(function.get("name"), str)
 
 
-def _messages(entries: Sequence[object], problems: list[str]) -> list[Message]:
+def _messages(entries: Sequence[object], folder: Path, problems: list[str]) -> list[Message]:
     """Messages in the engine's spelling; tools are named by the call that a result answers."""
     messages: list[Message] = []
     names: dict[str, str] = {}
     for index, entry in enumerate(entries):
         try:
-            message = _message(entry, names)
-        except ValueError as error:
+            message = _message(entry, folder, names)
+        except (ValueError, MediaError) as error:
             problems.append(f"message {index}: {error}, found {_shown(entry)}")
             continue
         for call in message.tool_calls:
@@ -101,7 +103,7 @@ def _messages(entries: Sequence[object], problems: list[str]) -> list[Message]:
     return messages
 
 
-def _message(entry: object, names: Mapping[str, str]) -> Message:
+def _message(entry: object, folder: Path, names: Mapping[str, str]) -> Message:
     if not isinstance(entry, Mapping) or entry.get("role") not in ROLES:
         raise ValueError(f"expected a role ({', '.join(ROLES)}) and content")
     content = entry.get("content")
@@ -109,7 +111,7 @@ def _message(entry: object, names: Mapping[str, str]) -> Message:
         name = entry.get("name") or names.get(str(entry.get("tool_call_id")))
         if not isinstance(name, str):
             raise ValueError("expected a tool's `name`, or a `tool_call_id` of an earlier call")
-        return tool_result(name, _text(content))
+        return tool_result(name, _text(content, folder))
     called = entry.get("tool_calls") or []
     if not isinstance(called, list):
         raise ValueError("expected tool_calls as a list")
@@ -119,7 +121,7 @@ def _message(entry: object, names: Mapping[str, str]) -> Message:
         raise ValueError("expected a thought as text")
     if content is None and calls:
         content = ""
-    return Message(entry["role"], _content(content), calls, thought)
+    return Message(entry["role"], _content(content, folder), calls, thought)
 
 
 def _has_results(content: object) -> bool:
@@ -128,26 +130,36 @@ def _has_results(content: object) -> bool:
     )
 
 
-def _content(content: object) -> str | tuple[Json, ...]:
+def _content(content: object, folder: Path) -> str | tuple[Json, ...]:
     if isinstance(content, str):
         return content
     parts = [content] if isinstance(content, Mapping) else content
-    if isinstance(parts, list) and all(map(_is_part, parts)):
-        return tuple(parts)
-    raise ValueError(f"expected content as text or as parts of type {' or '.join(PARTS)}")
+    if not isinstance(parts, list):
+        raise ValueError("expected content as text or as parts")
+    return tuple(_part(part, folder) for part in parts)
 
 
-def _is_part(part: object) -> bool:
-    if not isinstance(part, Mapping) or part.get("type") not in PARTS:
-        return False
-    if part["type"] == "text":
-        return isinstance(part.get("text"), str)
-    return isinstance(part.get("name"), str) and "response" in part
+def _part(part: object, folder: Path) -> Json:
+    kind = part.get("type") if isinstance(part, Mapping) else None
+    if isinstance(part, Mapping):
+        if kind in MEDIA_PARTS:
+            return read_media_part(part, folder)
+        if kind == "text" and isinstance(part.get("text"), str):
+            return part
+        if kind == "tool_response" and isinstance(part.get("name"), str) and "response" in part:
+            return part
+    raise ValueError(
+        f"expected content as text or as parts of type {', '.join(PARTS)} or {', '.join(MEDIA_PARTS)}"
+    )
 
 
-def _text(content: object) -> str:
-    parts = _content(content)
-    return parts if isinstance(parts, str) else "".join(part["text"] for part in parts)
+def _text(content: object, folder: Path) -> str:
+    parts = _content(content, folder)
+    if isinstance(parts, str):
+        return parts
+    if any(part["type"] != "text" for part in parts):
+        raise ValueError("expected a tool's answer as text or as parts of type text")
+    return "".join(part["text"] for part in parts)
 
 
 def _call(call: object) -> Json:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from exporter.bundle.engine_template import EngineTemplate
+from exporter.bundle.engine_template import EngineTemplate, Json
 from exporter.errors import BundleError, TemplateError
 from runtime_py.chat.conversation import PLAIN, Message, Setting
+from runtime_py.chat.media import is_media
 from runtime_py.chat.text_source import TextSource
 
 
@@ -39,7 +40,7 @@ class ChatTemplate:
         """
         try:
             return self._template.render(
-                [message.to_json() for message in messages],
+                list(map(_seen, messages)),
                 tools=setting.tools,
                 thinking=setting.thinking,
                 answering=answering,
@@ -48,3 +49,11 @@ class ChatTemplate:
             raise BundleError(
                 f"{self._where}: the chat template refuses this conversation: {error}"
             ) from error
+
+
+def _seen(message: Message) -> Json:
+    """A message without what its pictures and sounds hold, which can be millions of characters."""
+    content = message.to_json()["content"]
+    if not isinstance(content, str):
+        content = [{"type": part["type"]} if is_media(part) else part for part in content]
+    return {**message.to_json(), "content": content}

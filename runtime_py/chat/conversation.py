@@ -14,7 +14,8 @@ ROLES = ("system", "developer", "user", "assistant", "tool")
 class Message:
     """One message of a conversation, in the spelling of the engine.
 
-    ``content`` is a text or parts: ``{"type": "text", "text": ...}`` and, from a tool,
+    ``content`` is a text or parts: ``{"type": "text", "text": ...}``, pictures and sounds
+    (:mod:`~runtime_py.chat.media`) and, from a tool,
     ``{"type": "tool_response", "name": ..., "response": ...}``. ``tool_calls`` are those the model made, in
     OpenAI's form with arguments as an object. ``thought`` is what it thought before it answered.
     """

@@ -18,9 +18,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from exporter.bundle.reader import open_bundle
 from exporter.contract.names import Accelerator
 from exporter.errors import EngineError
 from runtime_py.chat.conversation import Conversation
+from runtime_py.chat.media import require_media, used_media
 from runtime_py.litert.gpu.device import MISSING, is_missing
 from runtime_py.loop.sampling import GREEDY, SamplingSettings
 from runtime_py.reply import OnChunk, Reply, RunResult, silent
@@ -37,7 +39,8 @@ class EngineSettings:
     """How the engine is set up.
 
     It ignores ``sampling`` under MTP. On a GPU it computes in float16 unless ``full_precision`` asks for
-    float32.
+    float32. ``image_tokens`` is the most tokens that a picture becomes; by default as many as the bundle
+    allows.
     """
 
     bundle: Path
@@ -49,6 +52,7 @@ class EngineSettings:
     weight_cache: Path | None = None
     sampling: SamplingSettings = GREEDY
     full_precision: bool = False
+    image_tokens: int | None = None
 
 
 def run_engine(
@@ -62,8 +66,11 @@ def run_engine(
         on_chunk: Called with each piece of text as it arrives, and with a newline after each answer.
 
     Raises:
+        BundleError: There are pictures or sounds, and the bundle takes none.
         EngineError: The engine is not installed, refused the bundle, failed or aborted.
     """
+    if media := used_media(conversations):
+        require_media(open_bundle(settings.bundle), media)
     finished, log = _ask(settings, conversations, on_chunk)
     rates = SUCCESS_RATE.findall(log)
     return RunResult(

@@ -9,9 +9,12 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import IO, Any
 
 from runtime_py.chat.conversation import Conversation, as_message
+from runtime_py.chat.media import Medium, used_media
 
 NO_CACHE = ":nocache"
 """The engine's word for keeping packed weights in memory only."""
@@ -43,21 +46,8 @@ def _run(request: dict[str, Any], events: IO[str]) -> dict[str, Any]:
             f"litert-lm-api is not installed ({error}); pip install 'mtp-export[engine]'"
         ) from error
     litert_lm.set_min_log_severity(litert_lm.LogSeverity.INFO)
-    if request["accelerator"] == "gpu":
-        backend = litert_lm.Backend.GPU()
-    else:
-        backend = litert_lm.Backend.CPU(thread_count=request["threads"])
-    precision = litert_lm.ActivationDataType.FLOAT32 if request["full_precision"] else None
     conversations = list(map(Conversation.from_json, request["conversations"]))
-    with litert_lm.Engine(
-        request["bundle"],
-        backend,
-        max_num_tokens=request["max_num_tokens"],
-        cache_dir=request["weight_cache"] or NO_CACHE,
-        enable_speculative_decoding=request["mtp"],
-        enable_benchmark=True,
-        activation_data_type=precision,
-    ) as engine:
+    with _engine(request, conversations) as engine:
         if request["chat_templates"] is not None:
             asked = zip(conversations, request["chat_templates"], strict=True)
             return {"prompts": [_render(engine, *pair) for pair in asked]}
@@ -66,6 +56,32 @@ def _run(request: dict[str, Any], events: IO[str]) -> dict[str, Any]:
             answered, init_seconds = _answer(engine, conversation, request, events)
             replies.append(answered)
     return {"replies": replies, "init_seconds": init_seconds}
+
+
+def _engine(
+    request: dict[str, Any], conversations: Sequence[Conversation]
+) -> AbstractContextManager[Any]:
+    """The engine, with what the conversations' pictures and sounds need.
+
+    Backends for those are named only where there are some: it refuses one whose section a bundle lacks.
+    """
+    import litert_lm
+
+    cpu = litert_lm.Backend.CPU(thread_count=request["threads"])
+    precision = litert_lm.ActivationDataType.FLOAT32 if request["full_precision"] else None
+    media = frozenset[Medium]() if request["chat_templates"] else used_media(conversations)
+    engine: AbstractContextManager[Any] = litert_lm.Engine(
+        request["bundle"],
+        litert_lm.Backend.GPU() if request["accelerator"] == "gpu" else cpu,
+        max_num_tokens=request["max_num_tokens"],
+        cache_dir=request["weight_cache"] or NO_CACHE,
+        enable_speculative_decoding=request["mtp"],
+        enable_benchmark=True,
+        activation_data_type=precision,
+        vision_backend=cpu if Medium.IMAGE in media else None,
+        audio_backend=cpu if Medium.AUDIO in media else None,
+    )
+    return engine
 
 
 def _render(engine: Any, conversation: Conversation, chat_template: str | None) -> str:
@@ -80,12 +96,13 @@ def _answer(
     import litert_lm
 
     replies, init_seconds = [], 0.0
-    with engine.create_conversation(
+    made = engine.create_conversation(
         **_begun(conversation),
         automatic_tool_calling=False,
         sampler_config=litert_lm.SamplerConfig(**request["sampling"]),
         max_output_tokens=request["max_new_tokens"],
-    ) as chat:
+    )
+    with _budgeted(made, request["image_tokens"]) as chat:
         for turn in conversation.turns:
             text, thought, calls = "", "", list[Any]()
             for piece in chat.send_message_async(as_message(turn).to_json()):
@@ -114,6 +131,15 @@ def _answer(
                 }
             )
     return replies, init_seconds
+
+
+def _budgeted(conversation: Any, image_tokens: int | None) -> Any:
+    """The conversation, with a budget for each picture if there is one."""
+    if image_tokens is None:
+        return conversation
+    from runtime_py.engine.budgeted_conversation import BudgetedConversation
+
+    return BudgetedConversation(conversation, image_tokens)
 
 
 def _seconds(count: int, per_second: float) -> float:

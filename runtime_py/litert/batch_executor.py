@@ -20,7 +20,7 @@ from runtime_py.litert.executor import LitertExecutor
 from runtime_py.litert.graph import LitertCache
 from runtime_py.litert.native_log import captured_native_log
 from runtime_py.loop.batch_executor import Feed
-from runtime_py.loop.executor import DrafterOutput, DraftFeed, TargetOutput
+from runtime_py.loop.executor import DrafterOutput, DraftFeed, Lookups, TargetOutput
 
 NOWHERE = 0
 """Position of a row without a sequence."""
@@ -72,9 +72,15 @@ class BatchLitertExecutor:
         """A zeroed cache of one sequence."""
         return self._single.new_cache()
 
-    def prefill(self, cache: LitertCache, tokens: Sequence[int], position: int) -> None:
+    def prefill(
+        self,
+        cache: LitertCache,
+        tokens: Sequence[int],
+        position: int,
+        lookups: Lookups | None = None,
+    ) -> None:
         """Write ``tokens`` of one sequence to the slots from ``position`` on."""
-        self._single.prefill(cache, tokens, position)
+        self._single.prefill(cache, tokens, position, lookups)
 
     def decode(self, feeds: Sequence[Feed[LitertCache]]) -> list[TargetOutput]:
         """One token of each sequence through the target."""

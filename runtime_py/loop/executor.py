@@ -52,6 +52,16 @@ class DrafterOutput:
     projected: Floats  # [H], the hidden state of the next draft
 
 
+class Lookups(Protocol):
+    """Embeddings; each valid until the next call."""
+
+    def embed(self, token: int) -> Floats:
+        """Scaled, ``[H]``."""
+
+    def embed_per_layer(self, token: int) -> Floats:
+        """Scaled, ``[L, P]``."""
+
+
 class BaseExecutor(Protocol[CacheT]):
     """A target and, if ``draft_length`` is not 0, its drafter."""
 
@@ -66,8 +76,13 @@ class BaseExecutor(Protocol[CacheT]):
     def new_cache(self) -> CacheT:
         """An empty cache of one sequence."""
 
-    def prefill(self, cache: CacheT, tokens: Sequence[int], position: int) -> None:
-        """Write ``tokens`` of one sequence to the slots from ``position`` on; they must fit."""
+    def prefill(
+        self, cache: CacheT, tokens: Sequence[int], position: int, lookups: Lookups | None = None
+    ) -> None:
+        """Write ``tokens`` of one sequence to the slots from ``position`` on; they must fit.
+
+        ``lookups`` are embeddings to use instead of the model's own.
+        """
 
 
 class Executor(BaseExecutor[CacheT], Protocol[CacheT]):

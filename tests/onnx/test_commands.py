@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from tests.bundles import held_out_prompts
 from tests.command import Done, run
@@ -46,11 +47,14 @@ def test_generate(folders: dict[str, Path]) -> None:
     [
         (("--weight-cache", "w"), 2, "ONNX Runtime keeps no packed weights"),
         (("--max-num-tokens", "64"), 1, "asked for a cache of 64 slots"),
+        (("--image", "PICTURE"), 1, "expected text, found pictures: ONNX folders take text only"),
     ],
 )
 def test_generate_refuses(
-    arguments: tuple[str, ...], code: int, words: str, folders: dict[str, Path]
+    arguments: tuple[str, ...], code: int, words: str, folders: dict[str, Path], tmp_path: Path
 ) -> None:
+    Image.new("RGB", (9, 9)).save(picture := tmp_path / "picture.png")
+    arguments = tuple(str(picture) if word == "PICTURE" else word for word in arguments)
     done = run("generate", folders["int4"], "--runtime", "onnx", "--prompt", "Hello", *arguments)
     assert (done.returncode, words in done.stderr) == (code, True), done.stderr
 

@@ -25,10 +25,10 @@ from runtime_py.litert.hardware import Hardware
 from runtime_py.loop.batch_executor import Feed
 from runtime_py.loop.sampling import SamplingSettings
 from runtime_py.opened_model import AUTO, DraftLength, OpenedModel, open_model
+from runtime_py.prompt import ContextFullError
 from runtime_py.reference_run import RunSettings, run_reference
 from runtime_py.reply import RunResult
 from runtime_py.same_text import ReplyLimits, same_text
-from runtime_py.session import ContextFullError
 from tests.bundles import DRAFT_LENGTH, TINY_DRAFTER, export_tiny, held_out_prompts
 from tests.command import Done, run
 

@@ -79,7 +79,9 @@ class Slow(ToyExecutor):
 
     now = 0.0
 
-    def prefill(self, cache: list[int], tokens: object, position: int) -> None:
+    def prefill(
+        self, cache: list[int], tokens: object, position: int, lookups: object = None
+    ) -> None:
         self.now += 7.0
         super().prefill(cache, tokens, position)  # type: ignore[arg-type]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,73 @@ def test_content_in_parts(tmp_path: Path) -> None:
     assert read(tmp_path, [{"role": "user", "content": parts}]).turns == (
         Message("user", tuple(parts)),
     )
+
+
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg=="
+"""A PNG of one pixel, in base64."""
+SOUND = base64.b64encode(b"RIFF\0\0\0\0WAVE").decode()
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "image", "path": "deeper/a.png"},
+        {"type": "image", "blob": PIXEL},
+        {"type": "image_url", "image_url": {"url": "deeper/a.png"}},
+        {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PIXEL}"}},
+        {"type": "image_url", "image_url": f"data:image/png;base64,{PIXEL}"},
+        {"type": "image_url", "image_url": {"url": "file:///ROOT/deeper/a.png"}},
+        {"type": "input_audio", "input_audio": {"data": SOUND, "format": "wav"}},
+        {"type": "audio", "blob": SOUND},
+    ],
+)
+def test_pictures_and_sounds_become_the_engines(tmp_path: Path, part: dict[str, Any]) -> None:
+    """Wherever they stand; paths are relative to the chat file."""
+    (tmp_path / "deeper").mkdir()
+    (tmp_path / "deeper" / "a.png").write_bytes(base64.b64decode(PIXEL))
+    part = json.loads(json.dumps(part).replace("/ROOT", str(tmp_path)))
+    asked = {"role": "user", "content": [{"type": "text", "text": "Look:"}, part]}
+    chat = read(tmp_path, [asked, {"role": "assistant", "content": "I see."}, asked])
+    first, last = chat.history[0], chat.turns[0]
+    assert isinstance(last, Message)
+    assert first == last
+    heard = "audio" in part["type"]
+    named = "a.png" in json.dumps(part)
+    assert last.content[1] == {
+        "type": "audio" if heard else "image",
+        **(
+            {"path": str(tmp_path / "deeper/a.png")}
+            if named
+            else {"blob": SOUND if heard else PIXEL}
+        ),
+    }
+
+
+@pytest.mark.parametrize(
+    ("part", "said"),
+    [
+        ({"type": "image", "path": "none.png"}, "none.png: the file cannot be read"),
+        ({"type": "image", "path": "chat.json"}, "chat.json: expected a PNG or JPEG"),
+        ({"type": "image"}, "expected {'type': 'image', 'path' or 'blob'}"),
+        ({"type": "image", "path": "x", "blob": "y"}, "'path' or 'blob'"),
+        ({"type": "image", "blob": "!"}, "expected a picture in base64"),
+        ({"type": "audio", "blob": PIXEL}, "expected a WAV, FLAC or MP3 file"),
+        ({"type": "image_url", "image_url": {}}, "expected {'type': 'image_url'"),
+        ({"type": "image_url", "image_url": {"url": "https://x/a.png"}}, "nothing is downloaded"),
+        (
+            {"type": "image_url", "image_url": {"url": "data:image/png,x"}},
+            "expected an address data:",
+        ),
+        ({"type": "input_audio", "input_audio": {"url": "x"}}, "expected {'type': 'input_audio'"),
+    ],
+)
+def test_parts_that_are_no_picture_or_sound(
+    tmp_path: Path, part: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(ChatFileError) as refused:
+        read(tmp_path, [{"role": "user", "content": [part]}])
+    assert "chat.json: message 0: " in str(refused.value)
+    assert said in str(refused.value)
 
 
 @pytest.mark.parametrize("named", [{"tool_call_id": "c1"}, {"name": "get_weather"}])

@@ -24,10 +24,10 @@ from runtime_py.loop.rounds import Cursor, Finish, Limits
 from runtime_py.loop.sampling import SamplingSettings
 from runtime_py.loop.speculative import Fixed, Greedy, Speaker, generate
 from runtime_py.opened_model import DraftLength, OpenedModel, open_model
+from runtime_py.prompt import ContextFullError
 from runtime_py.reference_run import RunSettings, run_reference
 from runtime_py.reply import RunResult
 from runtime_py.same_text import ReplyLimits, same_text
-from runtime_py.session import ContextFullError
 from tests.bundles import CACHE_LENGTH, DRAFT_LENGTH, SHORT_CACHE, held_out_prompts
 
 SINGLE_TURNS = 40

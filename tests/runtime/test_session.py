@@ -17,8 +17,9 @@ from runtime_py.chat.reply_text import Markers, Span
 from runtime_py.chat.tokenizer import StreamingText, Tokenizer
 from runtime_py.loop.rounds import Finish
 from runtime_py.loop.speculative import Fixed
+from runtime_py.prompt import ContextFullError
 from runtime_py.reply import Reply
-from runtime_py.session import ContextFullError, Session
+from runtime_py.session import Session
 from tests.runtime.toys import DRAFTERS, ToyExecutor
 
 LETTERS = "abcdefgh"
@@ -96,8 +97,7 @@ def test_every_turn_is_as_if_it_had_been_given_the_conversation(
 
 def assert_cache_is_what_was_said(session: Session[list[int]], answer: Reply) -> None:
     """The cache begins with the rendered prompt, then the answer's tokens; a pending one may lack."""
-    template, tokenizer = session._template, LetterTokenizer()
-    prompt = tokenizer.encode_prompt(template.render(session.messages[:-1]))
+    prompt = session._reader.read(session.messages[:-1], session._context_length).tokens
     whole = [*prompt, *answer.tokens]
     assert list(session.committed) in (whole, whole[:-1])
 
@@ -202,3 +202,18 @@ def test_half_a_character_is_held_back() -> None:
     assert streaming.push(euro[2:]) == "a€"
     assert streaming.push(euro[:2]) == ""
     assert set(streaming.flush()) == {"\ufffd"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("image", "the model was opened for text alone: open it with pictures=True"),
+        ("audio", "the reference runtime takes no sounds"),
+    ],
+)
+def test_pictures_and_sounds_that_nothing_encodes(kind: str, said: str) -> None:
+    session = toy_session()
+    asked = Message("user", ({"type": kind, "path": "none"},))
+    with pytest.raises(EngineError, match=said):
+        session.answer(asked, 12)
+    assert session.messages == ()

@@ -58,7 +58,9 @@ class ToyExecutor:
     def new_cache(self) -> list[int]:
         return [GARBAGE] * self.cache_length
 
-    def prefill(self, cache: list[int], tokens: Sequence[int], position: int) -> None:
+    def prefill(
+        self, cache: list[int], tokens: Sequence[int], position: int, lookups: object = None
+    ) -> None:
         self._count("prefill")
         self._write(cache, tokens, position)
 
@@ -140,7 +142,9 @@ class ToyBatch:
         toy = self.make()
         return ToyCache(toy, toy.new_cache())
 
-    def prefill(self, cache: ToyCache, tokens: Sequence[int], position: int) -> None:
+    def prefill(
+        self, cache: ToyCache, tokens: Sequence[int], position: int, lookups: object = None
+    ) -> None:
         cache.toy.prefill(cache.slots, tokens, position)
 
     def decode(self, feeds: Sequence[Feed[ToyCache]]) -> list[TargetOutput]:

@@ -52,3 +52,41 @@ def vision_golden(
         assert done.returncode == 0, done.stderr
 
     return dict(np.load(made_once(shared_folder(tmp_path_factory) / f"vision-{kind}.npz", compute)))
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of them: ``red.png``, ``red.jpg``, ..., ``48x48.png``, ..."""
+    from tests.vision.bundles import draw_pictures
+
+    return made_once(shared_folder(tmp_path_factory) / "pictures", draw_pictures)
+
+
+@pytest.fixture(scope="session")
+def planted_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What :func:`~tests.vision.bundles.export_planted` makes."""
+    from tests.vision.bundles import export_planted
+
+    return made_once(shared_folder(tmp_path_factory) / "planted.litertlm", export_planted)
+
+
+@pytest.fixture(scope="session", params=["own", "frog"])
+def random_pair(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Path]:
+    """A target with a random tower and its bundle, float32; the end of a picture as it is, or a frog's."""
+    from tests.vision.bundles import TOKENS, exported, token_of
+    from tests.vision.targets import CLIPPED, random_tower, write_target
+
+    end = None if request.param == "own" else token_of(request.param)
+    folder = shared_folder(tmp_path_factory)
+
+    def target(path: Path) -> None:
+        write_target(path, CLIPPED, random_tower(CLIPPED, seed=3), end)
+
+    checkpoint = made_once(folder / f"seeing-{request.param}", target)
+
+    def bundle(path: Path) -> None:
+        exported(checkpoint, path, "float32", TOKENS)
+
+    return checkpoint, made_once(folder / f"seeing-{request.param}.litertlm", bundle)

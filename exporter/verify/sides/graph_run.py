@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from exporter.contract import names
 from exporter.contract.text import Contract
-from runtime_py.graph_executor import GraphExecutor, Lookups
+from runtime_py.graph_executor import GraphExecutor
 from runtime_py.litert.graph import LitertCache
 from runtime_py.loop.drafting import DraftChain, DraftStep, Proposal
-from runtime_py.loop.executor import CacheT, DrafterOutput, DraftFeed
+from runtime_py.loop.executor import CacheT, DrafterOutput, DraftFeed, Lookups
 
 Floats = NDArray[np.float32]
 

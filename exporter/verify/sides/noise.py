@@ -27,8 +27,8 @@ from exporter.verify.sides.graph_run import (
     slots,
     write_caches,
 )
-from runtime_py.graph_executor import Lookups
 from runtime_py.litert.executor import LitertExecutor
+from runtime_py.loop.executor import Lookups
 
 MOVED_RUNS = 3
 """Two runs can end close together by chance, three hardly: the farthest counts."""

@@ -1,0 +1,70 @@
+"""What ``generate`` says of runs, and whether those with and without MTP agree."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from itertools import chain
+from typing import TYPE_CHECKING
+
+import click
+
+from exporter.errors import ParityError
+
+if TYPE_CHECKING:
+    from runtime_py.reply import Reply, RunResult
+    from runtime_py.same_text import ReplyLimits
+
+
+def show_calls(run: RunResult) -> None:
+    """Tool calls, a line of JSON for each answer that has any; and which answers were only thought."""
+    for reply in chain(*run.replies):
+        if reply.thought and not reply.text and not reply.tool_calls:
+            click.echo("    the answer was cut off in a thought; --json shows it", err=True)
+        if reply.tool_calls:
+            click.echo(json.dumps({"tool_calls": reply.tool_calls}))
+
+
+def measurements(run: RunResult) -> str:
+    """What a run took, in a line."""
+    first = run.replies[0][0].time_to_first_token
+    text = (
+        f"    {run.decode_tokens} tokens, {run.tokens_per_second:.1f} tokens/s, first after "
+        f"{first * 1000:.0f} ms"
+    )
+    if run.success_rate is not None:
+        text += f", success rate of drafts {run.success_rate:.2f}"
+    return text
+
+
+def _parts(off: Reply, on: Reply) -> Iterator[tuple[str, str, str]]:
+    """What an answer consists of, on both sides."""
+    yield "thoughts", off.thought, on.thought
+    yield "texts", off.text, on.text
+    yield "tool calls", json.dumps(off.tool_calls), json.dumps(on.tool_calls)
+
+
+def compare(off: RunResult, on: RunResult, limits: ReplyLimits) -> None:
+    """Tell how MTP did; texts must be identical.
+
+    Raises:
+        ParityError: They are not.
+    """
+    from runtime_py.same_text import first_difference, same_text
+
+    pairs = zip(chain(*off.replies), chain(*on.replies), strict=True)
+    for index, (without, with_) in enumerate(pairs, start=1):
+        if not same_text(without, with_, limits):
+            what, off_said, on_said = next(
+                (what, *said) for what, *said in _parts(without, with_) if said[0] != said[1]
+            )
+            same = first_difference(off_said, on_said)
+            raise ParityError(
+                f"the {what} with and without MTP differ in answer {index} after {same} characters: "
+                f"off {off_said[same:][:40]!r}, on {on_said[same:][:40]!r}"
+            )
+    ratio = on.tokens_per_second / off.tokens_per_second if off.tokens_per_second else 0.0
+    told = "identical text"
+    if off.texts != on.texts:
+        told += " up to the limit, which the engine passes by up to a round with MTP on"
+    click.echo(f"{told}; MTP on / off: {ratio:.2f}x tokens/s", err=True)

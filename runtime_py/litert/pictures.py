@@ -1,0 +1,167 @@
+"""The graphs for pictures of a bundle, compiled, behind calls on one picture.
+
+How a file becomes patches is another module's business. Axes: P patches, T soft tokens, n of them a
+picture's own, p a patch's side in pixels, D the tower's width, H the text model's. Source: LiteRT-LM's vision
+executor, which picks signatures and pads as is done here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from exporter.bundle.reader import Bundle
+from exporter.bundle.signature_check import find_signatures
+from exporter.bundle.stored_pictures import stored_pictures
+from exporter.contract.names import EMBEDDINGS, MASK, Section
+from exporter.contract.vision import (
+    ADAPTER_PREFIX,
+    ENCODER_PREFIX,
+    END,
+    FEATURES,
+    IMAGES,
+    POSITIONS,
+    VisionContract,
+)
+from exporter.errors import BundleError, EngineError
+from runtime_py.litert.graph import Graph, section_parts
+from runtime_py.litert.hardware import Devices, Hardware
+from runtime_py.litert.native_log import captured_native_log
+
+Floats = NDArray[np.float32]
+
+PADDING = -1
+"""The place of a patch that is none."""
+
+
+@dataclass(frozen=True)
+class PicturePatches:
+    """A picture as the encoder takes it, without padding."""
+
+    colours: Floats
+    """``[P, 3 * p * p]`` from 0 to 1, patches row by row; in each, rows of pixels, a pixel's colours last."""
+    places: NDArray[np.int32]
+    """``[P, 2]``, x before y."""
+
+
+def find_pictures(bundle: Bundle) -> VisionContract | None:
+    """What a bundle takes of pictures; None where it takes none, or another tool made it.
+
+    Raises:
+        BundleError: Its manifest is damaged.
+    """
+    try:
+        return stored_pictures(bundle.manifest())
+    except ValueError as error:
+        raise BundleError(f"{bundle.path}: {error}") from error
+
+
+class PictureGraphs:
+    """Runs the sections for pictures; close it when done.
+
+    Args:
+        bundle: Its header.
+        contract: What it takes of pictures, from :func:`find_pictures`.
+        hardware: Where to run; :class:`~runtime_py.litert.hardware.Devices` decides which sections go there.
+
+    Raises:
+        BundleError: The graphs are not what the contract says, or LiteRT refuses them.
+        EngineError: There is no such device.
+        OutputError: There can be no folder for packed weights.
+    """
+
+    def __init__(self, bundle: Bundle, contract: VisionContract, hardware: Hardware) -> None:
+        self.contract, self._where = contract, bundle.path
+        self._devices = Devices(hardware)
+        wanted = contract.section_signatures()
+        found = find_signatures(bundle, wanted)
+        self._graphs: dict[Section, Graph] = {}
+        try:
+            with captured_native_log():
+                for section in wanted:
+                    parts = section_parts(bundle, section)
+                    self._graphs[section] = self._devices.graph(bundle, section, parts, None)
+                self._signatures = {
+                    one.name: self._graphs[one.section].signature(
+                        one.in_file, one.spec, frozenset()
+                    )
+                    for one in found
+                }
+        except BaseException:
+            self.close()
+            raise
+
+    def tokens_for(self, patches: int) -> int:
+        """The smallest number of soft tokens of a signature that takes so many patches.
+
+        Raises:
+            EngineError: None takes them.
+        """
+        for tokens in self.contract.image_tokens:
+            if patches <= tokens * self.contract.pooling**2:
+                return tokens
+        raise EngineError(
+            f"{self._where}: expected a picture of at most {self.contract.max_patches} patches, found "
+            f"{patches}; make it smaller"
+        )
+
+    def soft_tokens(self, picture: PicturePatches) -> Floats:
+        """What stands for a picture among the embeddings of a text, ``[n, H]``.
+
+        Raises:
+            EngineError: No signature takes so many patches, or LiteRT failed.
+        """
+        tokens = self.tokens_for(len(picture.colours))
+        return self.adapt(self.encode(picture, tokens), tokens)
+
+    def encode(self, picture: PicturePatches, tokens: int) -> Floats:
+        """Features of the picture's own soft tokens, ``[n, D]``, by the signature for ``tokens``.
+
+        Raises:
+            EngineError: LiteRT failed.
+        """
+        room, count = tokens * self.contract.pooling**2, len(picture.colours)
+        colours = np.zeros((room, picture.colours.shape[1]), np.float32)
+        places = np.full((room, 2), PADDING, np.int32)
+        colours[:count], places[:count] = picture.colours, picture.places
+        encoder = self._signatures[f"{ENCODER_PREFIX}{tokens}"]
+        encoder.write(IMAGES, colours)
+        encoder.write(POSITIONS, places)
+        encoder.run()
+        own = int(encoder.output(MASK).sum())  # they come first
+        features: Floats = encoder.output(FEATURES)[0, :own].copy()
+        return features
+
+    def adapt(self, features: Floats, tokens: int) -> Floats:
+        """Embeddings ``[n, H]`` for features ``[n, D]``, by the signature for ``tokens``.
+
+        Raises:
+            EngineError: LiteRT failed.
+        """
+        padded = np.zeros((tokens, self.contract.width), np.float32)
+        padded[: len(features)] = features
+        adapter = self._signatures[f"{ADAPTER_PREFIX}{tokens}"]
+        adapter.write(FEATURES, padded)
+        adapter.run()
+        embeddings: Floats = adapter.output(EMBEDDINGS)[0, : len(features)].copy()
+        return embeddings
+
+    def end(self) -> Floats:
+        """The embedding of the token after a picture, ``[H]``.
+
+        Raises:
+            EngineError: LiteRT failed.
+        """
+        self._signatures[END].run()
+        row: Floats = self._signatures[END].output(EMBEDDINGS)[0, 0].copy()
+        return row
+
+    def close(self) -> None:
+        """Release LiteRT's models."""
+        self._signatures = {}
+        with captured_native_log():
+            for graph in self._graphs.values():
+                graph.close()
+            self._devices.close()
