@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from exporter.checkpoints.vision_architecture import VisionConfig
 from exporter.model.text.layers import MASKED_SCORE, RmsNorm
 
-QUERIES = 210
-"""Patches whose scores are in memory at a time: a twelfth of those of 280 tokens."""
+QUERIES = 2520
+"""Patches of one head whose scores are in memory at a time: all of those of 280 tokens, 25 MB."""
 
 
 class ClippedLinear(nn.Module):
@@ -78,9 +78,10 @@ class Patches:
 class Attention(nn.Module):
     """Every patch attends to every patch that is none of the padding; Gemma 4's scale is 1.
 
-    Some queries at a time: the scores of all are 305 MB for the 2520 patches of 280 tokens. What hides
-    padding is one more dim of the keys, which the queries multiply by 1, so that no pass over the scores has
-    to add it.
+    One head after another: the scores of all are 305 MB for the 2520 patches of 280 tokens, and to take some
+    queries of all heads at a time would have XNNPACK pack keys and values anew each time. What hides padding
+    is one more dim of the keys, which the queries multiply by 1, so that no pass over the scores has to
+    add it.
     """
 
     def __init__(self, config: VisionConfig) -> None:
@@ -103,10 +104,16 @@ class Attention(nn.Module):
         queries = torch.cat([queries, patches.ones], dim=-1).transpose(1, 2)  # [1, N, P, D + 1]
         keys = torch.cat([keys, patches.hidden], dim=-1).permute(0, 2, 3, 1)  # [1, N, D + 1, P]
         values = values.transpose(1, 2)  # [1, N, P, D]
-        rows = queries.tensor_split(-(-queries.shape[2] // QUERIES), dim=2)
-        mixed = [torch.softmax(some @ keys, dim=-1) @ values for some in rows]
-        together = torch.cat(mixed, dim=2).transpose(1, 2)  # [1, P, N, D]
+        of_heads = (x.split(1, dim=1) for x in (queries, keys, values))
+        mixed = [_attend(*of_head) for of_head in zip(*of_heads, strict=True)]
+        together = torch.cat(mixed, dim=1).transpose(1, 2)  # [1, P, N, D]
         return self.o_proj(together.reshape(1, x.shape[1], -1))  # type: ignore[no-any-return]
+
+
+def _attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """One head: ``[1, 1, P, D + 1]``, ``[1, 1, D + 1, P]`` and ``[1, 1, P, D]`` to ``[1, 1, P, D]``."""
+    rows = queries.tensor_split(-(-queries.shape[2] // QUERIES), dim=2)
+    return torch.cat([torch.softmax(some @ keys, dim=-1) @ values for some in rows], dim=2)
 
 
 class ClippedMlp(nn.Module):
