@@ -62,8 +62,9 @@ def plan_vision(
     contract = vision_contract(config, embedding.row_length, budgets)
     _check_sides(target, config, contract)
     specs = vision_parameter_specs(config, contract.hidden_size)
-    weights = find_vision_weights(specs, target, embedding, assets.picture_tokens.end_id)
-    return VisionPlan(VisionRequest(config, contract), specs, weights), ()
+    end = assets.picture_tokens.end_id
+    weights = find_vision_weights(specs, target, embedding, end, options.accelerator)
+    return VisionPlan(VisionRequest(config, contract, options.accelerator), specs, weights), ()
 
 
 def vision_contract(

@@ -60,9 +60,9 @@ def _text(key: str, value: str) -> Metadata:
 
 
 def _backend(section: Section, contract: Contract) -> Accelerator:
-    """What runs a section. Graphs for pictures are written for the CPU."""
-    pictures = (Section.VISION_ENCODER, Section.VISION_ADAPTER, Section.END_OF_VISION)
-    return Accelerator.CPU if section in pictures else contract.accelerator
+    """What runs a section. What follows a picture's encoder is small, and the engine keeps it on the CPU."""
+    small = (Section.VISION_ADAPTER, Section.END_OF_VISION)
+    return Accelerator.CPU if section in small else contract.accelerator
 
 
 def write_bundle(

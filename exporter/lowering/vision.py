@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 from exporter.checkpoints.vision_architecture import VisionConfig
-from exporter.contract.names import Section, SignatureSpec
+from exporter.contract.names import Accelerator, Section, SignatureSpec
 from exporter.contract.vision import VisionContract
 from exporter.lowering.units import Unit, in_order, plain
 
@@ -24,6 +24,7 @@ class VisionRequest:
 
     config: VisionConfig
     contract: VisionContract
+    accelerator: Accelerator = Accelerator.CPU
     maker: ClassVar[str] = "exporter.lowering.vision_signatures"
 
     def units(self) -> list[Unit]:
@@ -38,5 +39,10 @@ class VisionRequest:
     def dependencies(self, unit: Unit) -> dict[str, Any]:
         """All that the graph of one signature depends on but code and tools, as JSON can hold it."""
         signature = in_order(self.spec(unit))
-        found = {"unit": unit.file_name, "vision": asdict(self.config), "signature": signature}
+        found = {
+            "unit": unit.file_name,
+            "vision": asdict(self.config),
+            "accelerator": self.accelerator,
+            "signature": signature,
+        }
         return {name: plain(value) for name, value in found.items()}

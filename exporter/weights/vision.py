@@ -19,7 +19,7 @@ from exporter.checkpoints.lora.adapted import change_of, module_of
 from exporter.checkpoints.tensors.stored_tensor import StoredTensor
 from exporter.checkpoints.tensors.tensor_reader import TensorReader
 from exporter.checkpoints.tensors.vision_names import PREFIXES, SECTIONS, tower_prefix, vision_name
-from exporter.contract.names import Section, TensorSpec
+from exporter.contract.names import Accelerator, Section, TensorSpec
 from exporter.errors import CheckpointError
 from exporter.weights.matching import Weight, WeightSpecs, matched, require_fit
 from exporter.weights.vision_parameters import BOUNDS, END_EMBEDDING, POSITION_TABLE
@@ -28,7 +28,11 @@ from quantize.storage import Storage
 
 RECIPE_PREFIX = "vision."
 
-LARGEST = float(np.finfo(np.float32).max)
+LARGEST = {
+    Accelerator.CPU: float(np.finfo(np.float32).max),
+    Accelerator.GPU: float(np.finfo(np.float16).max),
+}
+"""What an infinite bound becomes: GPUs may compute in float16."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,7 @@ class ClipBound:
 
     tensor: StoredTensor
     reader: TensorReader
+    largest: float
     storage: Storage = Storage.FLOAT32
 
     def blocks(self) -> Iterator[StoredRows]:
@@ -49,7 +54,7 @@ class ClipBound:
                 f"{self.tensor.file}: {self.tensor.name} is NaN; a bound of a clip must be a number or "
                 "infinite: save the checkpoint again"
             )
-        yield store_rows(value.clip(-LARGEST, LARGEST).reshape(1, 1), self.storage)
+        yield store_rows(value.clip(-self.largest, self.largest).reshape(1, 1), self.storage)
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,11 @@ class TableRow:
 
 
 def find_vision_weights(
-    specs: WeightSpecs, checkpoint: Checkpoint, embedding: Weight, end_token: int
+    specs: WeightSpecs,
+    checkpoint: Checkpoint,
+    embedding: Weight,
+    end_token: int,
+    accelerator: Accelerator = Accelerator.CPU,
 ) -> dict[Section, Mapping[str, Weight]]:
     """Match every weight of the graphs for pictures with a tensor of the right shape.
 
@@ -83,6 +92,7 @@ def find_vision_weights(
         checkpoint: The target's.
         embedding: The token table, with what an adapter does to it.
         end_token: The token that ends a picture.
+        accelerator: What the graphs are written for.
 
     Raises:
         CheckpointError: Listing every tensor that is missing or mis-shaped, and what of an adapter does
@@ -96,12 +106,14 @@ def find_vision_weights(
     require(checkpoint, {names[key]: shape for key, shape in shapes.items()})
     require_fit(checkpoint, changes, shapes)
 
+    largest = LARGEST[accelerator]
+
     def weight(section: Section, parameter: str) -> Weight:
         key, spec = (section, parameter), specs[section][parameter]
         name, reader = RECIPE_PREFIX + parameter, embedding.reader
         found = matched(name, spec, checkpoint, names[key], changes[key], reader)
         is_bound = parameter.endswith(BOUNDS)
-        return replace(found, ready=ClipBound(found.tensor, reader)) if is_bound else found
+        return replace(found, ready=ClipBound(found.tensor, reader, largest)) if is_bound else found
 
     found: dict[Section, Mapping[str, Weight]] = {
         section: {parameter: weight(section, parameter) for parameter in specs[section]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -10,6 +11,7 @@ from .files import MadeTensor
 from .numbers import Bits, Pool, to_bits
 from .planting import Planting
 from .sizes import TARGET_PREFIX, Shapes
+from .vision import tower_shapes
 
 SILENCED = (
     "post_attention_layernorm.weight",
@@ -18,16 +20,20 @@ SILENCED = (
 )
 """Norms at the ends of branches: with weight 0 a branch costs its time and adds nothing."""
 
+CLIP_BOUNDS = {"_min": -32.0, "_max": 32.0}
+"""Of linear layers in a vision tower."""
+
 Blocks = Callable[[], Iterator[Bits]]
 
 
-def target_tensors(planting: Planting) -> list[MadeTensor]:
-    """All tensors of the target."""
+def target_tensors(planting: Planting, *, vision: bool) -> list[MadeTensor]:
+    """All tensors of the target, and of a vision tower if it shall have one."""
     planted: dict[str, Blocks] = {
         f"{TARGET_PREFIX}embed_tokens.weight": planting.embeddings,
         f"{TARGET_PREFIX}norm.weight": lambda: iter([to_bits(planting.signs)]),
     }
-    return _tensors(planting.size.target_shapes(), planted, planting.seed)
+    tower = tower_shapes(planting.size.target.hidden) if vision else {}
+    return _tensors({**planting.size.target_shapes(), **tower}, planted, planting.seed)
 
 
 def drafter_tensors(planting: Planting) -> list[MadeTensor]:
@@ -56,9 +62,9 @@ def _tensors(shapes: Shapes, planted: dict[str, Blocks], seed: int) -> list[Made
 
 
 def _filling(name: str, shape: tuple[int, ...], pool: Pool) -> Blocks:
-    if len(shape) == 2:
-        return lambda: pool.matrix(*shape)
-    value = 1.0
+    if len(shape) > 1:
+        return lambda: pool.matrix(math.prod(shape[:-1]), shape[-1])
+    value = CLIP_BOUNDS.get(name[-4:], 1.0)
     if name.endswith(SILENCED):
         value = 0.0
     elif name.endswith(("q_norm.weight", "k_norm.weight")):

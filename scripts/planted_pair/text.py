@@ -10,12 +10,16 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pair_parts import BOS, CONTENT_TEMPLATE, DRAFTING, EOS, GENERATION, NAMED_TOKENS, PAD, UNK
+from pair_parts import BOS, DRAFTING, EOS, GENERATION, NAMED_TOKENS, PAD, UNK
 from tiny_pair.chat import assembled
 from tokenizers import pre_tokenizers
 
+from .vision import PICTURE_TOKENS, PLACE
+
 FIRST_BYTE = 238
 FIRST_PIECE = FIRST_BYTE + 256
+
+NAMES = {**NAMED_TOKENS, **PICTURE_TOKENS}
 
 # A reply begins with the partner of the prompt's last token. So the prompt must end with the user's
 # own words: no <turn|> behind them, no <|turn>model before the answer.
@@ -23,7 +27,17 @@ CHAT_TEMPLATE = f"""\
 {{{{ bos_token }}}}
 {{%- for message in messages -%}}
 {{{{ '<|turn>' + message['role'] + '\\n' }}}}
-{CONTENT_TEMPLATE}\
+{{%- if message['content'] is string -%}}
+{{{{ message['content'] | trim }}}}
+{{%- else -%}}
+{{%- for item in message['content'] -%}}
+{{%- if item['type'] == 'text' -%}}
+{{{{ item['text'] | trim }}}}
+{{%- elif item['type'] == 'image' -%}}
+{{{{ '{PICTURE_TOKENS[PLACE]}' }}}}
+{{%- endif -%}}
+{{%- endfor -%}}
+{{%- endif -%}}
 {{%- endfor -%}}
 """
 
@@ -31,7 +45,7 @@ CHAT_TEMPLATE = f"""\
 def piece(token: int) -> str:
     """The vocabulary entry of a token."""
     if token < FIRST_BYTE:
-        return NAMED_TOKENS.get(token, f"<unused{token}>")
+        return NAMES.get(token, f"<unused{token}>")
     if token < FIRST_PIECE:
         return f"<0x{token - FIRST_BYTE:02X}>"
     return f"▁t{token}"

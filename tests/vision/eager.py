@@ -36,6 +36,8 @@ class EagerVision:
     config: VisionConfig
     tower: VisionTower
     adapter: VisionAdapter
+    gpu_tower: VisionTower
+    gpu_adapter: VisionAdapter
     end: NDArray[np.float32]  # [1, 1, H]
 
 
@@ -60,11 +62,15 @@ def load_vision(folder: Path) -> EagerVision:
     assert config is not None
     with vision_weights(folder) as found:
         end = found[Section.END_OF_VISION][END_EMBEDDING]
-        tower = VisionTower(config).eval()
-        adapter = VisionAdapter(config, end.row_length).eval()
-        _fill(tower, found[Section.VISION_ENCODER])
-        _fill(adapter, found[Section.VISION_ADAPTER])
-        return EagerVision(config, tower, adapter, stored_values(end))
+        towers = [VisionTower(config, for_gpu=on_gpu).eval() for on_gpu in (False, True)]
+        adapters = [
+            VisionAdapter(config, end.row_length, for_gpu=on_gpu).eval() for on_gpu in (False, True)
+        ]
+        for tower, adapter in zip(towers, adapters, strict=True):
+            _fill(tower, found[Section.VISION_ENCODER])
+            _fill(adapter, found[Section.VISION_ADAPTER])
+        pairs = (towers[0], adapters[0], towers[1], adapters[1])
+        return EagerVision(config, *pairs, stored_values(end))
 
 
 def _fill(module: nn.Module, weights: Mapping[str, Weight]) -> None:

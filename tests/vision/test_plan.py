@@ -6,13 +6,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from safetensors.torch import load_file, save_file
 
 from exporter.checkpoints.checkpoint import open_checkpoint
 from exporter.checkpoints.pair import Pair
 from exporter.checkpoints.tensors.tensor_reader import TensorReader
-from exporter.contract.names import Section
+from exporter.contract.names import Accelerator, Section
 from exporter.errors import CheckpointError, ConfigError, MtpExportError, RecipeError
 from exporter.options import ExportOptions, OutputFormat
 from exporter.plan import ExportPlan, make_plan
@@ -116,26 +117,32 @@ def test_what_a_tower_lacks_is_named(seeing: Path, tmp_path: Path) -> None:
 
 
 def test_a_bound_that_is_no_number(seeing: Path, tmp_path: Path) -> None:
-    """Infinite ones mean that nothing is clipped."""
+    """Infinite ones mean that nothing is clipped; a GPU's have to be within float16's range."""
+    on_gpu = replace(INT8, accelerator=Accelerator.GPU)
     name = f"{TOWER}encoder.layers.1.mlp.up_proj.output_max"
     values = {}
-    for value in ("inf", "nan"):
-        target = tmp_path / value
+    for case, value, options in (
+        ("inf", "inf", INT8),
+        ("inf on a GPU", "-inf", on_gpu),
+        ("nan", "nan", INT8),
+    ):
+        target = tmp_path / case
         tensors = load_file(seeing / "model.safetensors")
         tensors[name].fill_(float(value))
         write_target(target, SETTINGS, tensors)
         save_file(tensors, target / "model.safetensors", {"format": "pt"})
         with TensorReader() as reader:
             pair = Pair.of(open_checkpoint(target), None)
-            plan = make_plan(pair, tmp_path / "x.litertlm", INT8, reader, SilentReporter())
+            plan = make_plan(pair, tmp_path / "x.litertlm", options, reader, SilentReporter())
             assert plan.vision is not None
             weight = plan.vision.weights[Section.VISION_ENCODER]["layers.1.mlp.up_proj.output_max"]
             assert weight.ready is not None
             try:
-                values[value] = next(weight.ready.blocks()).data
+                values[case] = next(weight.ready.blocks()).data
             except MtpExportError as error:
-                values[value] = str(error).encode()
+                values[case] = str(error).encode()
     assert values["inf"] == b"\xff\xff\x7f\x7f"  # the largest float32
+    assert np.frombuffer(values["inf on a GPU"], np.float32) == -65504
     assert f"{name} is NaN".encode() in values["nan"]
 
 

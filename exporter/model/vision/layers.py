@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from exporter.checkpoints.vision_architecture import VisionConfig
 from exporter.model.text.layers import MASKED_SCORE, RmsNorm
+from exporter.model.vision.places import Places
 
 QUERIES = 2520
 """Patches of one head whose scores are in memory at a time: all of those of 280 tokens, 25 MB."""
@@ -53,20 +54,16 @@ class Patches:
     hidden: Tensor  # [1, P, N, 1], added to scores: 0, or MASKED_SCORE for padding
 
     @staticmethod
-    def at(positions: Tensor, config: VisionConfig) -> Patches:
-        """Angles of ``positions`` ``[1, P, 2]`` as floats: x turns the first half of the dims, y the other.
+    def at(places: Places, config: VisionConfig) -> Patches:
+        """X turns the first half of the dims, y the other.
 
-        Within a half, dim i of its first half pairs with dim i of its second. Padding has negative
-        positions, whose angles are of no account.
+        Within a half, dim i of its first half pairs with dim i of its second.
         """
-        pairs = config.head_dim // 4
-        exponent = torch.arange(pairs, dtype=torch.float32) * (2 / (2 * pairs))
-        frequencies = (1.0 / config.rope_theta**exponent).reshape(1, 1, -1)
-        x, y = (axis * frequencies for axis in positions.chunk(2, dim=-1))  # [1, P, D/4]
-        cos = torch.cat([x.cos(), x.cos(), y.cos(), y.cos()], dim=-1).unsqueeze(2)
-        sin = torch.cat([-x.sin(), x.sin(), -y.sin(), y.sin()], dim=-1).unsqueeze(2)
-        padding = (positions[:, :, :1] < 0).float().unsqueeze(2)  # [1, P, 1, 1]
-        padding = padding.expand(-1, -1, config.heads, -1)
+        (cos_x, sin_x), (cos_y, sin_y) = places.waves(config)
+        cos = torch.cat([cos_x, cos_x, cos_y, cos_y], dim=-1).unsqueeze(2)
+        sin = torch.cat([-sin_x, sin_x, -sin_y, sin_y], dim=-1).unsqueeze(2)
+        padding = (places.positions[:, :, :1].float() < 0).float().unsqueeze(2)  # [1, P, 1, 1]
+        padding = torch.cat([padding] * config.heads, dim=2)  # a GPU cannot expand
         return Patches(cos, sin, padding * 0.0 + 1.0, padding * MASKED_SCORE)
 
     def turned(self, x: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from exporter.checkpoints.vision_architecture import VisionConfig
 from exporter.model.text.layers import RmsNorm
 from exporter.model.vision.layers import EncoderLayer, Patches
+from exporter.model.vision.places import GpuPlaces, Places
 
 
 @dataclass(frozen=True)
@@ -34,30 +35,30 @@ class PatchEmbedder(nn.Module):
 
     def __init__(self, config: VisionConfig) -> None:
         super().__init__()
-        self.position_count = config.position_count
         self.input_proj = nn.Linear(config.patch_width, config.hidden_size, bias=False)
         self.position_embedding_table = nn.Parameter(
             torch.empty(2 * config.position_count, config.hidden_size)
         )
 
-    def forward(self, images: Tensor, positions: Tensor) -> Tensor:
-        """``images`` ``[1, P, 3 * p * p]`` from 0 to 1, ``positions`` int32 ``[1, P, 2]``; ``[1, P, H]``.
+    def forward(self, images: Tensor, places: Places) -> Tensor:
+        """``images`` ``[1, P, 3 * p * p]`` from 0 to 1; returns ``[1, P, H]``.
 
         Padding gets the rows of place 0, where transformers gives it none: nothing looks at padding.
         """
-        x, y = positions.clamp(min=0).unbind(dim=-1)
-        table = self.position_embedding_table
-        places = nn.functional.embedding(x, table)
-        places = places + nn.functional.embedding(y + self.position_count, table)
-        return self.input_proj(images * 2.0 - 1.0) + places  # type: ignore[no-any-return]
+        rows = places.rows(self.position_embedding_table)
+        return self.input_proj(images * 2.0 - 1.0) + rows  # type: ignore[no-any-return]
 
 
 class VisionTower(nn.Module):
-    """Patches of one picture to soft tokens of the tower's width."""
+    """Patches of one picture to soft tokens of the tower's width.
 
-    def __init__(self, config: VisionConfig) -> None:
+    A tower ``for_gpu`` is made of what LiteRT's GPU delegate has. Its features are not multiplied by the root of
+    the width, which could carry them out of float16's range: the adapter norms them anyway.
+    """
+
+    def __init__(self, config: VisionConfig, *, for_gpu: bool = False) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.for_gpu = config, for_gpu
         self.patch_embedder = PatchEmbedder(config)
         self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.layer_count))
         if config.standardised:
@@ -71,18 +72,19 @@ class VisionTower(nn.Module):
             images: Patches ``[1, P, 3 * p * p]``, row by row; in each, colours of a pixel last. 0 to 1.
             positions: int32 ``[1, P, 2]``, x before y; -1 where there is no patch.
         """
-        x = self.patch_embedder(images, positions)
-        places = positions.float()
+        places = GpuPlaces(positions) if self.for_gpu else Places(positions)
+        x = self.patch_embedder(images, places)
         patches = Patches.at(places, self.config)
         for layer in self.layers:
             x = layer(x, patches)
         tokens = x.shape[1] // self.config.patches_per_token
-        return Features(self.pooled(x, places, tokens), self._of_picture(places, tokens))
+        floats = positions.float()
+        return Features(self.pooled(x, floats, tokens), self._of_picture(floats, tokens))
 
     def pooled(self, x: Tensor, places: Tensor, tokens: int) -> Tensor:
         """What the last layer gave, ``[1, P, H]``, as T soft tokens ``[1, T, H]``."""
         features = pooling_weights(places, tokens, self.config.pooling) @ x
-        features = features * math.sqrt(self.config.hidden_size)
+        features = features * features_scale(self.config, for_gpu=self.for_gpu)
         if self.config.standardised:
             features = (features - self.std_bias) * self.std_scale
         return features
@@ -91,6 +93,11 @@ class VisionTower(nn.Module):
         patches = (places[:, :, 0] >= 0).float().sum(dim=-1, keepdim=True)  # [1, 1]
         first_patches = torch.arange(tokens).float() * self.config.patches_per_token
         return first_patches.reshape(1, -1) < patches
+
+
+def features_scale(config: VisionConfig, *, for_gpu: bool) -> float:
+    """What a tower multiplies pooled features by; where they are standardised, it has to be the root."""
+    return 1.0 if for_gpu and not config.standardised else math.sqrt(config.hidden_size)
 
 
 def pooling_weights(places: Tensor, tokens: int, pooling: int) -> Tensor:
@@ -118,9 +125,11 @@ def pooling_weights(places: Tensor, tokens: int, pooling: int) -> Tensor:
 class VisionAdapter(nn.Module):
     """Soft tokens of the tower's width ``[1, T, H]`` to embeddings of the text model's."""
 
-    def __init__(self, config: VisionConfig, text_width: int) -> None:
+    def __init__(self, config: VisionConfig, text_width: int, *, for_gpu: bool = False) -> None:
         super().__init__()
-        self.norm = RmsNorm(config.hidden_size, config.rms_norm_eps, rank=3, scaled=False)
+        scale = features_scale(config, for_gpu=for_gpu) / math.sqrt(config.hidden_size)
+        eps = config.rms_norm_eps * scale**2
+        self.norm = RmsNorm(config.hidden_size, eps, rank=3, scaled=False)
         self.embedding_projection = nn.Linear(config.hidden_size, text_width, bias=False)
 
     def forward(self, features: Tensor) -> Tensor:

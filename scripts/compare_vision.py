@@ -1,0 +1,162 @@
+"""The vision tower beside a plain one and litert-torch's, and what a picture costs the engine.
+
+    python scripts/make_planted_pair.py --size small --vision --output pair
+    python scripts/compare_vision.py towers pair/target --kept graphs
+    mtp-export export pair/target --no-drafter -o small.litertlm
+    python scripts/compare_vision.py engine small.litertlm
+
+`towers` runs the encoders of one checkpoint in one process, one call of each in turn (scripts/speed/towers.py
+says what they are), by CPU time. `engine` answers a prompt in the stock engine with and without a picture,
+each in a process of its own, and gives the peak of its memory.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from contextlib import ExitStack, closing
+from functools import partial
+from pathlib import Path
+
+import click
+import numpy as np
+from speed.clocks import alternate, load
+from speed.litert import LitertFile, PreparedCall
+from speed.rounds import Figures, memory_figures, table, take_turns
+from speed.towers import Towers
+
+from exporter.contract.vision import DEFAULT_IMAGE_TOKENS, POSITIONS
+from runtime_py.bench.memory import children_watched
+
+OURS, PLAIN, PLAIN_FLOAT32, THEIRS = (
+    "mtp-export, int8",
+    "plain, int8",
+    "plain, float32",
+    "litert-torch, int8",
+)
+
+WITH_PICTURE, TEXT_ONLY = "picture", "text only"
+PICTURE_SIZE, REPLY_TOKENS = (640, 480), 16
+"""In pixels: the engine makes of it as many patches as the largest signature takes."""
+
+
+@click.group()
+def main() -> None:
+    """Measure vision towers."""
+
+
+@main.command()
+@click.argument("target", type=click.Path(path_type=Path, exists=True))
+@click.option(
+    "--kept", type=click.Path(path_type=Path), required=True, help="Folder for files, kept."
+)
+@click.option(
+    "--tokens",
+    type=int,
+    multiple=True,
+    default=DEFAULT_IMAGE_TOKENS,
+    show_default=True,
+    help="Soft tokens of a picture; repeatable.",
+)
+@click.option("--calls", default=3, show_default=True, help="Timed calls of each side.")
+@click.option("--threads", default=1, show_default=True, help="CPU threads.")
+def towers(target: Path, kept: Path, tokens: tuple[int, ...], calls: int, threads: int) -> None:
+    """Time the encoders of the tower of TARGET."""
+    kept.mkdir(parents=True, exist_ok=True)
+    made = Towers(target, kept)
+    for count in tokens:
+        files = {
+            OURS: made.ours(count, "int8"),
+            PLAIN: made.plain(count, "int8"),
+            PLAIN_FLOAT32: made.plain(count, "float32"),
+            THEIRS: made.theirs(count),
+        }
+        _compare(count, files, calls, threads)
+
+
+def _compare(tokens: int, files: dict[str, Path], calls: int, threads: int) -> None:
+    with ExitStack() as stack:
+        sides = {}
+        for side, path in files.items():
+            file = stack.enter_context(closing(LitertFile.of(path, threads)))
+            (signature,) = file.model.signatures
+            sides[side] = _with_a_picture(file.call(signature))
+        costs = alternate(sides, calls)
+    click.echo(f"{tokens} tokens, CPU time, {threads} threads, {calls} calls, {load()}")
+    for side, cost in costs.items():
+        spread = f"{cost.cpu:.2f} s ({cost.low:.2f} to {cost.high:.2f})"
+        click.echo(f"  {side:20} {spread}  ours / it {costs[OURS].cpu / cost.cpu:.2f}")
+
+
+def _with_a_picture(call: PreparedCall) -> PreparedCall:
+    """Its places are those of a picture that leaves no padding."""
+    places = call.inputs[POSITIONS].values
+    count = places.shape[1]
+    across = int(np.sqrt(count))
+    index = np.arange(count)
+    places[0] = np.stack([index % across, index // across], axis=-1)
+    return call
+
+
+@main.command()
+@click.argument("bundle", type=click.Path(path_type=Path, exists=True))
+@click.option("--prompt", default="say t1000", show_default=True, help="What is asked.")
+@click.option("--threads", default=2, show_default=True, help="CPU threads.")
+@click.option("--rounds", default=3, show_default=True, help="How often each side answers.")
+def engine(bundle: Path, prompt: str, threads: int, rounds: int) -> None:
+    """Measure the memory of BUNDLE in the engine, its packed weights kept in a file."""
+    with tempfile.TemporaryDirectory(dir=bundle.parent) as folder:
+        asked = [str(bundle), "--cache", folder, "--prompt", prompt, "--threads", str(threads)]
+        sides = {
+            WITH_PICTURE: partial(_answered, [*asked, "--picture"]),
+            TEXT_ONLY: partial(_answered, asked),
+        }
+        for fill_cache in sides.values():
+            fill_cache()
+        click.echo(table(take_turns(sides, rounds, equal_texts=False), below=TEXT_ONLY))
+
+
+def _answered(asked: list[str]) -> tuple[list[str], Figures]:
+    """What the engine says in a process of its own, and the memory that it took."""
+    with children_watched() as memory:
+        done = subprocess.run(
+            [sys.executable, __file__, "answer", *asked],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    if done.returncode:
+        raise click.ClickException(done.stderr[-2000:])
+    return [done.stdout.splitlines()[-1]], memory_figures(memory)
+
+
+@main.command(hidden=True)
+@click.argument("bundle")
+@click.option("--cache", required=True)
+@click.option("--prompt", required=True)
+@click.option("--threads", type=int, required=True)
+@click.option("--picture", is_flag=True)
+def answer(bundle: str, cache: str, prompt: str, threads: int, picture: bool) -> None:
+    """Answer once; the reply is the last line."""
+    import litert_lm
+    from PIL import Image
+
+    asked: list[dict[str, str]] = [{"type": "text", "text": prompt}]
+    settings = {}
+    cpu = litert_lm.Backend.CPU(thread_count=threads)
+    if picture:
+        shown = Path(cache) / "picture.png"
+        Image.linear_gradient("L").convert("RGB").resize(PICTURE_SIZE).save(shown)
+        asked.insert(0, {"type": "image", "path": str(shown)})
+        settings = {"vision_backend": cpu, "max_num_images": 1}
+    with (
+        litert_lm.Engine(bundle, cpu, max_num_tokens=1024, cache_dir=cache, **settings) as running,
+        running.create_conversation(max_output_tokens=REPLY_TOKENS) as chat,
+    ):
+        said = "".join(map(str, chat.send_message_async({"role": "user", "content": asked})))
+    click.echo("\n" + said.replace("\n", " "))
+
+
+if __name__ == "__main__":
+    main()
