@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from exporter.contract.vision import ENCODER_PREFIX, FEATURES, IMAGES, POSITIONS
 from exporter.litertlm.bind import bind
 from exporter.litertlm.vision_graphs import VisionGraphs, find_vision_graphs
 from exporter.lowering.vision import VisionRequest
+from exporter.model.vision.tower import VisionTower
 from exporter.options import ExportOptions
 from exporter.pipeline import export
 from exporter.progress import SilentReporter
@@ -46,9 +49,12 @@ TOKENS = 16
 SHAPES = ((12, 12), (15, 6), (3, 3))
 """In patches, of :data:`PATCHES`: two leave padding."""
 
-TOLERANCES = {("float32", False): 2e-5, ("float32", True): 0.05, ("int8", False): 0.2}
-"""Of the largest magnitude, by recipe and whether in float16. On the software device measured: 5e-6, 0.01
-and 0.09; the GPU turns int8 weights back into floats and rounds no activations."""
+TOLERANCES = {("float32", False): 2e-5, ("float32", True): 0.06, ("int8 places", False): 0.03}
+"""Of the largest magnitude, by recipe and whether in float16. On the software device measured: 6e-6, 0.03 and
+0.014, where the tower with a table that is rounded here meets a tie; with the table as it was, 0.2."""
+
+PLACES = replace(INT8_VISION, pattern="vision.patch_embedder.position_embedding_table")
+RULES = {"float32": FLOAT32, "int8 places": Recipe("places", "", (PLACES,))}
 
 
 @pytest.fixture(scope="module")
@@ -88,20 +94,20 @@ def test_encoder_is_delegated_whole_and_right(
     recipe: str,
     half: bool,
 ) -> None:
-    rules = {"float32": FLOAT32, "int8": Recipe("int8", "", (INT8_VISION,))}
     file = tmp_path / "encoder"
     with vision_weights(target) as weights, file.open("wb") as stream:
         section = Section.VISION_ENCODER
-        bind(graphs.sections[section], weights[section], rules[recipe], stream)
+        bind(graphs.sections[section], weights[section], RULES[recipe], stream)
     content = np.frombuffer(file.read_bytes(), np.uint8)
     model = CompiledModel(environment, content, gpu_options(float16=half))
+    towers = {"float32": eager.gpu_tower, "int8 places": rounded_places(eager.gpu_tower)}
     try:
         assert fully_accelerated(model)
         for across, down in SHAPES:
             images, positions = random_patches(across, down, eager.config.patch_size)
             assert images.shape[0] == PATCHES
             with torch.no_grad():
-                expected = eager.gpu_tower(images[None], positions[None].int())
+                expected = towers[recipe](images[None], positions[None].int())
             given = {IMAGES: images.numpy()[None], POSITIONS: positions.int().numpy()[None]}
             found = run(model, given)
             count = across * down // eager.config.patches_per_token
@@ -112,6 +118,16 @@ def test_encoder_is_delegated_whole_and_right(
             assert error <= TOLERANCES[recipe, half]
     finally:
         model.close()
+
+
+def rounded_places(tower: VisionTower) -> VisionTower:
+    """The tower with the table that codes of 8 bits and a scale a row stand for."""
+    rounded = deepcopy(tower)
+    with torch.no_grad():
+        table = rounded.patch_embedder.position_embedding_table
+        scales = table.abs().amax(dim=1, keepdim=True) / 127
+        table.copy_((table / scales).round() * scales)
+    return rounded
 
 
 def run(model: CompiledModel, inputs: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[Any]]:

@@ -3,7 +3,9 @@
 On a CPU rows are looked up and angles computed. LiteRT's GPU delegate ends the process at a lookup in a float
 table, and in float16 the angle of place 800 is off by a quarter of a radian before any sine is taken. So
 for a GPU the rows of both tables are chosen by products with a tent that is 1 at the place and 0 at all
-others (as in ``exporter.model.text.rope_tables``). Axes: P patches, N places, D head dim, H the tower's width.
+others (as in ``exporter.model.text.rope_tables``).
+
+Axes: P patches, N places, D head dim, H the tower's width.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ class Places:
     positions: Tensor  # int32 [1, P, 2], x before y, -1 for padding
 
     def rows(self, table: Tensor) -> Tensor:
-        """Sums of the rows for x and y ``[1, P, H]`` of a table ``[2N, H]``; padding gets those of place 0."""
+        """Sums ``[1, P, H]`` of the rows for x and y of a table ``[2N, H]``; those of place 0 for padding."""
         x, y = self.positions.clamp(min=0).unbind(dim=-1)
         rows = nn.functional.embedding(x, table)
         return rows + nn.functional.embedding(y + table.shape[0] // 2, table)

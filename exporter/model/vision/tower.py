@@ -52,8 +52,8 @@ class PatchEmbedder(nn.Module):
 class VisionTower(nn.Module):
     """Patches of one picture to soft tokens of the tower's width.
 
-    A tower ``for_gpu`` is made of what LiteRT's GPU delegate has. Its features are not multiplied by the root of
-    the width, which could carry them out of float16's range: the adapter norms them anyway.
+    A tower ``for_gpu`` is made of what LiteRT's GPU delegate has. Its features are not multiplied by the
+    root of the width, which could carry them out of float16's range: the adapter norms them anyway.
     """
 
     def __init__(self, config: VisionConfig, *, for_gpu: bool = False) -> None:
