@@ -24,7 +24,6 @@ import numpy as np
 from speed.clocks import alternate, load
 from speed.litert import LitertFile, PreparedCall
 from speed.rounds import Figures, memory_figures, table, take_turns
-from speed.towers import Towers
 
 from exporter.contract.vision import DEFAULT_IMAGE_TOKENS, POSITIONS
 from runtime_py.bench.memory import children_watched
@@ -63,6 +62,8 @@ def main() -> None:
 @click.option("--threads", default=1, show_default=True, help="CPU threads.")
 def towers(target: Path, kept: Path, tokens: tuple[int, ...], calls: int, threads: int) -> None:
     """Time the encoders of the tower of TARGET."""
+    from speed.towers import Towers  # which imports torch
+
     kept.mkdir(parents=True, exist_ok=True)
     made = Towers(target, kept)
     for count in tokens:
