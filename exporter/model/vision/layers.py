@@ -15,8 +15,8 @@ from exporter.checkpoints.vision_architecture import VisionConfig
 from exporter.model.text.layers import MASKED_SCORE, RmsNorm
 from exporter.model.vision.places import Places
 
-QUERIES = 2520
-"""Patches of one head whose scores are in memory at a time: all of those of 280 tokens, 25 MB."""
+QUERIES = 630
+"""Patches of one head whose scores are in memory at a time: a quarter of those of 280 tokens, 6 MB."""
 
 
 class ClippedLinear(nn.Module):
