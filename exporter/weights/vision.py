@@ -1,8 +1,9 @@
 """The weights of a vision tower, each matched with the tensor of the checkpoint that fills it.
 
-Three kinds need more than to be read. The position table is one of ``[2, N, H]`` in the checkpoint. Bounds of
+Some need more than to be read. The position table is one of ``[2, N, H]`` in the checkpoint. Bounds of
 clips may be infinite, which means that there is none. The embedding of the token that ends a picture
-is a row of the token table, scaled as the text model scales it.
+is a row of the token table, scaled as the text model scales it. A GPU's graphs multiply by the position table,
+of which LiteRT's CPU kernel misreads codes with a scale per row, so it stays float32 there.
 """
 
 from __future__ import annotations
@@ -55,6 +56,17 @@ class ClipBound:
                 "infinite: save the checkpoint again"
             )
         yield store_rows(value.clip(-self.largest, self.largest).reshape(1, 1), self.storage)
+
+
+@dataclass(frozen=True)
+class FloatRows:
+    """A matrix that no recipe stores in fewer bits. A :class:`~quantize.arrays.ReadyRows`."""
+
+    weight: Weight
+    storage: Storage = Storage.FLOAT32
+
+    def blocks(self) -> Iterator[StoredRows]:
+        return (store_rows(rows, self.storage) for rows in self.weight.blocks())
 
 
 @dataclass(frozen=True)
@@ -112,8 +124,11 @@ def find_vision_weights(
         key, spec = (section, parameter), specs[section][parameter]
         name, reader = RECIPE_PREFIX + parameter, embedding.reader
         found = matched(name, spec, checkpoint, names[key], changes[key], reader)
-        is_bound = parameter.endswith(BOUNDS)
-        return replace(found, ready=ClipBound(found.tensor, reader, largest)) if is_bound else found
+        if parameter.endswith(BOUNDS):
+            return replace(found, ready=ClipBound(found.tensor, reader, largest))
+        if parameter == POSITION_TABLE and accelerator is Accelerator.GPU:
+            return replace(found, ready=FloatRows(found))
+        return found
 
     found: dict[Section, Mapping[str, Weight]] = {
         section: {parameter: weight(section, parameter) for parameter in specs[section]}

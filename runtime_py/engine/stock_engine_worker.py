@@ -68,17 +68,18 @@ def _engine(
     import litert_lm
 
     cpu = litert_lm.Backend.CPU(thread_count=request["threads"])
+    device = litert_lm.Backend.GPU() if request["accelerator"] == "gpu" else cpu
     precision = litert_lm.ActivationDataType.FLOAT32 if request["full_precision"] else None
     media = frozenset[Medium]() if request["chat_templates"] else used_media(conversations)
     engine: AbstractContextManager[Any] = litert_lm.Engine(
         request["bundle"],
-        litert_lm.Backend.GPU() if request["accelerator"] == "gpu" else cpu,
+        device,
         max_num_tokens=request["max_num_tokens"],
         cache_dir=request["weight_cache"] or NO_CACHE,
         enable_speculative_decoding=request["mtp"],
         enable_benchmark=True,
         activation_data_type=precision,
-        vision_backend=cpu if Medium.IMAGE in media else None,
+        vision_backend=device if Medium.IMAGE in media else None,
         audio_backend=cpu if Medium.AUDIO in media else None,
     )
     return engine

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from copy import deepcopy
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +18,19 @@ from exporter.contract.vision import ENCODER_PREFIX, FEATURES, IMAGES, POSITIONS
 from exporter.litertlm.bind import bind
 from exporter.litertlm.vision_graphs import VisionGraphs, find_vision_graphs
 from exporter.lowering.vision import VisionRequest
-from exporter.model.vision.tower import VisionTower
 from exporter.options import ExportOptions
 from exporter.pipeline import export
 from exporter.progress import SilentReporter
-from quantize.builtin_recipes import FLOAT32, INT8_VISION, RECIPES
-from quantize.recipe import Recipe
+from quantize.builtin_recipes import FLOAT32, RECIPES
+from runtime_py.engine.stock_engine import EngineSettings, run_engine
 from runtime_py.litert.c_api import Environment
 from runtime_py.litert.compiled_model import CompiledModel
 from runtime_py.litert.hardware import gpu_options
 from tests.bundles import DRAFT_LENGTH, SHORT_CACHE, TINY_DRAFTER
 from tests.gpu.operations import fully_accelerated
 from tests.once import lowering
+from tests.vision.asking import NEW_TOKENS, conversation
+from tests.vision.bundles import ANIMALS, token_of
 from tests.vision.eager import EagerVision, load_vision, vision_weights
 from tests.vision.reference_features import PATCHES, random_patches
 from tests.vision.targets import (
@@ -42,19 +41,14 @@ from tests.vision.targets import (
     random_tower,
     write_target,
 )
-from tests.vision.test_engine import ANIMALS, QUESTIONS, token_of
-from tests.vision.test_engine import run as run_script
+from tests.vision.test_engine import QUESTIONS
 
 TOKENS = 16
 SHAPES = ((12, 12), (15, 6), (3, 3))
 """In patches, of :data:`PATCHES`: two leave padding."""
 
-TOLERANCES = {("float32", False): 2e-5, ("float32", True): 0.06, ("int8 places", False): 0.03}
-"""Of the largest magnitude, by recipe and whether in float16. On the software device measured: 6e-6, 0.03 and
-0.014, where the tower with a table that is rounded here meets a tie; with the table as it was, 0.2."""
-
-PLACES = replace(INT8_VISION, pattern="vision.patch_embedder.position_embedding_table")
-RULES = {"float32": FLOAT32, "int8 places": Recipe("places", "", (PLACES,))}
+TOLERANCES = {False: 2e-5, True: 0.06}
+"""Of the largest magnitude, by whether in float16. On the software device measured: 6e-6 and 0.03."""
 
 
 @pytest.fixture(scope="module")
@@ -84,50 +78,38 @@ def environment() -> Iterator[Environment]:
     environment.close()
 
 
-@pytest.mark.parametrize(("recipe", "half"), list(TOLERANCES))
+@pytest.mark.parametrize("half", TOLERANCES)
 def test_encoder_is_delegated_whole_and_right(
     environment: Environment,
     eager: EagerVision,
     graphs: VisionGraphs,
     target: Path,
     tmp_path: Path,
-    recipe: str,
     half: bool,
 ) -> None:
     file = tmp_path / "encoder"
     with vision_weights(target) as weights, file.open("wb") as stream:
         section = Section.VISION_ENCODER
-        bind(graphs.sections[section], weights[section], RULES[recipe], stream)
+        bind(graphs.sections[section], weights[section], FLOAT32, stream)
     content = np.frombuffer(file.read_bytes(), np.uint8)
     model = CompiledModel(environment, content, gpu_options(float16=half))
-    towers = {"float32": eager.gpu_tower, "int8 places": rounded_places(eager.gpu_tower)}
     try:
         assert fully_accelerated(model)
         for across, down in SHAPES:
             images, positions = random_patches(across, down, eager.config.patch_size)
             assert images.shape[0] == PATCHES
             with torch.no_grad():
-                expected = towers[recipe](images[None], positions[None].int())
+                expected = eager.gpu_tower(images[None], positions[None].int())
             given = {IMAGES: images.numpy()[None], POSITIONS: positions.int().numpy()[None]}
             found = run(model, given)
             count = across * down // eager.config.patches_per_token
             assert found["mask"].reshape(-1).tolist() == expected.mask[0].tolist()
             reference = expected.features[0, :count].numpy()
             error = np.abs(found[FEATURES][0, :count] - reference).max() / np.abs(reference).max()
-            print(f"{recipe}, float16 {half}, {across} x {down}: {error:.2g}")
-            assert error <= TOLERANCES[recipe, half]
+            print(f"float16 {half}, {across} x {down}: {error:.2g}")
+            assert error <= TOLERANCES[half]
     finally:
         model.close()
-
-
-def rounded_places(tower: VisionTower) -> VisionTower:
-    """The tower with the table that codes of 8 bits and a scale a row stand for."""
-    rounded = deepcopy(tower)
-    with torch.no_grad():
-        table = rounded.patch_embedder.position_embedding_table
-        scales = table.abs().amax(dim=1, keepdim=True) / 127
-        table.copy_((table / scales).round() * scales)
-    return rounded
 
 
 def run(model: CompiledModel, inputs: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[Any]]:
@@ -169,6 +151,7 @@ def test_answers_in_the_engine(bundle: Path, tmp_path: Path) -> None:
         Image.new("RGB", (48, 48), COLOURS[colour]).save(picture)
         question, answer = next(iter(QUESTIONS[animal].items()))
         before, after = question.split("{}")
-        asked.append([[before, {"image": str(picture)}, after]])
+        asked.append(conversation([[before, picture, after]]))
         expected.append(answer)
-    assert run_script("engine_replies.py", [str(bundle), "on", "gpu"], asked) == expected
+    settings = EngineSettings(bundle, True, NEW_TOKENS, Accelerator.GPU)
+    assert run_engine(settings, asked).texts == expected

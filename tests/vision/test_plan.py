@@ -146,6 +146,17 @@ def test_a_bound_that_is_no_number(seeing: Path, tmp_path: Path) -> None:
     assert f"{name} is NaN".encode() in values["nan"]
 
 
+def test_places_stay_float32_on_a_gpu(seeing: Path, tmp_path: Path) -> None:
+    """Whatever the recipe: see ``exporter.weights.vision``."""
+    name = "patch_embedder.position_embedding_table"
+    for accelerator, storage in ((Accelerator.CPU, None), (Accelerator.GPU, Storage.FLOAT32)):
+        options = replace(INT8, accelerator=accelerator)
+        plan, _ = planned(seeing, options, tmp_path / "x.litertlm")
+        assert plan.vision is not None
+        ready = plan.vision.weights[Section.VISION_ENCODER][name].ready
+        assert (ready and ready.storage) == storage
+
+
 def test_a_tower_that_knows_too_few_places(seeing: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="1200 patches long, and this tower knows 1024"):
         planned(seeing, replace(INT8, image_tokens=(70, 400)), tmp_path / "x.litertlm")
