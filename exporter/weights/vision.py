@@ -2,8 +2,8 @@
 
 Some need more than to be read. The position table is one of ``[2, N, H]`` in the checkpoint. Bounds of
 clips may be infinite, which means that there is none. The embedding of the token that ends a picture
-is a row of the token table, scaled as the text model scales it. A GPU's graphs multiply by the position table,
-of which LiteRT's CPU kernel misreads codes with a scale per row, so it stays float32 there.
+is a row of the token table, scaled as the text model scales it. A GPU's graphs multiply by the position
+table, of which LiteRT's CPU kernel misreads codes with a scale per row, so it stays float32 there.
 """
 
 from __future__ import annotations
