@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from exporter.bundle.tensor_kind import tensor_kind
 from exporter.checkpoints.architecture import DrafterConfig, HeadKind, TargetConfig
+from exporter.checkpoints.tensors.tower_names import AUDIO, VISION
 from exporter.contract.names import Accelerator, Dtype, Section
 from exporter.contract.text import Contract, is_prime
 from exporter.errors import ConfigError, OptionsError, RecipeError, listed
@@ -23,9 +24,11 @@ NEEDS_DRAFTER = "--drafter-head, --drafter-lora and --drafter-revision need a DR
 TABLES = (Section.EMBEDDER, Section.PER_LAYER_EMBEDDER)
 """Sections that only look rows up."""
 
-PICTURES = (Section.VISION_ENCODER, Section.VISION_ADAPTER)
-
-OPTIONAL = {Section.MTP_DRAFTER: "drafter.", Section.VISION_ENCODER: "vision."}
+OPTIONAL = {
+    Section.MTP_DRAFTER: "drafter.",
+    Section.VISION_ENCODER: "vision.",
+    Section.AUDIO_ENCODER: "audio.",
+}
 """Sections that a bundle may be without, and how names of their weights begin."""
 
 
@@ -51,6 +54,9 @@ def check_options(options: ExportOptions, *, drafter: bool) -> None:
         "--kv-cache int8 needs --format litertlm": onnx and int8_caches,
         "--image-tokens is for bundles that take pictures; leave out --no-vision": (
             options.image_tokens is not None and not options.vision
+        ),
+        "--audio-seconds is for bundles that take sound; leave out --no-audio": (
+            options.audio_seconds is not None and not options.audio
         ),
     }
     impossible = {
@@ -143,7 +149,7 @@ def _matrices(weights: Weights) -> Iterator[tuple[Section, Weight]]:
 
 
 def _idle(recipe: Recipe, weights: Weights) -> Iterator[str]:
-    """Rules that match nothing; in a bundle without a drafter or a vision tower, one for it may."""
+    """Rules that match nothing; in a bundle without a drafter or a tower, one for it may."""
     idle = recipe.unmatched(weight.name for _, weight in _matrices(weights))
     for section, prefix in OPTIONAL.items():
         if section not in weights:
@@ -168,7 +174,9 @@ def _misfits(recipe: Recipe, weights: Weights) -> Iterator[str]:
 
 def _looked_up(recipe: Recipe, weights: Weights) -> Iterator[str]:
     without_inputs = dict.fromkeys(TABLES, "is looked up and never multiplied")
-    without_inputs |= dict.fromkeys(PICTURES, "is of the vision tower, which sees no text")
+    for tower in (VISION, AUDIO):
+        said = f"is of the {tower.kind} tower, which sees no text"
+        without_inputs |= dict.fromkeys(tower.sections, said)
     for section, weight in _matrices(weights):
         if section in without_inputs and recipe.rule(weight.name).algorithm is Algorithm.GPTQ:
             yield (

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from exporter.checkpoints.assets.assets import Assets
+from exporter.contract.media import Media
 from exporter.contract.names import Section
 from exporter.contract.text import Contract
-from exporter.contract.vision import VisionContract
 from exporter.extras import require_onnx
+from exporter.lowering.tower import TowerRequest
 from exporter.lowering.units import LoweringRequest
-from exporter.lowering.vision import VisionRequest
 from exporter.options import OutputFormat
 from exporter.progress import Advance, Reporter
 from exporter.weights.matching import WeightInput, Weights
@@ -62,7 +62,7 @@ class Format(Protocol):
         reporter: Reporter,
         *,
         fresh: bool,
-        vision: VisionRequest | None,
+        towers: Sequence[TowerRequest],
     ) -> WeightlessGraphs:
         """Graphs that are known, else lowered now and kept; ``fresh`` ones are lowered anyway.
 
@@ -70,7 +70,7 @@ class Format(Protocol):
             request: Of the text model and its drafter.
             reporter: Told what is going on.
             fresh: Whether what is known is passed over.
-            vision: Of the vision tower; None for an export without one.
+            towers: Of the towers for pictures and sound, as far as there are any.
 
         Raises:
             LoweringError: They cannot be lowered.
@@ -82,7 +82,7 @@ class Format(Protocol):
         assets: Assets,
         contract: Contract,
         manifest: Mapping[str, Any],
-        pictures: VisionContract | None,
+        media: Media,
     ) -> Path:
         """Put together what ``bind`` left in ``scratch``; returns what is to be published."""
 

@@ -11,7 +11,7 @@ from typing import Any
 from litert_lm_builder.runtime.proto import llm_metadata_pb2, sampler_params_pb2
 
 from exporter.checkpoints.assets.assets import Assets
-from exporter.checkpoints.assets.picture_tokens import PictureTokens
+from exporter.checkpoints.assets.media_tokens import MediaTokens
 from exporter.checkpoints.assets.sampler_defaults import SamplerDefaults
 from exporter.checkpoints.assets.special_tokens import (
     CALL_END,
@@ -21,6 +21,7 @@ from exporter.checkpoints.assets.special_tokens import (
     THOUGHT_START,
     TOOL_RESPONSE_START,
 )
+from exporter.contract.media import TEXT_ONLY, Media
 from exporter.contract.text import Contract
 from exporter.contract.vision import VisionContract
 
@@ -36,8 +37,8 @@ MIN_VERSION_SUPPRESSING = "0.17.0"
 """That version where tokens are suppressed: 0.14 says them all the same, 0.15 and 0.16 do with MTP on."""
 
 
-def llm_metadata(assets: Assets, contract: Contract, pictures: VisionContract | None = None) -> Any:
-    """The message for a model with these assets and graphs, those for pictures included."""
+def llm_metadata(assets: Assets, contract: Contract, media: Media = TEXT_ONLY) -> Any:
+    """The message for a model with these assets and graphs, those for pictures and sound included."""
     message = llm_metadata_pb2.LlmMetadata()
     message.start_token.token_ids.ids.append(assets.ids.bos)
     for token in assets.ids.stops:
@@ -55,12 +56,16 @@ def llm_metadata(assets: Assets, contract: Contract, pictures: VisionContract | 
     message.supports_function_calling = assets.template.tools
     _fill_sampler(message.sampler_params, assets.sampler)
     _fill_model_type(message, assets.special_tokens)
-    if pictures is not None and assets.picture_tokens is not None:
-        _fill_pictures(message.llm_model_type.gemma4, assets.picture_tokens, pictures)
+    gemma = message.llm_model_type.gemma4
+    if media.pictures is not None and assets.picture_tokens is not None:
+        _fill_pictures(gemma, assets.picture_tokens, media.pictures)
+    if media.sound is not None and assets.sound_tokens is not None:
+        gemma.start_of_audio_token.token_str = assets.sound_tokens.start
+        gemma.end_of_audio_token.token_str = assets.sound_tokens.end
     return message
 
 
-def _fill_pictures(gemma: Any, tokens: PictureTokens, pictures: VisionContract) -> None:
+def _fill_pictures(gemma: Any, tokens: MediaTokens, pictures: VisionContract) -> None:
     """How the engine cuts pictures, and what it puts around them: texts, which it looks up itself."""
     gemma.start_of_image_token.token_str = tokens.start
     gemma.end_of_image_token.token_str = tokens.end

@@ -14,9 +14,9 @@ from exporter.bundle.stored_contract import contract_block
 from exporter.bundle.tensor_kind import tensor_kind
 from exporter.checkpoints.checkpoint import Checkpoint
 from exporter.checkpoints.lora.adapter import Adapter
+from exporter.contract.media import Media
 from exporter.contract.names import Section
 from exporter.contract.text import Contract
-from exporter.contract.vision import VisionContract
 from exporter.version import tool_versions
 from exporter.weights.storing import StoredWeight
 from quantize.recipe import Recipe
@@ -71,9 +71,9 @@ def build_manifest(
     graphs: Mapping[str, Any],
     stored: Mapping[Section, Sequence[StoredWeight]],
     trained_codes: Mapping[str, Sequence[object]],
-    pictures: VisionContract | None = None,
+    media: Media,
 ) -> dict[str, Any]:
-    """Assemble the manifest of one bundle; only one that takes pictures says so."""
+    """Assemble the manifest of one bundle; only one that takes pictures or sound says so."""
     return {
         "manifest_version": MANIFEST_VERSION,
         "sources": dict(sources),
@@ -87,5 +87,5 @@ def build_manifest(
         },
         "trained_codes": dict(trained_codes),
         "tools": tool_versions(),
-        **({} if pictures is None else {"pictures": asdict(pictures)}),
+        **{kind: taken for kind, taken in asdict(media).items() if taken is not None},
     }

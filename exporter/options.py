@@ -53,6 +53,10 @@ class ExportOptions:
     """Whether a vision tower, if there is one, becomes part of the bundle."""
     image_tokens: tuple[int, ...] | None = None
     """Soft tokens that a picture may become; None: as many as in Google's bundles."""
+    audio: bool = True
+    """Whether an audio tower, if there is one, becomes part of the bundle."""
+    audio_seconds: int | None = None
+    """Of the longest clip that is encoded at once; None: as long as the checkpoint's processor allows."""
 
     @property
     def reads_text(self) -> bool:

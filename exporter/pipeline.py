@@ -70,16 +70,14 @@ def export(
         plan = make_plan(pair, output, options, reader, reporter, render)
         graphs = _find_graphs(plan, reporter)
         with scratch_folder(output) as scratch:
-            weights = plan.with_vision(_calibrated(plan, scratch, reader, reporter))
+            weights = plan.with_towers(_calibrated(plan, scratch, reader, reporter))
             stored = _store(plan, graphs, weights, scratch, reporter)
             with reporter.stage("Finishing checksums", None):
                 sha256 = hashes.result()
             ignored = _ignored(pair, weights)
             manifest = _manifest(plan, graphs, stored, sha256, ignored)
             with reporter.stage("Packing the bundle", None):
-                finished = plan.form.pack(
-                    scratch, plan.assets, plan.contract, manifest, plan.pictures
-                )
+                finished = plan.form.pack(scratch, plan.assets, plan.contract, manifest, plan.media)
             nbytes = size_of(finished)
             plan.form.publish(finished, output, force=options.force)
     grouped = {role: group_names(names) for role, names in ignored.items()}
@@ -88,12 +86,12 @@ def export(
 
 def _find_graphs(plan: ExportPlan, reporter: Reporter) -> WeightlessGraphs:
     """Find or make the graphs; check that they fit the weights, and the export the disk."""
-    options, vision = plan.options, plan.vision.request if plan.vision is not None else None
+    options, towers = plan.options, [tower.request for tower in plan.towers]
     graphs = plan.form.find_graphs(
-        plan.request, reporter, fresh=options.fresh_graphs, vision=vision
+        plan.request, reporter, fresh=options.fresh_graphs, towers=towers
     )
     check_graphs(graphs, plan.graph_weights())
-    needed = graphs.bytes_needed(plan.with_vision(plan.kept.weights), options.recipe)
+    needed = graphs.bytes_needed(plan.with_towers(plan.kept.weights), options.recipe)
     check_free_space(plan.output, needed * 3 // 2 if options.recipe.calibrated else needed)
     return graphs
 
@@ -153,7 +151,7 @@ def _manifest(
         graphs=graphs.describe(),
         stored=stored,
         trained_codes=plan.kept.to_json(),
-        pictures=plan.pictures,
+        media=plan.media,
     )
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from exporter.agreement import choose_head, make_contract
+from exporter.audio_plan import AudioPlan, plan_audio
 from exporter.calibrate.stage import calibration_text
 from exporter.calibrate.text import CalibrationText
 from exporter.checkpoints.architecture import HeadKind
@@ -14,19 +16,21 @@ from exporter.checkpoints.assets.template_choice import TemplateChoice
 from exporter.checkpoints.pair import Pair
 from exporter.checkpoints.tensors.tensor_reader import TensorReader
 from exporter.conflicts import check_options, check_recipe
-from exporter.contract.names import Section
+from exporter.contract.media import Media
+from exporter.contract.names import Section, TensorSpec
 from exporter.contract.text import Contract
-from exporter.contract.vision import VisionContract
 from exporter.formats import Format, format_of
+from exporter.lowering.tower import TowerRequest
 from exporter.lowering.units import LoweringRequest
 from exporter.options import ExportOptions
 from exporter.progress import Reporter
 from exporter.templates.fitting import RenderInEngine
+from exporter.tower_plan import TowerPlan, with_weights_of
 from exporter.vision_plan import VisionPlan, plan_vision
 from exporter.weights.matching import Weights, WeightSpecs, find_weights
 from exporter.weights.parameters import parameter_specs
 from exporter.weights.trained_codes import Kept, keep_trained_codes
-from quantize.builtin_recipes import covering_vision
+from quantize.builtin_recipes import covering_towers
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,8 @@ class ExportPlan:
     """What the models will be run over, where the options ask for that."""
     vision: VisionPlan | None
     """What will be made of the vision tower; None for a bundle that takes no pictures."""
+    audio: AudioPlan | None
+    """What will be made of the audio tower; None for a bundle that takes no sound."""
 
     @property
     def request(self) -> LoweringRequest:
@@ -56,17 +62,29 @@ class ExportPlan:
     def graph_weights(self) -> WeightSpecs:
         """What the graphs take: the models' weights and, of int8 caches, scales."""
         configs = self.pair.target_config, self.pair.drafter_config
-        text = parameter_specs(*configs, self.head, self.contract.kv_dtype)
-        return text if self.vision is None else {**text, **self.vision.specs}
+        found: dict[Section, Mapping[str, TensorSpec]] = {
+            **parameter_specs(*configs, self.head, self.contract.kv_dtype)
+        }
+        for tower in self.towers:
+            found |= tower.specs
+        return found
 
     @property
-    def pictures(self) -> VisionContract | None:
-        """What the graphs for pictures take; None where there are none."""
-        return None if self.vision is None else self.vision.request.contract
+    def towers(self) -> tuple[TowerPlan[TowerRequest], ...]:
+        """Those that become part of the bundle."""
+        return tuple(tower for tower in (self.vision, self.audio) if tower is not None)
 
-    def with_vision(self, weights: Weights) -> Weights:
-        """Weights of the text model and its drafter, and those of the vision tower."""
-        return weights if self.vision is None else {**weights, **self.vision.weights}
+    @property
+    def media(self) -> Media:
+        """What the graphs for pictures and sound take."""
+        return Media(
+            None if self.vision is None else self.vision.request.contract,
+            None if self.audio is None else self.audio.request.contract,
+        )
+
+    def with_towers(self, weights: Weights) -> Weights:
+        """Weights of the text model and its drafter, and those of the towers."""
+        return with_weights_of(weights, self.towers)
 
 
 def make_plan(
@@ -101,12 +119,16 @@ def make_plan(
     specs = parameter_specs(pair.target_config, pair.drafter_config, head)
     weights = find_weights(specs, pair.target, pair.drafter, reader)
     embedding = weights[Section.EMBEDDER]["weight"]
-    vision, told = plan_vision(pair.target, assets, embedding, options)
-    if vision is not None:
-        options = replace(options, recipe=covering_vision(options.recipe))
-    check_recipe(options, weights if vision is None else {**weights, **vision.weights})
+    vision, pictures_told = plan_vision(pair.target, assets, embedding, options)
+    audio, sound_told = plan_audio(pair.target, assets, embedding, options)
+    towers = tuple(tower for tower in (vision, audio) if tower is not None)
+    kinds = [tower.request.kind for tower in towers]
+    options = replace(options, recipe=covering_towers(options.recipe, kinds))
+    check_recipe(options, with_weights_of(weights, towers))
     text = calibration_text(options, assets)
     kept = Kept(weights, {}) if options.requantize else keep_trained_codes(weights, reporter)
-    for note in (*pair.notes(), *assets.notes, *kept.notes(), *told):
+    for note in (*pair.notes(), *assets.notes, *kept.notes(), *pictures_told, *sound_told):
         reporter.note(note)
-    return ExportPlan(pair, output, options, form, assets, head, contract, kept, text, vision)
+    return ExportPlan(
+        pair, output, options, form, assets, head, contract, kept, text, vision, audio
+    )

@@ -6,29 +6,23 @@ what is left out is said in one sentence.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from exporter.checkpoints.assets.assets import Assets
-from exporter.checkpoints.assets.picture_tokens import PLACE
+from exporter.checkpoints.assets.media_tokens import PICTURE
 from exporter.checkpoints.checkpoint import Checkpoint
 from exporter.checkpoints.configs.vision import parse_vision
+from exporter.checkpoints.tensors.tower_names import VISION
 from exporter.checkpoints.vision_architecture import VisionConfig
 from exporter.contract.vision import DEFAULT_IMAGE_TOKENS, VisionContract
 from exporter.errors import ConfigError
 from exporter.lowering.vision import VisionRequest
-from exporter.options import ExportOptions, OutputFormat
-from exporter.weights.matching import Weight, Weights, WeightSpecs
-from exporter.weights.vision import find_vision_weights, has_tower
+from exporter.options import ExportOptions
+from exporter.tower_plan import Candidate, TowerPlan
+from exporter.weights.matching import Weight
+from exporter.weights.towers import find_tower_weights
+from exporter.weights.vision import VisionLayout
 from exporter.weights.vision_parameters import vision_parameter_specs
 
-
-@dataclass(frozen=True)
-class VisionPlan:
-    """What will be made of a tower."""
-
-    request: VisionRequest
-    specs: WeightSpecs
-    weights: Weights
+VisionPlan = TowerPlan[VisionRequest]
 
 
 def plan_vision(
@@ -51,20 +45,22 @@ def plan_vision(
         CheckpointError: Listing tensors of the tower that are missing or mis-shaped.
     """
     config = parse_vision(target.config, str(target.folder)) if options.vision else None
-    why = _left_out(target, config, assets, options)
+    tokens = assets.picture_tokens
+    candidate = Candidate(target, VISION, PICTURE, tokens, config is not None)
+    why = _left_out(candidate, config, assets, options)
     if why is not None:
-        if options.image_tokens is not None:
-            raise ConfigError(f"{target.folder}: {why}, so --image-tokens is of no use")
-        return None, (f"the bundle takes no pictures: {why}",) if has_tower(target) else ()
+        asked = None if options.image_tokens is None else "--image-tokens"
+        return None, candidate.told(why, asked)
     assert config is not None
-    assert assets.picture_tokens is not None
+    assert tokens is not None
     budgets = options.image_tokens or fitting_budgets(config)
     contract = vision_contract(config, embedding.row_length, budgets)
     _check_sides(target, config, contract)
     specs = vision_parameter_specs(config, contract.hidden_size)
-    end = assets.picture_tokens.end_id
-    weights = find_vision_weights(specs, target, embedding, end, options.accelerator)
-    return VisionPlan(VisionRequest(config, contract, options.accelerator), specs, weights), ()
+    layout = VisionLayout(options.accelerator)
+    weights = find_tower_weights(layout, specs, target, embedding, tokens.end_id)
+    request = VisionRequest(config, contract, options.accelerator)
+    return TowerPlan(request, specs, weights), ()
 
 
 def vision_contract(
@@ -78,23 +74,14 @@ def vision_contract(
 
 
 def _left_out(
-    target: Checkpoint, config: VisionConfig | None, assets: Assets, options: ExportOptions
+    candidate: Candidate, config: VisionConfig | None, assets: Assets, options: ExportOptions
 ) -> str | None:
     """Why there will be no pictures, as the end of a sentence; None if there will."""
     if not options.vision:
         return "--no-vision leaves the tower out"
-    if config is None:
-        return "config.json describes no vision tower"
-    if not has_tower(target):
-        return "config.json describes a vision tower, and the weights have none"
-    if options.format is OutputFormat.ONNX:
-        return "ONNX folders hold the text model only"
-    if PLACE not in assets.template.source:
-        return f"the chat template has no place for them ({PLACE})"
-    if assets.picture_tokens is None:
-        return (
-            "the tokenizer has no tokens for the begin and end of one (boi_token_id, eoi_token_id)"
-        )
+    if (why := candidate.left_out(assets, options.format)) is not None:
+        return why
+    assert config is not None
     if options.image_tokens is None and not fitting_budgets(config):
         return f"the tower knows {config.position_count} places, too few for the default budgets"
     return None

@@ -14,7 +14,7 @@ passes, are int8 wherever the others are in fewer bits.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
@@ -127,16 +127,22 @@ def built_in(name: str) -> Recipe | None:
 
 FLOAT32 = Recipe("float32", "every tensor as float32: the reference for parity", ())
 
-INT8_VISION = Rule("vision.*", Storage.INT8)
-"""How a recipe that says nothing of a vision tower stores it: a picture passes through it once, and a tower
-is a thirtieth of the text model's bytes."""
+
+def int8_tower(kind: str) -> Rule:
+    """How a recipe that says nothing of a tower stores it.
+
+    A picture or a clip passes through it once, and a tower is a thirtieth of the text model's bytes.
+    """
+    return Rule(f"{kind}.*", Storage.INT8)
 
 
-def covering_vision(recipe: Recipe) -> Recipe:
-    """The recipe for a bundle with a vision tower; float32 stays float32."""
-    if not recipe.rules or any(rule.pattern.startswith("vision.") for rule in recipe.rules):
+def covering_towers(recipe: Recipe, kinds: Iterable[str]) -> Recipe:
+    """The recipe for a bundle with these towers; float32 stays float32."""
+    if not recipe.rules:
         return recipe
-    return replace(recipe, rules=(*recipe.rules, INT8_VISION))
+    patterns = [rule.pattern for rule in recipe.rules]
+    silent = [k for k in kinds if not any(pattern.startswith(f"{k}.") for pattern in patterns)]
+    return replace(recipe, rules=(*recipe.rules, *map(int8_tower, silent)))
 
 
 PLAIN_NAMES = ("float32", *PLANS)

@@ -1,4 +1,4 @@
-"""Lower the graphs that are part of the package: E2B, E4B, their tower and the tiny pair, by default options.
+"""Lower the graphs that are part of the package, by default options: E2B, E4B, their towers, the tiny pair.
 
     python scripts/ship_graphs.py            # lower them and replace exporter/lowering/graphs/
     python scripts/ship_graphs.py --check    # lower them and compare, byte by byte
@@ -20,11 +20,16 @@ import click
 from planted_pair.sizes import SIZES
 
 from exporter.agreement import choose_head, make_contract
+from exporter.audio_plan import audio_contract
+from exporter.checkpoints.configs.audio import parse_audio
 from exporter.checkpoints.configs.config import parse_drafter, parse_target
+from exporter.checkpoints.configs.sound import DEFAULT_SECONDS
 from exporter.checkpoints.configs.vision import parse_vision
-from exporter.litertlm.vision_graphs import VISION
+from exporter.litertlm.tower_graphs import graph_kind
+from exporter.lowering.audio import AudioRequest
 from exporter.lowering.graph_archive import GraphArchive, read_archive, write_archive
 from exporter.lowering.graph_cache import LITERT, SHIPPED, GraphKind, unit_key
+from exporter.lowering.tower import TowerRequest
 from exporter.lowering.units import LoweringRequest, Unit, litert_units
 from exporter.lowering.vision import VisionRequest
 from exporter.options import ExportOptions
@@ -53,19 +58,21 @@ def requests() -> dict[str, LoweringRequest]:
     return found
 
 
-def vision_requests(text: Mapping[str, LoweringRequest]) -> dict[str, VisionRequest]:
-    """What exports of E2B and E4B ask for besides, to take pictures: their towers are one and the same."""
-    tower = parse_vision({"vision_config": {"use_clipped_linears": True}}, "e2b and e4b")
-    assert tower is not None
-    return {
-        f"{name}-vision": VisionRequest(
-            tower, vision_contract(tower, text[name].target.text.hidden_size)
-        )
-        for name in ("e2b", "e4b")
-    }
+def tower_requests(text: Mapping[str, LoweringRequest]) -> dict[str, TowerRequest]:
+    """What exports of E2B and E4B ask for besides, to take pictures and sound: their towers are the same."""
+    vision = parse_vision({"vision_config": {"use_clipped_linears": True}}, "e2b and e4b")
+    audio = parse_audio({"audio_config": {}}, "e2b and e4b")
+    assert vision is not None
+    assert audio is not None
+    found: dict[str, TowerRequest] = {}
+    for name in ("e2b", "e4b"):
+        width = text[name].target.text.hidden_size
+        found[f"{name}-vision"] = VisionRequest(vision, vision_contract(vision, width))
+        found[f"{name}-audio"] = AudioRequest(audio, audio_contract(audio, width, DEFAULT_SECONDS))
+    return found
 
 
-Job = tuple[GraphKind, LoweringRequest | VisionRequest, list[Unit]]
+Job = tuple[GraphKind, LoweringRequest | TowerRequest, list[Unit]]
 
 
 def jobs() -> dict[str, Job]:
@@ -75,8 +82,8 @@ def jobs() -> dict[str, Job]:
         name: (LITERT, request, list(litert_units(request.contract)))
         for name, request in text.items()
     }
-    for name, request in vision_requests(text).items():
-        found[name] = VISION, request, request.units()
+    for name, request in tower_requests(text).items():
+        found[name] = graph_kind(request), request, request.units()
     return found
 
 
@@ -84,7 +91,7 @@ def jobs() -> dict[str, Job]:
 @click.option("--check", is_flag=True, help="Compare with what is shipped instead of replacing it.")
 @click.argument("names", nargs=-1)
 def main(check: bool, names: tuple[str, ...]) -> None:
-    """Lower the graphs of NAMES (default: all of e2b, e4b, tiny, e2b-vision, e4b-vision)."""
+    """Lower the graphs of NAMES (default: all: e2b, e4b, tiny, e2b-vision, e2b-audio and so on)."""
     stale = []
     for name, (kind, request, units) in jobs().items():
         if names and name not in names:

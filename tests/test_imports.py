@@ -31,6 +31,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "exporter.contract",
         "exporter.checkpoints.architecture",
         "exporter.checkpoints.vision_architecture",
+        "exporter.checkpoints.audio_architecture",
         "exporter.model",
     ),
     "quantize": ("exporter.errors", "quantize"),

@@ -23,7 +23,8 @@ from exporter.path_kind import CONFIG, Kind, kind_of
 from exporter.progress import Advance
 
 GENERATION, TOKENIZER_SETTINGS = "generation_config.json", "tokenizer_config.json"
-TEMPLATE, TEMPLATE_SETTINGS = "chat_template.jinja", ("chat_template.json", "processor_config.json")
+PROCESSOR, PREPROCESSOR = "processor_config.json", "preprocessor_config.json"
+TEMPLATE, TEMPLATE_SETTINGS = "chat_template.jinja", ("chat_template.json", PROCESSOR)
 SMALL_FILES = (
     CONFIG,
     GENERATION,
@@ -31,6 +32,7 @@ SMALL_FILES = (
     TOKENIZER_SETTINGS,
     TEMPLATE,
     *TEMPLATE_SETTINGS,
+    PREPROCESSOR,
 )
 """What is read of a checkpoint besides weights."""
 

@@ -132,6 +132,13 @@ def parse_lengths(
     help="Tokens that a picture may become; the engine takes the smallest number that is enough for the "
     "budget of a message.  [default: 70,140,280]",
 )
+@click.option("--no-audio", is_flag=True, help="Leave the audio tower out: no sound.")
+@click.option(
+    "--audio-seconds",
+    type=click.IntRange(1, 300),
+    help="Seconds of sound that are encoded at once: shorter clips cost as much, longer ones are cut into "
+    "pieces.  [default: as many as the checkpoint's processor takes, 30]",
+)
 @click.option(
     "--accelerator",
     type=click.Choice([accelerator.value for accelerator in Accelerator]),
@@ -174,6 +181,8 @@ def command(
     force: bool,
     no_vision: bool,
     image_tokens: tuple[int, ...] | None,
+    no_audio: bool,
+    audio_seconds: int | None,
 ) -> None:
     """Make a bundle from the checkpoint TARGET and its drafter (-assistant) DRAFTER.
 
@@ -209,6 +218,8 @@ def command(
         requantize=requantize,
         vision=not no_vision,
         image_tokens=image_tokens,
+        audio=not no_audio,
+        audio_seconds=audio_seconds,
     )
     try:
         check_options(options, drafter=drafter is not None)

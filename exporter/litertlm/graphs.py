@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,12 +12,12 @@ from exporter.contract.names import DRAFT_ROUND, Section
 from exporter.litertlm.bind import LoweredGraph, bind, stored_size
 from exporter.litertlm.constant import Constant
 from exporter.litertlm.draft_round import bind_draft_round, draft_round_size, section_and_name
-from exporter.litertlm.vision_graphs import VisionGraphs, find_vision_graphs
+from exporter.litertlm.tower_graphs import TowerGraphs, find_tower_graphs
 from exporter.lowering import graph_cache
 from exporter.lowering.graph_cache import LITERT, KnownGraphs, describe
 from exporter.lowering.merge import Lowered
+from exporter.lowering.tower import TowerRequest
 from exporter.lowering.units import LoweringRequest, litert_units
-from exporter.lowering.vision import VisionRequest
 from exporter.progress import Advance, Reporter
 from exporter.weights.matching import WeightInput, Weights
 from exporter.weights.storing import StoredWeight
@@ -29,7 +29,7 @@ class LitertGraphs:
     """The graphs of one export."""
 
     known: KnownGraphs
-    vision: VisionGraphs | None = None
+    towers: tuple[TowerGraphs, ...] = ()
 
     @cached_property
     def _text(self) -> Lowered:
@@ -39,8 +39,10 @@ class LitertGraphs:
     @cached_property
     def lowered(self) -> Lowered:
         """One graph per section."""
-        pictures = {} if self.vision is None else self.vision.sections
-        return Lowered({**self._text.sections, **pictures}, self._text.draft_round)
+        sections = dict(self._text.sections)
+        for tower in self.towers:
+            sections |= tower.sections
+        return Lowered(sections, self._text.draft_round)
 
     def weight_inputs(self) -> Iterator[WeightInput]:
         for section, graph in self.lowered.sections.items():
@@ -55,8 +57,7 @@ class LitertGraphs:
         if self._text.draft_round is not None:
             graphs[DRAFT_ROUND] = self._text.draft_round
         described = describe(self.known.key, self.known.tools, graphs)
-        pictures = {} if self.vision is None else {"vision": self.vision.describe()}
-        return {**described, **pictures}
+        return {**described, **{tower.request.kind: tower.describe() for tower in self.towers}}
 
     def bytes_needed(self, weights: Weights, recipe: Recipe) -> int:
         """Twice the sections: they are written first and copied into the bundle then."""
@@ -88,7 +89,7 @@ def find_graphs(
     reporter: Reporter,
     *,
     fresh: bool,
-    vision: VisionRequest | None = None,
+    towers: Sequence[TowerRequest] = (),
 ) -> LitertGraphs:
     """Graphs from the package or the user's cache; those that are not there are lowered now and kept.
 
@@ -97,6 +98,5 @@ def find_graphs(
     """
     units = list(litert_units(request.contract))
     text = graph_cache.find_graphs(request, units, LITERT, reporter, fresh=fresh)
-    if vision is None:
-        return LitertGraphs(text)
-    return LitertGraphs(text, find_vision_graphs(vision, reporter, fresh=fresh))
+    found = tuple(find_tower_graphs(tower, reporter, fresh=fresh) for tower in towers)
+    return LitertGraphs(text, found)

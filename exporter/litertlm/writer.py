@@ -28,14 +28,26 @@ from exporter.bundle.layout import (
     SHA256_KEY,
 )
 from exporter.checkpoints.assets.assets import Assets
+from exporter.contract.media import TEXT_ONLY, Media
 from exporter.contract.names import DRAFT_ROUND, Accelerator, Section
 from exporter.contract.text import Contract
-from exporter.contract.vision import VisionContract
 from exporter.files.checksum import sha256
 from exporter.llm_metadata import llm_metadata
 
 BUNDLE = "bundle"
 """What is made, within the scratch folder."""
+
+ON_CPU = frozenset(
+    {
+        Section.VISION_ADAPTER,
+        Section.END_OF_VISION,
+        Section.AUDIO_ENCODER,
+        Section.AUDIO_ADAPTER,
+        Section.END_OF_AUDIO,
+    }
+)
+"""What never runs on a GPU. What follows a picture's encoder is small, and the engine keeps it on the CPU; graphs
+for sound are written for the CPU."""
 
 
 def checksum(path: Path) -> Metadata:
@@ -59,18 +71,12 @@ def _text(key: str, value: str) -> Metadata:
     return Metadata(key, value, DType.STRING)
 
 
-def _backend(section: Section, contract: Contract) -> Accelerator:
-    """What runs a section. What follows a picture's encoder is small, and the engine keeps it on the CPU."""
-    small = (Section.VISION_ADAPTER, Section.END_OF_VISION)
-    return Accelerator.CPU if section in small else contract.accelerator
-
-
 def write_bundle(
     scratch: Path,
     assets: Assets,
     contract: Contract,
     manifest: Mapping[str, Any],
-    pictures: VisionContract | None = None,
+    media: Media = TEXT_ONLY,
 ) -> Path:
     """Pack everything into one file in ``scratch``; returns it.
 
@@ -79,11 +85,11 @@ def write_bundle(
         assets: Tokenizer, template and token ids.
         contract: Of the graphs: the length of the caches and what runs them.
         manifest: JSON object that says how the bundle was made.
-        pictures: What the sections for pictures take; None where there are none.
+        media: What the sections for pictures and sound take.
     """
     metadata = scratch / "llm_metadata.pb"
     metadata.write_bytes(
-        llm_metadata(assets, contract, pictures).SerializeToString(deterministic=True)
+        llm_metadata(assets, contract, media).SerializeToString(deterministic=True)
     )
     made = scratch / "manifest.json"
     made.write_text(json.dumps(manifest, indent=1, sort_keys=True), encoding="utf-8")
@@ -93,16 +99,14 @@ def write_bundle(
     builder.add_hf_tokenizer(str(assets.tokenizer_json))  # its zlib stream has a checksum
     _add_data(builder, made, _text(LABEL_KEY, MANIFEST_VALUE))
     sums: dict[Section, str] = {}
-    for section in (
-        *contract.section_signatures(),
-        *(pictures.section_signatures() if pictures is not None else ()),
-    ):
+    for section in (*contract.section_signatures(), *media.section_signatures()):
+        backend = Accelerator.CPU if section in ON_CPU else contract.accelerator
         path = scratch / section.value
         sums[section] = sha256(path)
         builder.add_tflite_model(
             str(path),
             TfLiteModelType(section.value),
-            backend_constraint=_backend(section, contract).value,
+            backend_constraint=backend.value,
             additional_metadata=[_text(SHA256_KEY, sums[section]), *graph_checksums(path)],
         )
     draft_round = scratch / DRAFT_ROUND

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from exporter.checkpoints.assets.assets import Assets
+from exporter.contract.media import TEXT_ONLY, Media
 from exporter.contract.text import Contract
-from exporter.contract.vision import VisionContract
 from exporter.files.output import check_folder_destination, publish_folder
+from exporter.lowering.tower import TowerRequest
 from exporter.lowering.units import LoweringRequest
-from exporter.lowering.vision import VisionRequest
 from exporter.onnx import graphs
 from exporter.onnx.writer import write_folder
 from exporter.path_kind import MANIFEST
@@ -26,10 +26,10 @@ def check_destination(output: Path, *, force: bool) -> None:
 
 
 def find_graphs(
-    request: LoweringRequest, reporter: Reporter, *, fresh: bool, vision: VisionRequest | None
+    request: LoweringRequest, reporter: Reporter, *, fresh: bool, towers: Sequence[TowerRequest]
 ) -> graphs.OnnxGraphs:
     """Graphs of the text model and its drafter."""
-    assert vision is None, "a plan for a folder has no pictures"
+    assert not towers, "a plan for a folder has no towers"
     return graphs.find_graphs(request, reporter, fresh=fresh)
 
 
@@ -38,10 +38,10 @@ def pack(
     assets: Assets,
     contract: Contract,
     manifest: Mapping[str, Any],
-    pictures: VisionContract | None,
+    media: Media,
 ) -> Path:
     """Complete the folder that binding has left."""
-    assert pictures is None, "a plan for a folder has no pictures"
+    assert media == TEXT_ONLY, "a plan for a folder has no towers"
     return write_folder(scratch, assets, contract, manifest)
 
 

@@ -5,20 +5,17 @@ As ``exporter.weights.parameters`` does for the text model; a test compares it w
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from exporter.checkpoints.vision_architecture import VisionConfig
 from exporter.contract.names import Section, TensorSpec
-
-BOUNDS = ("input_min", "input_max", "output_min", "output_max")
-"""Of a clipped linear layer."""
+from exporter.weights.tower_parameters import (
+    END_EMBEDDING,
+    PROJECTION,
+    Named,
+    clipped_linear,
+    vector,
+)
 
 POSITION_TABLE = "patch_embedder.position_embedding_table"
-PROJECTION = "embedding_projection.weight"
-END_EMBEDDING = "embedding"
-"""The only parameter of the section for the end of a picture: a row of the token table, scaled."""
-
-Named = Iterator[tuple[str, TensorSpec]]
 
 
 def vision_parameter_specs(
@@ -28,12 +25,8 @@ def vision_parameter_specs(
     return {
         Section.VISION_ENCODER: dict(_tower(config)),
         Section.VISION_ADAPTER: {PROJECTION: TensorSpec((text_width, config.hidden_size))},
-        Section.END_OF_VISION: {END_EMBEDDING: _vector(text_width)},
+        Section.END_OF_VISION: {END_EMBEDDING: vector(text_width)},
     }
-
-
-def _vector(width: int, rank: int = 3) -> TensorSpec:
-    return TensorSpec((1,) * (rank - 1) + (width,))
 
 
 def _tower(config: VisionConfig) -> Named:
@@ -42,29 +35,24 @@ def _tower(config: VisionConfig) -> Named:
     yield POSITION_TABLE, TensorSpec((2 * config.position_count, width))
     for index in range(config.layer_count):
         prefix = f"layers.{index}."
-        yield f"{prefix}input_layernorm.weight", _vector(width)
+        yield f"{prefix}input_layernorm.weight", vector(width)
         for part in ("q_proj", "k_proj", "v_proj"):
-            yield from _linear(f"{prefix}self_attn.{part}", width, inner, clipped=config.clipped)
-        yield from _linear(f"{prefix}self_attn.o_proj", inner, width, clipped=config.clipped)
+            yield from clipped_linear(
+                f"{prefix}self_attn.{part}", width, inner, clipped=config.clipped
+            )
+        yield from clipped_linear(f"{prefix}self_attn.o_proj", inner, width, clipped=config.clipped)
         for part in ("q_norm", "k_norm"):
-            yield f"{prefix}self_attn.{part}.weight", _vector(config.head_dim, rank=4)
-        yield f"{prefix}post_attention_layernorm.weight", _vector(width)
-        yield f"{prefix}pre_feedforward_layernorm.weight", _vector(width)
+            yield f"{prefix}self_attn.{part}.weight", vector(config.head_dim, rank=4)
+        yield f"{prefix}post_attention_layernorm.weight", vector(width)
+        yield f"{prefix}pre_feedforward_layernorm.weight", vector(width)
         for part in ("gate_proj", "up_proj"):
-            yield from _linear(
+            yield from clipped_linear(
                 f"{prefix}mlp.{part}", width, config.mlp_width, clipped=config.clipped
             )
-        yield from _linear(
+        yield from clipped_linear(
             f"{prefix}mlp.down_proj", config.mlp_width, width, clipped=config.clipped
         )
-        yield f"{prefix}post_feedforward_layernorm.weight", _vector(width)
+        yield f"{prefix}post_feedforward_layernorm.weight", vector(width)
     if config.standardised:
-        yield "std_bias", _vector(width)
-        yield "std_scale", _vector(width)
-
-
-def _linear(name: str, inputs: int, outputs: int, *, clipped: bool) -> Named:
-    yield f"{name}.linear.weight", TensorSpec((outputs, inputs))
-    if clipped:
-        for bound in BOUNDS:
-            yield f"{name}.{bound}", _vector(1)
+        yield "std_bias", vector(width)
+        yield "std_scale", vector(width)

@@ -28,6 +28,7 @@ from exporter.checkpoints.pair import Pair
 from exporter.checkpoints.tensors.tensor_names import TOKEN_ORDERING
 from exporter.checkpoints.tensors.tensor_reader import TensorReader
 from exporter.contract import names
+from exporter.contract.media import TEXT_ONLY
 from exporter.contract.names import Section
 from exporter.contract.text import Contract
 from exporter.litertlm.graphs import LitertGraphs
@@ -291,6 +292,7 @@ def make_bundle(fault: Fault, folder: Path, recipe_name: str | None = None) -> P
         graphs={},
         stored=stored,
         trained_codes={},
+        media=TEXT_ONLY,
     )
     assets = read_assets(pair.target, pair.target_config)
     finished = write_bundle(folder, assets, wanted, manifest)

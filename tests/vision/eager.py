@@ -23,8 +23,10 @@ from exporter.checkpoints.vision_architecture import VisionConfig
 from exporter.contract.names import Section, TensorSpec
 from exporter.model.vision.tower import VisionAdapter, VisionTower
 from exporter.weights.matching import Weight, Weights, find_weights
-from exporter.weights.vision import find_vision_weights
-from exporter.weights.vision_parameters import END_EMBEDDING, vision_parameter_specs
+from exporter.weights.tower_parameters import END_EMBEDDING
+from exporter.weights.towers import find_tower_weights
+from exporter.weights.vision import VisionLayout
+from exporter.weights.vision_parameters import vision_parameter_specs
 
 END_TOKEN = 61
 
@@ -53,7 +55,7 @@ def vision_weights(folder: Path) -> Iterator[Weights]:
     with TensorReader() as reader:
         embedder = {Section.EMBEDDER: {"weight": table}}
         embedding = find_weights(embedder, checkpoint, None, reader)[Section.EMBEDDER]["weight"]
-        yield find_vision_weights(specs, checkpoint, embedding, END_TOKEN)
+        yield find_tower_weights(VisionLayout(), specs, checkpoint, embedding, END_TOKEN)
 
 
 def load_vision(folder: Path) -> EagerVision:
@@ -67,13 +69,14 @@ def load_vision(folder: Path) -> EagerVision:
             VisionAdapter(config, end.row_length, for_gpu=on_gpu).eval() for on_gpu in (False, True)
         ]
         for tower, adapter in zip(towers, adapters, strict=True):
-            _fill(tower, found[Section.VISION_ENCODER])
-            _fill(adapter, found[Section.VISION_ADAPTER])
+            fill(tower, found[Section.VISION_ENCODER])
+            fill(adapter, found[Section.VISION_ADAPTER])
         pairs = (towers[0], adapters[0], towers[1], adapters[1])
         return EagerVision(config, *pairs, stored_values(end))
 
 
-def _fill(module: nn.Module, weights: Mapping[str, Weight]) -> None:
+def fill(module: nn.Module, weights: Mapping[str, Weight]) -> None:
+    """Give a module its weights."""
     values = {name: torch.from_numpy(stored_values(weight)) for name, weight in weights.items()}
     module.load_state_dict(values)
 

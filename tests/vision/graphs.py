@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from exporter.contract.names import Dtype, Section, SignatureSpec
 from exporter.contract.vision import VisionContract
 from exporter.litertlm.bind import bind
-from exporter.litertlm.vision_graphs import VisionGraphs
+from exporter.litertlm.tower_graphs import TowerGraphs
 from exporter.weights.matching import Weights
 from quantize.recipe import Recipe
 
@@ -31,7 +31,7 @@ class LiteRtVision:
 
     def __init__(
         self,
-        graphs: VisionGraphs,
+        graphs: TowerGraphs,
         wanted: VisionContract,
         weights: Weights,
         recipe: Recipe,

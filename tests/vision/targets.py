@@ -38,6 +38,8 @@ TEMPLATE = """{{ bos_token }}
 {{ item['text'] }}
 {%- elif item['type'] == 'image' -%}
 {{ '<|image|>' }}
+{%- elif item['type'] == 'audio' -%}
+{{ '<|audio|>' }}
 {%- endif -%}
 {%- endfor -%}
 {%- endif -%}
@@ -47,7 +49,7 @@ TEMPLATE = """{{ bos_token }}
 {{ '<|turn>model\\n' }}
 {%- endif -%}
 """
-"""The tiny target's, with a place for pictures; and spaces around them stay."""
+"""The tiny target's, with places for pictures and sound; and spaces around them stay."""
 
 SMALL: Mapping[str, Any] = {
     "hidden_size": 48,
@@ -114,7 +116,7 @@ def write_target(
     config = json.loads((folder / "config.json").read_text())
     config["vision_config"] = Gemma4VisionConfig(**settings).to_dict()
     (folder / "config.json").write_text(json.dumps(config))
-    _name_tokens(folder / "tokenizer.json")
+    name_tokens(folder / "tokenizer.json", IMAGE_TOKENS)
     (folder / "chat_template.jinja").write_text(TEMPLATE)
     return folder
 
@@ -154,11 +156,12 @@ def planted_tower(animals: Mapping[str, int], seed: int = 0) -> Tensors:
     return tensors
 
 
-def _name_tokens(path: Path) -> None:
+def name_tokens(path: Path, texts: Mapping[int, str]) -> None:
+    """Give tokens of a tokenizer other texts."""
     tokenizer = json.loads(path.read_text())
     for token in tokenizer["added_tokens"]:
-        if token["id"] in IMAGE_TOKENS:
-            old, token["content"] = token["content"], IMAGE_TOKENS[token["id"]]
+        if token["id"] in texts:
+            old, token["content"] = token["content"], texts[token["id"]]
             tokenizer["model"]["vocab"].pop(old, None)
             tokenizer["model"]["vocab"][token["content"]] = token["id"]
     path.write_text(json.dumps(tokenizer))

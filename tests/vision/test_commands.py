@@ -55,7 +55,7 @@ def test_budgets_of_a_tower_that_is_left_out(tmp_path: Path) -> None:
 def test_budgets_where_there_can_be_no_pictures(tmp_path: Path) -> None:
     output = tmp_path / "x.litertlm"
     done = run("export", TINY_TARGET, TINY_DRAFTER, "-o", output, "--image-tokens", "70")
-    refused(done, "the chat template has no place for them", "--image-tokens is of no use")
+    refused(done, "the chat template has no place for pictures", "--image-tokens is of no use")
     assert not output.exists()
 
 

@@ -20,10 +20,10 @@ from exporter.contract.vision import (
     POSITIONS,
     VisionContract,
 )
-from exporter.litertlm.vision_graphs import find_vision_graphs
+from exporter.litertlm.tower_graphs import find_tower_graphs
 from exporter.lowering.vision import VisionRequest
 from exporter.progress import SilentReporter
-from quantize.builtin_recipes import FLOAT32, INT8_VISION
+from quantize.builtin_recipes import FLOAT32, int8_tower
 from quantize.recipe import Recipe
 from tests.once import lowering
 from tests.vision.conftest import Golden
@@ -41,7 +41,7 @@ ROUNDED = 0.35
 """Of the root mean square, with int8 weights: LiteRT rounds activations to 8 bits before each matrix, and
 scores of random weights are far apart, so that a softmax makes much of little. Measured: up to 0.24."""
 
-RECIPES = {"float32": FLOAT32, "int8": Recipe("int8", "", (INT8_VISION,))}
+RECIPES = {"float32": FLOAT32, "int8": Recipe("int8", "", (int8_tower("vision"),))}
 
 PICTURES = (*SHAPES, *SIZES)
 
@@ -66,7 +66,7 @@ def runners(
 ) -> dict[str, LiteRtVision]:
     with lowering():
         request = VisionRequest(eager.config, contract)
-        graphs = find_vision_graphs(request, SilentReporter(), fresh=False)
+        graphs = find_tower_graphs(request, SilentReporter(), fresh=False)
     with vision_weights(vision_target) as weights:
         return {
             name: LiteRtVision(

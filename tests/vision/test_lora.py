@@ -36,7 +36,7 @@ def values(target: Checkpoint, output: Path) -> tuple[dict[str, NDArray[np.float
     with TensorReader() as reader:
         plan = make_plan(Pair.of(target, None), output, options, reader, SilentReporter())
         assert plan.vision is not None
-        weights = plan.with_vision(plan.kept.weights)
+        weights = plan.with_towers(plan.kept.weights)
         found = {
             f"{section}.{name}": stored_values(weight)
             for section in plan.vision.weights

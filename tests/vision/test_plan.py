@@ -19,7 +19,7 @@ from exporter.options import ExportOptions, OutputFormat
 from exporter.plan import ExportPlan, make_plan
 from exporter.progress import SilentReporter
 from exporter.vision_plan import fitting_budgets
-from quantize.builtin_recipes import FLOAT32, RECIPES, covering_vision
+from quantize.builtin_recipes import FLOAT32, RECIPES, covering_towers
 from quantize.recipe import Algorithm, Recipe, Rule
 from quantize.storage import Storage
 from tests.bundles import TINY_TARGET
@@ -28,6 +28,9 @@ from tests.vision.targets import ADAPTER, CLIPPED, TOWER, Tensors, random_tower,
 
 SETTINGS = {**CLIPPED, "position_embedding_size": 1024}
 """Enough places for the budgets that are the default."""
+
+
+KINDS = ("vision", "audio")
 
 
 class Notes(SilentReporter):
@@ -59,9 +62,9 @@ INT8 = ExportOptions(RECIPES["int8"])
 def test_a_checkpoint_that_sees_becomes_a_bundle_that_sees(seeing: Path, tmp_path: Path) -> None:
     plan, notes = planned(seeing, INT8, tmp_path / "x.litertlm")
     assert notes == []
-    assert plan.pictures is not None
-    assert plan.pictures.image_tokens == (70, 140, 280)
-    assert set(plan.vision.weights) == set(plan.pictures.section_signatures())  # type: ignore[union-attr]
+    assert plan.media.pictures is not None
+    assert plan.media.pictures.image_tokens == (70, 140, 280)
+    assert set(plan.vision.weights) == set(plan.media.pictures.section_signatures())  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(
@@ -84,7 +87,7 @@ def test_a_template_without_a_place_for_pictures(tmp_path: Path) -> None:
     plan, notes = planned(TINY_TARGET, INT8, tmp_path / "x.litertlm")
     assert plan.vision is None
     assert notes == [
-        "the bundle takes no pictures: the chat template has no place for them (<|image|>)"
+        "the bundle takes no pictures: the chat template has no place for pictures (<|image|>)"
     ]
     assert plan.options.recipe == RECIPES["int8"]
 
@@ -97,7 +100,9 @@ def test_a_config_whose_tower_was_not_saved(seeing: Path, tmp_path: Path) -> Non
     plan, notes = planned(target, INT8, tmp_path / "x.litertlm")
     assert plan.vision is None
     assert notes == []  # there is no tower to be missed
-    with pytest.raises(ConfigError, match="the weights have none, so --image-tokens is of no use"):
+    with pytest.raises(
+        ConfigError, match=r"config\.json describes, so --image-tokens is of no use"
+    ):
         planned(target, replace(INT8, image_tokens=(70,)), tmp_path / "x.litertlm")
 
 
@@ -176,10 +181,13 @@ def test_default_budgets_are_those_that_fit(seeing: Path, tmp_path: Path) -> Non
 
 
 def test_a_recipe_that_says_nothing_of_towers_means_int8() -> None:
-    assert covering_vision(FLOAT32) == FLOAT32
+    assert covering_towers(FLOAT32, KINDS) == FLOAT32
     own = Recipe("own", "", (Rule("vision.*", Storage.INT4), Rule("target.*", Storage.INT8)))
-    assert covering_vision(own) == own
-    assert covering_vision(RECIPES["int4"]).storage("vision.layers.0.mlp.up_proj") is Storage.INT8
+    assert covering_towers(own, KINDS).rules == (*own.rules, Rule("audio.*", Storage.INT8))
+    covering = covering_towers(RECIPES["int4"], KINDS)
+    for name in ("vision.layers.0.mlp.up_proj", "audio.output_proj.weight"):
+        assert covering.storage(name) is Storage.INT8
+    assert covering_towers(RECIPES["int4"], ()) == RECIPES["int4"]
 
 
 def test_gptq_is_for_what_sees_a_text(seeing: Path, tmp_path: Path) -> None:

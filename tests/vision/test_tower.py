@@ -15,7 +15,8 @@ from torch import Tensor
 
 from exporter.contract.names import Section
 from exporter.lowering.signatures import parameter_specs
-from exporter.model.vision.layers import ClippedLinear, Patches
+from exporter.model.clipped_linear import ClippedLinear
+from exporter.model.vision.layers import Patches
 from exporter.model.vision.places import Places
 from exporter.model.vision.tower import VisionAdapter, VisionTower, pooling_weights
 from exporter.weights.vision_parameters import vision_parameter_specs

@@ -10,7 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from exporter.checkpoints.architecture import TargetConfig
-from exporter.checkpoints.assets.picture_tokens import PictureTokens, read_picture_tokens
+from exporter.checkpoints.assets.media_tokens import (
+    PICTURE,
+    SOUND,
+    MediaTokens,
+    read_media_tokens,
+)
 from exporter.checkpoints.assets.sampler_defaults import SamplerDefaults, not_carried, read_sampler
 from exporter.checkpoints.assets.special_tokens import special_tokens
 from exporter.checkpoints.assets.template_choice import (
@@ -35,7 +40,8 @@ class Assets:
     sampler: SamplerDefaults
     special_tokens: Mapping[str, str]
     """Texts of Gemma's named special tokens (``stc_token``, ...) as far as the tokenizer has them."""
-    picture_tokens: PictureTokens | None
+    picture_tokens: MediaTokens | None
+    sound_tokens: MediaTokens | None
     """None where the tokenizer has none."""
     notes: tuple[str, ...]
     """What was put right or left out, for the person who exports."""
@@ -60,5 +66,6 @@ def read_assets(
     notes = [*told, *ids.notes]
     if left_out := ", ".join(not_carried(settings)):
         notes.append(f"{GENERATION}: no place in a bundle for {left_out}; apps must ask for them")
-    sampler, pictures = read_sampler(settings, rows), read_picture_tokens(target.config, tokenizer)
-    return Assets(tokenizer.path, template, ids, sampler, special, pictures, tuple(notes))
+    sampler = read_sampler(settings, rows)
+    pictures, sound = (read_media_tokens(m, target.config, tokenizer) for m in (PICTURE, SOUND))
+    return Assets(tokenizer.path, template, ids, sampler, special, pictures, sound, tuple(notes))

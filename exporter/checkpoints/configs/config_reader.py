@@ -63,9 +63,9 @@ class ConfigReader:
             return 0.0
         return float(value)
 
-    def flag(self, key: str) -> bool:
-        """True or false; false where the key is absent."""
-        value = self.config.get(key, False)
+    def flag(self, key: str, *, default: bool = False) -> bool:
+        """True or false."""
+        value = self.config.get(key, default)
         if not isinstance(value, bool):
             self.refuse(key, "true or false")
         return value is True

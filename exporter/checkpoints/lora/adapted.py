@@ -16,9 +16,9 @@ from exporter.checkpoints.checkpoint import Checkpoint
 from exporter.checkpoints.lora.adapter import Adapter, ModuleChange
 from exporter.checkpoints.lora.low_rank import LowRank
 from exporter.checkpoints.lora.token_rows import TokenRows
-from exporter.checkpoints.tensors import vision_names
 from exporter.checkpoints.tensors.stored_tensor import StoredTensor
 from exporter.checkpoints.tensors.text_modules import is_tower, text_module
+from exporter.checkpoints.tensors.tower_names import BY_SECTION
 from exporter.contract.names import Section
 from exporter.errors import CheckpointError, listed
 
@@ -57,9 +57,9 @@ UNCHANGED = Change()
 
 
 def module_of(section: Section, parameter: str) -> str:
-    """The module whose weight a graph's parameter is: of the text model, or of the vision tower."""
-    if section in vision_names.SECTIONS:
-        return vision_names.vision_name(section, parameter).removesuffix(".weight")
+    """The module whose weight a graph's parameter is: of the text model, or of a tower."""
+    if (tower := BY_SECTION.get(section)) is not None:
+        return tower.of(section, parameter).removesuffix(".weight")
     if section is Section.EMBEDDER:
         return EMBEDDING
     if section is Section.PER_LAYER_EMBEDDER:

@@ -93,7 +93,7 @@ def test_an_export_tells(adapter: Path, tmp_path: Path) -> None:
         "the adapter names google/gemma-4-E4B-it as its base; the target is target",
         "taken from the target's adapter: chat_template.jinja",
         fit_template(TEMPLATE, "it").summary(),
-        "the bundle takes no pictures: the chat template has no place for them (<|image|>)",
+        "the bundle takes no pictures: the chat template has no place for pictures (<|image|>)",
     ]
 
 

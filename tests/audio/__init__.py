@@ -1,0 +1,1 @@
+"""Sound: the tower, its graphs, bundles that hear."""

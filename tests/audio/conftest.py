@@ -1,0 +1,71 @@
+"""Targets with random audio towers, and what transformers makes of sound with them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tests.once import made_once, shared_folder
+
+KINDS = ("plain", "clipped")
+
+REFERENCE = Path(__file__).parent / "reference_features.py"
+
+Golden = Mapping[str, NDArray[Any]]
+
+
+@pytest.fixture(scope="session", params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    """Runs a test once for each kind of tower."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def audio_targets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A checkpoint with a small random tower of each kind."""
+    from tests.audio.targets import CLIPPED, SMALL, add_tower, listening, random_tower
+
+    settings = {"plain": SMALL, "clipped": CLIPPED}
+
+    def make(folder: Path) -> None:
+        kind = folder.name.removeprefix("audio-")
+        tower = random_tower(settings[kind], seed=2 * KINDS.index(kind))
+        add_tower(listening(folder), settings[kind], tower)
+
+    shared = shared_folder(tmp_path_factory)
+    return {kind: made_once(shared / f"audio-{kind}", make) for kind in KINDS}
+
+
+@pytest.fixture(scope="session")
+def audio_target(audio_targets: dict[str, Path], kind: str) -> Path:
+    return audio_targets[kind]
+
+
+@pytest.fixture(scope="session")
+def audio_goldens(
+    audio_targets: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Golden]:
+    """What unmodified transformers computes, in a process without our code."""
+
+    def compute(folder: Path) -> None:
+        folder.mkdir()
+        command = [sys.executable, str(REFERENCE)]
+        for kind, target in audio_targets.items():
+            command += [str(target), str(folder / f"{kind}.npz")]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+    folder = made_once(shared_folder(tmp_path_factory) / "audio-golden", compute)
+    return {kind: dict(np.load(folder / f"{kind}.npz")) for kind in KINDS}
+
+
+@pytest.fixture(scope="session")
+def audio_golden(audio_goldens: dict[str, Golden], kind: str) -> Golden:
+    return audio_goldens[kind]
