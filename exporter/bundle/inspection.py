@@ -23,8 +23,10 @@ from exporter.bundle.reader import TFLITE_MODEL, Bundle, open_bundle
 from exporter.bundle.signature_check import broken_draft_round, broken_promises, broken_reads
 from exporter.bundle.stored_contract import parsed_contract
 from exporter.bundle.stored_pictures import broken_pictures, stored_pictures
+from exporter.bundle.stored_sound import broken_sound, stored_sound
 from exporter.bundle.tensor_kind import tensor_kind
 from exporter.contract import names
+from exporter.contract.audio import AudioContract
 from exporter.contract.names import Dtype, Section
 from exporter.contract.text import Contract, KvCache, is_prime
 from exporter.contract.vision import VisionContract
@@ -79,6 +81,8 @@ class Inspection:
     """How the bundle breaks the contract; empty if it keeps it."""
     pictures: VisionContract | None = None
     """What it takes of pictures; None where the manifest says nothing of them."""
+    sound: AudioContract | None = None
+    """What it takes of sound, likewise."""
 
     @property
     def has_drafter(self) -> bool:
@@ -105,16 +109,18 @@ def inspect_bundle(path: Path) -> Inspection:
             agreed = parsed_contract(manifest["contract"])
         else:
             agreed = infer_contract(models, bundle.llm_metadata().max_num_tokens)
-        pictures = stored_pictures(manifest)
+        pictures, sound = stored_pictures(manifest), stored_sound(manifest)
     except ValueError as error:
         return Inspection(bundle, models, manifest, None, draft_round, (f"no contract: {error}",))
     signatures, inferred = {name: model.signatures for name, model in models.items()}, not manifest
     problems = broken_promises(agreed, signatures, inferred=inferred)
-    problems += broken_pictures(pictures, signatures)
+    problems += broken_pictures(pictures, signatures) + broken_sound(sound, signatures)
     if draft_round is not None:
         problems += broken_draft_round(agreed, draft_round, inferred=inferred)
         problems += broken_reads(bundle)
-    return Inspection(bundle, models, manifest, agreed, draft_round, tuple(problems), pictures)
+    return Inspection(
+        bundle, models, manifest, agreed, draft_round, tuple(problems), pictures, sound
+    )
 
 
 def _draft_round(bundle: Bundle) -> dict[str, SignatureInfo] | None:

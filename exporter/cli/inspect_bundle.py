@@ -22,6 +22,8 @@ from exporter.cli.inspect_parts import (
 if TYPE_CHECKING:
     from exporter.bundle.graph_reader import SignatureInfo
     from exporter.bundle.inspection import Inspection, ModelSection
+    from exporter.contract.audio import AudioContract
+    from exporter.contract.vision import VisionContract
 
 
 def show(path: Path, *, as_json: bool) -> None:
@@ -55,13 +57,14 @@ def to_json(inspection: Inspection) -> dict[str, Any]:
         "draft_round": _signatures_json(inspection.draft_round or {}),
         "contract_kept": not inspection.problems,
         "problems": list(inspection.problems),
-        "pictures": _pictures_json(inspection),
+        "pictures": _fields(inspection.pictures),
+        "sound": _fields(inspection.sound),
         "manifest": inspection.manifest,
     }
 
 
-def _pictures_json(inspection: Inspection) -> dict[str, Any] | None:
-    return None if inspection.pictures is None else asdict(inspection.pictures)
+def _fields(contract: VisionContract | AudioContract | None) -> dict[str, Any] | None:
+    return None if contract is None else asdict(contract)
 
 
 def _model_json(model: ModelSection) -> dict[str, Any]:
@@ -80,6 +83,7 @@ def render(inspection: Inspection) -> str:
     """The inspection as text for a person."""
     from exporter.bundle.layout import DRAFT_ROUND_VALUE
     from exporter.bundle.stored_pictures import stated_pictures
+    from exporter.bundle.stored_sound import stated_sound
 
     bundle = inspection.bundle
     size = bundle.path.stat().st_size
@@ -87,6 +91,8 @@ def render(inspection: Inspection) -> str:
     lines += [f"drafter: {'yes' if inspection.has_drafter else 'no (plain decoding only)'}"]
     if inspection.pictures is not None:
         lines += [stated_pictures(inspection.pictures)]
+    if inspection.sound is not None:
+        lines += [stated_sound(inspection.sound)]
     lines += contract_lines(inspection.contract, inspection.problems)
     lines += ["", "sections:"]
     lines += [

@@ -6,6 +6,7 @@ Imports nothing of the exporter's models, so that nothing is compared with itsel
 from __future__ import annotations
 
 import json
+import math
 import re
 import shutil
 from collections.abc import Mapping
@@ -105,3 +106,66 @@ def add_tower(
     (folder / "config.json").write_text(json.dumps(config))
     name_tokens(folder / "tokenizer.json", AUDIO_TOKENS)
     return folder
+
+
+PLANTED: Mapping[str, Any] = {**SMALL, "rms_norm_eps": 1e-6, "gradient_clipping": 1e10}
+TONES = {"low": 40, "middle": 72, "high": 100}
+"""Mel bins: multiples of 4, which the two strides of 2 leave standing."""
+
+
+def frequency(mel_bin: int) -> float:
+    """Hertz in the middle of one of the 128 bins between 0 and 8000 (the HTK scale)."""
+    top = math.log1p(8000 / 700)
+    return 700 * math.expm1((mel_bin + 1) * top / 129)
+
+
+def planted_tower(animals: Mapping[str, int], seed: int = 0) -> Tensors:
+    """A tower that takes tones for animals: nothing of a frame but its loudest bins gets through.
+
+    The first convolution gives a bin and its negative to two channels; the norm, over channels, leaves only
+    their signs, so loud bins are alike, and so are silent ones. The second one hands that on. The projection
+    keeps three bins, one for each of :data:`TONES`. Branches of layers cost their time and add nothing. What
+    is left is the unit vector of the tone, times the root of the width, and the adapter maps that to the
+    embedding of the animal.
+
+    Args:
+        animals: The token of the animal for each of :data:`TONES`.
+        seed: Of the weights that do not matter.
+    """
+    tensors = {name: t.float() for name, t in random_tower(PLANTED, seed).items()}
+    for name, tensor in tensors.items():
+        if name.endswith(
+            ("layer_2.linear.weight", "post.linear.weight", "linear_end.linear.weight")
+        ):
+            tensor.zero_()
+        if name.endswith("norm_out.weight") or ".layer0.norm" in name or ".layer1.norm" in name:
+            tensor.fill_(1.0)
+    convolutions = f"{TOWER}subsample_conv_projection."
+    first, second, projection, output = (
+        torch.zeros_like(tensors[name])
+        for name in (
+            f"{convolutions}layer0.conv.weight",
+            f"{convolutions}layer1.conv.weight",
+            f"{convolutions}input_proj_linear.weight",
+            f"{TOWER}output_proj.weight",
+        )
+    )
+    first[0, 0, 1, 1], first[1, 0, 1, 1] = 1.0, -1.0
+    second[0, 0, 1, 1] = second[1, 1, 1, 1] = 1.0
+    channels, width = PLANTED["subsampling_conv_channels"][1], PLANTED["output_proj_dims"]
+    for index, name in enumerate(animals):
+        projection[index, TONES[name] // 4 * channels] = 1.0
+        output[index, index] = 1.0
+    table = load_file(TINY_TARGET / "model.safetensors")["model.language_model.embed_tokens.weight"]
+    adapter = torch.zeros(TEXT_WIDTH, width)
+    wanted = table.float()[list(animals.values())] * TEXT_WIDTH**0.5  # [3, H]
+    adapter[:, : len(animals)] = wanted.T / width**0.5
+    return {
+        **tensors,
+        f"{convolutions}layer0.conv.weight": first,
+        f"{convolutions}layer1.conv.weight": second,
+        f"{convolutions}input_proj_linear.weight": projection,
+        f"{TOWER}output_proj.weight": output,
+        f"{TOWER}output_proj.bias": torch.zeros(width),
+        ADAPTER: adapter,
+    }

@@ -12,9 +12,9 @@ from ai_edge_litert.hardware_accelerator import HardwareAccelerator
 from numpy.typing import NDArray
 
 from exporter.contract.names import Dtype, Section, SignatureSpec
-from exporter.contract.vision import VisionContract
 from exporter.litertlm.bind import bind
 from exporter.litertlm.tower_graphs import TowerGraphs
+from exporter.lowering.tower import TowerContract
 from exporter.weights.matching import Weights
 from quantize.recipe import Recipe
 
@@ -26,13 +26,13 @@ NUMPY = {Dtype.FLOAT32: np.float32, Dtype.BOOL: np.bool_}
 Arrays = Mapping[str, NDArray[Any]]
 
 
-class LiteRtVision:
-    """Runs signatures of the sections for pictures."""
+class LiteRtTower:
+    """Runs signatures of the sections of a tower."""
 
     def __init__(
         self,
         graphs: TowerGraphs,
-        wanted: VisionContract,
+        wanted: TowerContract,
         weights: Weights,
         recipe: Recipe,
         folder: Path,

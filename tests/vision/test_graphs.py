@@ -28,7 +28,7 @@ from quantize.recipe import Recipe
 from tests.once import lowering
 from tests.vision.conftest import Golden
 from tests.vision.eager import EagerVision, load_vision, vision_weights
-from tests.vision.graphs import TOKENS, LiteRtVision
+from tests.vision.graphs import TOKENS, LiteRtTower
 from tests.vision.reference_features import PATCHES, SHAPES, SIZES
 
 pytestmark = pytest.mark.slow
@@ -63,20 +63,20 @@ def runners(
     contract: VisionContract,
     vision_target: Path,
     tmp_path_factory: pytest.TempPathFactory,
-) -> dict[str, LiteRtVision]:
+) -> dict[str, LiteRtTower]:
     with lowering():
         request = VisionRequest(eager.config, contract)
         graphs = find_tower_graphs(request, SilentReporter(), fresh=False)
     with vision_weights(vision_target) as weights:
         return {
-            name: LiteRtVision(
+            name: LiteRtTower(
                 graphs, contract, weights, recipe, tmp_path_factory.mktemp(f"vision-{name}")
             )
             for name, recipe in RECIPES.items()
         }
 
 
-def encoded(runner: LiteRtVision, golden: Golden, name: str) -> tuple[NDArray[np.float32], int]:
+def encoded(runner: LiteRtTower, golden: Golden, name: str) -> tuple[NDArray[np.float32], int]:
     """Features of a picture, and how many of them the mask says are its own."""
     images, positions = golden[f"{name}.images"][None], golden[f"{name}.positions"][None]
     tokens = TOKENS[0] if images.shape[1] == PATCHES else TOKENS[1]
@@ -94,7 +94,7 @@ def error(ours: NDArray[np.float32], reference: NDArray[np.float32]) -> float:
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_signatures_keep_the_contract(
-    runners: dict[str, LiteRtVision], contract: VisionContract, recipe: str
+    runners: dict[str, LiteRtTower], contract: VisionContract, recipe: str
 ) -> None:
     found = {
         section.value: GraphReader(path.read_bytes(), "").signatures()
@@ -105,7 +105,7 @@ def test_signatures_keep_the_contract(
 
 @pytest.mark.parametrize("name", PICTURES)
 def test_encoder_is_transformers(
-    runners: dict[str, LiteRtVision], vision_golden: Golden, name: str
+    runners: dict[str, LiteRtTower], vision_golden: Golden, name: str
 ) -> None:
     features, count = encoded(runners["float32"], vision_golden, name)
     assert error(features[0, :count], vision_golden[f"{name}.features"]) <= TOLERANCE
@@ -113,7 +113,7 @@ def test_encoder_is_transformers(
 
 @pytest.mark.parametrize("name", PICTURES)
 def test_adapter_is_transformers(
-    runners: dict[str, LiteRtVision], vision_golden: Golden, name: str
+    runners: dict[str, LiteRtTower], vision_golden: Golden, name: str
 ) -> None:
     features, count = encoded(runners["float32"], vision_golden, name)
     signature = f"{ADAPTER_PREFIX}{features.shape[1]}"
@@ -122,7 +122,7 @@ def test_adapter_is_transformers(
 
 
 @pytest.mark.parametrize("name", PICTURES)
-def test_int8_is_near(runners: dict[str, LiteRtVision], vision_golden: Golden, name: str) -> None:
+def test_int8_is_near(runners: dict[str, LiteRtTower], vision_golden: Golden, name: str) -> None:
     features, count = encoded(runners["int8"], vision_golden, name)
     expected = vision_golden[f"{name}.features"]
     noise = np.sqrt(np.square(features[0, :count] - expected).mean() / np.square(expected).mean())
@@ -131,14 +131,14 @@ def test_int8_is_near(runners: dict[str, LiteRtVision], vision_golden: Golden, n
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_end_is_a_constant(
-    runners: dict[str, LiteRtVision], eager: EagerVision, recipe: str
+    runners: dict[str, LiteRtTower], eager: EagerVision, recipe: str
 ) -> None:
     """Also in an int8 bundle: it is no matrix."""
     found = runners[recipe].run(Section.END_OF_VISION, END, {})
     assert np.array_equal(found[EMBEDDINGS], eager.end)
 
 
-def test_signatures_share_one_copy_of_each_weight(runners: dict[str, LiteRtVision]) -> None:
+def test_signatures_share_one_copy_of_each_weight(runners: dict[str, LiteRtTower]) -> None:
     """Two budgets in int8 take less than one in float32, and no more than a quarter and the graphs."""
     sizes = {
         recipe: runner.files[Section.VISION_ENCODER].stat().st_size

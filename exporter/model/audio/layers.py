@@ -8,6 +8,9 @@ Source: transformers ``models/gemma4/modeling_gemma4.py``.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import reduce
+
 import torch
 from torch import Tensor, nn
 
@@ -28,12 +31,16 @@ def gradient_clipped(x: Tensor, config: AudioConfig) -> Tensor:
     return x.clamp(-bound, bound)
 
 
-def earlier(x: Tensor, tokens: int) -> Tensor:
-    """``x`` ``[1, T, ...]`` as it was some tokens before; zeros where that was before the clip."""
-    if tokens == 0:
-        return x
-    padded = nn.functional.pad(x, (0, 0) * (x.dim() - 2) + (tokens, 0))
-    return padded[:, : x.shape[1]]
+def latest(x: Tensor, count: int) -> list[Tensor]:
+    """``x`` ``[1, T, ...]`` as it was 0, 1, 2, ... tokens before; zeros where that was before the clip."""
+    tokens, most = x.shape[1], count - 1
+    padded = nn.functional.pad(x, (0, 0) * (x.dim() - 2) + (most, 0))
+    return [padded[:, most - distance : most - distance + tokens] for distance in range(count)]
+
+
+def summed(terms: Sequence[Tensor]) -> Tensor:
+    """The sum of some tensors, one after the other."""
+    return reduce(torch.add, terms)
 
 
 class Attention(nn.Module):
@@ -61,18 +68,14 @@ class Attention(nn.Module):
     def forward(self, x: Tensor, before_clip: Tensor) -> Tensor:
         """``x`` ``[1, T, H]``, ``before_clip`` as :func:`before_the_clip` makes it; returns ``[1, T, H]``."""
         queries = self.q_proj(x).reshape(self.heads) * self.query_scale
-        keys = self.k_proj(x).reshape(self.heads)
-        values = self.v_proj(x).reshape(self.heads)
-        window = range(self.config.window)
-        scores = [
-            (queries * earlier(keys, d)).sum(-1, keepdim=True) for d in window
-        ]  # [1, T, N, 1]
+        keys = latest(self.k_proj(x).reshape(self.heads), self.config.window)
+        values = latest(self.v_proj(x).reshape(self.heads), self.config.window)
+        scores = [(queries * some).sum(-1, keepdim=True) for some in keys]  # [1, T, N, 1]
         relative = (queries.transpose(1, 2) @ self.relative_keys.unsqueeze(0)).transpose(1, 2)
         capped = softcapped(torch.cat(scores, dim=-1) + relative, self.config.logit_cap)
         weights = torch.softmax(capped + before_clip, dim=-1)  # [1, T, N, W]
-        mixed = values * weights[..., :1]
-        for d in window[1:]:
-            mixed = mixed + earlier(values, d) * weights[..., d : d + 1]
+        shares = torch.split(weights, 1, dim=-1)
+        mixed = summed([some * share for some, share in zip(values, shares, strict=True)])
         return self.post(mixed.reshape(x.shape))  # type: ignore[no-any-return]
 
 
@@ -114,11 +117,10 @@ class DepthwiseConvolution(nn.Module):
         self.taps = nn.ParameterList(torch.zeros(1, 1, width) for _ in range(config.kernel))
 
     def forward(self, x: Tensor) -> Tensor:
-        *before, latest = self.taps
-        mixed: Tensor = x * latest
-        for distance, tap in enumerate(reversed(before), start=1):
-            mixed = mixed + earlier(x, distance) * tap
-        return mixed
+        taps = reversed(list(self.taps))
+        return summed(
+            [some * tap for some, tap in zip(latest(x, len(self.taps)), taps, strict=True)]
+        )
 
 
 class LightConvolution(nn.Module):
