@@ -49,11 +49,14 @@ def seeing(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_target(folder, SETTINGS, random_tower(SETTINGS, seed=5))
 
 
-def planned(target: Path, options: ExportOptions, output: Path) -> tuple[ExportPlan, list[str]]:
+def planned(
+    target: Path, options: ExportOptions, output: Path, about: str = "pictures"
+) -> tuple[ExportPlan, list[str]]:
+    """What will be made, and what was told of it."""
     notes = Notes()
     with TensorReader() as reader:
         plan = make_plan(Pair.of(open_checkpoint(target), None), output, options, reader, notes)
-    return plan, [note for note in notes.told if "pictures" in note]
+    return plan, [note for note in notes.told if about in note]
 
 
 INT8 = ExportOptions(RECIPES["int8"])

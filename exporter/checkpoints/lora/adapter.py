@@ -190,6 +190,11 @@ def _token_problems(module: str, parts: Parts, config: AdapterConfig) -> list[st
 def _factor_problems(
     module: str, a: StoredTensor, b: StoredTensor, config: AdapterConfig
 ) -> list[str]:
+    if len(a.shape) > 2:
+        return [
+            f"{module}: factors of a convolution cannot be merged here; merge them with PEFT "
+            "(merge_and_unload) and export what that saves"
+        ]
     if len(a.shape) != 2 or len(b.shape) != 2 or a.shape[0] != b.shape[1]:
         return [
             f"{module}: factors of shapes {list(a.shape)} and {list(b.shape)} do not belong together"
