@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from transformers import Gemma4ForConditionalGeneration
 
-FRAMES = 160
-LENGTHS = {"word": 7, "phrase": 61, "sentence": 130, "whole": 160}
+FRAMES = 200
+LENGTHS = {"word": 7, "phrase": 61, "sentence": 130, "whole": 200}
 
 
 def main(*arguments: str) -> None:

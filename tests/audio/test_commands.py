@@ -22,7 +22,7 @@ def test_sound_can_be_left_out(tmp_path: Path, audio: bool) -> None:
     target = listening(tmp_path / "target")
     add_tower(target, PLANTED, planted_tower({"low": 611, "middle": 634, "high": 629}))
     output = tmp_path / "x.litertlm"
-    options = ["--audio-seconds", "1"] if audio else ["--no-audio"]
+    options = ["--audio-seconds", "2"] if audio else ["--no-audio"]
     with lowering():
         done = run("export", target, TINY_DRAFTER, "-o", output, "--no-vision", *options)
     assert done.returncode == 0, done.stderr

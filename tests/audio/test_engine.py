@@ -37,15 +37,15 @@ from tests.vision import targets as seeing
 pytestmark = pytest.mark.slow
 
 MODES = ("off", "on")
-SECONDS = 1
-FRAMES = 100
+SECONDS, FRAMES = 2, 200
+"""As in ``test_graphs.py``, whose graphs of a random tower these are."""
 
 HERD = {"low": "fox", "middle": "frog", "high": "cat"}
 SEEN = {"red": "cat", "green": "fox", "blue": "frog"}
 
-CLIPS = {"short": 3333, "whole": 16_001, "long": 27_777}
-"""Samples, no multiples of 160: there the engine makes a frame more than transformers. One second is encoded
-at once."""
+CLIPS = {"short": 3333, "whole": 32_001, "long": 43_777}
+"""Samples, no multiples of 160: there the engine makes a frame more than transformers. Two seconds are
+encoded at once."""
 
 
 def save(path: Path, samples: NDArray[Any], rate: int = 16_000) -> None:
@@ -175,10 +175,10 @@ def test_inspect_shows_what_a_bundle_hears(planted_bundle: Path) -> None:
     assert inspection.problems == ()
     assert inspection.sound is not None
     assert inspection.pictures is not None
-    assert "sound: 1 s at once, 25 tokens; longer clips in pieces" in render(inspection)
+    assert "sound: 2 s at once, 50 tokens; longer clips in pieces" in render(inspection)
     assert to_json(inspection)["sound"]["frames"] == FRAMES
     gemma = inspection.bundle.llm_metadata().llm_model_type.gemma4
     assert gemma.start_of_audio_token.token_str == "<|audio>"
     assert gemma.end_of_audio_token.token_str == "<audio|>"
     found = {name: model.signatures for name, model in inspection.models.items()}
-    assert broken_sound(replace(inspection.sound, frames=200), found) != []
+    assert broken_sound(replace(inspection.sound, frames=400), found) != []
