@@ -12,7 +12,8 @@ from quantize.builtin_recipes import PLAIN_NAMES, RECIPES
 ALGORITHMS = """\
 A name other than float32 may have an algorithm behind it: -minmax, -clip (scales by least squared error)
 or -gptq (codes chosen with `export --calibration FILE.txt`). A file with rules of your own may be given
-instead of a name: see docs/recipes.md."""
+instead of a name: see docs/recipes.md. Towers for pictures and sound are int8 unless a rule for vision.* or
+audio.* says otherwise."""
 
 
 @click.command(cls=StrictCommand)
