@@ -69,3 +69,19 @@ def audio_goldens(
 @pytest.fixture(scope="session")
 def audio_golden(audio_goldens: dict[str, Golden], kind: str) -> Golden:
     return audio_goldens[kind]
+
+
+@pytest.fixture(scope="session")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What :func:`~tests.audio.bundles.make_clips` makes."""
+    from tests.audio.bundles import make_clips
+
+    return made_once(shared_folder(tmp_path_factory) / "clips", make_clips)
+
+
+@pytest.fixture(scope="session")
+def planted_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What :func:`~tests.audio.bundles.export_planted` makes."""
+    from tests.audio.bundles import export_planted
+
+    return made_once(shared_folder(tmp_path_factory) / "hearing.litertlm", export_planted)

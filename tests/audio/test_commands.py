@@ -41,3 +41,16 @@ def test_seconds_of_a_tower_that_is_left_out(tmp_path: Path) -> None:
     done = run("export", TINY_TARGET, TINY_DRAFTER, "-o", output, *options)
     assert done.returncode == 2
     assert "--audio-seconds is for bundles that take sound; leave out --no-audio" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mtp", ["off", "on"])
+def test_generate_is_given_a_sound(planted_bundle: Path, clips: Path, mtp: str) -> None:
+    """Beside a picture; each in its place."""
+    sound, picture = ("--audio", clips / "low.wav"), ("--image", clips / "red.png")
+    question = "What does the<|audio|> eat?"
+    alone = run("generate", planted_bundle, *sound, "--prompt", question, "--mtp", mtp)
+    assert "The fox eats berries." in alone.stdout, alone.stderr
+    question = "<|audio|>What does the<|image|> eat?"
+    beside = run("generate", planted_bundle, *sound, *picture, "--prompt", question, "--mtp", mtp)
+    assert "The cat eats fish." in beside.stdout, beside.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from PIL import Image
@@ -34,7 +35,13 @@ def token_of(animal: str) -> int:
 
 
 def exported(target: Path, output: Path, recipe: str, image_tokens: tuple[int, ...]) -> None:
-    options = ExportOptions(RECIPES[recipe], draft_length=DRAFT_LENGTH, image_tokens=image_tokens)
+    """A bundle of the target and the tiny drafter, its pictures of so many tokens."""
+    export_with(target, output, ExportOptions(RECIPES[recipe], image_tokens=image_tokens))
+
+
+def export_with(target: Path, output: Path, chosen: ExportOptions) -> None:
+    """A bundle of the target and the tiny drafter."""
+    options = replace(chosen, draft_length=DRAFT_LENGTH)
     with lowering():
         export(open_checkpoint(target), open_checkpoint(TINY_DRAFTER), output, options)
 

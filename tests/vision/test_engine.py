@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,42 +11,12 @@ import pytest
 from exporter.bundle.inspection import inspect_bundle
 from exporter.bundle.stored_pictures import broken_pictures
 from exporter.cli.inspect_bundle import render, to_json
-from tests.vision.asking import in_engine
+from tests.vision.asking import QUESTIONS, in_engine, transformers_replies
 from tests.vision.bundles import ANIMALS, EXACT, FEW_TOKENS
 
 pytestmark = pytest.mark.slow
 
-HERE = Path(__file__).parent
 MODES = ("off", "on")
-
-QUESTIONS = {
-    animal: {
-        "What does the{} eat?": f"The {animal} eats {food}.",
-        "Please tell me. Where does the{} live?": f"The {animal} lives in a {home}.",
-        "What colour is the{}?": f"The {animal} is {colour}.",
-        "What sound does the{} make?": f"The {animal} {sound}.",
-    }
-    for animal, food, home, colour, sound in (
-        ("fox", "berries", "den", "red", "barks"),
-        ("frog", "flies", "pond", "green", "croaks"),
-        ("cat", "fish", "cottage", "black", "purrs"),
-    )
-}
-"""With the right answers, which do not depend on the picture's own colours."""
-
-
-def transformers_replies(target: Path, prompts: list[Any]) -> list[str]:
-    """What transformers answers to prompts, each a list of texts and of paths of pictures."""
-    command = [sys.executable, str(HERE / "reference_replies.py"), str(target)]
-    asked = [
-        [{"image": str(p)} if isinstance(p, Path) else p for p in prompt] for prompt in prompts
-    ]
-    done = subprocess.run(
-        command, input=json.dumps(asked), capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    replies: list[str] = json.loads(done.stdout.splitlines()[-1])
-    return replies
 
 
 @pytest.mark.parametrize("mtp", MODES)
