@@ -126,6 +126,11 @@ def test_frames_that_the_engine_does_not_make(
         longest(tmp_path, **files)
 
 
+def test_clips_of_hours(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="audio_seq_length: expected no more than 300 s"):
+        longest(tmp_path, processor_config={"audio_seq_length": 10**7})
+
+
 def test_tokens_of_another_length(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="audio_ms_per_token: expected 40, found 80"):
         longest(tmp_path, processor_config={"audio_ms_per_token": 80})

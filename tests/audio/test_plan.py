@@ -83,10 +83,11 @@ def test_a_template_without_a_place_for_sound(hearing: Path, tmp_path: Path) -> 
         planned(target, replace(INT8, audio_seconds=5), tmp_path / "x.litertlm")
 
 
-def test_a_tokenizer_without_tokens_for_sound(hearing: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("end", [2000, [65]])
+def test_a_tokenizer_without_tokens_for_sound(hearing: Path, tmp_path: Path, end: object) -> None:
     target = save_variant(tmp_path / "target", dict, source=hearing)
     config = json.loads((target / "config.json").read_text())
-    (target / "config.json").write_text(json.dumps({**config, "eoa_token_index": 2000}))
+    (target / "config.json").write_text(json.dumps({**config, "eoa_token_index": end}))
     _, notes = planned(target, INT8, tmp_path / "x.litertlm")
     assert "no tokens for the begin and end of one (boa_token_id, eoa_token_index)" in notes[0]
 

@@ -45,6 +45,6 @@ def read_media_tokens(
     texts = {index: text for text, index in tokenizer.added.items()}
     keys = (medium.start_id, medium.end_id)
     start, end = (config.get(*entry) for entry in zip(keys, medium.defaults, strict=True))
-    if start not in texts or end not in texts:
+    if type(start) is not int or type(end) is not int or not {start, end} <= texts.keys():
         return None
     return MediaTokens(texts[start], texts[end], end)

@@ -46,6 +46,9 @@ DEFAULTS = {LONGEST: 750, PER_TOKEN: 40}
 DEFAULT_SECONDS = 30
 """Of the longest clip, where a checkpoint says nothing else."""
 
+MOST_SECONDS = 300
+"""That are encoded at once: some 3 GB of memory while they are."""
+
 
 def longest_clip(target: Checkpoint) -> int:
     """Seconds of the longest clip that a checkpoint's processor encodes at once, rounded up.
@@ -66,8 +69,13 @@ def longest_clip(target: Checkpoint) -> int:
     tokens, milliseconds = (outer.integer(key, default=value) for key, value in DEFAULTS.items())
     if milliseconds not in (0, DEFAULTS[PER_TOKEN]):
         outer.refuse(PER_TOKEN, str(DEFAULTS[PER_TOKEN]))
+    seconds = -(-tokens * milliseconds // 1000)
+    if seconds > MOST_SECONDS:
+        outer.refuse(
+            LONGEST, f"no more than {MOST_SECONDS} s of sound, or an export with --no-audio"
+        )
     outer.finish()
-    return -(-tokens * milliseconds // 1000)
+    return seconds
 
 
 def _is_of_sound(settings: Mapping[str, Any]) -> bool:
