@@ -46,8 +46,8 @@ ON_CPU = frozenset(
         Section.END_OF_AUDIO,
     }
 )
-"""What never runs on a GPU. What follows a picture's encoder is small, and the engine keeps it on the CPU; graphs
-for sound are written for the CPU."""
+"""What never runs on a GPU. What follows a picture's encoder is small, and the engine keeps it on the CPU;
+graphs for sound are written for the CPU."""
 
 
 def checksum(path: Path) -> Metadata:

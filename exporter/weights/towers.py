@@ -119,7 +119,8 @@ def find_tower_weights(
     names = {key: prefix + layout.names.of(*key) for key in keys}
     changes = {key: change_of(checkpoint.adapter, module_of(*key), tied=False) for key in keys}
     shapes = {
-        (s, parameter): _shape(layout, parameter, specs[s][parameter]) for s, parameter in keys
+        (s, parameter): stored_shape(layout, parameter, specs[s][parameter])
+        for s, parameter in keys
     }
     require(checkpoint, {names[key]: shape for key, shape in shapes.items()})
     require_fit(checkpoint, changes, shapes)
@@ -147,7 +148,7 @@ def has_tower(checkpoint: Checkpoint, names: TowerNames) -> bool:
     return names.prefix((*checkpoint.tensors, *checkpoint.packed)) is not None
 
 
-def _shape(layout: Layout, parameter: str, spec: TensorSpec) -> tuple[int, ...]:
+def stored_shape(layout: Layout, parameter: str, spec: TensorSpec) -> tuple[int, ...]:
     """A parameter's shape in the checkpoint."""
     if parameter.endswith(BOUNDS):
         return ()

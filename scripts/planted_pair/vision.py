@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from exporter.checkpoints.configs.vision import parse_vision
-from exporter.checkpoints.tensors.vision_names import PREFIXES, SECTIONS, vision_name
-from exporter.weights.vision import stored_shape
+from exporter.checkpoints.tensors.tower_names import PREFIXES, VISION
+from exporter.weights.towers import stored_shape
+from exporter.weights.vision import VisionLayout
 from exporter.weights.vision_parameters import vision_parameter_specs
 
 from .sizes import Shapes
@@ -35,7 +36,7 @@ def tower_shapes(text_width: int) -> Shapes:
     assert config is not None
     specs = vision_parameter_specs(config, text_width)
     return {
-        PREFIXES[0] + vision_name(section, name): stored_shape(name, spec)
-        for section in SECTIONS
+        PREFIXES[0] + VISION.of(section, name): stored_shape(VisionLayout(), name, spec)
+        for section in VISION.sections
         for name, spec in specs[section].items()
     }

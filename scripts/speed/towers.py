@@ -24,7 +24,7 @@ from exporter.checkpoints.vision_architecture import VisionConfig
 from exporter.contract.names import MASK, Section, TensorSpec
 from exporter.contract.vision import ENCODER_PREFIX, FEATURES, IMAGES, POSITIONS, VisionContract
 from exporter.litertlm.bind import bind
-from exporter.litertlm.vision_graphs import find_vision_graphs
+from exporter.litertlm.tower_graphs import find_tower_graphs
 from exporter.lowering.signatures import (
     TORCH_DTYPES,
     Signature,
@@ -39,12 +39,13 @@ from exporter.model.vision.tower import VisionTower
 from exporter.progress import SilentReporter
 from exporter.vision_plan import vision_contract
 from exporter.weights.matching import Weight, find_weights
-from exporter.weights.vision import find_vision_weights
+from exporter.weights.towers import find_tower_weights
+from exporter.weights.vision import VisionLayout
 from exporter.weights.vision_parameters import vision_parameter_specs
-from quantize.builtin_recipes import FLOAT32, INT8_VISION
+from quantize.builtin_recipes import FLOAT32, int8_tower
 from quantize.recipe import Recipe
 
-RECIPES = {"int8": Recipe("int8", "", (INT8_VISION,)), "float32": FLOAT32}
+RECIPES = {"int8": Recipe("int8", "", (int8_tower("vision"),)), "float32": FLOAT32}
 """How the matrices of ours and of the plain tower are stored."""
 
 SHOW_PROGRESS = "LITERT_TORCH_SHOW_PROGRESS"
@@ -84,7 +85,7 @@ class Towers:
         made = self.kept / f"ours.{recipe}.{tokens}.tflite"
         if not made.exists():
             request = VisionRequest(self._config(), self._contract(tokens))
-            graphs = find_vision_graphs(request, SilentReporter(), fresh=False)
+            graphs = find_tower_graphs(request, SilentReporter(), fresh=False)
             self._bind(graphs.sections[Section.VISION_ENCODER], recipe, made)
         return made
 
@@ -136,7 +137,7 @@ class Towers:
         with TensorReader() as reader:
             embedding = find_weights(table, checkpoint, None, reader)[Section.EMBEDDER]["weight"]
             specs = vision_parameter_specs(self._config(), width)
-            found = find_vision_weights(specs, checkpoint, embedding, end_token=0)
+            found = find_tower_weights(VisionLayout(), specs, checkpoint, embedding, 0)
             yield dict(found[Section.VISION_ENCODER])
 
 

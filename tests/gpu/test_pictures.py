@@ -16,7 +16,7 @@ from exporter.checkpoints.checkpoint import open_checkpoint
 from exporter.contract.names import Accelerator, Section
 from exporter.contract.vision import ENCODER_PREFIX, FEATURES, IMAGES, POSITIONS, VisionContract
 from exporter.litertlm.bind import bind
-from exporter.litertlm.vision_graphs import VisionGraphs, find_vision_graphs
+from exporter.litertlm.tower_graphs import TowerGraphs, find_tower_graphs
 from exporter.lowering.vision import VisionRequest
 from exporter.options import ExportOptions
 from exporter.pipeline import export
@@ -29,7 +29,7 @@ from runtime_py.litert.hardware import gpu_options
 from tests.bundles import DRAFT_LENGTH, SHORT_CACHE, TINY_DRAFTER
 from tests.gpu.operations import fully_accelerated
 from tests.once import lowering
-from tests.vision.asking import NEW_TOKENS, conversation
+from tests.vision.asking import NEW_TOKENS, QUESTIONS, conversation
 from tests.vision.bundles import ANIMALS, token_of
 from tests.vision.eager import EagerVision, load_vision, vision_weights
 from tests.vision.reference_features import PATCHES, random_patches
@@ -41,7 +41,6 @@ from tests.vision.targets import (
     random_tower,
     write_target,
 )
-from tests.vision.test_engine import QUESTIONS
 
 TOKENS = 16
 SHAPES = ((12, 12), (15, 6), (3, 3))
@@ -63,12 +62,12 @@ def eager(target: Path) -> EagerVision:
 
 
 @pytest.fixture(scope="module")
-def graphs(eager: EagerVision) -> VisionGraphs:
+def graphs(eager: EagerVision) -> TowerGraphs:
     config = eager.config
     sizes = (config.patch_size, config.pooling, config.hidden_size, 128)
     request = VisionRequest(config, VisionContract((TOKENS,), *sizes), Accelerator.GPU)
     with lowering():
-        return find_vision_graphs(request, SilentReporter(), fresh=False)
+        return find_tower_graphs(request, SilentReporter(), fresh=False)
 
 
 @pytest.fixture
@@ -82,7 +81,7 @@ def environment() -> Iterator[Environment]:
 def test_encoder_is_delegated_whole_and_right(
     environment: Environment,
     eager: EagerVision,
-    graphs: VisionGraphs,
+    graphs: TowerGraphs,
     target: Path,
     tmp_path: Path,
     half: bool,

@@ -13,13 +13,13 @@ from exporter.checkpoints.configs.vision import parse_vision
 from exporter.contract.names import Section
 from exporter.contract.vision import DEFAULT_IMAGE_TOKENS, ENCODER_PREFIX
 from exporter.litertlm.bind import bind
-from exporter.litertlm.vision_graphs import VISION
+from exporter.litertlm.tower_graphs import graph_kind
 from exporter.lowering import graph_cache
 from exporter.lowering.units import Unit
 from exporter.lowering.vision import VisionRequest
 from exporter.progress import SilentReporter
 from exporter.vision_plan import vision_contract
-from quantize.builtin_recipes import INT8_VISION
+from quantize.builtin_recipes import int8_tower
 from quantize.recipe import Recipe
 from tests.export.test_bind_memory import ROOT, PrintingReporter, anonymous_memory, stage_times
 from tests.once import lowering
@@ -73,12 +73,14 @@ def encoder_graph(target: Path) -> bytes:
     request = VisionRequest(config, vision_contract(config, hidden_size=1))
     unit = Unit(Section.VISION_ENCODER, f"{ENCODER_PREFIX}{tokens}")
     with lowering():
-        return graph_cache.find_graphs(request, [unit], VISION, SilentReporter()).by_unit[unit]
+        return graph_cache.find_graphs(
+            request, [unit], graph_kind(request), SilentReporter()
+        ).by_unit[unit]
 
 
 def main(target: Path, graph: Path, output: Path) -> None:
     """The process that is measured."""
-    recipe = Recipe("int8", "", (INT8_VISION,))
+    recipe = Recipe("int8", "", (int8_tower("vision"),))
     with (
         vision_weights(target) as weights,
         output.open("wb") as stream,
