@@ -20,7 +20,7 @@ npm_packages="kotlin-compiler@2.4.20 @nativescript/types-android@9.1.1"
 . scripts/android/check_device_scripts.sh
 
 require_tools
-python -c "import exporter, litert_lm" 2> /dev/null || . scripts/setup.sh engine
+python -c "import exporter, litert_lm, PIL, transformers" 2> /dev/null || . scripts/setup.sh dev
 
 step "style"
 check_lines

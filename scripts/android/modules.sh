@@ -57,7 +57,8 @@ export_bundles() {
   mkdir -p "$bundles"
   { python -m exporter.cli.main export $pair/target $pair/drafter -o "$bundles/tiny.litertlm" --force \
     && python scripts/android/repack.py "$bundles/tiny.litertlm" "$bundles/foreign.litertlm" \
-    && python scripts/android/repack.py "$bundles/tiny.litertlm" "$bundles/plain.litertlm" --without-drafter
+    && python scripts/android/repack.py "$bundles/tiny.litertlm" "$bundles/plain.litertlm" --without-drafter \
+    && python -m scripts.android.planted_bundles "$bundles"
   } > "$out/export.log" 2>&1 \
     || fail "the tiny bundles could not be exported: $(tail -n 3 "$out/export.log")"
 }

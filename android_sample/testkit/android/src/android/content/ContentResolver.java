@@ -18,6 +18,11 @@ public abstract class ContentResolver {
     }
 
     @Nullable
+    public final String getType(Uri url) {
+        throw new UnsupportedOperationException("a stub");
+    }
+
+    @Nullable
     public final InputStream openInputStream(Uri uri) throws FileNotFoundException {
         throw new UnsupportedOperationException("a stub");
     }

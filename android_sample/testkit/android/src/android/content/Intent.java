@@ -6,6 +6,7 @@ import androidx.annotation.Nullable;
 public class Intent {
     public static final String ACTION_OPEN_DOCUMENT = "android.intent.action.OPEN_DOCUMENT";
     public static final String CATEGORY_OPENABLE = "android.intent.category.OPENABLE";
+    public static final String EXTRA_MIME_TYPES = "android.intent.extra.MIME_TYPES";
 
     public Intent(String action) {
         throw new UnsupportedOperationException("a stub");
@@ -20,6 +21,10 @@ public class Intent {
     }
 
     public Intent setType(@Nullable String type) {
+        throw new UnsupportedOperationException("a stub");
+    }
+
+    public Intent putExtra(String name, @Nullable String[] value) {
         throw new UnsupportedOperationException("a stub");
     }
 

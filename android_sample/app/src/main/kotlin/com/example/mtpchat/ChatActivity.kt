@@ -5,12 +5,15 @@ import android.app.AlertDialog
 import android.content.Intent
 import android.os.Bundle
 import com.example.mtpchat.core.AbPlan
+import com.example.mtpchat.core.Attachment
+import com.example.mtpchat.core.AttachmentKind
 import com.example.mtpchat.core.ChatSession
 import kotlinx.coroutines.Job
 import kotlinx.coroutines.flow.combine
 import kotlinx.coroutines.launch
 
 private const val PICK_BUNDLE = 1
+private const val PICK_ATTACHMENT = 2
 
 /**
  * The chat. Everything it shows is in the session's state, which outlives it; the text being typed is
@@ -25,7 +28,7 @@ class ChatActivity : Activity(), ChatActions {
     override fun onCreate(savedInstanceState: Bundle?) {
         super.onCreate(savedInstanceState)
         setContentView(R.layout.activity_chat)
-        screen = ChatScreen(findViewById(R.id.root), Wording(this), this)
+        screen = ChatScreen(findViewById(R.id.root), Wording(this), this, Thumbnails(app.scope))
         app.openLastBundle()
     }
 
@@ -64,19 +67,35 @@ class ChatActivity : Activity(), ChatActions {
         return true
     }
 
-    override fun importBundle() {
+    override fun importBundle() = pick(PICK_BUNDLE, listOf("*/*")) // providers know no type for bundles
+
+    override fun attach() = pick(PICK_ATTACHMENT, session.state.value.attachable.map(::mimeType))
+
+    override fun detach(attachment: Attachment) = session.detach(attachment)
+
+    /** The system's file picker, which needs no permission. */
+    private fun pick(request: Int, types: List<String>) {
         val pick = Intent(Intent.ACTION_OPEN_DOCUMENT)
             .addCategory(Intent.CATEGORY_OPENABLE)
-            .setType("*/*") // providers know no type for bundles
-        startActivityForResult(pick, PICK_BUNDLE)
+            .setType(types.singleOrNull() ?: "*/*")
+            .putExtra(Intent.EXTRA_MIME_TYPES, types.toTypedArray())
+        startActivityForResult(pick, request)
     }
 
     override fun onActivityResult(requestCode: Int, resultCode: Int, data: Intent?) {
         super.onActivityResult(requestCode, resultCode, data)
         val uri = data?.data
-        if (requestCode == PICK_BUNDLE && resultCode == RESULT_OK && uri != null) {
-            session.import(DocumentSource(contentResolver, uri))
+        if (resultCode != RESULT_OK || uri == null) return
+        val document = DocumentSource(contentResolver, uri)
+        when (requestCode) {
+            PICK_BUNDLE -> session.import(document)
+            PICK_ATTACHMENT -> session.attach(document.kind, document)
         }
+    }
+
+    private fun mimeType(kind: AttachmentKind): String = when (kind) {
+        AttachmentKind.PICTURE -> "image/*"
+        AttachmentKind.SOUND -> "audio/*"
     }
 
     private fun chooseBundle() {

@@ -5,6 +5,7 @@ import android.content.Context
 import android.content.SharedPreferences
 import android.os.Handler
 import android.os.Looper
+import com.example.mtpchat.core.AttachmentStore
 import com.example.mtpchat.core.BundleLibrary
 import com.example.mtpchat.core.ChatSession
 import com.example.mtpchat.core.ModelLoader
@@ -45,6 +46,7 @@ class ChatApplication : Application() {
             library,
             settings.settings,
             TranscriptStore(File(filesDir, "chat.json")),
+            AttachmentStore(File(filesDir, "attachments"), rewritePicture = ::rewritePicture),
             scope,
         ).also(::rememberBundle)
     }

@@ -8,6 +8,7 @@ import android.widget.ListView
 import android.widget.ProgressBar
 import android.widget.TextView
 import android.widget.Toolbar
+import com.example.mtpchat.core.Attachment
 import com.example.mtpchat.core.ChatSettings
 import com.example.mtpchat.core.ChatState
 import com.example.mtpchat.core.ModelState
@@ -22,6 +23,10 @@ interface ChatActions {
 
     fun importBundle()
 
+    fun attach()
+
+    fun detach(attachment: Attachment)
+
     fun pressed(button: NoticeButton)
 
     /** @return Whether the menu item is known. */
@@ -29,7 +34,12 @@ interface ChatActions {
 }
 
 /** Puts a [ChatState] on the views of `activity_chat`, and hands what the user does to [actions]. */
-class ChatScreen(root: View, private val wording: Wording, private val actions: ChatActions) {
+class ChatScreen(
+    root: View,
+    private val wording: Wording,
+    private val actions: ChatActions,
+    private val thumbnails: Thumbnails,
+) {
     private val toolbar: Toolbar = root.findViewById(R.id.toolbar)
     private val progress: ProgressBar = root.findViewById(R.id.progress)
     private val notice: View = root.findViewById(R.id.notice)
@@ -40,9 +50,11 @@ class ChatScreen(root: View, private val wording: Wording, private val actions: 
     private val emptyTitle: TextView = root.findViewById(R.id.empty_title)
     private val emptyText: TextView = root.findViewById(R.id.empty_text)
     private val emptyButton: Button = root.findViewById(R.id.empty_button)
+    private val attached = AttachmentRow(root.findViewById(R.id.attached), wording, thumbnails)
+    private val attach: ImageButton = root.findViewById(R.id.attach)
     private val prompt: EditText = root.findViewById(R.id.prompt)
     private val send: ImageButton = root.findViewById(R.id.send)
-    private val adapter = MessageAdapter(wording)
+    private val adapter = MessageAdapter(wording, thumbnails)
 
     init {
         toolbar.inflateMenu(R.menu.chat)
@@ -50,6 +62,7 @@ class ChatScreen(root: View, private val wording: Wording, private val actions: 
         emptyButton.setOnClickListener { actions.importBundle() }
         messages.adapter = adapter
         messages.emptyView = empty
+        attach.setOnClickListener { actions.attach() }
     }
 
     fun render(state: ChatState, settings: ChatSettings) {
@@ -57,6 +70,11 @@ class ChatScreen(root: View, private val wording: Wording, private val actions: 
         renderNotice(wording.notice(state))
         renderProgress(state)
         renderComposer(state)
+        renderAttached(state)
+        thumbnails.onLoaded = {
+            renderAttached(state)
+            adapter.notifyDataSetChanged()
+        }
         toolbar.menu.findItem(R.id.menu_compare).isEnabled = state.canCompare
         adapter.show(wording.rows(state, settings))
     }
@@ -98,12 +116,21 @@ class ChatScreen(root: View, private val wording: Wording, private val actions: 
         send.setImageResource(if (replying) R.drawable.ic_stop else R.drawable.ic_send)
         send.contentDescription = wording.text(if (replying) R.string.stop else R.string.send)
         send.isEnabled = replying || state.canSend
-        send.setOnClickListener { if (replying) actions.stop() else sendPrompt() }
+        send.setOnClickListener {
+            if (replying) actions.stop() else sendPrompt(mayBeBlank = state.attached.isNotEmpty())
+        }
     }
 
-    private fun sendPrompt() {
+    private fun renderAttached(state: ChatState) {
+        attach.visibility = if (state.attachable.isEmpty()) View.GONE else View.VISIBLE
+        attach.isEnabled = state.canAttach
+        attach.contentDescription = wording.attach(state.attachable)
+        attached.show(state.attached, actions::detach)
+    }
+
+    private fun sendPrompt(mayBeBlank: Boolean) {
         val text = prompt.text.toString().trim()
-        if (text.isEmpty()) return
+        if (text.isEmpty() && !mayBeBlank) return
         actions.send(text)
         prompt.setText("")
     }

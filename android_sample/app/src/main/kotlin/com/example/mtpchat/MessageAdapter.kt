@@ -5,17 +5,23 @@ import android.view.View
 import android.view.ViewGroup
 import android.widget.BaseAdapter
 import android.widget.TextView
+import com.example.mtpchat.core.Attachment
 import com.example.mtpchat.core.ChatSettings
 import com.example.mtpchat.core.ChatState
 import com.example.mtpchat.core.ReplyState
 import com.example.mtpchat.core.Speaker
 
 /** One bubble, in words. */
-data class Row(val speaker: Speaker, val text: String, val footnote: String)
+data class Row(
+    val speaker: Speaker,
+    val text: String,
+    val footnote: String,
+    val attachments: List<Attachment> = emptyList(),
+)
 
 /** The conversation as rows, the reply that is being written included. */
 fun Wording.rows(state: ChatState, settings: ChatSettings): List<Row> =
-    state.messages.map { Row(it.speaker, it.text, footnote(it, settings.showDrafts)) } +
+    state.messages.map { Row(it.speaker, it.text, footnote(it, settings.showDrafts), it.attachments) } +
         when (val reply = state.reply) {
             is ReplyState.Idle -> emptyList()
             is ReplyState.Prefilling -> listOf(Row(Speaker.MODEL, "…", text(R.string.reading_prompt)))
@@ -24,7 +30,7 @@ fun Wording.rows(state: ChatState, settings: ChatSettings): List<Row> =
         }
 
 /** Shows [Row]s in a list. */
-class MessageAdapter(private val wording: Wording) : BaseAdapter() {
+class MessageAdapter(private val wording: Wording, private val thumbnails: Thumbnails) : BaseAdapter() {
     private var rows: List<Row> = emptyList()
 
     fun show(rows: List<Row>) {
@@ -51,6 +57,10 @@ class MessageAdapter(private val wording: Wording) : BaseAdapter() {
         view.findViewById<TextView>(R.id.text).apply {
             text = row.text
             contentDescription = wording.text(who, row.text)
+            visibility = if (row.text.isEmpty() && row.attachments.isNotEmpty()) View.GONE else View.VISIBLE
+        }
+        if (row.speaker == Speaker.USER) {
+            AttachmentRow(view.findViewById(R.id.attachments), wording, thumbnails).show(row.attachments)
         }
         view.findViewById<TextView>(R.id.footnote).apply {
             text = row.footnote

@@ -22,6 +22,7 @@ fun Wording.notice(state: ChatState): Notice? {
     val model = state.model
     return when {
         failure != null -> Notice(failure(failure), NoticeButton.DISMISS)
+        state.attaching -> Notice(text(R.string.attaching), null)
         import != null -> Notice(importing(import), NoticeButton.CANCEL_IMPORT)
         comparison != null -> comparing(comparison)
         model is ModelState.Checking -> Notice(text(R.string.checking, model.name), null)

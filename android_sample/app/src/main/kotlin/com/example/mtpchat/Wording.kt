@@ -4,6 +4,8 @@ import android.content.Context
 import android.text.format.Formatter
 import com.example.mtpchat.core.AbReport
 import com.example.mtpchat.core.Accelerator
+import com.example.mtpchat.core.Attachment
+import com.example.mtpchat.core.AttachmentKind
 import com.example.mtpchat.core.ChatMessage
 import com.example.mtpchat.core.Ending
 import com.example.mtpchat.core.Failure
@@ -53,6 +55,17 @@ class Wording(
             text(R.string.fail_nothing_worked, failure.attempts.joinToString(" ", transform = ::setback))
         is Failure.ContextFull -> failure.limitTokens?.let { text(R.string.fail_context, it) }
             ?: text(R.string.fail_context_unknown)
+        is Failure.AttachmentTooLarge ->
+            text(R.string.fail_attachment_large, failure.name, size(failure.limitBytes))
+        is Failure.AttachmentUnreadable -> when (failure.kind) {
+            AttachmentKind.PICTURE -> text(R.string.fail_picture_unreadable, failure.name)
+            AttachmentKind.SOUND -> text(R.string.fail_sound_unreadable, failure.name)
+        }
+        is Failure.AttachmentGone -> text(R.string.fail_attachment_gone, failure.name)
+        is Failure.AttachmentNotTaken -> when (failure.kind) {
+            AttachmentKind.PICTURE -> text(R.string.fail_no_pictures)
+            AttachmentKind.SOUND -> text(R.string.fail_no_sound)
+        }
         is Failure.ReplyBroken -> text(R.string.fail_reply, failure.detail.take(DETAIL_LIMIT))
     }
 
@@ -64,6 +77,20 @@ class Wording(
         is Failure.ModeAvoided -> text(R.string.setback_avoided, mode(failure.mode))
         else -> failure(failure)
     }
+
+    fun attachment(attachment: Attachment): String = when (attachment.kind) {
+        AttachmentKind.PICTURE -> text(R.string.picture_named, attachment.name)
+        AttachmentKind.SOUND -> text(R.string.sound_named, attachment.name)
+    }
+
+    /** What the button to attach is for. */
+    fun attach(kinds: Set<AttachmentKind>): String = text(
+        when (kinds.singleOrNull()) {
+            AttachmentKind.PICTURE -> R.string.attach_picture
+            AttachmentKind.SOUND -> R.string.attach_sound
+            null -> R.string.attach
+        },
+    )
 
     /** The small print under a reply: how it ended, how fast it was. */
     fun footnote(message: ChatMessage, showDrafts: Boolean): String = listOfNotNull(

@@ -1,10 +1,12 @@
 package com.example.mtpchat.endtoend
 
 import com.example.mtpchat.core.Accelerator
-import com.example.mtpchat.core.ModelBundle
+import com.example.mtpchat.core.Attachment
+import com.example.mtpchat.core.AttachmentKind
 import com.example.mtpchat.core.ChatMessage
 import com.example.mtpchat.core.Ending
 import com.example.mtpchat.core.LoadedModel
+import com.example.mtpchat.core.ModelBundle
 import com.example.mtpchat.core.ReplyEvent
 import com.example.mtpchat.core.ReplyOptions
 import com.example.mtpchat.core.RunMode
@@ -27,6 +29,12 @@ object EngineFixture {
 
     /** Without a drafter, and without a manifest. */
     val withoutDrafter: ModelBundle get() = readBundle(File(folder, "plain.litertlm"))
+
+    /** Sees: it takes red for a fox and blue for a cat, and can tell about them. */
+    val seeing: ModelBundle get() = readBundle(File(folder, "seeing.litertlm"))
+
+    /** A file with nothing but this colour in it: `red.png`, small, or `red.jpg`, large. */
+    fun picture(name: String) = Attachment(AttachmentKind.PICTURE, File(folder, "pictures/$name"), name)
 
     const val BEAR = "Tell me a story about a bear and a kite in the swamp."
     const val ZEBRA = "Tell me a story about a zebra and a lamp in the castle."
@@ -55,16 +63,21 @@ object EngineFixture {
 
 /** A whole reply. */
 data class Answer(val text: String, val pieces: Int, val done: ReplyEvent.Done) {
-    fun after(history: List<ChatMessage>, prompt: String): List<ChatMessage> = history +
-        ChatMessage(Speaker.USER, prompt) + ChatMessage(Speaker.MODEL, text, Ending.COMPLETE)
+    fun after(
+        history: List<ChatMessage>,
+        prompt: String,
+        attachments: List<Attachment> = emptyList(),
+    ): List<ChatMessage> = history + ChatMessage(Speaker.USER, prompt, attachments = attachments) +
+        ChatMessage(Speaker.MODEL, text, Ending.COMPLETE)
 }
 
 suspend fun LoadedModel.answer(
     prompt: String,
     history: List<ChatMessage> = emptyList(),
     options: ReplyOptions = ReplyOptions(mtp = mode.mtp),
+    attachments: List<Attachment> = emptyList(),
 ): Answer {
-    val events = reply(history, prompt, options).toList()
+    val events = reply(history, prompt, options, attachments).toList()
     val pieces = events.filterIsInstance<ReplyEvent.Text>().map { it.piece }
     return Answer(pieces.joinToString(""), pieces.size, events.last() as ReplyEvent.Done)
 }

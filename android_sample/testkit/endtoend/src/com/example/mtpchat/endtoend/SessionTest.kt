@@ -3,96 +3,23 @@ package com.example.mtpchat.endtoend
 import com.example.mtpchat.core.AbPlan
 import com.example.mtpchat.core.Accelerator
 import com.example.mtpchat.core.AcceleratorChoice
-import com.example.mtpchat.core.BundleLibrary
-import com.example.mtpchat.core.BundleSource
-import com.example.mtpchat.core.ChatMessage
-import com.example.mtpchat.core.ChatSession
 import com.example.mtpchat.core.ChatSettings
-import com.example.mtpchat.core.ChatState
 import com.example.mtpchat.core.ComparisonState
 import com.example.mtpchat.core.Ending
 import com.example.mtpchat.core.Failure
-import com.example.mtpchat.core.ModeMemory
-import com.example.mtpchat.core.ModeRecord
-import com.example.mtpchat.core.ModelLoader
 import com.example.mtpchat.core.ModelState
 import com.example.mtpchat.core.ReplyState
 import com.example.mtpchat.core.RunMode
-import com.example.mtpchat.core.TranscriptStore
 import com.example.mtpchat.endtoend.EngineFixture.BEAR
 import com.example.mtpchat.endtoend.EngineFixture.ZEBRA
 import java.io.File
-import java.io.InputStream
-import java.util.concurrent.Executors
-import kotlin.io.path.createTempDirectory
-import kotlin.test.AfterTest
 import kotlin.test.Test
 import kotlin.test.assertEquals
 import kotlin.test.assertIs
 import kotlin.test.assertTrue
-import kotlinx.coroutines.CoroutineScope
-import kotlinx.coroutines.SupervisorJob
-import kotlinx.coroutines.asCoroutineDispatcher
-import kotlinx.coroutines.cancel
-import kotlinx.coroutines.delay
-import kotlinx.coroutines.flow.MutableStateFlow
-import kotlinx.coroutines.flow.first
-import kotlinx.coroutines.runBlocking
-import kotlinx.coroutines.withContext
-import kotlinx.coroutines.withTimeout
 
-private const val PATIENCE_MILLIS = 60_000L
-
-/** The whole app but for its views: session, loader, library and transcript over the real engine. */
-class SessionTest {
-    private val folder = createTempDirectory().toFile()
-    private val main = Executors.newSingleThreadExecutor().asCoroutineDispatcher()
-    private val scope = CoroutineScope(main + SupervisorJob())
-    private val settings = MutableStateFlow(ChatSettings(accelerator = AcceleratorChoice.CPU_ONLY))
-    private val memory = object : ModeMemory {
-        private val records = mutableMapOf<String, ModeRecord>()
-
-        override fun recall(bundle: String): ModeRecord = records[bundle] ?: ModeRecord()
-
-        override fun remember(bundle: String, record: ModeRecord) {
-            records[bundle] = record
-        }
-    }
-    private val library = BundleLibrary(File(folder, "bundles"), marginBytes = 0)
-
-    private fun session() = ChatSession(
-        ModelLoader(EngineFixture.runtime(), memory),
-        library,
-        settings,
-        TranscriptStore(File(folder, "chat.json")),
-        scope,
-    )
-
-    private val session = session()
-
-    @AfterTest
-    fun tidy() {
-        scope.cancel()
-        main.close()
-        folder.deleteRecursively()
-    }
-
-    private fun onMain(block: () -> Unit) = runBlocking { withContext(main) { block() } }
-
-    private fun ChatSession.await(what: (ChatState) -> Boolean): ChatState =
-        runBlocking { withTimeout(PATIENCE_MILLIS) { state.first(what) } }
-
-    private fun open(file: File): ModelState.Ready {
-        onMain { session.open(file) }
-        return session.await { it.model is ModelState.Ready || it.failure != null }.model as ModelState.Ready
-    }
-
-    private fun say(prompt: String): ChatMessage {
-        val before = session.state.value.messages.size
-        onMain { session.send(prompt) }
-        return session.await { it.messages.size == before + 2 && !it.isReplying }.messages.last()
-    }
-
+/** Session, loader, library and transcript over the real engine. */
+class SessionTest : SessionHarness() {
     @Test
     fun twoTurnsWithAStopBetweenThem() {
         assertEquals(EngineFixture.cpuMtp, open(EngineFixture.withDrafter.file).mode)
@@ -203,13 +130,7 @@ class SessionTest {
     @Test
     fun anImportedBundleIsLoaded() {
         val file = EngineFixture.withDrafter.file
-        val source = object : BundleSource {
-            override val name = "imported.litertlm"
-            override val bytes = file.length()
-
-            override fun open(): InputStream = file.inputStream()
-        }
-        onMain { session.import(source) }
+        onMain { session.import(picked(file)) }
         val ready = session.await { it.model is ModelState.Ready }.model as ModelState.Ready
         assertEquals(listOf(ready.bundle.file), library.files())
         assertEquals("int8", ready.bundle.manifest?.recipe)
@@ -222,10 +143,7 @@ class SessionTest {
     fun theConversationOutlivesTheProcess() {
         open(EngineFixture.withDrafter.file)
         say(BEAR)
-        val file = TranscriptStore(File(folder, "chat.json"))
-        runBlocking {
-            withTimeout(PATIENCE_MILLIS) { while (file.load().none { it.ending != null }) delay(10) }
-        }
+        awaitSaved()
         val restored = session().await { it.messages.isNotEmpty() }.messages
         assertEquals(session.state.value.messages.map { it.text }, restored.map { it.text })
     }

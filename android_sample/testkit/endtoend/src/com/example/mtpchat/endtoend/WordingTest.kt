@@ -8,6 +8,8 @@ import com.example.mtpchat.core.AbPlan
 import com.example.mtpchat.core.AbReply
 import com.example.mtpchat.core.AbReport
 import com.example.mtpchat.core.Accelerator
+import com.example.mtpchat.core.Attachment
+import com.example.mtpchat.core.AttachmentKind
 import com.example.mtpchat.core.ChatMessage
 import com.example.mtpchat.core.ChatSettings
 import com.example.mtpchat.core.ChatState
@@ -70,6 +72,18 @@ class WordingTest {
             Failure.MadeFor(Accelerator.GPU) to
                 "This bundle runs on the GPU only. Change the settings, or import one made for the other.",
             Failure.NoDrafter to "This bundle has no drafter; MTP needs one.",
+            Failure.AttachmentTooLarge("scan.tiff", 64_000_000) to
+                "scan.tiff is too large to attach: 64 MB are the most.",
+            Failure.AttachmentUnreadable(AttachmentKind.PICTURE, "a.pdf") to
+                "a.pdf is not a picture that this device can read.",
+            Failure.AttachmentUnreadable(AttachmentKind.SOUND, "a.ogg") to
+                "a.ogg is not a sound that the model can hear. WAV, MP3 and FLAC files are.",
+            Failure.AttachmentGone("cat.jpg") to
+                "The conversation needs cat.jpg, and the app no longer has that file. Start a new chat.",
+            Failure.AttachmentNotTaken(AttachmentKind.PICTURE) to
+                "This model takes no pictures. Choose another bundle, or start a new chat without them.",
+            Failure.AttachmentNotTaken(AttachmentKind.SOUND) to
+                "This model takes no sound. Choose another bundle, or start a new chat without it.",
             Failure.NothingWorked(listOf(Failure.ModeRefused(gpu, "x"), Failure.ModeCrashed(gpu))) to
                 "This bundle does not run on this device. GPU with MTP did not start on this device. " +
                 "GPU with MTP closed the app last time; it is not tried again.",
@@ -118,6 +132,20 @@ class WordingTest {
             reply = ReplyState.Streaming("so far"),
         )
         assertEquals(listOf("q", "so far"), wording.rows(state, ChatSettings()).map { it.text })
+    }
+
+    @Test
+    fun attachmentsAreNamed() {
+        val picture = Attachment(AttachmentKind.PICTURE, File("1"), "cat.jpg")
+        assertEquals("Picture cat.jpg", wording.attachment(picture))
+        assertEquals("Sound cat.jpg", wording.attachment(picture.copy(kind = AttachmentKind.SOUND)))
+        assertEquals("Attach a picture", wording.attach(setOf(AttachmentKind.PICTURE)))
+        assertEquals("Attach a sound", wording.attach(setOf(AttachmentKind.SOUND)))
+        assertEquals("Attach a picture or a sound", wording.attach(AttachmentKind.entries.toSet()))
+        val asked = ChatMessage(Speaker.USER, "", attachments = listOf(picture))
+        val rows = wording.rows(ChatState(messages = listOf(asked)), ChatSettings())
+        assertEquals(listOf(picture), rows.single().attachments)
+        assertEquals("Copying the file…", wording.notice(ChatState(attaching = true))?.text)
     }
 
     @Test

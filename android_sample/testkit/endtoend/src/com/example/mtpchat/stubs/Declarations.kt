@@ -21,7 +21,7 @@ class Declarations private constructor(private val types: Map<String, DeclaredTy
         private val CLASS = Regex("""export (?:abstract )?class (\w+)(?:<.*?>)?( +extends .*)? \{""")
         private val METHOD = Regex("""(?:public|protected) (static )?(\w+)(?:<.*?>)?\((.*)\): (.*);""")
         private val CONSTRUCTOR = Regex("""(?:public|protected) constructor\((.*)\);""")
-        private val CONSTANT = Regex("""public static (\w+): (.*);""")
+        private val FIELD = Regex("""public (?:static )?(\w+): (.*);""")
         private val SINCE = Regex("""@since (\d+)""")
 
         fun read(file: File): Declarations {
@@ -63,7 +63,7 @@ class Declarations private constructor(private val types: Map<String, DeclaredTy
             CONSTRUCTOR.matchEntire(line)?.let {
                 return Member("<init>", since, split(it.groupValues[1]).map(::typeOf), "void")
             }
-            return CONSTANT.matchEntire(line)?.let {
+            return FIELD.matchEntire(line)?.let {
                 Member(it.groupValues[1], since, null, it.groupValues[2].trim())
             }
         }
@@ -88,5 +88,5 @@ class DeclaredType(val name: String, val since: Int, val parents: List<String>) 
     val members = mutableListOf<Member>()
 }
 
-/** @property parameters Null for constants, whose [type] is their value if it is known. */
+/** @property parameters Null for fields; the [type] of a constant is its value if it is known. */
 data class Member(val name: String, val since: Int, val parameters: List<String>?, val type: String)

@@ -1,9 +1,7 @@
 package com.example.mtpchat.core
 
 import java.io.File
-import java.io.FileOutputStream
 import java.io.IOException
-import java.io.InputStream
 import java.nio.file.Files
 import java.nio.file.StandardCopyOption.ATOMIC_MOVE
 import java.nio.file.StandardCopyOption.REPLACE_EXISTING
@@ -16,20 +14,7 @@ import kotlinx.coroutines.flow.flowOn
 
 private const val PARTIAL = ".part"
 private const val SUFFIX = ".litertlm"
-private const val BLOCK_BYTES = 1 shl 20
 private val MAGIC = "LITERTLM".toByteArray()
-
-/** A file somewhere (a document provider, a download) that can be read once from front to back. */
-interface BundleSource {
-    /** A plain file name, see [bundleFileName]. */
-    val name: String
-
-    /** Null where the provider does not tell. */
-    val bytes: Long?
-
-    /** @throws IOException It cannot be read. */
-    fun open(): InputStream
-}
 
 /** What happens during an import: any number of [Progress], then [Finished]. */
 sealed interface ImportEvent {
@@ -61,43 +46,32 @@ class BundleLibrary(
      * Copies [source]; a bundle of the same name is replaced at the end, in one step. Cancelling the
      * collector leaves nothing behind. The flow fails with [FailureException].
      */
-    fun import(source: BundleSource): Flow<ImportEvent> = flow {
+    fun import(source: PickedFile): Flow<ImportEvent> = flow {
         folder.mkdirs()
-        val partial = File(folder, source.name + PARTIAL)
+        val target = File(folder, bundleFileName(source.name))
+        val partial = File(target.path + PARTIAL)
         try {
             requireSpace(source.bytes ?: 0)
             copy(source, partial)
             readBundle(partial).also(::checkGraphs)
-            val target = File(folder, source.name)
             Files.move(partial.toPath(), target.toPath(), ATOMIC_MOVE, REPLACE_EXISTING)
             emit(ImportEvent.Finished(readBundle(target)))
         } catch (error: IOException) {
-            throw FailureException(reason(error, source), error)
+            val needed = (source.bytes ?: 0) + marginBytes
+            throw FailureException(copyFailure(error, needed, freeBytes(folder)), error)
         } finally {
             partial.delete()
         }
     }.flowOn(dispatcher)
 
-    private suspend fun FlowCollector<ImportEvent>.copy(source: BundleSource, partial: File) {
-        source.open().use { input ->
-            FileOutputStream(partial).use { output ->
-                val block = ByteArray(BLOCK_BYTES)
-                var copied = 0L
-                while (true) {
-                    val count = input.fill(block)
-                    if (copied == 0L) requireMagic(source, block, count)
-                    if (count == 0) break
-                    output.write(block, 0, count)
-                    copied += count
-                    emit(ImportEvent.Progress(copied, source.bytes)) // a point of cancellation, too
-                }
-                output.fd.sync()
-            }
+    private suspend fun FlowCollector<ImportEvent>.copy(source: PickedFile, partial: File) =
+        source.copyTo(partial) { block, count, copied ->
+            if (copied == count.toLong()) requireMagic(source, block, count)
+            emit(ImportEvent.Progress(copied, source.bytes)) // a point of cancellation, too
         }
-    }
 
     /** Says at once that a film is not a bundle, instead of after copying it. */
-    private fun requireMagic(source: BundleSource, block: ByteArray, count: Int) {
+    private fun requireMagic(source: PickedFile, block: ByteArray, count: Int) {
         if (count < MAGIC.size || !MAGIC.contentEquals(block.copyOf(MAGIC.size))) {
             throw FailureException(Failure.NotABundle(source.name))
         }
@@ -108,31 +82,10 @@ class BundleLibrary(
         val free = freeBytes(folder)
         if (free < needed) throw FailureException(Failure.NoSpace(needed, free))
     }
-
-    /** The disk may fill up during the copy, whatever was free before. */
-    private fun reason(error: IOException, source: BundleSource): Failure {
-        val detail = error.message.orEmpty()
-        return if ("No space left" in detail || "ENOSPC" in detail) {
-            Failure.NoSpace((source.bytes ?: 0) + marginBytes, freeBytes(folder))
-        } else {
-            Failure.ImportBroken(detail)
-        }
-    }
 }
 
 /** A name for the library from whatever a provider calls the file. */
 fun bundleFileName(name: String): String {
     val plain = name.replace(Regex("[^\\p{L}\\p{N}_ .()+-]"), "_").trimStart('.')
     return plain.removeSuffix(SUFFIX).ifBlank { "bundle" } + SUFFIX
-}
-
-/** Fills the block unless the end comes first. (`InputStream.readNBytes` is too new for Android 8.) */
-private fun InputStream.fill(block: ByteArray): Int {
-    var filled = 0
-    while (filled < block.size) {
-        val count = read(block, filled, block.size - filled)
-        if (count < 0) break
-        filled += count
-    }
-    return filled
 }

@@ -3,12 +3,14 @@ package com.example.mtpchat.core
 /** The state that follows from this one when [event] happens. Pure: the whole screen's logic. */
 fun ChatState.after(event: ChatEvent): ChatState = when (event) {
     is ChatEvent.Restored -> copy(messages = event.messages.withEndedReply() + messages)
-    is ChatEvent.ChatCleared -> copy(messages = emptyList(), failure = null, comparison = null)
+    is ChatEvent.ChatCleared ->
+        copy(messages = emptyList(), attached = emptyList(), failure = null, comparison = null)
     is ChatEvent.LoadStarted -> copy(model = ModelState.Checking(event.name), failure = null)
-    is ChatEvent.Load -> copy(model = model.after(event.event))
+    is ChatEvent.Load -> copy(model = model.after(event.event)).withWhatTheModelTakes()
     is ChatEvent.LoadFailed -> copy(model = ModelState.None, failure = event.failure)
     is ChatEvent.Asked -> copy(
-        messages = messages + ChatMessage(Speaker.USER, event.prompt),
+        messages = messages + ChatMessage(Speaker.USER, event.prompt, attachments = attached),
+        attached = emptyList(),
         reply = ReplyState.Prefilling,
         failure = null,
     )
@@ -22,6 +24,11 @@ fun ChatState.after(event: ChatEvent): ChatState = when (event) {
     )
     is ChatEvent.Import -> after(event.event)
     is ChatEvent.ImportEnded -> copy(import = null, failure = event.failure ?: failure)
+    is ChatEvent.AttachStarted -> copy(attaching = true, failure = null)
+    is ChatEvent.Attached ->
+        copy(attaching = false, attached = attached + event.attachment).withWhatTheModelTakes()
+    is ChatEvent.AttachFailed -> copy(attaching = false, failure = event.failure)
+    is ChatEvent.Detached -> copy(attached = attached - event.attachment)
     is ChatEvent.Compared -> copy(comparison = event.state)
     is ChatEvent.CompareFailed -> copy(comparison = null, failure = event.failure)
     is ChatEvent.NoticeSeen -> withoutNotice()
@@ -31,6 +38,12 @@ private fun ChatState.withoutNotice(): ChatState = when {
     failure != null -> copy(failure = null)
     comparison is ComparisonState.Finished -> copy(comparison = null)
     model is ModelState.Ready -> copy(model = model.copy(setbacks = emptyList()))
+    else -> this
+}
+
+/** What was attached for one model is no use to another that does not take it. */
+private fun ChatState.withWhatTheModelTakes(): ChatState = when (model) {
+    is ModelState.Ready -> copy(attached = attached.filter { it.kind in attachable })
     else -> this
 }
 

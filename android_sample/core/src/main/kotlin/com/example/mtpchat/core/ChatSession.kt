@@ -33,6 +33,7 @@ class ChatSession(
     private val library: BundleLibrary,
     private val settings: StateFlow<ChatSettings>,
     private val transcripts: TranscriptStore,
+    private val attachments: AttachmentStore,
     private val scope: CoroutineScope,
     private val io: CoroutineDispatcher = Dispatchers.IO,
 ) {
@@ -44,9 +45,10 @@ class ChatSession(
     private var loading: Job? = null
     private var replying: Job? = null
     private var importing: Job? = null
+    private var attaching: Job
 
     init {
-        scope.launch { happened(ChatEvent.Restored(withContext(io) { transcripts.load() })) }
+        attaching = scope.launch { happened(ChatEvent.Restored(withContext(io) { restored() })) }
         scope.launch {
             settings.map { it.accelerator to it.mtp }.distinctUntilChanged().drop(1)
                 .collect { opened?.let(::open) }
@@ -72,7 +74,7 @@ class ChatSession(
     }
 
     /** Copies a bundle into the library and loads it. */
-    fun import(source: BundleSource) {
+    fun import(source: PickedFile) {
         if (importing?.isActive == true) return
         importing = scope.launch {
             happened(ChatEvent.ImportStarted(source.name, source.bytes))
@@ -94,12 +96,32 @@ class ChatSession(
         importing?.cancel()
     }
 
+    /** Keeps a copy of a file of this kind, to go with the next question. */
+    fun attach(kind: AttachmentKind, source: PickedFile) {
+        if (!state.value.canAttach) return
+        if (kind !in state.value.attachable) {
+            return happened(ChatEvent.AttachFailed(Failure.AttachmentNotTaken(kind)))
+        }
+        val before = attaching
+        happened(ChatEvent.AttachStarted)
+        attaching = scope.launch {
+            before.join()
+            failingAs(ChatEvent::AttachFailed) {
+                happened(ChatEvent.Attached(attachments.keep(kind, source)))
+            }
+        }
+    }
+
+    /** Takes back what was attached and not sent. */
+    fun detach(attachment: Attachment) = happened(ChatEvent.Detached(attachment))
+
+    /** Asks, with everything that is attached; that alone may be the question. */
     fun send(prompt: String) {
         val model = model
-        if (model == null || prompt.isBlank() || !state.value.canSend) return
-        val messages = state.value.messages
+        val before = state.value
+        if (model == null || !before.canSend || prompt.isBlank() && before.attached.isEmpty()) return
         happened(ChatEvent.Asked(prompt))
-        replying = launchAtOnce { answer(model, messages, prompt) }
+        replying = launchAtOnce { answer(model, before.messages, prompt, before.attached) }
     }
 
     /** Ends the reply that is running, or the comparison; what was said so far stays. */
@@ -112,8 +134,10 @@ class ChatSession(
         val before = replying
         replying = scope.launch {
             before?.cancelAndJoin()
+            attaching.join()
             happened(ChatEvent.ChatCleared)
             save()
+            withContext(io) { attachments.keepOnly(emptyList()) }
         }
     }
 
@@ -136,7 +160,16 @@ class ChatSession(
 
     fun dismissNotice() = happened(ChatEvent.NoticeSeen)
 
-    private suspend fun answer(model: LoadedModel, messages: List<ChatMessage>, prompt: String) {
+    /** Files that the conversation lost, or that were attached and never sent, go at the next start. */
+    private fun restored(): List<ChatMessage> =
+        transcripts.load().also { messages -> attachments.keepOnly(messages.flatMap { it.attachments }) }
+
+    private suspend fun answer(
+        model: LoadedModel,
+        messages: List<ChatMessage>,
+        prompt: String,
+        attached: List<Attachment>,
+    ) {
         val options = ReplyOptions(
             mtp = settings.value.mtp && model.mode.mtp,
             rebuildContext = settings.value.rebuildContext,
@@ -144,7 +177,7 @@ class ChatSession(
         try {
             save()
             failingAs(ChatEvent::ReplyFailed) {
-                model.reply(messages.asHistory(), prompt, options)
+                model.reply(messages.asHistory(), prompt, options, attached)
                     .collect { happened(ChatEvent.Reply(it)) }
             }
         } catch (error: CancellationException) {

@@ -1,18 +1,31 @@
 package com.example.mtpchat.core
 
-/** Everything the chat screen shows. */
+/**
+ * Everything the chat screen shows.
+ *
+ * @property attached What goes with the next question.
+ * @property attaching A file is being copied to become one of [attached].
+ */
 data class ChatState(
     val model: ModelState = ModelState.None,
     val messages: List<ChatMessage> = emptyList(),
     val reply: ReplyState = ReplyState.Idle,
+    val attached: List<Attachment> = emptyList(),
+    val attaching: Boolean = false,
     val import: ImportState? = null,
     val comparison: ComparisonState? = null,
     val failure: Failure? = null,
 ) {
     val isReplying: Boolean get() = reply !is ReplyState.Idle
     val canSend: Boolean
-        get() = model is ModelState.Ready && !isReplying && comparison !is ComparisonState.Running
+        get() = model is ModelState.Ready && !isReplying && !attaching &&
+            comparison !is ComparisonState.Running
     val canCompare: Boolean get() = canSend && (model as ModelState.Ready).mode.mtp
+
+    /** What the model takes besides text; the button to attach is there unless this is empty. */
+    val attachable: Set<AttachmentKind> get() = (model as? ModelState.Ready)?.bundle?.takes.orEmpty()
+    val canAttach: Boolean
+        get() = attachable.isNotEmpty() && !attaching && attached.size < MOST_ATTACHMENTS
 }
 
 sealed interface ModelState {
@@ -61,6 +74,15 @@ sealed interface ChatEvent {
 
     data class LoadFailed(val failure: Failure) : ChatEvent
 
+    data object AttachStarted : ChatEvent
+
+    data class Attached(val attachment: Attachment) : ChatEvent
+
+    data class AttachFailed(val failure: Failure) : ChatEvent
+
+    data class Detached(val attachment: Attachment) : ChatEvent
+
+    /** With everything that is attached. */
     data class Asked(val prompt: String) : ChatEvent
 
     data class Reply(val event: ReplyEvent) : ChatEvent

@@ -46,6 +46,18 @@ sealed interface Failure {
     /** The conversation, the new question included, fills the context (null: of unknown length). */
     data class ContextFull(val limitTokens: Int?) : Failure
 
+    /** A file to attach has more bytes than the app keeps. */
+    data class AttachmentTooLarge(val name: String, val limitBytes: Long) : Failure
+
+    /** A file to attach is no picture, or no sound, that can be read. */
+    data class AttachmentUnreadable(val kind: AttachmentKind, val name: String) : Failure
+
+    /** The app's copy of an attachment that the model would have to see went away. */
+    data class AttachmentGone(val name: String) : Failure
+
+    /** The conversation has an attachment of a kind that this bundle does not take. */
+    data class AttachmentNotTaken(val kind: AttachmentKind) : Failure
+
     /** The engine failed in the middle of a reply. */
     data class ReplyBroken(val detail: String) : Failure
 }

@@ -17,15 +17,21 @@ interface LoadedModel {
     val mode: RunMode
 
     /**
-     * Answers [prompt]. Collecting starts the reply; cancelling the collector stops it and returns
-     * only when the engine has stopped.
+     * Answers [prompt], which may be blank if there are [attachments]. Collecting starts the reply;
+     * cancelling the collector stops it and returns only when the engine has stopped.
      *
      * The caller owns the history: whatever happened to earlier replies (stopped, failed, of another
-     * process) the model sees exactly these messages.
+     * process) the model sees exactly these messages, with their attachments, whose files must still
+     * be there.
      *
      * The flow fails with [FailureException].
      */
-    fun reply(history: List<ChatMessage>, prompt: String, options: ReplyOptions): Flow<ReplyEvent>
+    fun reply(
+        history: List<ChatMessage>,
+        prompt: String,
+        options: ReplyOptions,
+        attachments: List<Attachment> = emptyList(),
+    ): Flow<ReplyEvent>
 
     /** Frees the engine's memory, after a running reply has been stopped. Calling it twice is fine. */
     suspend fun close()

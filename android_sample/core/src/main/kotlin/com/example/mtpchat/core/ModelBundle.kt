@@ -13,7 +13,16 @@ data class ModelBundle(
     val name: String get() = file.name
 
     /** Whether speculative decoding is possible. */
-    val hasDrafter: Boolean get() = sections.any { it.modelType == DRAFTER }
+    val hasDrafter: Boolean get() = has(DRAFTER)
+
+    /** What may go with a message. To ask the engine for more than this is an error. */
+    val takes: Set<AttachmentKind>
+        get() = setOfNotNull(
+            AttachmentKind.PICTURE.takeIf { has(VISION_ENCODER) },
+            AttachmentKind.SOUND.takeIf { has(AUDIO_ENCODER) },
+        )
+    val takesPictures: Boolean get() = AttachmentKind.PICTURE in takes
+    val takesSound: Boolean get() = AttachmentKind.SOUND in takes
 
     /** Where its graphs run. `mtp-export` makes bundles for one or the other; other tools do not tell. */
     val accelerators: Set<Accelerator>
@@ -22,8 +31,12 @@ data class ModelBundle(
     /** The same file, as far as can be told without reading all of it. */
     val identity: String get() = "$name:$bytes:${file.lastModified()}"
 
+    private fun has(modelType: String) = sections.any { it.modelType == modelType }
+
     private companion object {
         const val DRAFTER = "tf_lite_mtp_drafter"
+        const val VISION_ENCODER = "tf_lite_vision_encoder"
+        const val AUDIO_ENCODER = "tf_lite_audio_encoder_hw"
     }
 }
 

@@ -9,7 +9,10 @@ import java.nio.file.Files
 import java.nio.file.StandardCopyOption.ATOMIC_MOVE
 import java.nio.file.StandardCopyOption.REPLACE_EXISTING
 
-/** Keeps the conversation in a file, so that it outlives the process. Statistics are not kept. */
+/**
+ * Keeps the conversation in a file, so that it outlives the process. Of attachments it keeps the paths;
+ * statistics are not kept.
+ */
 class TranscriptStore(private val file: File) {
 
     /** The saved conversation; empty if there is none or it cannot be read. */
@@ -38,10 +41,26 @@ private fun JsonObject.message() = ChatMessage(
     Speaker.valueOf(get("speaker").asString),
     get("text").asString,
     get("ending")?.let { Ending.valueOf(it.asString) },
+    attachments = getAsJsonArray("attachments")?.map { it.asJsonObject.attachment() }.orEmpty(),
+)
+
+private fun JsonObject.attachment() = Attachment(
+    AttachmentKind.valueOf(get("kind").asString),
+    File(get("path").asString),
+    get("name").asString,
 )
 
 private fun ChatMessage.toJson() = JsonObject().also { json ->
     json.addProperty("speaker", speaker.name)
     json.addProperty("text", text)
     ending?.let { json.addProperty("ending", it.name) }
+    if (attachments.isNotEmpty()) {
+        json.add("attachments", JsonArray().apply { attachments.forEach { add(it.toJson()) } })
+    }
+}
+
+private fun Attachment.toJson() = JsonObject().also { json ->
+    json.addProperty("kind", kind.name)
+    json.addProperty("path", file.path)
+    json.addProperty("name", name)
 }

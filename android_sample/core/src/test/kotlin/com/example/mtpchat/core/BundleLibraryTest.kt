@@ -27,7 +27,7 @@ class BundleLibraryTest {
         override val name: String,
         override val bytes: Long?,
         private val stream: () -> InputStream,
-    ) : BundleSource {
+    ) : PickedFile {
         override fun open(): InputStream = stream()
     }
 
@@ -36,7 +36,7 @@ class BundleLibraryTest {
     private fun source(content: ByteArray) =
         Source("b.litertlm", content.size.toLong()) { ByteArrayInputStream(content) }
 
-    private fun failureOf(library: BundleLibrary, source: BundleSource): Failure =
+    private fun failureOf(library: BundleLibrary, source: PickedFile): Failure =
         assertFailsWith<FailureException> { runBlocking { library.import(source).collect() } }.failure
 
     @Test

@@ -34,6 +34,19 @@ class BundleReaderTest {
     }
 
     @Test
+    fun theSectionsSayWhatABundleTakes() {
+        val text = listOf("tf_lite_prefill_decode", "tf_lite_mtp_drafter")
+        val sees = text + listOf("tf_lite_vision_encoder", "tf_lite_vision_adapter")
+        val hears = text + "tf_lite_audio_encoder_hw"
+        assertEquals(emptySet(), readBundle(writeSmallBundle(file, text)).takes)
+        val seeing = readBundle(writeSmallBundle(file, sees))
+        assertTrue(seeing.takesPictures && !seeing.takesSound)
+        val hearing = readBundle(writeSmallBundle(file, hears))
+        assertTrue(hearing.takesSound && !hearing.takesPictures)
+        assertEquals(AttachmentKind.entries.toSet(), readBundle(writeSmallBundle(file, sees + hears)).takes)
+    }
+
+    @Test
     fun whatIsNoBundleIsNamed() {
         assertEquals(Failure.MissingFile(file.path), failure())
         file.writeText("PK zip")

@@ -84,6 +84,35 @@ class ChatReducerTest {
     }
 
     @Test
+    fun whatIsAttachedGoesWithTheNextQuestionAndNoOther() {
+        val (first, second) = listOf("a", "b").map { picture(it) }
+        val attaching = seeing.after(ChatEvent.AttachStarted)
+        assertTrue(attaching.attaching && !attaching.canSend && !attaching.canAttach)
+        val both = attaching.afterAll(ChatEvent.Attached(first), ChatEvent.Attached(second))
+        assertTrue(both.canSend && both.canAttach)
+        val asked = both.afterAll(ChatEvent.Detached(first), ChatEvent.Asked("q"))
+        assertEquals(listOf(ChatMessage(Speaker.USER, "q", attachments = listOf(second))), asked.messages)
+        assertEquals(emptyList(), asked.attached)
+        assertEquals(emptyList(), both.after(ChatEvent.ChatCleared).attached)
+    }
+
+    @Test
+    fun onlyWhatTheModelTakesCanBeAttached() {
+        assertFalse(ChatState(model = ready(mtp = true)).canAttach)
+        assertEquals(setOf(AttachmentKind.PICTURE), seeing.attachable)
+        val many = List(MOST_ATTACHMENTS) { ChatEvent.Attached(picture("$it")) }
+        assertFalse(many.fold(seeing, ChatState::after).canAttach)
+        val sound = Attachment(AttachmentKind.SOUND, java.io.File("s"), "s")
+        assertEquals(emptyList(), seeing.after(ChatEvent.Attached(sound)).attached)
+        val failed = seeing.afterAll(
+            ChatEvent.AttachStarted,
+            ChatEvent.AttachFailed(Failure.AttachmentTooLarge("a", 1)),
+        )
+        assertEquals(Failure.AttachmentTooLarge("a", 1), failed.failure)
+        assertTrue(failed.canSend && failed.canAttach)
+    }
+
+    @Test
     fun oneNoticeIsDismissedAtATime() {
         val ready = ready(mtp = false).copy(setbacks = listOf(Failure.NoDrafter))
         val both = ChatState(model = ready, failure = Failure.ReplyBroken("x"))
@@ -104,8 +133,16 @@ class ChatReducerTest {
         assertEquals(Failure.NoSpace(2, 1), failed.failure)
     }
 
-    private fun ready(mtp: Boolean) = ModelState.Ready(
-        ModelBundle(java.io.File("b.litertlm"), 1, "1.0.0", emptyList(), null),
+    private val seeing get() = ChatState(model = ready(mtp = true, listOf("tf_lite_vision_encoder")))
+
+    private fun picture(name: String) = Attachment(AttachmentKind.PICTURE, java.io.File(name), name)
+
+    private fun ready(mtp: Boolean, modelTypes: List<String> = emptyList()) = ModelState.Ready(
+        ModelBundle(
+            java.io.File("b.litertlm"), 1, "1.0.0",
+            modelTypes.map { BundleSection("TFLiteModel", mapOf("model_type" to it), 0, 0) },
+            manifest = null,
+        ),
         RunMode(Accelerator.CPU, mtp),
         emptyList(),
     )

@@ -23,6 +23,7 @@ class ScriptedRuntime(
             history: List<ChatMessage>,
             prompt: String,
             options: ReplyOptions,
+            attachments: List<Attachment>,
         ): Flow<ReplyEvent> = flow {
             emit(ReplyEvent.Prefill)
             emit(ReplyEvent.Text("re: $prompt"))

@@ -20,6 +20,14 @@ class TranscriptStoreTest {
         val messages = listOf(
             ChatMessage(Speaker.USER, "\"quoted\"\nline é 😀"),
             ChatMessage(Speaker.MODEL, "a", Ending.STOPPED),
+            ChatMessage(
+                Speaker.USER,
+                "",
+                attachments = listOf(
+                    Attachment(AttachmentKind.PICTURE, File(folder, "1"), "my \"photo\".jpg"),
+                    Attachment(AttachmentKind.SOUND, File(folder, "2"), "a.wav"),
+                ),
+            ),
         )
         TranscriptStore(file).save(messages)
         assertEquals(messages, TranscriptStore(file).load())
@@ -28,6 +36,8 @@ class TranscriptStoreTest {
 
     @Test
     fun nothingOrDamageIsAnEmptyConversation() {
+        assertEquals(emptyList(), TranscriptStore(file).load())
+        file.writeText("[{\"speaker\":\"USER\",\"text\":\"q\",\"attachments\":[{\"kind\":\"SMELL\"}]}]")
         assertEquals(emptyList(), TranscriptStore(file).load())
         file.writeText("[{\"speaker\":\"NOBODY\"")
         assertEquals(emptyList(), TranscriptStore(file).load())

@@ -1,7 +1,7 @@
 package com.example.mtpchat.litert
 
 import com.example.mtpchat.core.Accelerator
-import com.example.mtpchat.core.ModelBundle
+import com.example.mtpchat.core.Attachment
 import com.example.mtpchat.core.ChatMessage
 import com.example.mtpchat.core.DraftStats
 import com.example.mtpchat.core.Ending
@@ -9,11 +9,14 @@ import com.example.mtpchat.core.Failure
 import com.example.mtpchat.core.FailureException
 import com.example.mtpchat.core.LlmRuntime
 import com.example.mtpchat.core.LoadedModel
+import com.example.mtpchat.core.MOST_ATTACHMENTS
+import com.example.mtpchat.core.ModelBundle
 import com.example.mtpchat.core.ReplyEvent
 import com.example.mtpchat.core.ReplyOptions
 import com.example.mtpchat.core.ReplyStats
 import com.example.mtpchat.core.RunMode
 import com.example.mtpchat.core.Speaker
+import com.example.mtpchat.core.requireTaken
 import com.google.ai.edge.litertlm.Backend
 import com.google.ai.edge.litertlm.BenchmarkInfo
 import com.google.ai.edge.litertlm.Conversation
@@ -24,14 +27,11 @@ import com.google.ai.edge.litertlm.ExperimentalApi
 import com.google.ai.edge.litertlm.ExperimentalFlags
 import com.google.ai.edge.litertlm.LiteRtLmJniException
 import com.google.ai.edge.litertlm.LogSeverity
-import com.google.ai.edge.litertlm.Message
-import com.google.ai.edge.litertlm.MessageCallback
 import com.google.ai.edge.litertlm.SamplerConfig
 import java.io.File
 import kotlinx.coroutines.CoroutineDispatcher
 import kotlinx.coroutines.Dispatchers
 import kotlinx.coroutines.NonCancellable
-import kotlinx.coroutines.channels.Channel
 import kotlinx.coroutines.flow.Flow
 import kotlinx.coroutines.flow.FlowCollector
 import kotlinx.coroutines.flow.flow
@@ -39,19 +39,18 @@ import kotlinx.coroutines.flow.flowOn
 import kotlinx.coroutines.sync.Mutex
 import kotlinx.coroutines.sync.withLock
 import kotlinx.coroutines.withContext
-import kotlinx.coroutines.withTimeoutOrNull
 
 /** How the engine words what its API has no codes for. */
 private const val NO_DRAFTER = "mtp_drafter not found"
-private const val CACHE_FULL = "Max number of tokens reached"
 private val PROMPT_TOO_LONG = listOf("Input token ids are too long", "exceeds available state entries")
-private const val CANCEL_AGAIN_MILLIS = 200L
 
 /** Under MTP the engine decodes greedily whatever it is told; without, it has to be told. */
 private val GREEDY = SamplerConfig(topK = 1, topP = 1.0, temperature = 1.0)
 
 /**
- * LiteRT-LM behind [LlmRuntime]: the only file that names its API (0.18).
+ * LiteRT-LM (0.18) behind [LlmRuntime]; no other module names its API.
+ *
+ * Pictures are encoded where the model runs, for which a bundle's graphs are made; sound on the CPU.
  *
  * @param weightCache Where the engine may keep weights repacked for this device; null to keep none. It
  *   can grow as large as the bundle and makes later loads faster.
@@ -77,6 +76,9 @@ class LiteRtLmRuntime(
             EngineConfig(
                 modelPath = bundle.file.path,
                 backend = mode.accelerator.backend(),
+                visionBackend = mode.accelerator.backend().takeIf { bundle.takesPictures },
+                audioBackend = Accelerator.CPU.backend().takeIf { bundle.takesSound },
+                maxNumImages = MOST_ATTACHMENTS.takeIf { bundle.takesPictures },
                 maxNumTokens = limit,
                 cacheDir = weightCache?.path ?: ":nocache",
             ),
@@ -90,7 +92,7 @@ class LiteRtLmRuntime(
         } catch (error: LiteRtLmJniException) { // closing an engine that did not start throws, too
             throw FailureException(refusal(mode, error.message.orEmpty()), error)
         }
-        LiteRtLmModel(engine, mode, limit, bundle.manifest?.draftLength, dispatcher)
+        LiteRtLmModel(engine, bundle, mode, limit, dispatcher)
     }
 
     private fun Accelerator.backend(): Backend = when (this) {
@@ -115,25 +117,31 @@ class LiteRtLmRuntime(
 @OptIn(ExperimentalApi::class)
 private class LiteRtLmModel(
     private val engine: Engine,
+    private val bundle: ModelBundle,
     override val mode: RunMode,
     private val contextTokens: Int?,
-    private val draftLength: Int?,
     private val dispatcher: CoroutineDispatcher,
 ) : LoadedModel {
     private val lock = Mutex()
     private var current: Held? = null
 
-    /** A conversation and what was said in it. */
+    /** A conversation and what was said in it, how it was said left out. */
     private class Held(
         val conversation: Conversation,
-        val said: List<Pair<Speaker, String>>,
+        val said: List<ChatMessage>,
         val options: ReplyOptions,
     )
 
-    override fun reply(history: List<ChatMessage>, prompt: String, options: ReplyOptions): Flow<ReplyEvent> =
-        flow {
-            lock.withLock { answer(history.map { it.speaker to it.text }, prompt, options) }
-        }.flowOn(dispatcher)
+    override fun reply(
+        history: List<ChatMessage>,
+        prompt: String,
+        options: ReplyOptions,
+        attachments: List<Attachment>,
+    ): Flow<ReplyEvent> = flow {
+        val said = history.map { it.copy(ending = null, stats = null) }
+        val asked = ChatMessage(Speaker.USER, prompt, attachments = attachments)
+        lock.withLock { answer(said, asked, options) }
+    }.flowOn(dispatcher)
 
     override suspend fun close() = withContext(NonCancellable + dispatcher) {
         lock.withLock {
@@ -143,19 +151,20 @@ private class LiteRtLmModel(
     }
 
     private suspend fun FlowCollector<ReplyEvent>.answer(
-        said: List<Pair<Speaker, String>>,
-        prompt: String,
+        said: List<ChatMessage>,
+        asked: ChatMessage,
         options: ReplyOptions,
     ) {
         if (options.mtp && !mode.mtp) throw FailureException(Failure.NoDrafter)
         if (!engine.isInitialized()) throw FailureException(Failure.ReplyBroken("the model was closed"))
+        bundle.requireTaken(said + asked)
         emit(ReplyEvent.Prefill)
         val clock = Clock()
         try {
             val conversation = conversation(said, options)
             current = null // until the reply has ended well, nothing is known about its state
             try {
-                speak(conversation, said, prompt, options, clock)
+                speak(conversation, said, asked, options, clock)
             } finally {
                 if (current?.conversation !== conversation) conversation.close()
             }
@@ -166,12 +175,12 @@ private class LiteRtLmModel(
 
     private suspend fun FlowCollector<ReplyEvent>.speak(
         conversation: Conversation,
-        said: List<Pair<Speaker, String>>,
-        prompt: String,
+        said: List<ChatMessage>,
+        asked: ChatMessage,
         options: ReplyOptions,
         clock: Clock,
     ) {
-        val pieces = Pieces(conversation, prompt)
+        val pieces = Pieces(conversation, asked.toMessage())
         val text = StringBuilder()
         pieces.forEach { piece ->
             clock.firstPiece()
@@ -182,13 +191,13 @@ private class LiteRtLmModel(
         val full = pieces.full || contextTokens != null && stats.contextTokens >= contextTokens
         if (full && text.isBlank()) throw FailureException(contextFull())
         if (!full) {
-            val now = said + (Speaker.USER to prompt) + (Speaker.MODEL to text.toString())
+            val now = said + asked + ChatMessage(Speaker.MODEL, text.toString())
             current = Held(conversation, now, options)
         }
         emit(ReplyEvent.Done(stats, if (full) Ending.CONTEXT_FULL else Ending.COMPLETE))
     }
 
-    private fun conversation(said: List<Pair<Speaker, String>>, options: ReplyOptions): Conversation {
+    private fun conversation(said: List<ChatMessage>, options: ReplyOptions): Conversation {
         val held = current
         if (held != null && !options.rebuildContext && held.said == said && held.options == options) {
             return held.conversation
@@ -196,9 +205,7 @@ private class LiteRtLmModel(
         drop()
         return engine.createConversation(
             ConversationConfig(
-                initialMessages = said.map { (speaker, text) ->
-                    if (speaker == Speaker.USER) Message.user(text) else Message.model(text)
-                },
+                initialMessages = said.map { it.toMessage() },
                 samplerConfig = GREEDY,
                 maxOutputToken = options.maxTokens,
                 enableSpeculativeDecoding = options.mtp,
@@ -229,72 +236,8 @@ private class LiteRtLmModel(
             replyTokens = info.lastDecodeTokenCount,
             tokensPerSecond = info.lastDecodeTokensPerSecond,
             contextTokens = conversation.getTokenCount(),
-            drafts = draftLength?.takeIf { options.mtp }
+            drafts = bundle.manifest?.draftLength?.takeIf { options.mtp }
                 ?.let { DraftStats.estimated(info.lastDecodeTokenCount, pieces, it) },
         )
-    }
-}
-
-/** Time from asking to the first text, a rebuilt context included: what the user waits for. */
-private class Clock {
-    private val begin = System.nanoTime()
-    var seconds: Double? = null
-        private set
-
-    fun firstPiece() {
-        if (seconds == null) seconds = (System.nanoTime() - begin) / 1e9
-    }
-}
-
-/** One reply as it comes in from the engine's thread. */
-private class Pieces(private val conversation: Conversation, private val prompt: String) : MessageCallback {
-    private val channel = Channel<String>(Channel.UNLIMITED)
-    var count = 0
-        private set
-    var full = false
-        private set
-
-    override fun onMessage(message: Message) {
-        channel.trySend(message.toString())
-    }
-
-    override fun onDone() {
-        channel.close()
-    }
-
-    override fun onError(throwable: Throwable) {
-        full = CACHE_FULL in throwable.message.orEmpty()
-        channel.close(throwable.takeUnless { full })
-    }
-
-    suspend fun forEach(block: suspend (String) -> Unit) {
-        conversation.sendMessageAsync(Message.user(prompt), this)
-        try {
-            for (piece in channel) {
-                if (piece.isEmpty()) continue
-                count++
-                block(piece)
-            }
-        } catch (error: Throwable) { // most of all: the collector went away
-            withContext(NonCancellable) { stop() }
-            throw error
-        }
-    }
-
-    /**
-     * Leaving the channel alone does not stop the engine, and a conversation must not be closed under
-     * it. Asked too early, during prefill, it may not notice, so it is asked until it ends.
-     */
-    private suspend fun stop() {
-        do {
-            conversation.cancelProcess()
-            val ended = withTimeoutOrNull(CANCEL_AGAIN_MILLIS) { drain() }
-        } while (ended == null)
-    }
-
-    private suspend fun drain() {
-        do {
-            val next = channel.receiveCatching()
-        } while (!next.isClosed)
     }
 }

@@ -9,7 +9,10 @@ sealed class Backend(val name: String) {
 data class EngineConfig(
     val modelPath: String,
     val backend: Backend = Backend.CPU(),
+    val visionBackend: Backend? = null,
+    val audioBackend: Backend? = null,
     val maxNumTokens: Int? = null,
+    val maxNumImages: Int? = null,
     val cacheDir: String? = null,
 )
 

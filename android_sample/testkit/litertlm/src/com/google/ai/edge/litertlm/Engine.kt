@@ -18,7 +18,10 @@ class Engine(val engineConfig: EngineConfig) : AutoCloseable {
     fun initialize() {
         check(!isInitialized()) { "Engine is already initialized." }
         val settings = native.litert_lm_engine_settings_create(
-            engineConfig.modelPath, engineConfig.backend.name, null, null,
+            engineConfig.modelPath,
+            engineConfig.backend.name,
+            engineConfig.visionBackend?.name,
+            engineConfig.audioBackend?.name,
         ) ?: throw lastError()
         if (ExperimentalFlags.enableBenchmark) native.litert_lm_engine_settings_enable_benchmark(settings)
         ExperimentalFlags.enableSpeculativeDecoding?.let {
@@ -26,6 +29,12 @@ class Engine(val engineConfig: EngineConfig) : AutoCloseable {
         }
         (engineConfig.backend as? Backend.CPU)?.threadCount?.let {
             native.litert_lm_engine_settings_set_num_threads(settings, it)
+        }
+        (engineConfig.audioBackend as? Backend.CPU)?.threadCount?.let {
+            native.litert_lm_engine_settings_set_audio_num_threads(settings, it)
+        }
+        engineConfig.maxNumImages?.let {
+            native.litert_lm_engine_settings_set_max_num_images(settings, it)
         }
         engineConfig.maxNumTokens?.let {
             native.litert_lm_engine_settings_set_max_num_tokens(settings, it)

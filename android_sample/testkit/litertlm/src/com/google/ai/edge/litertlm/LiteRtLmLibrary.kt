@@ -24,6 +24,8 @@ internal interface LiteRtLmLibrary : Library {
     fun litert_lm_engine_settings_delete(settings: Pointer)
     fun litert_lm_engine_settings_enable_benchmark(settings: Pointer)
     fun litert_lm_engine_settings_set_num_threads(settings: Pointer, count: Int)
+    fun litert_lm_engine_settings_set_audio_num_threads(settings: Pointer, count: Int)
+    fun litert_lm_engine_settings_set_max_num_images(settings: Pointer, count: Int)
     fun litert_lm_engine_settings_set_max_num_tokens(settings: Pointer, count: Int)
     fun litert_lm_engine_settings_set_cache_dir(settings: Pointer, path: String)
     fun litert_lm_engine_settings_set_enable_speculative_decoding(settings: Pointer, on: Boolean)

@@ -14,7 +14,9 @@ class Message internal constructor(val role: Role, val contents: Contents) {
     override fun toString(): String = contents.toString()
 
     companion object {
-        fun user(text: String): Message = Message(Role.USER, Contents.of(text))
+        fun user(text: String): Message = user(Contents.of(text))
+
+        fun user(contents: Contents): Message = Message(Role.USER, contents)
 
         fun model(text: String): Message = Message(Role.MODEL, Contents.of(text))
     }
@@ -26,7 +28,9 @@ class Contents private constructor(val contents: List<Content>) {
     override fun toString(): String = contents.joinToString("")
 
     companion object {
-        fun of(text: String): Contents = Contents(listOf(Content.Text(text)))
+        fun of(text: String): Contents = of(listOf(Content.Text(text)))
+
+        fun of(contents: List<Content>): Contents = Contents(contents)
     }
 }
 
@@ -41,6 +45,19 @@ sealed class Content {
 
         override fun toString(): String = text
     }
+
+    data class ImageFile(val absolutePath: String) : Content() {
+        override fun toJson() = fileJson("image", absolutePath)
+    }
+
+    data class AudioFile(val absolutePath: String) : Content() {
+        override fun toJson() = fileJson("audio", absolutePath)
+    }
+}
+
+private fun fileJson(type: String, path: String) = JsonObject().apply {
+    addProperty("type", type)
+    addProperty("path", path)
 }
 
 interface MessageCallback {
