@@ -1,4 +1,4 @@
-"""Makes a bundle that is known to take red for a fox and blue for a cat, and pictures to show it.
+"""Makes bundles that are known to take colours and tones for animals, and pictures and clips to show them.
 
 Usage: python -m scripts.android.planted_bundles FOLDER
 """
@@ -9,16 +9,19 @@ import shutil
 import sys
 from pathlib import Path
 
+from tests.audio import bundles as hearing
 from tests.vision import bundles as seeing
 
 
 def main() -> None:
-    """Write ``seeing.litertlm`` and ``pictures`` in place of what is there."""
+    """Write two bundles, ``pictures`` and ``clips`` in place of what is there."""
     folder = Path(sys.argv[1])
-    (folder / "seeing.litertlm").unlink(missing_ok=True)
-    seeing.export_planted(folder / "seeing.litertlm")
-    shutil.rmtree(folder / "pictures", ignore_errors=True)
-    seeing.draw_pictures(folder / "pictures")
+    for name, planted in (("seeing", seeing), ("hearing", hearing)):
+        (folder / f"{name}.litertlm").unlink(missing_ok=True)
+        planted.export_planted(folder / f"{name}.litertlm")
+    for name, make in (("pictures", seeing.draw_pictures), ("clips", hearing.make_clips)):
+        shutil.rmtree(folder / name, ignore_errors=True)
+        make(folder / name)
 
 
 if __name__ == "__main__":

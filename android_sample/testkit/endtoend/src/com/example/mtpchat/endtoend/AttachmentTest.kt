@@ -4,8 +4,10 @@ import com.example.mtpchat.core.Attachment
 import com.example.mtpchat.core.AttachmentKind.PICTURE
 import com.example.mtpchat.core.AttachmentKind.SOUND
 import com.example.mtpchat.core.Failure
+import com.example.mtpchat.endtoend.EngineFixture.hearing
 import com.example.mtpchat.endtoend.EngineFixture.picture
 import com.example.mtpchat.endtoend.EngineFixture.seeing
+import com.example.mtpchat.endtoend.EngineFixture.sound
 import kotlin.test.Test
 import kotlin.test.assertEquals
 import kotlin.test.assertFalse
@@ -15,9 +17,11 @@ private const val WHAT = "What is this?"
 
 /** From a picked file to what the model says about it. */
 class AttachmentTest : SessionHarness() {
-    private fun attach(name: String): Attachment {
+    private fun attach(name: String) = attach(picture(name))
+
+    private fun attach(file: Attachment): Attachment {
         val before = session.state.value.attached.size
-        onMain { session.attach(PICTURE, picked(picture(name).file)) }
+        onMain { session.attach(file.kind, picked(file.file)) }
         return session.await { it.attached.size == before + 1 && !it.attaching }.attached.last()
     }
 
@@ -33,6 +37,17 @@ class AttachmentTest : SessionHarness() {
         assertEquals(emptyList(), session.state.value.attached)
         attach("red.png")
         assertTrue("fox" in say("").text, "a picture may be the whole question")
+    }
+
+    @Test
+    fun anAttachedSoundGoesWithTheNextQuestion() {
+        open(hearing.file)
+        assertEquals(setOf(PICTURE, SOUND), session.state.value.attachable)
+        attach(sound("high.wav"))
+        assertEquals("The cat eats fish.", say("What does it eat?").text)
+        onMain { session.attach(SOUND, picked(picture("red.png").file)) }
+        val state = session.await { it.failure != null }
+        assertEquals(Failure.AttachmentUnreadable(SOUND, "red.png"), state.failure)
     }
 
     @Test

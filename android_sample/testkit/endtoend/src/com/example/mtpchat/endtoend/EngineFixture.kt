@@ -36,6 +36,12 @@ object EngineFixture {
     /** A file with nothing but this colour in it: `red.png`, small, or `red.jpg`, large. */
     fun picture(name: String) = Attachment(AttachmentKind.PICTURE, File(folder, "pictures/$name"), name)
 
+    /** Hears as well: it takes low tones for a fox and high ones for a cat, but green for a fox. */
+    val hearing: ModelBundle get() = readBundle(File(folder, "hearing.litertlm"))
+
+    /** A file with nothing but this tone in it: `low.wav`, or `low-stereo.wav`, which is to be resampled. */
+    fun sound(name: String) = Attachment(AttachmentKind.SOUND, File(folder, "clips/$name"), name)
+
     const val BEAR = "Tell me a story about a bear and a kite in the swamp."
     const val ZEBRA = "Tell me a story about a zebra and a lamp in the castle."
 
