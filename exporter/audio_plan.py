@@ -51,14 +51,13 @@ def plan_audio(
     """
     config = parse_audio(target.config, str(target.folder)) if options.audio else None
     tokens = assets.sound_tokens
-    candidate = Candidate(target, AUDIO, SOUND, tokens, config is not None)
-    why = "--no-audio leaves the tower out"
-    if not options.audio or (why := candidate.left_out(assets, options.format) or ""):
+    candidate = Candidate(target, AUDIO, SOUND, tokens, options.audio, config is not None)
+    if (why := candidate.left_out(assets, options.format)) is not None:
         asked = None if options.audio_seconds is None else "--audio-seconds"
         return None, candidate.told(why, asked)
     assert config is not None
     assert tokens is not None
-    longest = longest_clip(target)
+    longest = longest_clip(target)  # which also checks how sound becomes frames
     seconds = options.audio_seconds or longest
     contract = audio_contract(config, embedding.row_length, seconds)
     specs = audio_parameter_specs(config, contract.hidden_size)

@@ -37,11 +37,15 @@ class Candidate:
     medium: Medium
     tokens: MediaTokens | None
     """What stands around a picture or a clip in a prompt."""
+    wanted: bool
+    """Whether the user has not asked to leave it out."""
     described: bool
-    """Whether ``config.json`` describes the tower."""
+    """Whether ``config.json`` describes it."""
 
     def left_out(self, assets: Assets, form: OutputFormat) -> str | None:
         """Why the tower cannot be part of a bundle, as the end of a sentence; None if it can."""
+        if not self.wanted:
+            return f"--no-{self.names.kind} leaves the tower out"
         if not self.described:
             return f"config.json describes no {self.names.kind} tower"
         if not has_tower(self.target, self.names):

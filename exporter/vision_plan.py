@@ -46,7 +46,7 @@ def plan_vision(
     """
     config = parse_vision(target.config, str(target.folder)) if options.vision else None
     tokens = assets.picture_tokens
-    candidate = Candidate(target, VISION, PICTURE, tokens, config is not None)
+    candidate = Candidate(target, VISION, PICTURE, tokens, options.vision, config is not None)
     why = _left_out(candidate, config, assets, options)
     if why is not None:
         asked = None if options.image_tokens is None else "--image-tokens"
@@ -77,8 +77,6 @@ def _left_out(
     candidate: Candidate, config: VisionConfig | None, assets: Assets, options: ExportOptions
 ) -> str | None:
     """Why there will be no pictures, as the end of a sentence; None if there will."""
-    if not options.vision:
-        return "--no-vision leaves the tower out"
     if (why := candidate.left_out(assets, options.format)) is not None:
         return why
     assert config is not None
