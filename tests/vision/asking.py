@@ -80,4 +80,4 @@ def _named(item: Any, frames: int) -> Any:
 
 
 def is_sound(path: Path) -> bool:
-    return path.suffix == ".wav"
+    return path.suffix in (".wav", ".flac", ".mp3")
