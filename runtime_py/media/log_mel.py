@@ -1,6 +1,6 @@
 """Samples of sound as the frames that the audio encoder takes, as the stock engine makes them.
 
-transformers' ``Gemma4AudioFeatureExtractor`` does the same but for two things. It makes no frame that ends
+transformers' ``Gemma4AudioFeatureExtractor`` does as much but for two things. It makes no frame that ends
 with the last sample, so it has one fewer where the number of samples is a multiple of the hop; and its
 filters are triangles over hertz, the engine's are triangles over mels.
 
@@ -30,30 +30,33 @@ AT_ONCE = 4096
 def log_mel(samples: Floats) -> Floats:
     """Logarithms of mel magnitudes, ``[frames, 128]``.
 
-    In front of the samples there are 160 zeros; a clip of fewer than 160 samples is one frame, filled up
-    with zeros, and every longer one has as many frames as it has whole hops.
-
     Args:
         samples: ``[n]`` from -1 to 1, at :data:`RATE`.
     """
+    found = windows(samples)
+    pieces = (found[start : start + AT_ONCE] for start in range(0, len(found), AT_ONCE))
+    mels = [(magnitudes(piece) @ FILTERS).astype(np.float32) for piece in pieces]
+    frames: Floats = np.log(np.concatenate(mels) + FLOOR)
+    return frames
+
+
+def windows(samples: Floats) -> Floats:
+    """The samples of each frame, ``[frames, 320]``; 160 zeros stand in front of the first.
+
+    There are as many as there are whole hops, but at least one, filled up with zeros.
+    """
     behind = max(0, WINDOW - HOP - len(samples))
     padded = np.pad(samples.astype(np.float32), (HOP, behind))
-    frames = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP]
-    starts = range(0, len(frames), AT_ONCE)
-    return np.concatenate([_log_mel(frames[start : start + AT_ONCE]) for start in starts])
+    return np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP]
 
 
-def _log_mel(frames: Floats) -> Floats:
-    magnitudes = np.abs(np.fft.rfft(frames * _HANN, FFT))
-    found: Floats = np.log((magnitudes @ _FILTERS).astype(np.float32) + FLOOR)
-    return found
+def magnitudes(frames: Floats) -> Floats:
+    """The spectra of frames ``[frames, 320]`` under a periodic Hann window, ``[frames, 257]``."""
+    return np.abs(np.fft.rfft(frames * _HANN, FFT))
 
 
 def _filters() -> NDArray[np.float64]:
-    """What each of the spectrum's magnitudes adds to each bin, ``[257, 128]``.
-
-    On the HTK scale bins stand at equal distances; a magnitude counts for the two bins it lies between.
-    """
+    """On the HTK scale bins stand at equal distances; a magnitude counts for the two it lies between."""
     mels = np.log1p(np.linspace(0, RATE / 2, FFT // 2 + 1) / 700)
     places = mels / mels[-1] * (MEL_BINS + 1) - 1
     found: NDArray[np.float64] = np.maximum(0, 1 - np.abs(places[:, None] - np.arange(MEL_BINS)))
@@ -61,4 +64,5 @@ def _filters() -> NDArray[np.float64]:
 
 
 _HANN = (0.5 - 0.5 * np.cos(2 * np.pi / WINDOW * np.arange(WINDOW))).astype(np.float32)
-_FILTERS = _filters()
+FILTERS = _filters()
+"""How much of each magnitude of a spectrum goes into each bin, ``[257, 128]``."""

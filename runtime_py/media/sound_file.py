@@ -1,7 +1,8 @@
 """A file of a sound as samples, as the stock engine makes them: 16 kHz, one channel.
 
 The engine decodes, mixes and resamples with the C library miniaudio; here the Python package of that name
-does. MP3s are an exception: the engine's older version keeps the silence that encoders put around the sound.
+does. One thing differs: of an MP3 that says how much silence its encoder put around the sound, the engine's
+older version keeps that silence.
 """
 
 from __future__ import annotations
@@ -15,48 +16,50 @@ from runtime_py.media.log_mel import RATE
 
 Floats = NDArray[np.float32]
 
-MOST_SAMPLES = 2**26
-"""Of a clip once it is decoded: 70 minutes, 268 MB."""
+MOST_SECONDS = 2**26 // RATE
+"""Of a sound: 70 minutes, 268 MB once decoded."""
 
 
 def sound_samples(content: bytes) -> Floats:
-    """The samples of a clip, ``[n]`` from -1 to 1.
+    """The samples of a sound, ``[n]`` from -1 to 1, at least one.
 
     Args:
         content: Of a WAV, FLAC or MP3 that was looked at (:mod:`~runtime_py.chat.media_format`).
 
     Raises:
-        MediaError: The content is damaged, or longer than :data:`MOST_SAMPLES`, or there is no sound in it.
+        MediaError: The content is damaged, or empty, or longer than :data:`MOST_SECONDS`.
     """
     try:
         length = _length(content)
-    except Exception as error:  # what a damaged file makes the decoder raise is of several types
-        raise MediaError(f"expected a sound that can be decoded ({error})") from error
-    if not 0 < length <= MOST_SAMPLES:
-        raise MediaError(
-            f"expected a sound of at most {MOST_SAMPLES // RATE} seconds, found {length / RATE:g}"
-        )
-    samples = np.zeros(length, np.float32)
-    heard = 0
-    try:
-        for piece in miniaudio.stream_memory(content, miniaudio.SampleFormat.FLOAT32, 1, RATE):
-            some = np.frombuffer(piece, np.float32)[: length - heard]
-            samples[heard : heard + len(some)] = some
-            heard += len(some)
+        if length > MOST_SECONDS * RATE:
+            raise MediaError(
+                f"expected a sound of at most {MOST_SECONDS} seconds, found {length / RATE:.0f}"
+            )
+        samples, heard = _decoded(content, length)
     except miniaudio.MiniaudioError as error:
-        raise MediaError(f"expected a sound that can be decoded ({error})") from error
-    if heard < length - 1:
-        raise MediaError(f"expected a sound of {length} samples, found one that ends after {heard}")
+        raise MediaError(f"expected a WAV, FLAC or MP3 that can be decoded ({error})") from error
+    if not length or heard < length - 1:  # the last one can be foretold and missing
+        raise MediaError(f"expected a sound of {length or 'some'} samples, found {heard} of them")
     return samples
 
 
 def _length(content: bytes) -> int:
-    """How many samples a clip has at :data:`RATE`.
+    """How many samples a file has at :data:`RATE`.
 
     As miniaudio foretells it: where the file's rate is a multiple of :data:`RATE` that is one too many, and
     the engine leaves a zero there.
     """
-    reader = {b"RIFF": miniaudio.wav_get_info, b"fLaC": miniaudio.flac_get_info}
-    found = reader.get(content[:4], miniaudio.mp3_get_info)(content)
+    readers = {b"RIFF": miniaudio.wav_get_info, b"fLaC": miniaudio.flac_get_info}
+    found = readers.get(content[:4], miniaudio.mp3_get_info)(content)
     count, rate = int(found.num_frames), int(found.sample_rate)
-    return count * RATE // rate + (rate > RATE and rate % RATE == 0)
+    return count * RATE // rate + (count > 0 and rate > RATE and rate % RATE == 0)
+
+
+def _decoded(content: bytes, length: int) -> tuple[Floats, int]:
+    """That many samples, zeros where the file ends before, and how many it has."""
+    samples, heard = np.zeros(length, np.float32), 0
+    for piece in miniaudio.stream_memory(content, miniaudio.SampleFormat.FLOAT32, 1, RATE):
+        some = np.frombuffer(piece, np.float32)[: length - heard]
+        samples[heard : heard + len(some)] = some
+        heard += len(some)
+    return samples, heard

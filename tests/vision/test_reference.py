@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +16,23 @@ from exporter.contract.vision import VisionContract
 from exporter.errors import BundleError
 from runtime_py.chat.conversation import as_message
 from runtime_py.chat.media import MediaError, Medium
-from runtime_py.litert.hardware import Hardware
 from runtime_py.loop.speculative import Fixed
 from runtime_py.media.picture_file import picture_patches
 from runtime_py.opened_model import OpenedModel, open_model
-from runtime_py.reference_run import RunSettings, run_reference
-from runtime_py.reply import RunResult
 from tests.command import run, run_without
 from tests.export.command import refused
-from tests.vision.asking import NEW_TOKENS, SLOTS, conversation, in_engine
+from tests.vision.asking import (
+    HARDWARE,
+    NEW_TOKENS,
+    SLOTS,
+    conversation,
+    in_engine,
+    in_reference,
+    prompt_lengths,
+)
 from tests.vision.bundles import ANIMALS, EXACT
 from tests.vision.reference_features import drawn
 
-HARDWARE = Hardware(threads=2)
 DRAFTS = (0, 3)
 
 ODD = ((100, 37), (13, 50), (5, 90), (3, 1000), (640, 480))
@@ -39,15 +43,6 @@ ODD = ((100, 37), (13, 50), (5, 90), (3, 1000), (640, 480))
 def planted(planted_bundle: Path) -> Iterator[OpenedModel]:
     with open_model(planted_bundle, HARDWARE, cache_length=SLOTS, media=[Medium.IMAGE]) as model:
         yield model
-
-
-def in_reference(model: OpenedModel, drafts: int, asked: Sequence[Any]) -> RunResult:
-    settings = RunSettings(drafts, NEW_TOKENS)
-    return run_reference(model, settings, list(map(conversation, asked)))
-
-
-def prompt_lengths(done: RunResult) -> list[int]:
-    return [reply.prefill_tokens for replies in done.replies for reply in replies]
 
 
 @pytest.mark.parametrize("drafts", DRAFTS)
