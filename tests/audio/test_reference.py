@@ -101,6 +101,11 @@ def test_a_model_opened_for_sounds_sees_nothing(planted_bundle: Path, clips: Pat
         in_reference(model, 0, [[["What does the", clips / "red.png", " eat?"]]])
 
 
+def test_a_place_without_a_picture(planted: OpenedModel, clips: Path) -> None:
+    with pytest.raises(EngineError, match=r"expected as many pictures as .* found 0 for 1 places"):
+        in_reference(planted, 0, [[["Is <|image|> like", clips / "low.wav", "?"]]])
+
+
 def test_a_bundle_that_hears_nothing(tiny_bundles: dict[str, Path]) -> None:
     with (
         pytest.raises(BundleError, match="expected a bundle that takes sounds"),
