@@ -88,8 +88,8 @@ class PromptReader:
         numbers = self._tokenizer.encode_prompt(first)
         for piece in pieces:
             if isinstance(piece, Medium):
-                soft = self._media.encode(waiting[piece].pop(0))
-                numbers += [*self._tokenizer.encode(soft.opening), *self._soft.numbers(soft)]
+                numbers += self._tokenizer.encode(self._media.opening(piece))
+                numbers += self._soft.numbers(self._media.encode(waiting[piece].pop(0)))
             else:
                 numbers += self._tokenizer.encode(piece)
         return numbers

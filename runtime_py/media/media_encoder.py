@@ -72,6 +72,14 @@ class MediaEncoder:
             self.close()
             raise
 
+    def opening(self, medium: Medium) -> str:
+        """The text of the token in front of a picture or a sound.
+
+        Raises:
+            EngineError: It is of a kind that is not encoded here.
+        """
+        return self._encoder(medium).opening
+
     def encode(self, part: Json) -> SoftPart:
         """What stands for a picture or a sound.
 
@@ -86,7 +94,7 @@ class MediaEncoder:
             rows = np.stack([*encoder.encode(content), encoder.graphs.end()])
             if len(self._kept) == KEPT:
                 self._kept.pop(next(iter(self._kept)))  # the oldest
-            self._kept[key] = SoftPart(key, encoder.opening, rows)
+            self._kept[key] = SoftPart(key, rows)
         return self._kept[key]
 
     def _encoder(self, medium: Medium) -> Encoder:

@@ -20,8 +20,6 @@ class SoftPart:
 
     key: bytes
     """Equal for what is equal."""
-    opening: str
-    """The text of the token in front."""
     rows: Floats
     """``[n, H]``, the embedding of its end included."""
 
