@@ -39,6 +39,15 @@ def require_images() -> None:
     _require("pictures in the reference runtime need", ("PIL",), "images")
 
 
+def require_audio() -> None:
+    """Refuse to go on without what decodes sounds in the reference runtime.
+
+    Raises:
+        MissingExtraError: Naming the package.
+    """
+    _require("sounds in the reference runtime need", ("miniaudio",), "audio")
+
+
 def require_torch() -> None:
     """Refuse to go on without what computes a checkpoint's own outputs.
 

@@ -157,6 +157,6 @@ def _prompt(model: OpenedModel, settings: RunSettings, conversation: Conversatio
         )
     messages = [*conversation.history, as_message(conversation.turns[0])]
     setting = conversation.setting
-    reader = PromptReader(model.tokenizer, model.template, setting, model.pictures)
+    reader = PromptReader(model.tokenizer, model.template, setting, model.media)
     read = reader.read(messages, context_length(model, settings))
     return _Prompt(read.tokens, reader.lookups, model.markers.reading(setting, read.text))

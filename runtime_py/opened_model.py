@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +15,7 @@ from exporter.contract.text import Contract
 from exporter.errors import BundleError
 from runtime_py.chat.chat_template import ChatTemplate
 from runtime_py.chat.conversation import PLAIN, Message, Setting
+from runtime_py.chat.media import Medium
 from runtime_py.chat.reply_text import Markers
 from runtime_py.chat.text_source import TextSource
 from runtime_py.chat.tokenizer import Tokenizer
@@ -24,7 +25,7 @@ from runtime_py.litert.hardware import Hardware
 from runtime_py.loop.adaptive import Adaptive
 from runtime_py.loop.sampling import GREEDY, SamplingSettings
 from runtime_py.loop.speculative import DraftPolicy, Fixed
-from runtime_py.picture_encoder import PictureEncoder
+from runtime_py.media.media_encoder import MediaEncoder
 from runtime_py.session import Session
 
 FAMILY = "gemma4"
@@ -45,8 +46,8 @@ class Opened(Generic[ExecutorT]):
     tokenizer: Tokenizer
     template: ChatTemplate
     markers: Markers
-    pictures: PictureEncoder | None = None
-    """None where there are to be none."""
+    media: MediaEncoder | None = None
+    """What encodes pictures and sounds; None where there are to be none."""
     learnt: dict[int, Adaptive] = field(default_factory=dict)
     """By how many sequences run together, which decides what a call costs."""
 
@@ -70,7 +71,7 @@ class Opened(Generic[ExecutorT]):
             policy=policy,
             sampling=sampling,
             context_length=context_length,
-            pictures=self.pictures,
+            media=self.media,
         )
 
     def policy(self, drafts: DraftLength, together: int = 1) -> DraftPolicy:
@@ -96,7 +97,7 @@ def open_model(
     cache_length: int | None = None,
     drafting: bool = True,
     check_weights: bool = False,
-    pictures: bool = False,
+    media: Collection[Medium] = (),
     image_tokens: int | None = None,
 ) -> Iterator[OpenedModel]:
     """Open a bundle for the reference runtime.
@@ -108,12 +109,12 @@ def open_model(
             length, a shorter one limits sessions.
         drafting: Whether anything is to be drafted; the bundle must then have a drafter.
         check_weights: Compare the model sections' checksums, too.
-        pictures: Whether messages may have pictures; the bundle must then take them.
+        media: What messages may have besides text; the bundle must then take it.
         image_tokens: The most tokens that a picture becomes; None for the most that the bundle allows.
 
     Raises:
-        BundleError: It is not such a bundle, or damaged, or of another family, or has no drafter, or takes
-            no pictures.
+        BundleError: It is not such a bundle, or damaged, or of another family, or has no drafter, or does
+            not take the media.
         EngineError: There is no such hardware.
         OutputError: There can be no folder for packed weights.
     """
@@ -129,8 +130,8 @@ def open_model(
         executor = LitertExecutor(bundle, agreed, hardware, drafting=drafting)
         opened.enter_context(closing(executor))
         encoder = None
-        if pictures:
-            encoder = PictureEncoder(bundle, executor, hardware, image_tokens)
+        if media:
+            encoder = MediaEncoder(bundle, executor, hardware, media, image_tokens)
             opened.enter_context(closing(encoder))
         yield OpenedModel(executor, *text_side, encoder)
 

@@ -1,19 +1,19 @@
-"""Conversations as prompts: rendered by the template, then numbers for text and for pictures."""
+"""Conversations as prompts: rendered by the template, then numbers for text, pictures and sounds."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from exporter.bundle.engine_template import Json
 from exporter.errors import EngineError
 from runtime_py.chat.chat_template import ChatTemplate
 from runtime_py.chat.conversation import Message, Setting
-from runtime_py.chat.media import Medium, content_of, media_parts
+from runtime_py.chat.media import Medium, media_parts, split_at_places
 from runtime_py.chat.tokenizer import Tokenizer
 from runtime_py.loop.executor import Lookups
-from runtime_py.picture_encoder import PictureEncoder
-from runtime_py.soft_tokens import SoftTokens
+from runtime_py.media.media_encoder import MediaEncoder
+from runtime_py.media.soft_tokens import SoftTokens
 
 
 class ContextFullError(EngineError):
@@ -25,7 +25,7 @@ class Prompt:
     """A conversation up to where the answer begins."""
 
     text: str
-    """With a mark where a picture goes."""
+    """With a mark where a picture or a sound goes."""
     tokens: list[int]
     """Negative where there is none; the last is a token."""
 
@@ -37,7 +37,7 @@ class PromptReader:
         tokenizer: The bundle's.
         template: The bundle's.
         setting: Tools, and whether the model is to think.
-        pictures: What encodes pictures; None where there are to be none.
+        media: What encodes pictures and sounds; None where there are to be none.
     """
 
     def __init__(
@@ -45,11 +45,11 @@ class PromptReader:
         tokenizer: Tokenizer,
         template: ChatTemplate,
         setting: Setting,
-        pictures: PictureEncoder | None = None,
+        media: MediaEncoder | None = None,
     ) -> None:
         self._tokenizer, self._template, self._setting = tokenizer, template, setting
-        self._pictures = pictures
-        self._soft = None if pictures is None else SoftTokens(pictures.tokens)
+        self._media = media
+        self._soft = None if media is None else SoftTokens(media.tokens)
 
     @property
     def lookups(self) -> Lookups | None:
@@ -61,9 +61,9 @@ class PromptReader:
 
         Raises:
             BundleError: The template refuses it.
-            MediaError: A picture cannot be used.
-            EngineError: There are pictures or sounds that cannot be encoded here, or the template does not
-                give each picture a place.
+            MediaError: A picture or a sound cannot be used.
+            EngineError: There are pictures or sounds that are not encoded here, or the template does not give
+                each a place.
             ContextFullError: It is longer than ``context_length`` tokens.
         """
         text = self._template.render(messages, self._setting)
@@ -78,24 +78,28 @@ class PromptReader:
     def _numbers(self, text: str, parts: Sequence[Json]) -> list[int]:
         if not parts:
             return self._tokenizer.encode_prompt(text)
-        first, *others = text.split(Medium.IMAGE.place)
-        pictures = list(self._encoded(parts))
-        if len(others) != len(pictures):
+        if self._media is None or self._soft is None:
             raise EngineError(
-                f"expected as many pictures as the prompt has places for, found {len(pictures)} for "
-                f"{len(others)} places {Medium.IMAGE.place}"
+                "the model was opened for text alone: open it with media=list(Medium)"
             )
+        first, *pieces = split_at_places(text)
+        _require_places([piece for piece in pieces if isinstance(piece, Medium)], parts)
+        waiting = {medium: [part for part in parts if part["type"] == medium] for medium in Medium}
         numbers = self._tokenizer.encode_prompt(first)
-        for picture, piece in zip(pictures, others, strict=True):
-            numbers += [*picture, *self._tokenizer.encode(piece)]
+        for piece in pieces:
+            if isinstance(piece, Medium):
+                numbers += self._tokenizer.encode(self._media.opening(piece))
+                numbers += self._soft.numbers(self._media.encode(waiting[piece].pop(0)))
+            else:
+                numbers += self._tokenizer.encode(piece)
         return numbers
 
-    def _encoded(self, parts: Sequence[Json]) -> Iterator[list[int]]:
-        """The numbers of each picture, with the token in front of it."""
-        if any(part["type"] != Medium.IMAGE for part in parts):
-            raise EngineError("the reference runtime takes no sounds: use --runtime litert-lm")
-        if self._pictures is None or self._soft is None:
-            raise EngineError("the model was opened for text alone: open it with pictures=True")
-        opening = self._tokenizer.encode(self._pictures.opening)
-        for part in parts:
-            yield [*opening, *self._soft.numbers(self._pictures.encode(content_of(part)))]
+
+def _require_places(places: Sequence[Medium], parts: Sequence[Json]) -> None:
+    for medium in Medium:
+        given = sum(part["type"] == medium for part in parts)
+        if places.count(medium) != given:
+            raise EngineError(
+                f"expected as many {medium.noun}s as the prompt has places for, found {given} for "
+                f"{places.count(medium)} places {medium.place}"
+            )

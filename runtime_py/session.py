@@ -23,7 +23,7 @@ from runtime_py.loop.returning import Returning
 from runtime_py.loop.rounds import Cursor, Limits
 from runtime_py.loop.sampling import GREEDY, SamplingSettings, chooser
 from runtime_py.loop.speculative import Clock, DraftPolicy, Fixed, Speaker, generate
-from runtime_py.picture_encoder import PictureEncoder
+from runtime_py.media.media_encoder import MediaEncoder
 from runtime_py.prompt import PromptReader
 from runtime_py.reply import Reply
 
@@ -41,7 +41,7 @@ class Session(Generic[CacheT]):
         policy: How much to draft; by default not at all. It may be shared to share what it learns.
         sampling: By default greedy.
         context_length: Use less of the cache than there is.
-        pictures: What encodes pictures; None where there are to be none.
+        media: What encodes pictures and sounds; None where there are to be none.
         clock: Seconds.
     """
 
@@ -57,13 +57,13 @@ class Session(Generic[CacheT]):
         policy: DraftPolicy | None = None,
         sampling: SamplingSettings = GREEDY,
         context_length: int | None = None,
-        pictures: PictureEncoder | None = None,
+        media: MediaEncoder | None = None,
         clock: Clock = time.perf_counter,
     ) -> None:
         choosing = chooser(sampling, tokenizer.suppressed_tokens)
         self._speaker = Speaker(executor, executor.new_cache(), choosing, clock)
         self._tokenizer = tokenizer
-        self._reader = PromptReader(tokenizer, template, setting, pictures)
+        self._reader = PromptReader(tokenizer, template, setting, media)
         self._markers, self._setting = markers, setting
         self._policy: DraftPolicy = policy or Fixed(0)
         self._context_length = min(context_length or executor.cache_length, executor.cache_length)

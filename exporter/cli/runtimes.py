@@ -100,12 +100,15 @@ def with_engine(request: GenerateRequest) -> Iterator[tuple[str, RunResult]]:
 
 def with_reference(request: GenerateRequest) -> Iterator[tuple[str, RunResult]]:
     """A run of the reference runtime for each mode, on a model that is opened once."""
-    from exporter.extras import require_images, require_runtime
+    from exporter.extras import require_audio, require_images, require_runtime
     from runtime_py.chat.media import Medium, used_media
 
     require_runtime()
-    if pictures := Medium.IMAGE in used_media(request.conversations):
+    media = used_media(request.conversations)
+    if Medium.IMAGE in media:
         require_images()
+    if Medium.AUDIO in media:
+        require_audio()
     from runtime_py.litert.hardware import Hardware
     from runtime_py.opened_model import open_model
 
@@ -117,7 +120,7 @@ def with_reference(request: GenerateRequest) -> Iterator[tuple[str, RunResult]]:
         cache_length=request.max_num_tokens,
         drafting=drafting,
         check_weights=True,
-        pictures=pictures,
+        media=media,
         image_tokens=request.image_tokens,
     ) as model:
         together = _together(request, model.executor.contract.batch)

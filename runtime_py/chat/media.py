@@ -184,9 +184,15 @@ def with_media(prompt: str, parts: Sequence[Json]) -> str | tuple[Json, ...]:
 
 
 def _in_places(prompt: str, waiting: dict[Medium, Iterator[Json]]) -> Iterator[Json]:
-    by_place = {medium.place: medium for medium in Medium}
-    for piece in re.split(f"({'|'.join(map(re.escape, by_place))})", prompt):
-        if piece in by_place:
-            yield next(waiting[by_place[piece]])
+    for piece in split_at_places(prompt):
+        if isinstance(piece, Medium):
+            yield next(waiting[piece])
         elif piece:
             yield {"type": "text", "text": piece}
+
+
+def split_at_places(text: str) -> Iterator[str | Medium]:
+    """A text, cut at the places for pictures and sounds: texts, which may be empty, and what goes between."""
+    by_place: dict[str, Medium] = {medium.place: medium for medium in Medium}
+    for piece in re.split(f"({'|'.join(map(re.escape, by_place))})", text):
+        yield by_place.get(piece, piece)

@@ -13,9 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exporter.bundle.reader import Bundle
-from exporter.bundle.signature_check import find_signatures
 from exporter.bundle.stored_pictures import stored_pictures
-from exporter.contract.names import EMBEDDINGS, MASK, Section
+from exporter.contract.names import EMBEDDINGS, MASK
 from exporter.contract.vision import (
     ADAPTER_PREFIX,
     ENCODER_PREFIX,
@@ -26,11 +25,8 @@ from exporter.contract.vision import (
     VisionContract,
 )
 from exporter.errors import BundleError, EngineError
-from runtime_py.litert.graph import Graph, section_parts
-from runtime_py.litert.hardware import Devices, Hardware
-from runtime_py.litert.native_log import captured_native_log
-
-Floats = NDArray[np.float32]
+from runtime_py.litert.hardware import Hardware
+from runtime_py.litert.towers import Floats, TowerGraphs
 
 PADDING = -1
 """The place of a patch that is none."""
@@ -58,13 +54,13 @@ def find_pictures(bundle: Bundle) -> VisionContract | None:
         raise BundleError(f"{bundle.path}: {error}") from error
 
 
-class PictureGraphs:
+class PictureGraphs(TowerGraphs):
     """Runs the sections for pictures; close it when done.
 
     Args:
         bundle: Its header.
         contract: What it takes of pictures, from :func:`find_pictures`.
-        hardware: Where to run; :class:`~runtime_py.litert.hardware.Devices` decides which sections go there.
+        hardware: Where to run.
 
     Raises:
         BundleError: The graphs are not what the contract says, or LiteRT refuses them.
@@ -73,25 +69,8 @@ class PictureGraphs:
     """
 
     def __init__(self, bundle: Bundle, contract: VisionContract, hardware: Hardware) -> None:
-        self.contract, self._where = contract, bundle.path
-        self._devices = Devices(hardware)
-        wanted = contract.section_signatures()
-        found = find_signatures(bundle, wanted)
-        self._graphs: dict[Section, Graph] = {}
-        try:
-            with captured_native_log():
-                for section in wanted:
-                    parts = section_parts(bundle, section)
-                    self._graphs[section] = self._devices.graph(bundle, section, parts, None)
-                self._signatures = {
-                    one.name: self._graphs[one.section].signature(
-                        one.in_file, one.spec, frozenset()
-                    )
-                    for one in found
-                }
-        except BaseException:
-            self.close()
-            raise
+        self.contract = contract
+        super().__init__(bundle, contract.section_signatures(), END, hardware)
 
     def tokens_for(self, patches: int) -> int:
         """The smallest number of soft tokens of a signature that takes so many patches.
@@ -103,7 +82,7 @@ class PictureGraphs:
             if patches <= tokens * self.contract.pooling**2:
                 return tokens
         raise EngineError(
-            f"{self._where}: expected a picture of at most {self.contract.max_patches} patches, found "
+            f"{self.where}: expected a picture of at most {self.contract.max_patches} patches, found "
             f"{patches}; make it smaller"
         )
 
@@ -126,7 +105,7 @@ class PictureGraphs:
         colours = np.zeros((room, picture.colours.shape[1]), np.float32)
         places = np.full((room, 2), PADDING, np.int32)
         colours[:count], places[:count] = picture.colours, picture.places
-        encoder = self._signatures[f"{ENCODER_PREFIX}{tokens}"]
+        encoder = self.signatures[f"{ENCODER_PREFIX}{tokens}"]
         encoder.write(IMAGES, colours)
         encoder.write(POSITIONS, places)
         encoder.run()
@@ -142,26 +121,8 @@ class PictureGraphs:
         """
         padded = np.zeros((tokens, self.contract.width), np.float32)
         padded[: len(features)] = features
-        adapter = self._signatures[f"{ADAPTER_PREFIX}{tokens}"]
+        adapter = self.signatures[f"{ADAPTER_PREFIX}{tokens}"]
         adapter.write(FEATURES, padded)
         adapter.run()
         embeddings: Floats = adapter.output(EMBEDDINGS)[0, : len(features)].copy()
         return embeddings
-
-    def end(self) -> Floats:
-        """The embedding of the token after a picture, ``[H]``.
-
-        Raises:
-            EngineError: LiteRT failed.
-        """
-        self._signatures[END].run()
-        row: Floats = self._signatures[END].output(EMBEDDINGS)[0, 0].copy()
-        return row
-
-    def close(self) -> None:
-        """Release LiteRT's models."""
-        self._signatures = {}
-        with captured_native_log():
-            for graph in self._graphs.values():
-                graph.close()
-            self._devices.close()

@@ -85,3 +85,26 @@ def planted_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.audio.bundles import export_planted
 
     return made_once(shared_folder(tmp_path_factory) / "hearing.litertlm", export_planted)
+
+
+@pytest.fixture(scope="session", params=["own", "frog"])
+def random_pair(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Path]:
+    """A target with a random tower and its bundle, float32; the end of a clip as it is, or a frog's."""
+    from tests.audio.bundles import export_hearing
+    from tests.audio.targets import CLIPPED, add_tower, listening, random_tower
+    from tests.vision.bundles import token_of
+
+    end = None if request.param == "own" else token_of(request.param)
+    folder = shared_folder(tmp_path_factory)
+
+    def target(path: Path) -> None:
+        add_tower(listening(path), CLIPPED, random_tower(CLIPPED, seed=3), end)
+
+    checkpoint = made_once(folder / f"hearing-{request.param}", target)
+
+    def bundle(path: Path) -> None:
+        export_hearing(checkpoint, path, "float32", vision=False)
+
+    return checkpoint, made_once(folder / f"hearing-{request.param}.litertlm", bundle)

@@ -6,6 +6,10 @@ clip of :data:`LENGTHS` frames in a graph for :data:`FRAMES`:
     <clip>.mask        [F]
     <clip>.features    [T, D]   of the tower, padding left out
     <clip>.embeddings  [T, H]   after ``embed_audio``
+and, of the first numbers of samples in :data:`COUNTS`:
+    samples            [n]
+    <count>.log_mel    [F, M]
+    filters            [257, M]
 """
 
 from __future__ import annotations
@@ -14,9 +18,10 @@ import sys
 
 import numpy as np
 import torch
-from transformers import Gemma4ForConditionalGeneration
+from transformers import Gemma4AudioFeatureExtractor, Gemma4ForConditionalGeneration
 
 FRAMES = 200
+COUNTS = (3333, 3200)
 LENGTHS = {"word": 7, "phrase": 61, "sentence": 130, "whole": 200}
 
 
@@ -41,7 +46,18 @@ def encode(checkpoint: str, out: str) -> None:
         arrays[f"{name}.frames"], arrays[f"{name}.mask"] = frames[0].numpy(), mask[0].numpy()
         arrays[f"{name}.features"] = found.last_hidden_state[0, valid].numpy()
         arrays[f"{name}.embeddings"] = found.pooler_output[0, valid].numpy()
+    arrays |= frames_of_samples()
     np.savez(out, **arrays)  # type: ignore[arg-type]
+
+
+def frames_of_samples() -> dict[str, np.ndarray]:
+    extractor = Gemma4AudioFeatureExtractor()
+    samples = np.random.default_rng(0).uniform(-1, 1, max(COUNTS)).astype(np.float32)
+    arrays = {"samples": samples, "filters": extractor.mel_filters}
+    for count in COUNTS:
+        made = extractor([samples[:count]], return_tensors="np", pad_to_multiple_of=None)
+        arrays[f"{count}.log_mel"] = made["input_features"][0]
+    return arrays
 
 
 if __name__ == "__main__":

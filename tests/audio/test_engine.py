@@ -11,34 +11,12 @@ import pytest
 from exporter.bundle.inspection import inspect_bundle
 from exporter.bundle.stored_sound import broken_sound
 from exporter.cli.inspect_bundle import render, to_json
-from tests.audio.bundles import FRAMES, HERD, NOISES, export_hearing
-from tests.audio.targets import CLIPPED, add_tower, listening, random_tower
-from tests.once import made_once, shared_folder
+from tests.audio.bundles import FRAMES, HERD, NOISES
 from tests.vision.asking import QUESTIONS, in_engine, transformers_replies
-from tests.vision.bundles import token_of
 
 pytestmark = pytest.mark.slow
 
 MODES = ("off", "on")
-
-
-@pytest.fixture(scope="module", params=["own", "frog"])
-def random_pair(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Path, Path]:
-    """A target with a random tower and its bundle, float32; the end of a clip as it is, or a frog's."""
-    end = None if request.param == "own" else token_of(request.param)
-    folder = shared_folder(tmp_path_factory)
-
-    def target(path: Path) -> None:
-        add_tower(listening(path), CLIPPED, random_tower(CLIPPED, seed=3), end)
-
-    checkpoint = made_once(folder / f"hearing-{request.param}", target)
-
-    def bundle(path: Path) -> None:
-        export_hearing(checkpoint, path, "float32", vision=False)
-
-    return checkpoint, made_once(folder / f"hearing-{request.param}.litertlm", bundle)
 
 
 @pytest.mark.parametrize("mtp", MODES)

@@ -204,16 +204,10 @@ def test_half_a_character_is_held_back() -> None:
     assert set(streaming.flush()) == {"\ufffd"}
 
 
-@pytest.mark.parametrize(
-    ("kind", "said"),
-    [
-        ("image", "the model was opened for text alone: open it with pictures=True"),
-        ("audio", "the reference runtime takes no sounds"),
-    ],
-)
-def test_pictures_and_sounds_that_nothing_encodes(kind: str, said: str) -> None:
+@pytest.mark.parametrize("kind", ["image", "audio"])
+def test_pictures_and_sounds_that_nothing_encodes(kind: str) -> None:
     session = toy_session()
     asked = Message("user", ({"type": kind, "path": "none"},))
-    with pytest.raises(EngineError, match=said):
+    with pytest.raises(EngineError, match="the model was opened for text alone"):
         session.answer(asked, 12)
     assert session.messages == ()

@@ -13,10 +13,14 @@ from exporter.bundle.engine_template import Json
 from runtime_py.chat.conversation import Conversation, Message
 from runtime_py.chat.media import Medium, file_part
 from runtime_py.engine.stock_engine import EngineSettings, run_engine
+from runtime_py.litert.hardware import Hardware
+from runtime_py.opened_model import OpenedModel
+from runtime_py.reference_run import RunSettings, run_reference
 from runtime_py.reply import RunResult
 
 NEW_TOKENS = 32
 SLOTS = 1024
+HARDWARE = Hardware(threads=2)
 HERE = Path(__file__).parent
 
 QUESTIONS = {
@@ -55,6 +59,15 @@ def in_engine(bundle: Path, mtp: str, asked: Sequence[Any]) -> RunResult:
     return run_engine(settings, list(map(conversation, asked)))
 
 
+def in_reference(model: OpenedModel, drafts: int, asked: Sequence[Any]) -> RunResult:
+    settings = RunSettings(drafts, NEW_TOKENS)
+    return run_reference(model, settings, list(map(conversation, asked)))
+
+
+def prompt_lengths(done: RunResult) -> list[int]:
+    return [reply.prefill_tokens for replies in done.replies for reply in replies]
+
+
 def transformers_replies(target: Path, prompts: list[Any], frames: int = 0) -> list[str]:
     """What transformers answers to prompts, each a list of texts and of paths of pictures and sounds.
 
@@ -80,4 +93,4 @@ def _named(item: Any, frames: int) -> Any:
 
 
 def is_sound(path: Path) -> bool:
-    return path.suffix == ".wav"
+    return path.suffix in (".wav", ".flac", ".mp3")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +15,24 @@ from PIL import Image
 from exporter.contract.vision import VisionContract
 from exporter.errors import BundleError
 from runtime_py.chat.conversation import as_message
-from runtime_py.chat.media import MediaError
-from runtime_py.litert.hardware import Hardware
+from runtime_py.chat.media import MediaError, Medium
 from runtime_py.loop.speculative import Fixed
+from runtime_py.media.picture_file import picture_patches
 from runtime_py.opened_model import OpenedModel, open_model
-from runtime_py.picture_file import picture_patches
-from runtime_py.reference_run import RunSettings, run_reference
-from runtime_py.reply import RunResult
 from tests.command import run, run_without
 from tests.export.command import refused
-from tests.vision.asking import NEW_TOKENS, SLOTS, conversation, in_engine
+from tests.vision.asking import (
+    HARDWARE,
+    NEW_TOKENS,
+    SLOTS,
+    conversation,
+    in_engine,
+    in_reference,
+    prompt_lengths,
+)
 from tests.vision.bundles import ANIMALS, EXACT
 from tests.vision.reference_features import drawn
 
-HARDWARE = Hardware(threads=2)
 DRAFTS = (0, 3)
 
 ODD = ((100, 37), (13, 50), (5, 90), (3, 1000), (640, 480))
@@ -37,17 +41,8 @@ ODD = ((100, 37), (13, 50), (5, 90), (3, 1000), (640, 480))
 
 @pytest.fixture(scope="module")
 def planted(planted_bundle: Path) -> Iterator[OpenedModel]:
-    with open_model(planted_bundle, HARDWARE, cache_length=SLOTS, pictures=True) as model:
+    with open_model(planted_bundle, HARDWARE, cache_length=SLOTS, media=[Medium.IMAGE]) as model:
         yield model
-
-
-def in_reference(model: OpenedModel, drafts: int, asked: Sequence[Any]) -> RunResult:
-    settings = RunSettings(drafts, NEW_TOKENS)
-    return run_reference(model, settings, list(map(conversation, asked)))
-
-
-def prompt_lengths(done: RunResult) -> list[int]:
-    return [reply.prefill_tokens for replies in done.replies for reply in replies]
 
 
 @pytest.mark.parametrize("drafts", DRAFTS)
@@ -90,7 +85,7 @@ def test_answers_about_details_are_the_engines(
         drawn(width, height).save(path := tmp_path / f"{width}x{height}.png")
         asked.append([[path, "Where?"]])
     expected = in_engine(bundle, "off", asked)
-    with open_model(bundle, HARDWARE, cache_length=SLOTS, pictures=True) as model:
+    with open_model(bundle, HARDWARE, cache_length=SLOTS, media=[Medium.IMAGE]) as model:
         for drafts in DRAFTS:
             found = in_reference(model, drafts, asked)
             assert found.texts[:exact] == expected.texts[:exact]
@@ -130,7 +125,7 @@ def test_generate_in_the_reference_runtime(planted_bundle: Path, pictures: Path)
 def test_a_bundle_of_text(tiny_bundles: dict[str, Path]) -> None:
     with (
         pytest.raises(BundleError, match="expected a bundle that takes pictures"),
-        open_model(tiny_bundles["int8"], HARDWARE, pictures=True),
+        open_model(tiny_bundles["int8"], HARDWARE, media=[Medium.IMAGE]),
     ):
         pass
 

@@ -1,4 +1,4 @@
-"""Embeddings that no token has, among those of tokens: pictures in a prompt.
+"""Embeddings that no token has, among those of tokens: pictures and sounds in a prompt.
 
 Each gets a negative number. So a prompt stays a list of numbers, and what two prompts share is found by
 comparing them, whatever they consist of.
@@ -15,11 +15,11 @@ PADDING_TOKEN = 0
 
 
 @dataclass(frozen=True)
-class SoftPicture:
-    """What stands for a picture in a prompt."""
+class SoftPart:
+    """What stands for a picture or a sound in a prompt."""
 
     key: bytes
-    """Equal for equal pictures."""
+    """Equal for what is equal."""
     rows: Floats
     """``[n, H]``, the embedding of its end included."""
 
@@ -36,16 +36,16 @@ class SoftTokens:
         self._rows: list[Floats] = []
         self._known: dict[bytes, range] = {}
 
-    def numbers(self, picture: SoftPicture) -> range:
-        """The numbers of a picture's rows; those of an equal one if there was one before.
+    def numbers(self, part: SoftPart) -> range:
+        """The numbers of a part's rows; those of an equal one if there was one before.
 
-        The first picture of three rows is -1, -2, -3, the next begins with -4.
+        The first part of three rows is -1, -2, -3, the next begins with -4.
         """
-        if picture.key not in self._known:
+        if part.key not in self._known:
             first = -len(self._rows) - 1
-            self._known[picture.key] = range(first, first - len(picture.rows), -1)
-            self._rows += list(picture.rows)
-        return self._known[picture.key]
+            self._known[part.key] = range(first, first - len(part.rows), -1)
+            self._rows += list(part.rows)
+        return self._known[part.key]
 
     def embed(self, token: int) -> Floats:
         return self._rows[-token - 1] if token < 0 else self._tokens.embed(token)

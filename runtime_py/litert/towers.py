@@ -1,0 +1,80 @@
+"""The graphs of a tower, compiled: encoder, adapter, and the embedding of the token at the end.
+
+What goes into them is known by :mod:`~runtime_py.litert.pictures` and :mod:`~runtime_py.litert.sounds`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from exporter.bundle.reader import Bundle
+from exporter.bundle.signature_check import find_signatures
+from exporter.contract.names import EMBEDDINGS, Section, SignatureSpec
+from runtime_py.litert.graph import Graph, section_parts
+from runtime_py.litert.hardware import Devices, Hardware
+from runtime_py.litert.native_log import captured_native_log
+
+Floats = NDArray[np.float32]
+
+
+class TowerGraphs:
+    """Runs the sections of a tower; close it when done.
+
+    Args:
+        bundle: Its header.
+        wanted: The tower's sections with their signatures.
+        end: The signature for the end.
+        hardware: Where to run; :class:`~runtime_py.litert.hardware.Devices` decides which sections go there.
+
+    Raises:
+        BundleError: The graphs are not what was wanted, or LiteRT refuses them.
+        EngineError: There is no such device.
+        OutputError: There can be no folder for packed weights.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        wanted: Mapping[Section, Mapping[str, SignatureSpec]],
+        end: str,
+        hardware: Hardware,
+    ) -> None:
+        self.where, self._end = bundle.path, end
+        self._devices = Devices(hardware)
+        found = find_signatures(bundle, wanted)
+        self._graphs: dict[Section, Graph] = {}
+        self.signatures: dict[str, Any] = {}
+        try:
+            with captured_native_log():
+                for section in wanted:
+                    parts = section_parts(bundle, section)
+                    self._graphs[section] = self._devices.graph(bundle, section, parts, None)
+                for one in found:
+                    self.signatures[one.name] = self._graphs[one.section].signature(
+                        one.in_file, one.spec, frozenset()
+                    )
+        except BaseException:
+            self.close()
+            raise
+
+    def end(self) -> Floats:
+        """The embedding of the token behind a picture or a sound, ``[H]``.
+
+        Raises:
+            EngineError: LiteRT failed.
+        """
+        self.signatures[self._end].run()
+        row: Floats = self.signatures[self._end].output(EMBEDDINGS)[0, 0].copy()
+        return row
+
+    def close(self) -> None:
+        """Release LiteRT's models."""
+        self.signatures = {}
+        with captured_native_log():
+            for graph in self._graphs.values():
+                graph.close()
+            self._devices.close()

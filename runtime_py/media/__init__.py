@@ -1,0 +1,1 @@
+"""Pictures and sounds as soft tokens: from a file's content to embeddings in a prompt."""
