@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import tomllib
 from collections.abc import Iterator
 from functools import cache
 from graphlib import TopologicalSorter
@@ -142,3 +143,10 @@ def test_no_module_imports_itself_through_others() -> None:
         for module in modules(package)
     }
     TopologicalSorter(graph).prepare()
+
+
+def test_every_package_is_installed() -> None:
+    """In a clone all of them can be imported; in a wheel only those that are listed."""
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    found = {module.rpartition(".")[0] for package in OURS for module in modules(package)}
+    assert set(listed) == found
