@@ -12,8 +12,10 @@ from typing import Any
 from exporter.agreement import choose_head
 from exporter.bundle.inspection import inspect_bundle
 from exporter.checkpoints.checkpoint import Checkpoint
+from exporter.checkpoints.configs.vision import VISION_CONFIG
 from exporter.checkpoints.pair import Pair
 from exporter.checkpoints.tensors.tensor_reader import TensorReader
+from exporter.checkpoints.tensors.tower_names import VISION
 from exporter.compare.figures import Estimate, Quality, TensorFigures, TextFigures
 from exporter.compare.measure import (
     Baseline,
@@ -24,6 +26,7 @@ from exporter.compare.measure import (
     read_logits,
 )
 from exporter.compare.passages import PassagePlan, cut
+from exporter.compare.pictures import compare_pictures, soft_tokens
 from exporter.compare.tensors import tensor_figures
 from exporter.contract.names import Section
 from exporter.options import ExportOptions
@@ -32,8 +35,10 @@ from exporter.progress import Reporter
 from exporter.report.plain_json import plain
 from exporter.verify.sides.stored_weights import UnreadableWeightError
 from exporter.version import runtime_versions
-from exporter.weights.matching import Weights, find_weights
+from exporter.vision_plan import tower_weights
+from exporter.weights.matching import Weight, Weights, find_weights
 from exporter.weights.parameters import parameter_specs
+from exporter.weights.towers import has_tower
 from quantize.recipe import Recipe
 from runtime_py.litert.hardware import Hardware
 from runtime_py.opened_model import OpenedModel, open_model
@@ -77,7 +82,15 @@ class Sources:
         head = choose_head(pair.drafter_config, self.options)
         specs = parameter_specs(pair.target_config, pair.drafter_config, head)
         with TensorReader() as reader:
-            yield find_weights(specs, self.target, self.drafter, reader)
+            found = find_weights(specs, self.target, self.drafter, reader)
+            table = found[Section.EMBEDDER]["weight"]
+            sees = (
+                has_tower(self.target, VISION) and self.target.config.get(VISION_CONFIG) is not None
+            )
+            yield ({**found, **self._tower(pair, table)} if sees else found)
+
+    def _tower(self, pair: Pair, table: Weight) -> Weights:
+        return tower_weights(self.target, pair.target_config, table, self.options.accelerator)
 
 
 @dataclass(frozen=True)
@@ -105,6 +118,11 @@ class Comparison:
         if reference is None or quality.paired is None:
             return None
         return quality.paired.lost(reference)
+
+    @property
+    def sees(self) -> bool:
+        """Whether any of the bundles takes pictures that can be compared."""
+        return any(quality.pictures is not None for quality in self.qualities)
 
     def to_json(self) -> dict[str, Any]:
         """As one JSON object; what is not a finite number becomes text."""
@@ -151,7 +169,8 @@ def make_baseline(
         logits = read_logits(model, passages, folder)
         continued = continue_all(model, passages, plan)
     tokens = tuple(heard.tokens for heard in continued.every)
-    return Baseline(subject.name, passages, plan, logits, tokens)
+    seen = soft_tokens(subject.path, threads)
+    return Baseline(subject.name, passages, plan, logits, tokens, seen)
 
 
 def probe(path: Path, baseline: Baseline, threads: int) -> Probe:
@@ -189,6 +208,7 @@ def measure(subject: Subject, baseline: Baseline, threads: int, weights: Weights
         continued.speed(),
         tensors,
         notes,
+        compare_pictures(soft_tokens(subject.path, threads), baseline.soft_tokens),
     )
 
 

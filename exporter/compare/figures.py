@@ -125,6 +125,16 @@ class TensorFigures:
 
 
 @dataclass(frozen=True)
+class PictureFigures:
+    """Relative errors of soft tokens after the adapter, against the reference bundle's."""
+
+    median: float
+    worst: float
+    tokens: int
+    """Soft tokens compared."""
+
+
+@dataclass(frozen=True)
 class Quality:
     """Everything measured of one bundle."""
 
@@ -141,6 +151,8 @@ class Quality:
     speed: Speed
     tensors: tuple[TensorFigures, ...]
     notes: tuple[str, ...] = ()
+    pictures: PictureFigures | None = None
+    """None where it, or the reference, takes no pictures."""
 
     def worst(self, count: int) -> list[TensorFigures]:
         """The tensors with the lowest signal-to-noise."""

@@ -28,6 +28,12 @@ HEADER = (
     "plain",
 )
 
+PICTURE_HEADER = ("soft tokens, median", "worst")
+
+PICTURE_LEGEND = (
+    "soft tokens: those of drawn pictures; how far they lie from the reference's, by their length"
+)
+
 LEGEND = (
     "accepted: share of drafts while continuing the text, with its standard error; by position: of draft 1, "
     "2, ...",
@@ -40,7 +46,22 @@ LEGEND = (
 
 def summary(found: Comparison) -> Table:
     """One row for each bundle."""
-    return Table(HEADER, tuple(_row(one, found.lost(one)) for one in found.qualities))
+    rows = (_row(one, found.lost(one)) for one in found.qualities)
+    if not found.sees:
+        return Table(HEADER, tuple(rows))
+    seen = (_picture_cells(one) for one in found.qualities)
+    pairs = zip(rows, seen, strict=True)
+    return Table((*HEADER, *PICTURE_HEADER), tuple((*row, *cells) for row, cells in pairs))
+
+
+def legend(found: Comparison) -> tuple[str, ...]:
+    """What the columns are."""
+    return (*LEGEND, PICTURE_LEGEND) if found.sees else LEGEND
+
+
+def _picture_cells(quality: Quality) -> tuple[str, str]:
+    seen = quality.pictures
+    return ("", "") if seen is None else (f"{seen.median:.2%}", f"{seen.worst:.2%}")
 
 
 def _row(quality: Quality, lost: Estimate | None) -> tuple[str, ...]:
@@ -87,7 +108,7 @@ def heading(found: Comparison) -> str:
 
 def render_text(found: Comparison) -> str:
     """For a terminal."""
-    lines = [heading(found), "", *summary(found).aligned(), "", *LEGEND]
+    lines = [heading(found), "", *summary(found).aligned(), "", *legend(found)]
     for quality in found.qualities:
         lines += [f"note: {note}" for note in quality.notes]
         if worst := quality.worst(WORST):
@@ -107,7 +128,7 @@ def _tensors(header: tuple[str, ...], tensors: Sequence[TensorFigures]) -> Table
 def render_markdown(found: Comparison) -> str:
     """The table, and the worst tensors of each recipe."""
     lines = ["# Recipes compared", "", f"{heading(found)}.", "", *summary(found).markdown()]
-    lines += ["", *(f"- {line}" for line in LEGEND)]
+    lines += ["", *(f"- {line}" for line in legend(found))]
     for quality in found.qualities:
         if worst := quality.worst(WORST):
             lines += ["", f"## {quality.recipe}: lowest signal-to-noise", ""]

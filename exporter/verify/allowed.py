@@ -51,11 +51,14 @@ NOISE_REASON = (
 
 def allowed_by_noise(noise: Noise) -> Allowed:
     """Of a bundle with quantised weights or int8 caches; never less than float32 would be allowed."""
-    parts = {
-        name: NOISES * np.clip(values, GRAPH_FLOAT / NOISES, MOST_NOISE)
-        for name, values in vars(noise).items()
-    }
+    parts = {name: noise_allows(values) for name, values in vars(noise).items()}
     return Allowed(**parts, reason=NOISE_REASON)
+
+
+def noise_allows(noise: Floats) -> Floats:
+    """What an output may be off by in places with so much noise."""
+    allowed: Floats = NOISES * np.clip(noise, GRAPH_FLOAT / NOISES, MOST_NOISE)
+    return allowed
 
 
 def allowed_everywhere(limit: float, run: GraphRun, reason: str) -> Allowed:

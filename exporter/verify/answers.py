@@ -16,7 +16,7 @@ from runtime_py.chat.conversation import Message
 from runtime_py.chat.tokenizer import Tokenizer
 from runtime_py.graph_executor import GraphExecutor
 from runtime_py.loop.drafting import Proposal
-from runtime_py.loop.executor import CacheT, Floats
+from runtime_py.loop.executor import CacheT, Floats, Lookups
 from runtime_py.loop.rounds import Cursor, Limits, Round, Rounds
 from runtime_py.loop.speculative import Chooser, Fixed, Greedy, Speaker, generate
 
@@ -80,27 +80,34 @@ def answer_all(
     for prompt in prompts:
         text = template.render([Message("user", prompt)])
         tokens = tuple(tokenizer.encode_prompt(text))
-        limits = Limits(max_new_tokens, tokenizer.stop_tokens, executor.cache_length)
         if len(tokens) >= executor.cache_length:
             continue
-        chooser = Greedy(tokenizer.suppressed_tokens)
-        greedy = _answer(executor, tokens, limits, chooser, 0)
+        greedy = answer_greedily(executor, tokenizer, tokens, max_new_tokens)
         speculative = None
-        if executor.draft_length:
-            speculative = _answer(executor, tokens, limits, chooser, executor.draft_length)
+        if drafts := executor.draft_length:
+            speculative = answer_greedily(
+                executor, tokenizer, tokens, max_new_tokens, drafts=drafts
+            )
         answers.append(PromptAnswers(prompt, tokens, greedy, speculative))
     return tuple(answers)
 
 
-def _answer(
+def answer_greedily(
     executor: GraphExecutor[Any],
+    tokenizer: Tokenizer,
     tokens: tuple[int, ...],
-    limits: Limits,
-    chooser: Greedy,
-    drafts: int,
+    max_new_tokens: int,
+    lookups: Lookups | None = None,
+    *,
+    drafts: int = 0,
 ) -> Answered:
-    witness = Witness(chooser)
-    steps = decode_after(executor, executor.new_cache(), witness, tokens, limits, drafts)
+    """Go on from a prompt's tokens, with ``drafts`` drafts a round.
+
+    ``lookups`` has the embeddings of all of the prompt but its last token; None for the bundle's own.
+    """
+    witness = Witness(Greedy(tokenizer.suppressed_tokens))
+    limits = Limits(max_new_tokens, tokenizer.stop_tokens, executor.cache_length)
+    steps = decode_after(executor, executor.new_cache(), witness, tokens, limits, drafts, lookups)
     rounds, drafted = list[Round](), list[tuple[int, ...]]()
     for done in steps:
         rounds.append(done)
@@ -118,9 +125,10 @@ def decode_after(
     tokens: Sequence[int],
     limits: Limits,
     drafts: int,
+    lookups: Lookups | None = None,
 ) -> Rounds:
     """Go on from ``tokens`` with ``drafts`` drafts a round; what the cache had before is overwritten."""
     if len(tokens) > 1:
-        executor.prefill(cache, tokens[:-1], 0)
+        executor.prefill(cache, tokens[:-1], 0, lookups)
     speaker = Speaker(executor, cache, chooser)
     return generate(speaker, Cursor(len(tokens) - 1, tokens[-1]), limits, Fixed(drafts))

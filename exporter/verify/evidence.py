@@ -6,6 +6,7 @@ checkpoints loads torch, so that a bundle can be verified by itself where torch 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -31,6 +32,7 @@ from exporter.verify.allowed import (
 )
 from exporter.verify.answers import PromptAnswers, answer_all
 from exporter.verify.compare import bridged
+from exporter.verify.picture_evidence import PictureEvidence, PictureSources
 from exporter.verify.rung import Rung, Verdict
 from exporter.verify.sides.engine import EngineAnswers, ask_engine
 from exporter.verify.sides.golden import Ask, Golden, Question, draft_starts, missing, probes
@@ -39,8 +41,10 @@ from exporter.verify.sides.noise import measure_noise
 from exporter.verify.sides.stored_weights import StoredConstants, stored_constants
 from exporter.verify.texts import Text, one_text
 from exporter.verify.tolerances import GRAPH_FLOAT, SHAPES_FLOAT
+from exporter.vision_plan import tower_weights
 from exporter.weights.matching import Weights, find_weights
 from exporter.weights.parameters import parameter_specs
+from runtime_py.chat.conversation import Conversation
 from runtime_py.engine.stock_engine import EngineSettings
 from runtime_py.litert.hardware import Hardware
 from runtime_py.opened_model import OpenedModel, open_model
@@ -158,6 +162,10 @@ class Evidence:
     @cached_property
     def engine(self) -> EngineAnswers:
         """The prompts answered in the stock engine, or why they are not."""
+        return self.ask_engine([Conversation.asking(answer.prompt) for answer in self.answers])
+
+    def ask_engine(self, conversations: Sequence[Conversation]) -> EngineAnswers:
+        """Conversations in the stock engine, or why they are not answered."""
         agreed, asked = self.model.executor.contract, self.request
         settings = EngineSettings(
             asked.bundle,
@@ -167,8 +175,26 @@ class Evidence:
             threads=asked.threads,
             full_precision=True,
         )
-        prompts = [answer.prompt for answer in self.answers]
-        return ask_engine(settings, prompts, agreed, self.reporter)
+        return ask_engine(settings, conversations, agreed, self.reporter)
+
+    @cached_property
+    def pictures(self) -> PictureEvidence | None:
+        """What there is to compare of pictures; None where the bundle takes none."""
+        contract, asked = self.inspection.pictures, self.request
+        if contract is None:
+            return None
+        sources = PictureSources(
+            contract,
+            self.inspection,
+            Hardware(asked.accelerator, asked.threads),
+            asked.target,
+            asked.prompts,
+            asked.max_new_tokens,
+            model=lambda: self.model,
+            weights=lambda: self.weights,
+            constants=lambda: self.constants,
+        )
+        return PictureEvidence(sources, self.reporter, self._stack)
 
     def fewest_bits(self, section: Section) -> int:
         """Of the weights of a section, and of the caches; 32 where it has no weights."""
@@ -196,7 +222,13 @@ class Evidence:
         """The checkpoints' weights."""
         target, drafter = self.pair.target, self.pair.drafter
         specs = parameter_specs(self.pair.target_config, self.pair.drafter_config, self.head)
-        return find_weights(specs, target, drafter, self._stack.enter_context(TensorReader()))
+        reader = self._stack.enter_context(TensorReader())
+        found = find_weights(specs, target, drafter, reader)
+        if self.pictures is None:
+            return found
+        table = found[Section.EMBEDDER]["weight"]
+        made_for = self.model.executor.contract.accelerator
+        return {**found, **tower_weights(target, self.pair.target_config, table, made_for)}
 
     @cached_property
     def constants(self) -> StoredConstants:
@@ -245,7 +277,7 @@ class Evidence:
         """
         from exporter.verify.sides.torch_pair import from_bundle
 
-        if not self.rounds and self._passed("weights"):
+        if not self.rounds and self.passed("weights"):
             return self.float_pair
         kv_dtype = self.model.executor.contract.kv_dtype
         configs = self.pair.target_config, self.pair.drafter_config
@@ -267,6 +299,9 @@ class Evidence:
         """Give up what is large and made of checkpoints; it is made again if a rung asks for it."""
         for name in ("float_pair", "float_pass", "stored_pair", "golden", "weights", "constants"):
             vars(self).pop(name, None)
+        if self.pictures is not None:
+            self.pictures.release()
 
-    def _passed(self, key: str) -> bool:
+    def passed(self, key: str) -> bool:
+        """Whether a rung that was judged before has passed."""
         return any(rung.key == key and rung.verdict is Verdict.PASS for rung in self.rungs)

@@ -26,8 +26,11 @@ from exporter.verify.rungs import (
     loop,
     model,
     onnx,
+    picture_replies,
+    pictures,
     quantisation,
     shapes,
+    tower,
     weights,
 )
 from exporter.verify.sides.engine import missing_engine
@@ -36,11 +39,14 @@ from exporter.verify.views import answer_views
 from exporter.version import installed
 
 RUNGS: tuple[ModuleType, ...] = (
-    checksums, contract, weights, model, graphs, shapes, quantisation, drafter,
-    loop, conversations, engine, onnx, acceptance,
+    checksums, contract, weights, model, graphs, shapes, quantisation, drafter, tower, pictures,
+    loop, conversations, engine, picture_replies, onnx, acceptance,
 )  # fmt: skip
 """A rung is a module with a ``TITLE``, a :class:`~exporter.verify.rung.Title`, and a function
 ``judge(evidence: Evidence) -> Rung``, which says why it is skipped where it cannot run."""
+
+LAST_OF_CHECKPOINTS = (drafter, pictures)
+"""After these, what is large and made of checkpoints is not needed for now."""
 
 TITLES: tuple[Title, ...] = tuple(rung.TITLE for rung in RUNGS)
 
@@ -74,7 +80,7 @@ def climb(request: VerifyRequest, reporter: Reporter, asking: Ask = ask) -> Repo
             evidence.rungs.append(found)
             if found.verdict is Verdict.FAIL:
                 blocked = blocked or rung.TITLE.blocks
-            if rung is drafter:  # the last that needs them; engines may need the memory
+            if rung in LAST_OF_CHECKPOINTS:  # what comes after may need the memory
                 evidence.release_checkpoints()
         return _report(evidence, whole=not blocked)
 
@@ -98,8 +104,8 @@ def foreseen(request: VerifyRequest) -> Iterator[str]:
             "checkpoints that the bundle was made from to run them"
         )
     elif reason := missing(request.target, request.drafter):
-        rungs = " and ".join(title.key for title in TITLES if title.asks_transformers)
-        yield f"the rungs {rungs} are skipped: {reason}"
+        *most, last = (title.key for title in TITLES if title.asks_transformers)
+        yield f"the rungs {', '.join(most)} and {last} are skipped: {reason}"
     if reason := missing_engine():
         yield (
             f"the {engine.TITLE.key} rung is skipped, and {conversations.TITLE.key} are not compared with "

@@ -10,6 +10,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+NO_PICTURES = "the bundle takes no pictures"
+"""Why the rungs about pictures are skipped."""
+
 
 class Verdict(enum.StrEnum):
     """How a rung ended."""

@@ -25,6 +25,7 @@ from exporter.checkpoints.tensors.tied_head import is_head_tied
 from exporter.contract.names import Dtype, Section, TensorSpec
 from exporter.errors import CheckpointError, listed
 from quantize.arrays import ReadyRows
+from quantize.storage import Storage
 
 BLOCK_ELEMENTS = 2 * 1024 * 1024
 """Elements quantised at a time: 8 MB as float32, small enough for several copies to be cheap."""
@@ -77,7 +78,10 @@ class Weight:
             yield row, min(step, self.rows - row)
 
     def floats(self, row: int, count: int) -> NDArray[np.float32]:
-        """``count`` rows from row ``row`` on, ``[count, row_length]``."""
+        """``count`` rows from row ``row`` on, ``[count, row_length]``; floats that are ready as they are."""
+        if self.ready is not None and self.ready.storage is Storage.FLOAT32:
+            data = b"".join(block.data for block in self.ready.blocks())
+            return np.frombuffer(data, np.float32).reshape(self.rows, -1)[row : row + count]
         if self.packed is not None:
             rows = self.packed.floats(row, count, self.reader)
         else:

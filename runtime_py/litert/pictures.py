@@ -41,6 +41,14 @@ class PicturePatches:
     places: NDArray[np.int32]
     """``[P, 2]``, x before y."""
 
+    def padded(self, patches: int) -> PicturePatches:
+        """The picture followed by patches that are none, ``patches`` in all."""
+        count = len(self.colours)
+        colours = np.zeros((patches, self.colours.shape[1]), np.float32)
+        places = np.full((patches, 2), PADDING, np.int32)
+        colours[:count], places[:count] = self.colours, self.places
+        return PicturePatches(colours, places)
+
 
 def find_pictures(bundle: Bundle) -> VisionContract | None:
     """What a bundle takes of pictures; None where it takes none, or another tool made it.
@@ -101,13 +109,17 @@ class PictureGraphs(TowerGraphs):
         Raises:
             EngineError: LiteRT failed.
         """
-        room, count = tokens * self.contract.pooling**2, len(picture.colours)
-        colours = np.zeros((room, picture.colours.shape[1]), np.float32)
-        places = np.full((room, 2), PADDING, np.int32)
-        colours[:count], places[:count] = picture.colours, picture.places
+        return self.encode_padded(picture.padded(tokens * self.contract.pooling**2), tokens)
+
+    def encode_padded(self, picture: PicturePatches, tokens: int) -> Floats:
+        """As :meth:`encode`, of a picture with as many patches as the signature has.
+
+        Raises:
+            EngineError: LiteRT failed.
+        """
         encoder = self.signatures[f"{ENCODER_PREFIX}{tokens}"]
-        encoder.write(IMAGES, colours)
-        encoder.write(POSITIONS, places)
+        encoder.write(IMAGES, picture.colours)
+        encoder.write(POSITIONS, picture.places)
         encoder.run()
         own = int(encoder.output(MASK).sum())  # they come first
         features: Floats = encoder.output(FEATURES)[0, :own].copy()

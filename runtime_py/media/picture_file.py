@@ -106,9 +106,13 @@ def _stored(light: Floats) -> Floats:
 _LINEAR = _linear(np.linspace(0, 1, 256, dtype=np.float32))
 
 
+STEP = np.float32(1 / 255)
+"""Of a colour. The engine multiplies by it; dividing differs in the last bit, which shows in int8 towers."""
+
+
 def _patches(pixels: NDArray[np.uint8], size: int) -> PicturePatches:
     down, across = pixels.shape[0] // size, pixels.shape[1] // size
     grid = pixels.reshape(down, size, across, size, 3).transpose(0, 2, 1, 3, 4)
     y, x = np.divmod(np.arange(down * across, dtype=np.int32), np.int32(across))
-    colours = grid.reshape(down * across, -1).astype(np.float32) / np.float32(255)
+    colours = grid.reshape(down * across, -1).astype(np.float32) * STEP
     return PicturePatches(colours, np.stack([x, y], axis=-1))

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from exporter.checkpoints.checkpoint import Checkpoint
 from exporter.verify.sides.golden import Golden, Question, ask
 
+NEEDS_MORE = {"onnx", "tower", "pictures", "picture-replies"}
+"""Rungs that a bundle of the tiny pair skips: no --onnx is given, and it takes no pictures."""
+
 
 @dataclass
 class RememberedAnswers:

@@ -13,6 +13,7 @@ import pytest
 from exporter.verify.rungs.shapes import TITLE
 from tests.bundles import TINY_DRAFTER, TINY_TARGET, held_out_prompts
 from tests.command import Done, run, run_process
+from tests.verify.asking import NEEDS_MORE
 from tests.verify.bundles import Fault, make_bundle
 
 
@@ -36,7 +37,7 @@ def test_as_in_the_readme(tiny_bundles: dict[str, Path], tmp_path: Path) -> None
     found = json.loads(report.read_text())
     assert (found["verdict"], found["what_now"]) == ("pass", [])
     verdicts = {rung["key"]: rung["verdict"] for rung in found["rungs"]}
-    assert verdicts.pop("onnx") == "skipped", "no --onnx was given"
+    assert {verdicts.pop(key) for key in NEEDS_MORE} == {"skipped"}
     assert set(verdicts.values()) == {"pass"}
     assert all(accepted > 0 for _, accepted in found["acceptance"])
 
@@ -46,7 +47,7 @@ def test_without_a_drafter(plain_bundle: Path, prompts: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     verdicts = {rung["key"]: rung["verdict"] for rung in json.loads(done.stdout)["rungs"]}
     skipped = {key for key, verdict in verdicts.items() if verdict == "skipped"}
-    assert skipped == {"drafter", "loop", "acceptance", "onnx"}
+    assert skipped == {"drafter", "loop", "acceptance", *NEEDS_MORE}
 
 
 @pytest.mark.slow
@@ -104,7 +105,7 @@ def test_what_needs_transformers_is_skipped(tiny_bundles: dict[str, Path]) -> No
     assert {verdicts["model"], verdicts["drafter"]} == {"skipped"}
     assert verdicts["graphs"] == "pass"
     said = done.stderr.index(
-        "the rungs model and drafter are skipped: transformers is not installed"
+        "the rungs model, drafter and tower are skipped: transformers is not installed"
     )
     assert said < done.stderr.index("...")
 

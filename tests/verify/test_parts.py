@@ -166,17 +166,26 @@ def test_stored_weights_read_back(int4_bundle: Path) -> None:
     assert (np.abs(codes).max(axis=1) > 6.5).all()
 
 
-def test_reference_process_imports_none_of_our_model() -> None:
+@pytest.mark.parametrize(
+    ("module", "others"),
+    [
+        ("reference", []),
+        ("reference_tower", ["reference"]),
+        ("reference_replies", ["reference", "reference_tower"]),
+    ],
+)
+def test_reference_processes_import_none_of_our_models(module: str, others: list[str]) -> None:
     code = (
-        "import sys, exporter.verify.sides.reference\n"
+        f"import sys, exporter.verify.sides.{module}\n"
         "print([n for n in sys.modules if n.startswith(('exporter', 'runtime_py', 'quantize'))])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    sides = "exporter.verify.sides"
     assert set(json.loads(done.stdout.replace("'", '"'))) == {
         "exporter",
         "exporter.verify",
-        "exporter.verify.sides",
-        "exporter.verify.sides.reference",
+        sides,
+        *(f"{sides}.{name}" for name in (module, *others)),
     }
 
 

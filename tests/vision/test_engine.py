@@ -11,8 +11,8 @@ import pytest
 from exporter.bundle.inspection import inspect_bundle
 from exporter.bundle.stored_pictures import broken_pictures
 from exporter.cli.inspect_bundle import render, to_json
-from tests.vision.asking import QUESTIONS, in_engine, transformers_replies
-from tests.vision.bundles import ANIMALS, EXACT, FEW_TOKENS
+from tests.vision.asking import QUESTIONS, in_engine
+from tests.vision.bundles import ANIMALS, FEW_TOKENS
 
 pytestmark = pytest.mark.slow
 
@@ -47,19 +47,6 @@ def test_several_pictures(planted_bundle: Path, pictures: Path, mtp: str) -> Non
         [["What does the", blue, " eat?"], cat, ["What does the fox eat?"]],
     ]
     assert list(in_engine(planted_bundle, mtp, asked).texts) == [fox, cat, cat, fox]
-
-
-def test_replies_are_transformers(random_pair: tuple[Path, Path], pictures: Path) -> None:
-    """Pictures of many tokens, padding, clips, and the embedding at the end; MTP on and off."""
-    target, bundle = random_pair
-    names = [f"{width}x{height}.png" for width, height in EXACT]
-    prompts: list[Any] = [["What does the", pictures / name, " eat?"] for name in names]
-    prompts += [["Where does the", pictures / names[0], pictures / names[1], " live?"]]
-    expected = transformers_replies(target, prompts)
-    for mtp in MODES:
-        found = in_engine(bundle, mtp, [[prompt] for prompt in prompts])
-        assert list(found.texts) == expected, mtp
-    assert len(set(expected)) > 1
 
 
 def test_inspect_shows_what_a_bundle_sees(planted_bundle: Path) -> None:

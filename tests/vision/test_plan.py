@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,9 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file, save_file
 
-from exporter.checkpoints.checkpoint import open_checkpoint
+from exporter.checkpoints.assets.picture_settings import PICTURES, check_picture_settings
+from exporter.checkpoints.checkpoint import PREPROCESSOR, PROCESSOR, open_checkpoint
+from exporter.checkpoints.configs.vision import parse_vision
 from exporter.checkpoints.pair import Pair
 from exporter.checkpoints.tensors.tensor_reader import TensorReader
 from exporter.contract.names import Accelerator, Section
@@ -163,6 +166,67 @@ def test_places_stay_float32_on_a_gpu(seeing: Path, tmp_path: Path) -> None:
         assert plan.vision is not None
         ready = plan.vision.weights[Section.VISION_ENCODER][name].ready
         assert (ready and ready.storage) == storage
+
+
+RIGHT = {
+    "do_convert_rgb": True, "do_normalize": False, "do_rescale": True, "do_resize": True,
+    "image_mean": [0.0, 0.0, 0.0], "image_processor_type": "Gemma4ImageProcessor",
+    "image_std": [1.0, 1.0, 1.0], "max_soft_tokens": 280, "patch_size": 4, "pooling_kernel_size": 3,
+    "resample": 3, "rescale_factor": 0.00392156862745098,
+}  # fmt: skip
+"""As transformers saves it, for a tower with patches of 4 pixels."""
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({}, ""),
+        ({"image_mean": [0.5] * 3, "image_std": [0.5] * 3}, ""),  # without do_normalize
+        ({"do_normalize": True}, ""),  # by 0 and 1
+        ({"rescale_factor": 1}, "rescale_factor is 1, expected 1/255"),
+        ({"rescale_factor": "1/255"}, "rescale_factor is '1/255', expected 1/255"),
+        ({"do_resize": False}, "do_resize is False, expected True"),
+        ({"do_rescale": False}, "do_rescale is False, expected True"),
+        ({"patch_size": 16}, "patch_size is 16, expected 4"),
+        ({"pooling_kernel_size": 2}, "pooling_kernel_size is 2, expected 3"),
+        (
+            {"do_normalize": True, "image_mean": [0.5, 0.5, 0.5]},
+            "image_mean is [0.5, 0.5, 0.5] with do_normalize, expected 0 for each colour",
+        ),
+        ({"do_normalize": True, "image_std": 0.5}, "image_std is 0.5 with do_normalize"),
+    ],
+)
+@pytest.mark.parametrize("file", [PROCESSOR, PREPROCESSOR])
+def test_pictures_that_the_engine_would_prepare_otherwise(
+    seeing: Path, tmp_path: Path, file: str, changed: dict[str, object], told: str
+) -> None:
+    """All settings are looked at, in the file of today and in that of earlier versions."""
+    settings = {**RIGHT, **changed}
+    (tmp_path / file).write_text(
+        json.dumps({PICTURES: settings} if file == PROCESSOR else settings)
+    )
+    config = parse_vision(open_checkpoint(seeing).config, "")
+    assert config is not None
+    checkpoint = replace(open_checkpoint(seeing), folder=tmp_path)
+    if not told:
+        check_picture_settings(checkpoint, config)
+        return
+    with pytest.raises(CheckpointError) as refusal:
+        check_picture_settings(checkpoint, config)
+    assert told in str(refusal.value)
+    assert file in str(refusal.value)
+    assert "leave the tower out with --no-vision" in str(refusal.value)
+
+
+def test_settings_are_looked_at_before_anything_is_lowered(seeing: Path, tmp_path: Path) -> None:
+    target = save_variant(tmp_path / "target", dict, source=seeing)
+    (target / PREPROCESSOR).write_text(
+        json.dumps({**RIGHT, "do_resize": False, "rescale_factor": 1})
+    )
+    with pytest.raises(CheckpointError, match="2 problems") as refusal:
+        planned(target, INT8, tmp_path / "x.litertlm")
+    assert "do_resize is False" in str(refusal.value)
+    planned(target, replace(INT8, vision=False), tmp_path / "x.litertlm")
 
 
 def test_a_tower_that_knows_too_few_places(seeing: Path, tmp_path: Path) -> None:

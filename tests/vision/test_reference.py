@@ -151,7 +151,9 @@ def test_patches_are_cut_row_by_row() -> None:
     assert patches.places.tolist() == [[x, y] for y in range(6) for x in range(6)]
     for (x, y), patch in zip(patches.places, patches.colours, strict=True):
         square = pixels[4 * y : 4 * y + 4, 4 * x : 4 * x + 4]
-        np.testing.assert_array_equal(patch, square.ravel().astype(np.float32) / np.float32(255))
+        np.testing.assert_array_equal(
+            patch, square.ravel().astype(np.float32) * np.float32(1 / 255)
+        )
 
 
 @pytest.mark.parametrize(

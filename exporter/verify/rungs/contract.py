@@ -11,12 +11,17 @@ from typing import Any
 
 from exporter.agreement import make_contract
 from exporter.checkpoints.checkpoint import Checkpoint, hash_files
+from exporter.checkpoints.configs.vision import parse_vision
 from exporter.checkpoints.pair import TARGET, Pair
+from exporter.checkpoints.tensors.tower_names import VISION
 from exporter.contract.text import Contract
+from exporter.contract.vision import VisionContract
 from exporter.options import ExportOptions
 from exporter.progress import Reporter
 from exporter.verify.evidence import Evidence
 from exporter.verify.rung import Rung, Title
+from exporter.vision_plan import vision_contract
+from exporter.weights.towers import has_tower
 from quantize.builtin_recipes import FLOAT32
 
 TITLE = Title(
@@ -36,6 +41,7 @@ def judge(evidence: Evidence) -> Rung:
     problems = list(inspection.problems)
     if asked.target is not None and inspection.contract is not None:
         problems += _differences(inspection.contract, evidence.pair)
+        problems += _picture_differences(inspection.pictures, evidence.pair)
     if inspection.manifest is not None and (checkpoints := asked.checkpoints):
         adapters = differing_adapters(inspection.manifest, checkpoints)
         for sentence in adapters:  # before what may take long and fail for this reason
@@ -67,6 +73,20 @@ def _differences(agreed: Contract, pair: Pair) -> list[str]:
         for name in names
         if getattr(agreed, name) != getattr(expected, name)
     ]
+
+
+def _picture_differences(pictures: VisionContract | None, pair: Pair) -> list[str]:
+    """What the target's tower would prescribe otherwise; a bundle may take no pictures by choice."""
+    if pictures is None:
+        return []
+    config = parse_vision(pair.target.config, str(pair.target.folder))
+    if config is None or not has_tower(pair.target, VISION):
+        return ["pictures: the bundle takes them, and the target has no vision tower"]
+    width = pair.target_config.text.hidden_size
+    expected = vision_contract(config, width, pictures.image_tokens)
+    if expected == pictures:
+        return []
+    return [f"pictures: the bundle has {pictures}, its target asks for {expected}"]
 
 
 def differing_adapters(

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from itertools import chain
 
 from exporter.verify.answers import PromptAnswers
 from exporter.verify.evidence import Evidence
 from exporter.verify.rung import Figure, NearTie, Rung, Title
+from exporter.verify.sides.engine import EngineAnswers
 from runtime_py.chat.conversation import PLAIN
 from runtime_py.chat.reply_text import Said
 from runtime_py.opened_model import OpenedModel
-from runtime_py.reply import Reply
+from runtime_py.reply import Reply, RunResult
 from runtime_py.same_text import ReplyLimits, same_text
 
 TITLE = Title(
@@ -28,38 +30,68 @@ REASON = (
 )
 
 
+@dataclass
+class Findings:
+    """What a comparison of replies has found."""
+
+    figures: list[Figure] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    near_ties: list[NearTie] = field(default_factory=list)
+
+    def judged(self, title: Title, reason: str, note: str = "") -> Rung:
+        """The rung."""
+        return title.judged(
+            self.figures, reason, problems=self.problems, near_ties=self.near_ties, note=note
+        )
+
+
 def judge(evidence: Evidence) -> Rung:
     """Compare both modes with the greedy answers."""
-    said, answers, model = evidence.engine, evidence.answers, evidence.model
-    if said.not_asked:
-        return TITLE.skipped(said.not_asked)
+    if reason := evidence.engine.not_asked:
+        return TITLE.skipped(reason)
+    return compare_replies(evidence.engine, evidence.answers, evidence).judged(TITLE, REASON)
+
+
+def compare_replies(
+    said: EngineAnswers, answers: Sequence[PromptAnswers], evidence: Evidence
+) -> Findings:
+    """What the engine said in each mode with the reference runtime's greedy answers."""
+    found = Findings()
     if said.refused:  # the judge refuses the bundle: a finding, not our failure
-        return TITLE.judged((), REASON, problems=[said.refused])
+        found.problems.append(said.refused)
+        return found
+    for mode, run in (("off", said.off), ("on", said.on)):
+        if run is not None:
+            _compare_mode(f"MTP {mode}", run, answers, evidence, found)
+    found.figures.append(Figure("answers compared", len(answers)))
+    return found
+
+
+def _compare_mode(
+    mode: str,
+    run: RunResult,
+    answers: Sequence[PromptAnswers],
+    evidence: Evidence,
+    found: Findings,
+) -> None:
+    model, before = evidence.model, len(found.problems)
     agreed = model.executor.contract
     limits = ReplyLimits(evidence.request.max_new_tokens, agreed.cache_length, agreed.draft_length)
-    problems: list[str] = []
-    ties: list[NearTie] = []
-    figures = []
-    for mode, run in (("off", said.off), ("on", said.on)):
-        if run is None:
+    replies = list(chain(*run.replies))
+    for number, (answer, reply) in enumerate(zip(answers, replies, strict=True), start=1):
+        expected, where = _expected(answer, model, reply), f"{mode}, answer {number}"
+        if same_text(expected, reply, limits):
             continue
-        before = len(problems)
-        replies = list(chain(*run.replies))
-        for number, (answer, reply) in enumerate(zip(answers, replies, strict=True), start=1):
-            expected = _expected(answer, model, reply)
-            if same_text(expected, reply, limits):
-                continue
-            where = f"MTP {mode}, answer {number}"
-            tie = _near_tie(where, answer, model, reply, evidence.noise)
-            if tie is not None:
-                ties.append(tie)
-            else:
-                problems.append(_difference(where, _whole(expected), _whole(reply)))
-        figures.append(Figure(f"MTP {mode}: answers that differ", len(problems) - before, 0))
-        figures.append(Figure(f"MTP {mode}: tokens", run.decode_tokens))
-        figures.append(Figure(f"MTP {mode}: tokens per second", run.tokens_per_second))
-    figures.append(Figure("answers compared", len(answers)))
-    return TITLE.judged(figures, REASON, problems=problems, near_ties=ties)
+        tie = _near_tie(where, answer, model, reply, evidence.noise)
+        if tie is not None:
+            found.near_ties.append(tie)
+        else:
+            found.problems.append(_difference(where, _whole(expected), _whole(reply)))
+    found.figures += [
+        Figure(f"{mode}: answers that differ", len(found.problems) - before, 0),
+        Figure(f"{mode}: tokens", run.decode_tokens),
+        Figure(f"{mode}: tokens per second", run.tokens_per_second),
+    ]
 
 
 def _expected(answer: PromptAnswers, model: OpenedModel, reply: Reply) -> Reply:

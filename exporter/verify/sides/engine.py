@@ -36,9 +36,12 @@ def missing_engine() -> str:
 
 
 def ask_engine(
-    settings: EngineSettings, prompts: Sequence[str], agreed: Contract, reporter: Reporter
+    settings: EngineSettings,
+    conversations: Sequence[Conversation],
+    agreed: Contract,
+    reporter: Reporter,
 ) -> EngineAnswers:
-    """Answer every prompt with MTP off and on. That the engine refuses is an answer, not an error."""
+    """Answer every turn with MTP off and on. That the engine refuses is an answer, not an error."""
     if reason := missing_engine():
         return EngineAnswers(not_asked=reason)
     if agreed.accelerator is not settings.accelerator:
@@ -46,7 +49,6 @@ def ask_engine(
         return EngineAnswers(
             not_asked=f"the engine runs this bundle with --accelerator {only} only"
         )
-    conversations = [Conversation.asking(prompt) for prompt in prompts]
     with reporter.stage("Answering the prompts in the stock engine", None):
         try:
             off = run_engine(replace(settings, mtp=False), conversations)

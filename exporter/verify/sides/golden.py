@@ -11,7 +11,8 @@ import math
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from exporter.checkpoints.tensors.quantisation import is_out_of_date
 from exporter.errors import MtpExportError
 from exporter.version import installed
 
+PACKAGE = "exporter.verify.sides"
 FLOAT_BYTES = 4
 HEADROOM = 1.15
 """Of the float32 weights: activations, logits, and the reading of one shard."""
@@ -68,26 +70,38 @@ class Question:
 
 def missing(target: Checkpoint, drafter: Checkpoint | None) -> str:
     """Why transformers cannot be asked; empty if it can."""
-    if importlib.util.find_spec("transformers") is None:
-        return "transformers is not installed: pip install 'mtp-export[reference]'"
+    if reason := not_installed("transformers"):
+        return reason
     if reason := _unfit_version(target, drafter):
         return f"{reason}; pip install 'transformers=={FIT_VERSION}'"
-    adapted = any(_adapter_folder(checkpoint) for checkpoint in (target, drafter))
-    if adapted and importlib.util.find_spec("peft") is None:
-        return "peft is not installed: pip install 'mtp-export[reference]'"
+    adapted = any(adapter_folder(checkpoint) for checkpoint in (target, drafter))
+    if adapted and (reason := not_installed("peft")):
+        return reason
     if _trained_on_more_than_text(target):
         return (
             "the adapter was trained on the multimodal class, and the target was saved text-only: "
             "transformers cannot bring them together"
         )
-    needed = HEADROOM * sum(_float32_bytes(c) for c in (target, drafter) if c is not None)
-    free = _free_memory()
-    if free is not None and needed > free:
-        return (
-            f"transformers would need about {needed / 1e9:.0f} GB of memory for this checkpoint in "
-            f"float32, and {free / 1e9:.0f} GB are free"
-        )
+    return too_large(sum(float32_bytes(c) for c in (target, drafter) if c is not None))
+
+
+def not_installed(*packages: str) -> str:
+    """Which package is missing and how to get it; empty if none is."""
+    for package in packages:
+        if importlib.util.find_spec(package) is None:
+            return f"{package} is not installed: pip install 'mtp-export[reference]'"
     return ""
+
+
+def too_large(nbytes: int, what: str = "this checkpoint") -> str:
+    """Why transformers cannot hold so many bytes of weights; empty if it can."""
+    needed, free = HEADROOM * nbytes, _free_memory()
+    if free is None or needed <= free:
+        return ""
+    return (
+        f"transformers would need about {needed / 1e9:.0f} GB of memory for {what} in float32, and "
+        f"{free / 1e9:.0f} GB are free"
+    )
 
 
 def ask(target: Checkpoint, drafter: Checkpoint | None, question: Question, threads: int) -> Golden:
@@ -96,38 +110,56 @@ def ask(target: Checkpoint, drafter: Checkpoint | None, question: Question, thre
     Raises:
         TransformersError: It failed; the message ends with its last words.
     """
-    with tempfile.TemporaryDirectory(prefix="mtp-export-golden-") as name:
-        request, out = Path(name) / "request.json", Path(name) / "golden.npz"
-        request.write_text(json.dumps(_request(target, drafter, question, threads)))
-        command = [sys.executable, "-m", "exporter.verify.sides.reference", str(request), str(out)]
+    asked = {
+        **target_block(target, threads),
+        "drafter": str(drafter.folder) if drafter else None,
+        "drafter_adapter": adapter_folder(drafter),
+        "stale": [str(c.folder) for c in (target, drafter) if c and is_out_of_date(c.config)],
+        "tokens": list(question.tokens),
+        "probes": list(question.probes),
+        "starts": list(question.starts),
+        "drafts": question.drafts,
+    }
+    with reference_run("reference", asked, "golden.npz") as out, np.load(out) as arrays:
+        return Golden(question.tokens, question.probes, question.starts, dict(arrays))
+
+
+def target_block(target: Checkpoint, threads: int) -> dict[str, Any]:
+    """What every process that asks transformers is told of the target."""
+    return {
+        "target": str(target.folder),
+        "target_adapter": adapter_folder(target),
+        "stale": [str(target.folder)] if is_out_of_date(target.config) else [],
+        "threads": threads,
+    }
+
+
+@contextmanager
+def reference_run(module: str, request: Mapping[str, Any], name: str) -> Iterator[Path]:
+    """Run one of the modules that ask transformers, in a process of its own; yields the file it wrote.
+
+    Args:
+        module: Its name in this package.
+        request: What to compute, as JSON can hold it; of it ``target`` is a folder.
+        name: The file's, gone afterwards.
+
+    Raises:
+        TransformersError: It failed; the message ends with its last words.
+    """
+    with tempfile.TemporaryDirectory(prefix="mtp-export-golden-") as folder:
+        asked, out = Path(folder) / "request.json", Path(folder) / name
+        asked.write_text(json.dumps(request), encoding="utf-8")
+        command = [sys.executable, "-m", f"{PACKAGE}.{module}", str(asked), str(out)]
         done = subprocess.run(
             command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
         )
         if done.returncode:
             last = "\n".join(done.stderr.splitlines()[-LOG_LINES_SHOWN:])
             raise TransformersError(
-                f"transformers failed on {target.source} (exit status {done.returncode}); a version "
+                f"transformers failed on {request['target']} (exit status {done.returncode}); a version "
                 f"that works comes with pip install 'mtp-export[reference]'. Its last words:\n{last}"
             )
-        with np.load(out) as arrays:
-            return Golden(question.tokens, question.probes, question.starts, dict(arrays))
-
-
-def _request(
-    target: Checkpoint, drafter: Checkpoint | None, question: Question, threads: int
-) -> dict[str, Any]:
-    return {
-        "target": str(target.folder),
-        "drafter": str(drafter.folder) if drafter else None,
-        "target_adapter": _adapter_folder(target),
-        "drafter_adapter": _adapter_folder(drafter),
-        "stale": [str(c.folder) for c in (target, drafter) if c and is_out_of_date(c.config)],
-        "tokens": list(question.tokens),
-        "probes": list(question.probes),
-        "starts": list(question.starts),
-        "drafts": question.drafts,
-        "threads": threads,
-    }
+        yield out
 
 
 def _unfit_version(target: Checkpoint, drafter: Checkpoint | None) -> str:
@@ -148,13 +180,16 @@ def _trained_on_more_than_text(target: Checkpoint) -> bool:
     return any("language_model." in change.module for change in target.adapter.changes.values())
 
 
-def _adapter_folder(checkpoint: Checkpoint | None) -> str | None:
+def adapter_folder(checkpoint: Checkpoint | None) -> str | None:
+    """Where the adapter of a checkpoint is; None if there is none."""
     adapter = checkpoint.adapter if checkpoint is not None else None
     return str(adapter.folder) if adapter is not None else None
 
 
-def _float32_bytes(checkpoint: Checkpoint) -> int:
-    return FLOAT_BYTES * sum(math.prod(tensor.shape) for tensor in checkpoint.tensors.values())
+def float32_bytes(checkpoint: Checkpoint, names: Collection[str] | None = None) -> int:
+    """Of a checkpoint's tensors, or of those of some names."""
+    tensors = checkpoint.tensors if names is None else {n: checkpoint.tensors[n] for n in names}
+    return FLOAT_BYTES * sum(math.prod(tensor.shape) for tensor in tensors.values())
 
 
 def _free_memory() -> int | None:

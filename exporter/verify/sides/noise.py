@@ -88,10 +88,13 @@ class MovedLookups:
         return moved_within_a_step(self.own.embed_per_layer(token), self.source)
 
 
-def moved_within_a_step(rows: Floats, source: np.random.Generator) -> Floats:
-    """``rows`` ``[R, C]``, every element up to half a step of its row's rounding higher or lower."""
+def moved_within_a_step(rows: Floats, source: np.random.Generator, steps: float = 1.0) -> Floats:
+    """``rows`` ``[R, C]``, every element up to half a step of its row's rounding higher or lower.
+
+    ``steps`` makes that so many times as much.
+    """
     step = (np.maximum(rows.max(axis=1), 0) - np.minimum(rows.min(axis=1), 0)) / STEPS
-    moved: Floats = rows + step[:, None] * (source.random(rows.shape) - 0.5)
+    moved: Floats = rows + steps * step[:, None] * (source.random(rows.shape) - 0.5)
     return moved.astype(np.float32)
 
 

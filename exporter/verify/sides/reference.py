@@ -49,6 +49,12 @@ STORED_PREFIX = (
 )
 """What may precede them in a file: of one class, of the other, of earlier versions of both, nothing."""
 
+STORED_TOWER = (
+    r"^(?:model\.language_model\.|language_model\.model\.|model\.)?"
+    r"(?=(?:vision_tower|embed_vision)\.)"
+)
+"""What may precede the weights that pictures go through."""
+
 STORED_HEAD = r"^(?:model\.)?(?:language_model\.)?(?:model\.)?lm_head\."
 """What a head of its own may be called in a file."""
 
@@ -101,12 +107,17 @@ def _target_class(folder: str, adapter: str | None) -> type[PreTrainedModel]:
 
 
 def load(
-    kind: type[PreTrainedModel], folder: str, adapter: str | None, stale: list[str]
+    kind: type[PreTrainedModel],
+    folder: str,
+    adapter: str | None,
+    stale: list[str],
+    needed: tuple[str, ...] = (),
 ) -> PreTrainedModel:
     """A checkpoint in float32; of folders in ``stale`` the quantisation block is not true any more.
 
     Raises:
-        ValueError: A weight of the text model is not in the checkpoint; it would be random.
+        ValueError: A weight of the text model, or whose name begins as ``needed`` says, is not in the
+            checkpoint; it would be random.
     """
     config, prefix = AutoConfig.from_pretrained(folder), PREFIXES[kind.__name__]
     if folder in stale:
@@ -116,10 +127,11 @@ def load(
         config=config.get_text_config() if kind is Gemma4ForCausalLM else config,
         dtype=torch.float32,
         attn_implementation="eager",
-        key_mapping={STORED_PREFIX: prefix, STORED_HEAD: "lm_head."},
+        key_mapping={STORED_PREFIX: prefix, STORED_TOWER: "model.", STORED_HEAD: "lm_head."},
         output_loading_info=True,
     )
-    if missing := sorted(name for name in found["missing_keys"] if name.startswith(prefix)):
+    wanted = (prefix, *needed)
+    if missing := sorted(name for name in found["missing_keys"] if name.startswith(wanted)):
         raise ValueError(f"{folder} has no {missing[0]} ({len(missing)} are missing)")
     if adapter is not None:
         _adapt(model, adapter)

@@ -19,6 +19,8 @@ from exporter.bundle.reader import Bundle
 from exporter.contract.names import Section
 from exporter.errors import BundleError
 from exporter.litertlm.constant import SCALES_SUFFIX
+from exporter.weights.audio import AudioLayout
+from exporter.weights.vision import VisionLayout
 from quantize.arrays import QuantisedRows, dequantize_rows, unpack
 
 Floats = NDArray[np.float32]
@@ -27,6 +29,9 @@ Floats = NDArray[np.float32]
 class UnreadableWeightError(BundleError):
     """A weight is stored in a layout that this module does not know."""
 
+
+PREFIXES = ("target.", "drafter.", VisionLayout.recipe_prefix, AudioLayout.recipe_prefix)
+"""Of the names of weights."""
 
 READABLE = {"float32": 32, "int32": 32, "int8": 8, "int4": 4, "int2": 2}
 """Bits of the element types that can be read back."""
@@ -104,7 +109,7 @@ def _constants(content: NDArray[np.uint8], where: str) -> dict[str, StoredConsta
         for position in range(subgraph.TensorsLength()):
             tensor = subgraph.Tensors(position)
             name = tensor.Name().decode()
-            wanted = name.startswith(("target.", "drafter.")) and not name.endswith(SCALES_SUFFIX)
+            wanted = name.startswith(PREFIXES) and not name.endswith(SCALES_SUFFIX)
             if not wanted or name in found:
                 continue
             data = _data(reader.model.Buffers(tensor.Buffer()), content)

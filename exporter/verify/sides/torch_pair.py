@@ -7,7 +7,7 @@ rows are read as tokens need them.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -237,7 +237,9 @@ def _look_up(table: Rows, tokens: Sequence[int]) -> Tensor:
 
 
 @torch.no_grad()
-def filled(kind: type[ModelT], arguments: tuple[object, ...], source: dict[str, Rows]) -> ModelT:
+def filled(
+    kind: Callable[..., ModelT], arguments: tuple[object, ...], source: Mapping[str, Rows]
+) -> ModelT:
     """A module of ``kind`` with a weight for each of its parameters."""
     with torch.device("meta"):
         model = kind(*arguments)
