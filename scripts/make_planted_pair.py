@@ -21,7 +21,7 @@ from planted_pair.planting import Planting
 from planted_pair.sizes import SIZES
 from planted_pair.tensors import drafter_tensors, target_tensors
 from planted_pair.text import write_drafter_files, write_target_files
-from planted_pair.vision import tower_config
+from planted_pair.towers import PlantedTowers
 
 PROMPTS_LISTED = 8
 
@@ -46,19 +46,28 @@ PROMPTS_LISTED = 8
 )
 @click.option("--seed", default=0, show_default=True, help="Seed of every number.")
 @click.option("--vision", is_flag=True, help="Give the target a vision tower of E2B's size.")
+@click.option("--audio", is_flag=True, help="Give the target an audio tower of E2B's size.")
 @click.option("--check", is_flag=True, help="Run it with transformers afterwards (small sizes).")
-def main(output: Path, size: str, acceptance: float, seed: int, vision: bool, check: bool) -> None:
+def main(
+    output: Path,
+    size: str,
+    acceptance: float,
+    seed: int,
+    vision: bool,
+    audio: bool,
+    check: bool,
+) -> None:
     """Write the pair; its size in bytes goes to stdout."""
-    planting = Planting(SIZES[size], seed, acceptance)
+    planting, towers = Planting(SIZES[size], seed, acceptance), PlantedTowers(vision, audio)
     total = 0
     for role in ("target", "drafter"):
         folder = output / role
         folder.mkdir(parents=True, exist_ok=True)
         target = role == "target"
-        tensors = target_tensors(planting, vision=vision) if target else drafter_tensors(planting)
+        tensors = target_tensors(planting, towers) if target else drafter_tensors(planting)
         config = planting.size.target_config() if target else planting.size.drafter_config()
-        if target and vision:
-            config |= tower_config()
+        if target:
+            config |= towers.config()
         (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
         written = write_checkpoint(folder, tensors)
         total += written

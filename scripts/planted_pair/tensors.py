@@ -11,7 +11,7 @@ from .files import MadeTensor
 from .numbers import Bits, Pool, to_bits
 from .planting import Planting
 from .sizes import TARGET_PREFIX, Shapes
-from .vision import tower_shapes
+from .towers import PlantedTowers
 
 SILENCED = (
     "post_attention_layernorm.weight",
@@ -21,19 +21,19 @@ SILENCED = (
 """Norms at the ends of branches: with weight 0 a branch costs its time and adds nothing."""
 
 CLIP_BOUNDS = {"_min": -32.0, "_max": 32.0}
-"""Of linear layers in a vision tower."""
+"""Of linear layers in a tower."""
 
 Blocks = Callable[[], Iterator[Bits]]
 
 
-def target_tensors(planting: Planting, *, vision: bool) -> list[MadeTensor]:
-    """All tensors of the target, and of a vision tower if it shall have one."""
+def target_tensors(planting: Planting, towers: PlantedTowers) -> list[MadeTensor]:
+    """All tensors of the target and of its towers."""
     planted: dict[str, Blocks] = {
         f"{TARGET_PREFIX}embed_tokens.weight": planting.embeddings,
         f"{TARGET_PREFIX}norm.weight": lambda: iter([to_bits(planting.signs)]),
     }
-    tower = tower_shapes(planting.size.target.hidden) if vision else {}
-    return _tensors({**planting.size.target_shapes(), **tower}, planted, planting.seed)
+    shapes = planting.size.target_shapes() | towers.shapes(planting.size.target.hidden)
+    return _tensors(shapes, planted, planting.seed)
 
 
 def drafter_tensors(planting: Planting) -> list[MadeTensor]:

@@ -14,12 +14,12 @@ from pair_parts import BOS, DRAFTING, EOS, GENERATION, NAMED_TOKENS, PAD, UNK
 from tiny_pair.chat import assembled
 from tokenizers import pre_tokenizers
 
-from .vision import PICTURE_TOKENS, PLACE
+from .towers import PICTURE, SOUND, TOKENS
 
 FIRST_BYTE = 238
 FIRST_PIECE = FIRST_BYTE + 256
 
-NAMES = {**NAMED_TOKENS, **PICTURE_TOKENS}
+NAMES = {**NAMED_TOKENS, **TOKENS}
 
 # A reply begins with the partner of the prompt's last token. So the prompt must end with the user's
 # own words: no <turn|> behind them, no <|turn>model before the answer.
@@ -34,7 +34,9 @@ CHAT_TEMPLATE = f"""\
 {{%- if item['type'] == 'text' -%}}
 {{{{ item['text'] | trim }}}}
 {{%- elif item['type'] == 'image' -%}}
-{{{{ '{PICTURE_TOKENS[PLACE]}' }}}}
+{{{{ '{TOKENS[PICTURE]}' }}}}
+{{%- elif item['type'] == 'audio' -%}}
+{{{{ '{TOKENS[SOUND]}' }}}}
 {{%- endif -%}}
 {{%- endfor -%}}
 {{%- endif -%}}
