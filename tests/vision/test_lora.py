@@ -14,7 +14,7 @@ from exporter.checkpoints.pair import Pair
 from exporter.checkpoints.tensors.tensor_reader import TensorReader
 from exporter.contract.names import Section
 from exporter.options import ExportOptions
-from exporter.plan import make_plan
+from exporter.plan.export_plan import make_plan
 from exporter.progress import SilentReporter
 from exporter.weights.matching import unused_tensors
 from quantize.builtin_recipes import RECIPES

@@ -19,9 +19,9 @@ from exporter.checkpoints.tensors.tensor_reader import TensorReader
 from exporter.contract.names import Accelerator, Section
 from exporter.errors import CheckpointError, ConfigError, MtpExportError, RecipeError
 from exporter.options import ExportOptions, OutputFormat
-from exporter.plan import ExportPlan, make_plan
+from exporter.plan.export_plan import ExportPlan, make_plan
+from exporter.plan.vision import fitting_budgets
 from exporter.progress import SilentReporter
-from exporter.vision_plan import fitting_budgets
 from quantize.builtin_recipes import FLOAT32, RECIPES, covering_towers
 from quantize.recipe import Algorithm, Recipe, Rule
 from quantize.storage import Storage

@@ -20,7 +20,7 @@ from exporter.contract.vision import DEFAULT_IMAGE_TOKENS, VisionContract
 from exporter.errors import CheckpointError, ConfigError
 from exporter.lowering.vision import VisionRequest
 from exporter.options import ExportOptions
-from exporter.tower_plan import Candidate, TowerPlan
+from exporter.plan.towers import Candidate, TowerPlan
 from exporter.weights.matching import Weight, Weights
 from exporter.weights.towers import find_tower_weights
 from exporter.weights.vision import VisionLayout

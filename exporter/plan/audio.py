@@ -21,7 +21,7 @@ from exporter.checkpoints.tensors.tower_names import AUDIO
 from exporter.contract.audio import AudioContract
 from exporter.lowering.audio import AudioRequest
 from exporter.options import ExportOptions
-from exporter.tower_plan import Candidate, TowerPlan
+from exporter.plan.towers import Candidate, TowerPlan
 from exporter.weights.audio import AudioLayout
 from exporter.weights.audio_parameters import audio_parameter_specs
 from exporter.weights.matching import Weight
