@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from exporter.checkpoints.assets.assets import Assets
-from exporter.checkpoints.assets.media_tokens import MediaTokens, Medium
+from exporter.checkpoints.assets.media_tokens import MediaTokens, MediumSpelling
 from exporter.checkpoints.checkpoint import Checkpoint
 from exporter.checkpoints.tensors.tower_names import TowerNames
 from exporter.errors import ConfigError
@@ -34,7 +34,7 @@ class Candidate:
 
     target: Checkpoint
     names: TowerNames
-    medium: Medium
+    medium: MediumSpelling
     tokens: MediaTokens | None
     """What stands around a picture or a clip in a prompt."""
     wanted: bool
