@@ -36,7 +36,9 @@ def check_picture(content: bytes) -> None:
     elif content.startswith(JPEG):
         size = _jpeg_size(content)
     else:
-        raise ValueError(f"expected a PNG or JPEG, found {_first(content)}")
+        raise ValueError(
+            f"expected a PNG or JPEG, found {_first(content)}; convert it to one of these"
+        )
     if size is None or not all(size):
         raise ValueError("expected a PNG or JPEG, found one that is damaged: it has no size")
     width, height = size
@@ -54,7 +56,9 @@ def check_sound(content: bytes) -> None:
     """
     wave = content[:4] == b"RIFF" and content[8:12] == b"WAVE"
     if not wave and not content.startswith(SOUNDS):
-        raise ValueError(f"expected a WAV, FLAC or MP3 file, found {_first(content)}")
+        raise ValueError(
+            f"expected a WAV, FLAC or MP3 file, found {_first(content)}; convert it to one of these"
+        )
 
 
 def _png_size(content: bytes) -> tuple[int, int] | None:

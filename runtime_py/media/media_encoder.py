@@ -11,7 +11,7 @@ import numpy as np
 from exporter.bundle.engine_template import Json
 from exporter.bundle.reader import Bundle
 from exporter.errors import EngineError
-from runtime_py.chat.media import Medium, content_of
+from runtime_py.chat.media import Medium, content_of, require_media
 from runtime_py.litert.hardware import Hardware
 from runtime_py.litert.towers import TowerGraphs
 from runtime_py.loop.executor import Floats, Lookups
@@ -60,6 +60,7 @@ class MediaEncoder:
         media: Collection[Medium],
         image_tokens: int | None = None,
     ) -> None:
+        require_media(bundle, media)
         self.tokens = tokens
         self._encoders: dict[Medium, Encoder] = {}
         self._kept: dict[bytes, SoftPart] = {}

@@ -26,7 +26,10 @@ class PictureEncoder:
     def __init__(self, bundle: Bundle, hardware: Hardware, image_tokens: int | None = None) -> None:
         contract = find_pictures(bundle)
         if contract is None:
-            raise BundleError(f"{bundle.path}: expected a bundle that takes pictures, found none")
+            raise BundleError(
+                f"{bundle.path}: expected a manifest that says what pictures the bundle takes, found none: "
+                "export it again"
+            )
         most = contract.image_tokens[-1]
         if image_tokens is not None and image_tokens > most:
             raise BundleError(

@@ -118,7 +118,7 @@ def test_chat_files_have_pictures(planted_bundle: Path, pictures: Path, tmp_path
     ("asked", "code", "said"),
     [
         (["-p", "x", "--image", "no.png"], 1, "no.png: expected a PNG or JPEG, found a file"),
-        (["-p", "<|image|><|image|>", "--image", "red.png"], 1, "there are 1 pictures"),
+        (["-p", "<|image|><|image|>", "--image", "red.png"], 1, "found 1 for 2: give as many"),
         (["-p", "x", "--image-tokens", "4"], 2, "--image-tokens is for pictures"),
         (["--chat-file", "x", "--image", "red.png"], 2, "a chat file names its own pictures"),
         (["-p", "x", "--audio", "s.wav"], 1, "expected a bundle that takes sounds, found one"),
