@@ -130,14 +130,14 @@ def parse_lengths(
     callback=parse_lengths,
     metavar="N[,N...]",
     help="Tokens that a picture may become; the engine takes the smallest number that is enough for the "
-    "budget of a message.  [default: 70,140,280]",
+    "budget of a message (docs/pictures.md).  [default: 70,140,280]",
 )
 @click.option("--no-audio", is_flag=True, help="Leave the audio tower out: no sound.")
 @click.option(
     "--audio-seconds",
     type=click.IntRange(1, 300),
     help="Seconds of sound that are encoded at once: shorter clips cost as much, longer ones are cut into "
-    "pieces.  [default: as many as the checkpoint's processor takes, 30]",
+    "pieces (docs/sound.md).  [default: as many as the checkpoint's processor takes, 30]",
 )
 @click.option(
     "--accelerator",

@@ -71,7 +71,7 @@ class ExportPlan:
 
     @property
     def towers(self) -> tuple[TowerPlan[TowerRequest], ...]:
-        """Those that become part of the bundle."""
+        """The plans of those towers that become part of the bundle."""
         return tuple(tower for tower in (self.vision, self.audio) if tower is not None)
 
     @property

@@ -21,7 +21,7 @@ Request = TypeVar("Request", bound=TowerRequest, covariant=True)
 
 @dataclass(frozen=True)
 class TowerPlan(Generic[Request]):
-    """What will be made of a tower."""
+    """What will be made of a tower: its graphs, the weights they take, and the tensors that fill these."""
 
     request: Request
     specs: WeightSpecs
@@ -79,7 +79,7 @@ class Candidate:
 
 
 def with_weights_of(weights: Weights, towers: Iterable[TowerPlan[TowerRequest]]) -> Weights:
-    """Weights, and those of towers."""
+    """Weights of the text model and its drafter, and those of towers beside them."""
     found = dict(weights)
     for tower in towers:
         found |= tower.weights

@@ -1,7 +1,7 @@
 """What an export will make of a checkpoint's vision tower: everything is looked at here, nothing written.
 
-A checkpoint that sees becomes a bundle that sees, unless the user asked otherwise or something is missing;
-what is left out is said in one sentence.
+A tower that a checkpoint has becomes part of the bundle, unless the user asked otherwise or something is
+missing; what is left out is said in one sentence.
 """
 
 from __future__ import annotations

@@ -41,12 +41,12 @@ class Medium(enum.StrEnum):
 
     @property
     def place(self) -> str:
-        """What a chat template prints for it."""
+        """The mark that a chat template prints for one."""
         return f"<|{self}|>"
 
     @property
     def section(self) -> Section:
-        """What a bundle that takes it has."""
+        """The section that only bundles that take it have."""
         return {Medium.IMAGE: Section.VISION_ENCODER, Medium.AUDIO: Section.AUDIO_ENCODER}[self]
 
     def check(self, content: bytes) -> None:

@@ -10,7 +10,8 @@ import struct
 from collections.abc import Iterator
 
 MOST_PIXELS = 2**30 // 12
-"""Of a picture: 89 million, 268 MB once decoded; Pillow, too, takes more for a decompression bomb."""
+"""The most pixels of a picture: 89 million, 268 MB once decoded. Pillow has the same limit, beyond which it
+warns of a decompression bomb."""
 
 PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
 PNG_HEADER = struct.Struct(">8s4x4sII")

@@ -20,14 +20,14 @@ from runtime_py.media.soft_tokens import SoftPart
 from runtime_py.media.sound_encoder import SoundEncoder
 
 KEPT = 8
-"""Pictures and sounds that are remembered."""
+"""How many pictures and sounds are remembered, the latest ones."""
 
 
 class Encoder(Protocol):
     """What encodes files of one kind."""
 
     opening: str
-    """The text of the token in front of them."""
+    """The text of the token that stands in front of a picture or a sound."""
 
     @property
     def graphs(self) -> TowerGraphs: ...

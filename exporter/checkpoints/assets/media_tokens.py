@@ -23,7 +23,7 @@ class MediumSpelling:
     end_id: str
     """Keys of ``config.json`` with the numbers of the tokens around it."""
     defaults: tuple[int, int]
-    """Where a config does not say, as in transformers' ``Gemma4Config``."""
+    """The numbers of these tokens where a config gives none, as in transformers' ``Gemma4Config``."""
 
 
 PICTURE = MediumSpelling(
