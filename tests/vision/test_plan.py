@@ -262,5 +262,6 @@ def test_gptq_is_for_what_sees_a_text(seeing: Path, tmp_path: Path) -> None:
     text = tmp_path / "text.txt"
     text.write_text("The fox eats berries. " * 50)
     options = ExportOptions(Recipe("own", "", (rule,)), calibration=text)
-    with pytest.raises(RecipeError, match="sees no text, so gptq has no inputs"):
+    with pytest.raises(RecipeError, match="sees no text, so gptq has no inputs") as refused:
         planned(seeing, options, tmp_path / "x.litertlm")
+    assert str(refused.value).count("mlp.up_proj.linear.weight") == 1  # for all layers
