@@ -11,7 +11,7 @@ import numpy as np
 from exporter.bundle.engine_template import Json
 from exporter.bundle.reader import Bundle
 from exporter.errors import EngineError
-from runtime_py.chat.media import Medium, content_of, require_media
+from runtime_py.chat.media import MediaError, Medium, content_of, require_media
 from runtime_py.litert.hardware import Hardware
 from runtime_py.litert.towers import TowerGraphs
 from runtime_py.loop.executor import Floats, Lookups
@@ -92,7 +92,7 @@ class MediaEncoder:
         content = content_of(part)
         key = sha256(content).digest()
         if key not in self._kept:
-            rows = np.stack([*encoder.encode(content), encoder.graphs.end()])
+            rows = np.stack([*_encoded(encoder, content, part), encoder.graphs.end()])
             if len(self._kept) == KEPT:
                 self._kept.pop(next(iter(self._kept)))  # the oldest
             self._kept[key] = SoftPart(key, rows)
@@ -109,3 +109,12 @@ class MediaEncoder:
         """Release the graphs."""
         for encoder in self._encoders.values():
             encoder.graphs.close()
+
+
+def _encoded(encoder: Encoder, content: bytes, part: Json) -> Floats:
+    """The embeddings of a part; an error names its file."""
+    try:
+        return encoder.encode(content)
+    except MediaError as error:
+        where = f"{part['path']}: " if "path" in part else ""
+        raise MediaError(f"{where}{error}") from error
