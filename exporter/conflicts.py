@@ -173,13 +173,15 @@ def _misfits(recipe: Recipe, weights: Weights) -> Iterator[str]:
 
 
 def _looked_up(recipe: Recipe, weights: Weights) -> Iterator[str]:
+    """GPTQ where no text goes through, told once for tensors that differ only in their layer."""
     without_inputs = dict.fromkeys(TABLES, "is looked up and never multiplied")
     for tower in (VISION, AUDIO):
         said = f"is of the {tower.kind} tower, which sees no text"
         without_inputs |= dict.fromkeys(tower.sections, said)
-    for section, weight in _matrices(weights):
-        if section in without_inputs and recipe.rule(weight.name).algorithm is Algorithm.GPTQ:
-            yield (
-                f"{weight.name} {without_inputs[section]}, so gptq has no inputs to go by; "
-                "give it clip"
-            )
+    asked = {
+        tensor_kind(weight.name): without_inputs[section]
+        for section, weight in _matrices(weights)
+        if section in without_inputs and recipe.rule(weight.name).algorithm is Algorithm.GPTQ
+    }
+    for kind, said in asked.items():
+        yield f"{kind} {said}, so gptq has no inputs to go by; give it clip"

@@ -19,7 +19,7 @@ from exporter.files.output import check_free_space, scratch_folder, size_of
 from exporter.formats import WeightlessGraphs
 from exporter.manifest import build_manifest, group_names, source_block
 from exporter.options import ExportOptions
-from exporter.plan import ExportPlan, make_plan
+from exporter.plan.export_plan import ExportPlan, make_plan
 from exporter.progress import Reporter, SilentReporter
 from exporter.templates.fitting import RenderInEngine
 from exporter.weights.matching import Weights, WeightSpecs, unused_tensors

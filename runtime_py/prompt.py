@@ -27,7 +27,7 @@ class Prompt:
     text: str
     """With a mark where a picture or a sound goes."""
     tokens: list[int]
-    """Negative where there is none; the last is a token."""
+    """Numbers of tokens; negative ones stand for pieces of a picture or a sound. The last is a token's."""
 
 
 class PromptReader:
@@ -53,7 +53,7 @@ class PromptReader:
 
     @property
     def lookups(self) -> Lookups | None:
-        """Embeddings for the numbers of prompts; None where those of tokens will do."""
+        """Embeddings for the numbers of prompts; None where all of them are tokens'."""
         return self._soft
 
     def read(self, messages: Sequence[Message], context_length: int) -> Prompt:

@@ -102,7 +102,7 @@ def _compare(tokens: int, files: dict[str, Path], calls: int, threads: int) -> N
 
 
 def _with_a_picture(call: PreparedCall) -> PreparedCall:
-    """Its places are those of a picture that leaves no padding."""
+    """The call, with the places of a picture that leaves no padding."""
     places = call.inputs[POSITIONS].values
     count = places.shape[1]
     across = int(np.sqrt(count))

@@ -20,7 +20,6 @@ import click
 from planted_pair.sizes import SIZES
 
 from exporter.agreement import choose_head, make_contract
-from exporter.audio_plan import audio_contract
 from exporter.checkpoints.configs.audio import parse_audio
 from exporter.checkpoints.configs.config import parse_drafter, parse_target
 from exporter.checkpoints.configs.sound import DEFAULT_SECONDS
@@ -33,8 +32,9 @@ from exporter.lowering.tower import TowerRequest
 from exporter.lowering.units import LoweringRequest, Unit, litert_units
 from exporter.lowering.vision import VisionRequest
 from exporter.options import ExportOptions
+from exporter.plan.audio import audio_contract
+from exporter.plan.vision import vision_contract
 from exporter.version import graph_tool_versions
-from exporter.vision_plan import vision_contract
 from quantize.builtin_recipes import RECIPES
 
 TINY = Path(__file__).parent.parent / "checkpoints" / "tiny"

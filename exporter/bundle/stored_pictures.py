@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from exporter.bundle.signature_check import Found, broken_signatures
 from exporter.contract.vision import VisionContract
+from exporter.errors import BundleError
 
 PICTURES = "pictures"
 """The manifest's block; only bundles that take pictures have one."""
@@ -37,6 +39,21 @@ def stored_pictures(manifest: Mapping[str, Any] | None) -> VisionContract | None
 def broken_pictures(pictures: VisionContract | None, found: Found) -> list[str]:
     """Differences between what is promised for pictures and what the graphs have."""
     return [] if pictures is None else broken_signatures(pictures.section_signatures(), found)
+
+
+def picture_budget(where: Path, pictures: VisionContract, wanted: int | None) -> int:
+    """The most soft tokens that a picture becomes: as many as wanted, or as the bundle allows.
+
+    Raises:
+        BundleError: More are wanted than it allows.
+    """
+    most = pictures.image_tokens[-1]
+    if wanted is not None and wanted > most:
+        raise BundleError(
+            f"{where}: expected a budget of at most {most} tokens for a picture, found {wanted}; lower "
+            f"--image-tokens, or export the bundle with --image-tokens {wanted}"
+        )
+    return wanted or most
 
 
 def stated_pictures(pictures: VisionContract) -> str:

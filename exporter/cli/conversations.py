@@ -19,11 +19,11 @@ def read_conversations(
     images: Sequence[Path],
     sounds: Sequence[Path],
     *,
-    seen: bool,
+    needs_picture: bool,
 ) -> list[Conversation]:
     """What is to be answered: the chat file's conversation, or one for each prompt.
 
-    ``seen`` is whether there must be a picture.
+    ``needs_picture`` is whether an option was given that is of no use without one.
 
     Raises:
         MtpExportError: A file cannot be used.
@@ -41,6 +41,6 @@ def read_conversations(
         parts += [file_part(Medium.AUDIO, path) for path in sounds]
         asked = read_prompts(prompt_file) if prompt_file else prompts
         found = [Conversation((Message("user", with_media(prompt, parts)),)) for prompt in asked]
-    if seen and Medium.IMAGE not in used_media(found):
+    if needs_picture and Medium.IMAGE not in used_media(found):
         raise click.UsageError("--image-tokens is for pictures, and there are none: add --image")
     return found

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from exporter.templates.fitting import RenderInEngine
 
 
-def parse_lengths(
+def parse_numbers(
     ctx: click.Context, parameter: click.Parameter, value: str | None
 ) -> tuple[int, ...] | None:
     """``128,1024`` as numbers."""
@@ -32,7 +32,7 @@ def parse_lengths(
             f"expected numbers separated by commas, found {value!r}"
         ) from error
     if not all(1 <= length <= 8192 for length in lengths):
-        raise click.BadParameter(f"expected lengths from 1 to 8192, found {value!r}")
+        raise click.BadParameter(f"expected numbers from 1 to 8192, found {value!r}")
     return lengths
 
 
@@ -71,7 +71,7 @@ def parse_lengths(
 )
 @click.option(
     "--prefill-lengths",
-    callback=parse_lengths,
+    callback=parse_numbers,
     metavar="N[,N...]",
     help="Prompt tokens processed at once; the engine picks among them.  [default: 128,1024]",
 )
@@ -127,17 +127,17 @@ def parse_lengths(
 @click.option("--no-vision", is_flag=True, help="Leave the vision tower out: no pictures.")
 @click.option(
     "--image-tokens",
-    callback=parse_lengths,
+    callback=parse_numbers,
     metavar="N[,N...]",
     help="Tokens that a picture may become; the engine takes the smallest number that is enough for the "
-    "budget of a message.  [default: 70,140,280]",
+    "budget of a message (docs/pictures.md).  [default: 70,140,280]",
 )
 @click.option("--no-audio", is_flag=True, help="Leave the audio tower out: no sound.")
 @click.option(
     "--audio-seconds",
     type=click.IntRange(1, 300),
     help="Seconds of sound that are encoded at once: shorter clips cost as much, longer ones are cut into "
-    "pieces.  [default: as many as the checkpoint's processor takes, 30]",
+    "pieces (docs/sound.md).  [default: as many as the checkpoint's processor takes, 30]",
 )
 @click.option(
     "--accelerator",

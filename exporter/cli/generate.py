@@ -134,7 +134,7 @@ DEFAULT_NEW_TOKENS = 256
     type=click.Choice([accelerator.value for accelerator in Accelerator]),
     default=Accelerator.CPU.value,
     show_default=True,
-    help="Where target and drafter run; see docs/gpu.md.",
+    help="Where target and drafter run, and in the stock engine the encoder of pictures; see docs/gpu.md.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Text and measurements, machine-readable.")
 def command(
@@ -181,7 +181,7 @@ def command(
         media=bool(images or sounds) and chat_file is not None,
     )
     conversations = read_conversations(
-        prompts, prompt_file, chat_file, images, sounds, seen=image_tokens is not None
+        prompts, prompt_file, chat_file, images, sounds, needs_picture=image_tokens is not None
     )
     agreed = _contract(bundle, runtime, drafting=mtp != "off")
     agreed = with_cache_length(bundle, agreed, max_num_tokens)

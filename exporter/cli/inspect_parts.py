@@ -19,6 +19,9 @@ ORIGINS = {
 }
 """Where a bundle's chat template comes from, by what the manifest says."""
 
+NAME_WIDTH = 42
+"""Columns for the name of a weight, at the least."""
+
 
 def signature_json(signature: SignatureInfo) -> dict[str, Any]:
     """Inputs and outputs with types and shapes."""
@@ -48,11 +51,15 @@ def weights_json(weights: Sequence[WeightGroup]) -> list[dict[str, Any]]:
 
 
 def weight_lines(weights: Sequence[WeightGroup]) -> list[str]:
-    """A table of weights."""
+    """A table of weights; no line where there are none."""
+    if not weights:
+        return []
+    width = max(NAME_WIDTH, *(len(group.name) for group in weights))
     return [
-        f"  {'weights':44} {'stored as':9} {'bits':>4} {'tensors':>7} {'bytes':>15}",
+        f"  {'weights':{width + 2}} {'stored as':9} {'bits':>4} {'tensors':>7} {'bytes':>15}",
         *(
-            f"    {group.name:42} {stored_as(group):9} {group.bits:>4} {group.count:>7} {group.nbytes:>15,}"
+            f"    {group.name:{width}} {stored_as(group):9} {group.bits:>4} {group.count:>7} "
+            f"{group.nbytes:>15,}"
             for group in weights
         ),
     ]

@@ -58,7 +58,10 @@ class LazyGroup(click.Group):
 )
 @click.version_option(package_name="mtp-export")
 def cli() -> None:
-    """Export Gemma 4 and its MTP drafter to one .litertlm bundle that runs with speculative decoding."""
+    """Export Gemma 4 and its MTP drafter to one .litertlm bundle that runs with speculative decoding.
+
+    Pictures and sound are part of it where the checkpoint takes them.
+    """
 
 
 def main() -> None:

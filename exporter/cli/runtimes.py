@@ -80,8 +80,15 @@ def check_accelerator(bundle: Path, made_for: Accelerator, wanted: Accelerator) 
 
 def with_engine(request: GenerateRequest) -> Iterator[tuple[str, RunResult]]:
     """A run of the stock engine for each mode."""
+    from exporter.bundle.reader import open_bundle
+    from exporter.bundle.stored_pictures import picture_budget, stored_pictures
+    from runtime_py.chat.media import require_media, used_media
     from runtime_py.engine.stock_engine import EngineSettings, run_engine
 
+    bundle = open_bundle(request.bundle)
+    require_media(bundle, used_media(request.conversations))
+    if (pictures := stored_pictures(bundle.manifest())) is not None:
+        picture_budget(request.bundle, pictures, request.image_tokens)
     for mode in request.modes:
         settings = EngineSettings(
             request.bundle,

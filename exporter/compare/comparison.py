@@ -31,11 +31,11 @@ from exporter.compare.tensors import tensor_figures
 from exporter.contract.names import Section
 from exporter.options import ExportOptions
 from exporter.pipeline import export
+from exporter.plan.vision import tower_weights
 from exporter.progress import Reporter
 from exporter.report.plain_json import plain
 from exporter.verify.sides.stored_weights import UnreadableWeightError
 from exporter.version import runtime_versions
-from exporter.vision_plan import tower_weights
 from exporter.weights.matching import Weight, Weights, find_weights
 from exporter.weights.parameters import parameter_specs
 from exporter.weights.towers import has_tower

@@ -12,7 +12,7 @@ from exporter.contract.names import DRAFT_ROUND, Section
 from exporter.litertlm.bind import LoweredGraph, bind, stored_size
 from exporter.litertlm.constant import Constant
 from exporter.litertlm.draft_round import bind_draft_round, draft_round_size, section_and_name
-from exporter.litertlm.tower_graphs import TowerGraphs, find_tower_graphs
+from exporter.litertlm.tower_graphs import LoweredTower, find_tower_graphs
 from exporter.lowering import graph_cache
 from exporter.lowering.graph_cache import LITERT, KnownGraphs, describe
 from exporter.lowering.merge import Lowered
@@ -29,7 +29,7 @@ class LitertGraphs:
     """The graphs of one export."""
 
     known: KnownGraphs
-    towers: tuple[TowerGraphs, ...] = ()
+    towers: tuple[LoweredTower, ...] = ()
 
     @cached_property
     def _text(self) -> Lowered:

@@ -28,8 +28,8 @@ def graph_kind(request: TowerRequest) -> GraphKind:
 
 
 @dataclass(frozen=True)
-class TowerGraphs:
-    """Graphs whose weights are still inputs."""
+class LoweredTower:
+    """The graphs of a tower, their weights still inputs."""
 
     request: TowerRequest
     known: KnownGraphs
@@ -47,7 +47,7 @@ class TowerGraphs:
         return describe(self.known.key, self.known.tools, graphs)
 
 
-def find_tower_graphs(request: TowerRequest, reporter: Reporter, *, fresh: bool) -> TowerGraphs:
+def find_tower_graphs(request: TowerRequest, reporter: Reporter, *, fresh: bool) -> LoweredTower:
     """Every graph of a tower; those that are not known are lowered now and kept.
 
     Raises:
@@ -55,4 +55,4 @@ def find_tower_graphs(request: TowerRequest, reporter: Reporter, *, fresh: bool)
     """
     kind = graph_kind(request)
     known = graph_cache.find_graphs(request, request.units(), kind, reporter, fresh=fresh)
-    return TowerGraphs(request, known)
+    return LoweredTower(request, known)

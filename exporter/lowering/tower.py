@@ -34,7 +34,7 @@ class TowerRequest:
     kind: ClassVar[str]
     """What the tower is for, in a word."""
     maker: ClassVar[str]
-    """As :class:`~exporter.lowering.lower.Traceable` says."""
+    """The module that makes what is traced; see :class:`~exporter.lowering.lower.Traceable`."""
 
     @property
     def end(self) -> tuple[Section, str]:

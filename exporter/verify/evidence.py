@@ -21,6 +21,7 @@ from exporter.checkpoints.checkpoint import Checkpoint
 from exporter.checkpoints.pair import DRAFTER, TARGET, Pair
 from exporter.checkpoints.tensors.tensor_reader import TensorReader
 from exporter.contract.names import Accelerator, Dtype, Section
+from exporter.plan.vision import tower_weights
 from exporter.progress import Reporter
 from exporter.report.plots import Series
 from exporter.verify.allowed import (
@@ -41,7 +42,6 @@ from exporter.verify.sides.noise import measure_noise
 from exporter.verify.sides.stored_weights import StoredConstants, stored_constants
 from exporter.verify.texts import Text, one_text
 from exporter.verify.tolerances import GRAPH_FLOAT, SHAPES_FLOAT
-from exporter.vision_plan import tower_weights
 from exporter.weights.matching import Weights, find_weights
 from exporter.weights.parameters import parameter_specs
 from runtime_py.chat.conversation import Conversation

@@ -28,9 +28,10 @@ from quantize.storage import Storage
 SIDE = math.isqrt(TAPS)
 
 KEY_SCALE = math.log2(1 + math.e)
-"""Of keys, but not of those of distances."""
+"""What transformers multiplies keys by, but not the keys of distances."""
 
 LONGEST_WAVE = 10_000.0
+"""The ratio of the longest wave to the shortest, of those that distances are told by."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ class QueryScale:
 
 @dataclass(frozen=True)
 class RelativeKeys:
-    """Keys of distances ``[N * D, W]``, by the scale of keys, which :class:`QueryScale` has, less.
+    """Keys of distances ``[N * D, W]``, divided by the scale of keys: it is in :class:`QueryScale`, too.
 
     A :class:`~quantize.arrays.ReadyRows`.
     """

@@ -16,7 +16,7 @@ from exporter.weights.tower_parameters import (
 )
 
 TAPS = 9
-"""Of the kernels of the convolutions over time and frequency."""
+"""Numbers in a kernel of the convolutions over time and frequency, three by three."""
 
 SUBSAMPLING = "subsample_conv_projection."
 QUERY_SCALE, RELATIVE_KEYS = "self_attn.query_scale", "self_attn.relative_keys"

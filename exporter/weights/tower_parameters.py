@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from exporter.contract.names import TensorSpec
 
 BOUNDS = ("input_min", "input_max", "output_min", "output_max")
-"""Of a clipped linear layer."""
+"""Parameters of a clipped linear layer: the ranges of what goes in and what comes out."""
 
 PROJECTION = "embedding_projection.weight"
 """The only parameter of an adapter."""

@@ -33,11 +33,11 @@ class Layout(Protocol):
 
     @property
     def names(self) -> TowerNames:
-        """Of its tensors."""
+        """How checkpoints name its tensors."""
 
     @property
     def recipe_prefix(self) -> str:
-        """How names that recipes match begin."""
+        """The beginning of the names that recipes match."""
 
     @property
     def largest_bound(self) -> float:

@@ -43,7 +43,7 @@ class VisionLayout:
         return None
 
     def laid_out(self, parameter: str, weight: Weight) -> Weight:
-        """Two tables of N rows are one of 2N as they lie."""
+        """The weight as it is; in the file two tables of N rows lie like one of 2N."""
         if parameter == POSITION_TABLE and self.accelerator is Accelerator.GPU:
             return replace(weight, ready=FloatRows(weight))
         return weight

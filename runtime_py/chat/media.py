@@ -22,7 +22,7 @@ from runtime_py.chat.conversation import Conversation, Message, as_message
 from runtime_py.chat.media_format import check_picture, check_sound
 
 MOST_BYTES = 64 * 2**20
-"""Of a file."""
+"""The largest file of a picture or a sound that is taken."""
 
 
 class MediaError(MtpExportError):
@@ -41,16 +41,16 @@ class Medium(enum.StrEnum):
 
     @property
     def place(self) -> str:
-        """What a chat template prints for it."""
+        """The mark that a chat template prints for one."""
         return f"<|{self}|>"
 
     @property
     def section(self) -> Section:
-        """What a bundle that takes it has."""
+        """The section that only bundles that take it have."""
         return {Medium.IMAGE: Section.VISION_ENCODER, Medium.AUDIO: Section.AUDIO_ENCODER}[self]
 
     def check(self, content: bytes) -> None:
-        """Refuse what is none.
+        """Refuse content that is no picture or no sound that can be used.
 
         Raises:
             ValueError: Saying what was expected and what was found.
@@ -62,7 +62,7 @@ def file_part(medium: Medium, path: Path) -> Json:
     """A part that names a file.
 
     Raises:
-        MediaError: It cannot be read, is too large, or is nothing of the kind.
+        MediaError: It cannot be read, is too large, or is no such picture or sound.
     """
     read_file(medium, path)
     return {"type": medium.value, "path": str(path.absolute())}
@@ -72,7 +72,7 @@ def blob_part(medium: Medium, text: str) -> Json:
     """A part that holds its content, in base64.
 
     Raises:
-        MediaError: It is not base64, is too large, or is nothing of the kind.
+        MediaError: It is not base64, is too large, or is no such picture or sound.
     """
     content = _decoded(medium, text)
     return {"type": medium.value, "blob": base64.b64encode(content).decode()}
@@ -94,10 +94,11 @@ def read_file(medium: Medium, path: Path) -> bytes:
     """What is in a file, if that is a picture or a sound.
 
     Raises:
-        MediaError: It cannot be read, is too large, or is nothing of the kind.
+        MediaError: It cannot be read, is too large, or is no such picture or sound.
     """
     if path.exists() and not path.is_file():
-        raise MediaError(f"{path}: expected the file of a {medium.noun}, found something else")
+        found = "a folder" if path.is_dir() else "something else"
+        raise MediaError(f"{path}: expected the file of a {medium.noun}, found {found}")
     try:
         with path.open("rb") as stream:
             content = stream.read(MOST_BYTES + 1)
@@ -166,20 +167,21 @@ def with_media(prompt: str, parts: Sequence[Json]) -> str | tuple[Json, ...]:
     picture, picture, text; ``Is this<|image|> a frog?`` with one is text, picture, text.
 
     Raises:
-        MediaError: There are other than so many marks.
+        MediaError: There are more or fewer pictures or sounds than marks for them.
     """
-    if not parts:
-        return prompt
     waiting = {medium: [part for part in parts if part["type"] == medium] for medium in Medium}
     front: list[Json] = []
     for medium, given in waiting.items():
         places = prompt.count(medium.place)
         if places and places != len(given):
             raise MediaError(
-                f"the prompt has {places} places {medium.place}, and there are {len(given)} "
-                f"{medium.noun}s: give as many, or leave the places out and {medium.noun}s go in front"
+                f"expected as many {medium.noun}s as the prompt has places {medium.place}, found "
+                f"{len(given)} for {places}: give as many, or leave the places out and {medium.noun}s "
+                "go in front"
             )
         front += [] if places else given
+    if not parts:
+        return prompt
     return (*front, *_in_places(prompt, {m: iter(given) for m, given in waiting.items()}))
 
 

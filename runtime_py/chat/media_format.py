@@ -10,7 +10,8 @@ import struct
 from collections.abc import Iterator
 
 MOST_PIXELS = 2**30 // 12
-"""Of a picture: 89 million, 268 MB once decoded; Pillow, too, takes more for a decompression bomb."""
+"""The most pixels of a picture: 89 million, 268 MB once decoded. Pillow has the same limit, beyond which it
+warns of a decompression bomb."""
 
 PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
 PNG_HEADER = struct.Struct(">8s4x4sII")
@@ -36,7 +37,9 @@ def check_picture(content: bytes) -> None:
     elif content.startswith(JPEG):
         size = _jpeg_size(content)
     else:
-        raise ValueError(f"expected a PNG or JPEG, found {_first(content)}")
+        raise ValueError(
+            f"expected a PNG or JPEG, found {_first(content)}; convert it to one of these"
+        )
     if size is None or not all(size):
         raise ValueError("expected a PNG or JPEG, found one that is damaged: it has no size")
     width, height = size
@@ -54,7 +57,9 @@ def check_sound(content: bytes) -> None:
     """
     wave = content[:4] == b"RIFF" and content[8:12] == b"WAVE"
     if not wave and not content.startswith(SOUNDS):
-        raise ValueError(f"expected a WAV, FLAC or MP3 file, found {_first(content)}")
+        raise ValueError(
+            f"expected a WAV, FLAC or MP3 file, found {_first(content)}; convert it to one of these"
+        )
 
 
 def _png_size(content: bytes) -> tuple[int, int] | None:

@@ -1,4 +1,4 @@
-"""Where graphs run: lookups on the CPU, target and drafter on the accelerator that is asked for."""
+"""Where graphs run: lookups and towers on the CPU, target and drafter on the accelerator asked for."""
 
 from __future__ import annotations
 
@@ -41,7 +41,8 @@ Source: LiteRT-LM's ``CreateCompilationOptions``."""
 FLOAT16, FLOAT32 = 1, 2  # kLiteRtDelegatePrecisionFp16, ...Fp32
 
 ACCELERATED = frozenset({Section.PREFILL_DECODE, Section.MTP_DRAFTER})
-"""The tables of the other sections are never moved to an accelerator; the stock engine agrees."""
+"""The tables of embeddings are never moved to an accelerator, by the stock engine neither. It moves the
+encoder of pictures; here towers stay on the CPU."""
 
 
 @dataclass(frozen=True)

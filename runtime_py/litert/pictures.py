@@ -29,7 +29,7 @@ from runtime_py.litert.hardware import Hardware
 from runtime_py.litert.towers import Floats, TowerGraphs
 
 PADDING = -1
-"""The place of a patch that is none."""
+"""Both coordinates of a patch that is padding."""
 
 
 @dataclass(frozen=True)

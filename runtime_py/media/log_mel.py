@@ -19,12 +19,12 @@ RATE = 16_000
 WINDOW, HOP, FFT = 320, 160, 512
 """In samples: what a frame is made of, from one frame to the next, and what it is padded to."""
 MEL_BINS = 128
-"""From 0 Hz to half the rate."""
+"""Numbers that a frame becomes, from 0 Hz to half the rate."""
 FLOOR = np.float32(1e-3)
-"""Is added before the logarithm is taken."""
+"""What is added to every magnitude before its logarithm is taken."""
 
 AT_ONCE = 4096
-"""Frames; the spectra of all would be much larger than what is made of them."""
+"""Frames whose spectra are in memory at a time; those of a long sound would be much larger than its mels."""
 
 
 def log_mel(samples: Floats) -> Floats:

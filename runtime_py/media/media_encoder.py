@@ -11,7 +11,7 @@ import numpy as np
 from exporter.bundle.engine_template import Json
 from exporter.bundle.reader import Bundle
 from exporter.errors import EngineError
-from runtime_py.chat.media import Medium, content_of
+from runtime_py.chat.media import MediaError, Medium, content_of, require_media
 from runtime_py.litert.hardware import Hardware
 from runtime_py.litert.towers import TowerGraphs
 from runtime_py.loop.executor import Floats, Lookups
@@ -20,14 +20,14 @@ from runtime_py.media.soft_tokens import SoftPart
 from runtime_py.media.sound_encoder import SoundEncoder
 
 KEPT = 8
-"""Pictures and sounds that are remembered."""
+"""How many pictures and sounds are remembered, the latest ones."""
 
 
 class Encoder(Protocol):
     """What encodes files of one kind."""
 
     opening: str
-    """The text of the token in front of them."""
+    """The text of the token that stands in front of a picture or a sound."""
 
     @property
     def graphs(self) -> TowerGraphs: ...
@@ -60,6 +60,7 @@ class MediaEncoder:
         media: Collection[Medium],
         image_tokens: int | None = None,
     ) -> None:
+        require_media(bundle, media)
         self.tokens = tokens
         self._encoders: dict[Medium, Encoder] = {}
         self._kept: dict[bytes, SoftPart] = {}
@@ -91,7 +92,7 @@ class MediaEncoder:
         content = content_of(part)
         key = sha256(content).digest()
         if key not in self._kept:
-            rows = np.stack([*encoder.encode(content), encoder.graphs.end()])
+            rows = np.stack([*_encoded(encoder, content, part), encoder.graphs.end()])
             if len(self._kept) == KEPT:
                 self._kept.pop(next(iter(self._kept)))  # the oldest
             self._kept[key] = SoftPart(key, rows)
@@ -108,3 +109,12 @@ class MediaEncoder:
         """Release the graphs."""
         for encoder in self._encoders.values():
             encoder.graphs.close()
+
+
+def _encoded(encoder: Encoder, content: bytes, part: Json) -> Floats:
+    """The embeddings of a part; an error names its file."""
+    try:
+        return encoder.encode(content)
+    except MediaError as error:
+        where = f"{part['path']}: " if "path" in part else ""
+        raise MediaError(f"{where}{error}") from error

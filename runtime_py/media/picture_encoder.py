@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from exporter.bundle.reader import Bundle
+from exporter.bundle.stored_pictures import picture_budget
 from exporter.errors import BundleError
 from runtime_py.litert.hardware import Hardware
 from runtime_py.litert.pictures import PictureGraphs, find_pictures
@@ -26,14 +27,11 @@ class PictureEncoder:
     def __init__(self, bundle: Bundle, hardware: Hardware, image_tokens: int | None = None) -> None:
         contract = find_pictures(bundle)
         if contract is None:
-            raise BundleError(f"{bundle.path}: expected a bundle that takes pictures, found none")
-        most = contract.image_tokens[-1]
-        if image_tokens is not None and image_tokens > most:
             raise BundleError(
-                f"{bundle.path}: expected a budget of at most {most} tokens for a picture, found "
-                f"{image_tokens}; export it with --image-tokens {image_tokens}"
+                f"{bundle.path}: expected a manifest that says what pictures the bundle takes, found none: "
+                "export it again"
             )
-        self._image_tokens = image_tokens or most
+        self._image_tokens = picture_budget(bundle.path, contract, image_tokens)
         gemma = bundle.llm_metadata().llm_model_type.gemma4
         self.opening: str = gemma.start_of_image_token.token_str
         self.graphs = PictureGraphs(bundle, contract, hardware)

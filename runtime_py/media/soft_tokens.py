@@ -19,7 +19,7 @@ class SoftPart:
     """What stands for a picture or a sound in a prompt."""
 
     key: bytes
-    """Equal for what is equal."""
+    """A hash of the content: parts with equal ones get the same numbers."""
     rows: Floats
     """``[n, H]``, the embedding of its end included."""
 

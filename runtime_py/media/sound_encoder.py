@@ -25,7 +25,10 @@ class SoundEncoder:
     def __init__(self, bundle: Bundle, hardware: Hardware) -> None:
         contract = find_sound(bundle)
         if contract is None:
-            raise BundleError(f"{bundle.path}: expected a bundle that takes sounds, found none")
+            raise BundleError(
+                f"{bundle.path}: expected a manifest that says what sounds the bundle takes, found none: "
+                "export it again"
+            )
         gemma = bundle.llm_metadata().llm_model_type.gemma4
         self.opening: str = gemma.start_of_audio_token.token_str
         self.graphs = SoundGraphs(bundle, contract, hardware)

@@ -17,7 +17,7 @@ from runtime_py.media.log_mel import RATE
 Floats = NDArray[np.float32]
 
 MOST_SECONDS = 2**26 // RATE
-"""Of a sound: 70 minutes, 268 MB once decoded."""
+"""The longest sound that is decoded: 70 minutes, which are 268 MB of samples."""
 
 
 def sound_samples(content: bytes) -> Floats:
@@ -38,7 +38,7 @@ def sound_samples(content: bytes) -> Floats:
         samples, heard = _decoded(content, length)
     except miniaudio.MiniaudioError as error:
         raise MediaError(f"expected a WAV, FLAC or MP3 that can be decoded ({error})") from error
-    if not length or heard < length - 1:  # the last one can be foretold and missing
+    if not length or heard < length - 1:  # `_length` may count one sample too many
         raise MediaError(f"expected a sound of {length or 'some'} samples, found {heard} of them")
     return samples
 
@@ -56,7 +56,7 @@ def _length(content: bytes) -> int:
 
 
 def _decoded(content: bytes, length: int) -> tuple[Floats, int]:
-    """That many samples, zeros where the file ends before, and how many it has."""
+    """``length`` samples, zeros where the file ends before, and how many the file has."""
     samples, heard = np.zeros(length, np.float32), 0
     for piece in miniaudio.stream_memory(content, miniaudio.SampleFormat.FLOAT32, 1, RATE):
         some = np.frombuffer(piece, np.float32)[: length - heard]

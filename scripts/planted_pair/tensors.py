@@ -21,7 +21,7 @@ SILENCED = (
 """Norms at the ends of branches: with weight 0 a branch costs its time and adds nothing."""
 
 CLIP_BOUNDS = {"_min": -32.0, "_max": 32.0}
-"""Of linear layers in a tower."""
+"""Bounds of linear layers in a vision tower, by the ends of their names."""
 
 Blocks = Callable[[], Iterator[Bits]]
 

@@ -36,8 +36,8 @@ from exporter.lowering.units import Unit
 from exporter.lowering.vision import VisionRequest
 from exporter.model.vision.layers import Attention, Patches
 from exporter.model.vision.tower import VisionTower
+from exporter.plan.vision import vision_contract
 from exporter.progress import SilentReporter
-from exporter.vision_plan import vision_contract
 from exporter.weights.matching import Weight, find_weights
 from exporter.weights.towers import find_tower_weights
 from exporter.weights.vision import VisionLayout

@@ -16,16 +16,14 @@ from numpy.typing import NDArray
 from exporter.checkpoints.audio_architecture import AudioConfig
 from exporter.checkpoints.checkpoint import open_checkpoint
 from exporter.checkpoints.configs.audio import parse_audio
-from exporter.checkpoints.configs.config import parse_target
-from exporter.checkpoints.tensors.tensor_reader import TensorReader
-from exporter.contract.names import Section, TensorSpec
+from exporter.contract.names import Section
 from exporter.model.audio.tower import AudioAdapter, AudioTower
 from exporter.weights.audio import AudioLayout
 from exporter.weights.audio_parameters import audio_parameter_specs
-from exporter.weights.matching import Weights, find_weights
+from exporter.weights.matching import Weights
 from exporter.weights.tower_parameters import END_EMBEDDING
 from exporter.weights.towers import find_tower_weights
-from tests.vision.eager import fill, stored_values
+from tests.vision.eager import fill, stored_values, token_table
 
 END_TOKEN = 65
 
@@ -44,15 +42,11 @@ class EagerAudio:
 def audio_weights(folder: Path) -> Iterator[Weights]:
     """The weights of a checkpoint's tower, while its files are open."""
     checkpoint = open_checkpoint(folder)
-    target = parse_target(checkpoint.config, str(folder))
     config = parse_audio(checkpoint.config, str(folder))
     assert config is not None
-    table = TensorSpec((target.text.vocab_size, target.text.hidden_size))
-    specs = audio_parameter_specs(config, target.text.hidden_size)
-    with TensorReader() as reader:
-        embedder = {Section.EMBEDDER: {"weight": table}}
-        embedding = find_weights(embedder, checkpoint, None, reader)[Section.EMBEDDER]["weight"]
-        yield find_tower_weights(AudioLayout(config), specs, checkpoint, embedding, END_TOKEN)
+    with token_table(checkpoint) as table:
+        specs = audio_parameter_specs(config, table.row_length)
+        yield find_tower_weights(AudioLayout(config), specs, checkpoint, table, END_TOKEN)
 
 
 def load_audio(folder: Path) -> EagerAudio:

@@ -11,7 +11,7 @@ import pytest
 from exporter.contract.names import Section
 from exporter.errors import CheckpointError, ConfigError, RecipeError
 from exporter.options import ExportOptions, OutputFormat
-from exporter.plan import ExportPlan
+from exporter.plan.export_plan import ExportPlan
 from quantize.builtin_recipes import RECIPES
 from quantize.recipe import Recipe, Rule
 from quantize.storage import Storage

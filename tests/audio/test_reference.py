@@ -106,6 +106,12 @@ def test_a_place_without_a_picture(planted: OpenedModel, clips: Path) -> None:
         in_reference(planted, 0, [[["Is <|image|> like", clips / "low.wav", "?"]]])
 
 
+def test_a_file_that_cannot_be_decoded_is_named(planted: OpenedModel, tmp_path: Path) -> None:
+    (tmp_path / "cut.flac").write_bytes(FLAC.read_bytes()[:300])
+    with pytest.raises(MediaError, match=r"cut\.flac: expected a sound of 1280 samples"):
+        in_reference(planted, 0, [[[tmp_path / "cut.flac", "?"]]])
+
+
 def test_a_bundle_that_hears_nothing(tiny_bundles: dict[str, Path]) -> None:
     with (
         pytest.raises(BundleError, match="expected a bundle that takes sounds"),

@@ -26,7 +26,7 @@ from exporter.lowering.graph_cache import find_shipped
 from exporter.lowering.units import LoweringRequest, litert_units
 from exporter.options import ExportOptions
 from exporter.pipeline import check_graphs
-from exporter.plan import ExportPlan, make_plan
+from exporter.plan.export_plan import ExportPlan, make_plan
 from exporter.progress import SilentReporter
 from quantize.builtin_recipes import RECIPES
 from tests.bundles import TINY_TARGET

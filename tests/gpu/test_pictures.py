@@ -16,7 +16,7 @@ from exporter.checkpoints.checkpoint import open_checkpoint
 from exporter.contract.names import Accelerator, Section
 from exporter.contract.vision import ENCODER_PREFIX, FEATURES, IMAGES, POSITIONS, VisionContract
 from exporter.litertlm.bind import bind
-from exporter.litertlm.tower_graphs import TowerGraphs, find_tower_graphs
+from exporter.litertlm.tower_graphs import LoweredTower, find_tower_graphs
 from exporter.lowering.vision import VisionRequest
 from exporter.options import ExportOptions
 from exporter.pipeline import export
@@ -62,7 +62,7 @@ def eager(target: Path) -> EagerVision:
 
 
 @pytest.fixture(scope="module")
-def graphs(eager: EagerVision) -> TowerGraphs:
+def graphs(eager: EagerVision) -> LoweredTower:
     config = eager.config
     sizes = (config.patch_size, config.pooling, config.hidden_size, 128)
     request = VisionRequest(config, VisionContract((TOKENS,), *sizes), Accelerator.GPU)
@@ -81,7 +81,7 @@ def environment() -> Iterator[Environment]:
 def test_encoder_is_delegated_whole_and_right(
     environment: Environment,
     eager: EagerVision,
-    graphs: TowerGraphs,
+    graphs: LoweredTower,
     target: Path,
     tmp_path: Path,
     half: bool,

@@ -110,7 +110,7 @@ def test_what_is_no_picture_or_sound(
 def test_what_is_no_file(tmp_path: Path) -> None:
     with pytest.raises(MediaError, match="No such file"):
         file_part(IMAGE, tmp_path / "none.png")
-    with pytest.raises(MediaError, match="expected the file of a picture, found something else"):
+    with pytest.raises(MediaError, match="expected the file of a picture, found a folder"):
         file_part(IMAGE, tmp_path)
     os.mkfifo(tmp_path / "pipe")  # nobody writes to it: reading would wait for ever
     with pytest.raises(MediaError, match="expected the file of a sound, found something else"):
@@ -140,7 +140,6 @@ OLDER = (text("Is "), A, text(" older than"), B, text("?"))
     ("prompt", "parts", "expected"),
     [
         ("What?", [], "What?"),
-        ("<|image|>", [], "<|image|>"),
         ("Which?", [A, B], (A, B, text("Which?"))),
         ("Is <|image|> older than<|image|>?", [A, B], OLDER),
         ("<|image|>and<|image|>", [A, B], (A, text("and"), B)),
@@ -157,5 +156,6 @@ def test_parts_go_in_front_or_in_their_places(
 
 @pytest.mark.parametrize("prompt", ["<|image|>", "<|image|><|image|><|image|>", "<|audio|>"])
 def test_there_are_as_many_places_as_parts(prompt: str) -> None:
-    with pytest.raises(MediaError, match=r"the prompt has \d places"):
-        with_media(prompt, [A, B])
+    for parts in ([A, B], []):
+        with pytest.raises(MediaError, match=r"places <\|.*\|>, found \d for \d"):
+            with_media(prompt, parts)

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from exporter.checkpoints.checkpoint import open_checkpoint
+from exporter.checkpoints.checkpoint import Checkpoint, open_checkpoint
 from exporter.checkpoints.configs.config import parse_target
 from exporter.checkpoints.configs.vision import parse_vision
 from exporter.checkpoints.tensors.tensor_reader import TensorReader
@@ -44,18 +44,23 @@ class EagerVision:
 
 
 @contextmanager
+def token_table(checkpoint: Checkpoint) -> Iterator[Weight]:
+    """A checkpoint's table of tokens, while its files are open."""
+    text = parse_target(checkpoint.config, str(checkpoint.folder)).text
+    specs = {Section.EMBEDDER: {"weight": TensorSpec((text.vocab_size, text.hidden_size))}}
+    with TensorReader() as reader:
+        yield find_weights(specs, checkpoint, None, reader)[Section.EMBEDDER]["weight"]
+
+
+@contextmanager
 def vision_weights(folder: Path) -> Iterator[Weights]:
     """The weights of a checkpoint's tower, while its files are open."""
     checkpoint = open_checkpoint(folder)
-    target = parse_target(checkpoint.config, str(folder))
     config = parse_vision(checkpoint.config, str(folder))
     assert config is not None
-    table = TensorSpec((target.text.vocab_size, target.text.hidden_size))
-    specs = vision_parameter_specs(config, target.text.hidden_size)
-    with TensorReader() as reader:
-        embedder = {Section.EMBEDDER: {"weight": table}}
-        embedding = find_weights(embedder, checkpoint, None, reader)[Section.EMBEDDER]["weight"]
-        yield find_tower_weights(VisionLayout(), specs, checkpoint, embedding, END_TOKEN)
+    with token_table(checkpoint) as table:
+        specs = vision_parameter_specs(config, table.row_length)
+        yield find_tower_weights(VisionLayout(), specs, checkpoint, table, END_TOKEN)
 
 
 def load_vision(folder: Path) -> EagerVision:

@@ -40,7 +40,7 @@ from exporter.model.vision.layers import Patches
 from exporter.model.vision.places import Places
 from exporter.model.vision.tower import Features, VisionTower
 from exporter.options import ExportOptions
-from exporter.plan import make_plan
+from exporter.plan.export_plan import make_plan
 from exporter.progress import SilentReporter
 from exporter.weights.matching import Weight
 from exporter.weights.tower_parameters import END_EMBEDDING

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from exporter.contract.names import Dtype, Section, SignatureSpec
 from exporter.litertlm.bind import bind
-from exporter.litertlm.tower_graphs import TowerGraphs
+from exporter.litertlm.tower_graphs import LoweredTower
 from exporter.lowering.tower import TowerContract
 from exporter.weights.matching import Weights
 from quantize.recipe import Recipe
@@ -31,7 +31,7 @@ class LiteRtTower:
 
     def __init__(
         self,
-        graphs: TowerGraphs,
+        graphs: LoweredTower,
         wanted: TowerContract,
         weights: Weights,
         recipe: Recipe,

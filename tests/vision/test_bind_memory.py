@@ -17,8 +17,8 @@ from exporter.litertlm.tower_graphs import graph_kind
 from exporter.lowering import graph_cache
 from exporter.lowering.units import Unit
 from exporter.lowering.vision import VisionRequest
+from exporter.plan.vision import vision_contract
 from exporter.progress import SilentReporter
-from exporter.vision_plan import vision_contract
 from quantize.builtin_recipes import int8_tower
 from quantize.recipe import Recipe
 from tests.export.test_bind_memory import ROOT, PrintingReporter, anonymous_memory, stage_times

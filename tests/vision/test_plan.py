@@ -19,9 +19,9 @@ from exporter.checkpoints.tensors.tensor_reader import TensorReader
 from exporter.contract.names import Accelerator, Section
 from exporter.errors import CheckpointError, ConfigError, MtpExportError, RecipeError
 from exporter.options import ExportOptions, OutputFormat
-from exporter.plan import ExportPlan, make_plan
+from exporter.plan.export_plan import ExportPlan, make_plan
+from exporter.plan.vision import fitting_budgets
 from exporter.progress import SilentReporter
-from exporter.vision_plan import fitting_budgets
 from quantize.builtin_recipes import FLOAT32, RECIPES, covering_towers
 from quantize.recipe import Algorithm, Recipe, Rule
 from quantize.storage import Storage
@@ -262,5 +262,6 @@ def test_gptq_is_for_what_sees_a_text(seeing: Path, tmp_path: Path) -> None:
     text = tmp_path / "text.txt"
     text.write_text("The fox eats berries. " * 50)
     options = ExportOptions(Recipe("own", "", (rule,)), calibration=text)
-    with pytest.raises(RecipeError, match="sees no text, so gptq has no inputs"):
+    with pytest.raises(RecipeError, match="sees no text, so gptq has no inputs") as refused:
         planned(seeing, options, tmp_path / "x.litertlm")
+    assert str(refused.value).count("mlp.up_proj.linear.weight") == 1  # for all layers

@@ -13,20 +13,23 @@ from exporter.checkpoints.assets.tokenizer_file import TokenizerFile
 
 
 @dataclass(frozen=True)
-class Medium:
-    """What stands for a picture or a clip in templates and configs."""
+class MediumSpelling:
+    """How chat templates and configs spell where a picture or a clip is, and what stands around it."""
 
     plural: str
     place: str
-    """Where a chat template says that one is: the engine looks for this text."""
+    """What a chat template prints where one is: the engine looks for this text."""
     start_id: str
     end_id: str
+    """Keys of ``config.json`` with the numbers of the tokens around it."""
     defaults: tuple[int, int]
-    """Where a config does not say, as in transformers' ``Gemma4Config``."""
+    """The numbers of these tokens where a config gives none, as in transformers' ``Gemma4Config``."""
 
 
-PICTURE = Medium("pictures", "<|image|>", "boi_token_id", "eoi_token_id", (255_999, 258_882))
-SOUND = Medium("sound", "<|audio|>", "boa_token_id", "eoa_token_index", (256_000, 258_883))
+PICTURE = MediumSpelling(
+    "pictures", "<|image|>", "boi_token_id", "eoi_token_id", (255_999, 258_882)
+)
+SOUND = MediumSpelling("sound", "<|audio|>", "boa_token_id", "eoa_token_index", (256_000, 258_883))
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class MediaTokens:
 
 
 def read_media_tokens(
-    medium: Medium, config: Mapping[str, Any], tokenizer: TokenizerFile
+    medium: MediumSpelling, config: Mapping[str, Any], tokenizer: TokenizerFile
 ) -> MediaTokens | None:
     """The tokens that ``config.json`` numbers; None where the tokenizer does not have both."""
     texts = {index: text for text, index in tokenizer.added.items()}

@@ -18,7 +18,7 @@ from exporter.checkpoints.vision_architecture import VisionConfig
 from exporter.errors import CheckpointError, listed
 
 PICTURES = "image_processor"
-"""The block of ``processor_config.json``; the older file has no other."""
+"""The block of ``processor_config.json`` about pictures; the older file is about nothing else."""
 
 RESCALED = 1 / 255
 

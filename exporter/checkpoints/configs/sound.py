@@ -37,17 +37,17 @@ ENGINES: Mapping[str, float | None] = {
     "per_bin_mean": None,
     "per_bin_stddev": None,
 }
-"""What the engine does; all that is absent is so in transformers, too."""
+"""What the engine does. A setting that a checkpoint leaves out has this value in transformers, too."""
 
 LONGEST, PER_TOKEN = "audio_seq_length", "audio_ms_per_token"
 DEFAULTS = {LONGEST: 750, PER_TOKEN: 40}
 """Soft tokens of the longest clip, and milliseconds of one."""
 
-DEFAULT_SECONDS = 30
-"""Of the longest clip, where a checkpoint says nothing else."""
+DEFAULT_SECONDS = DEFAULTS[LONGEST] * DEFAULTS[PER_TOKEN] // 1000
+"""How long a clip may be, where a checkpoint says nothing else."""
 
 MOST_SECONDS = 300
-"""That are encoded at once: some 3 GB of memory while they are."""
+"""The longest clip that may be encoded at once, which takes some 3 GB of memory."""
 
 
 def longest_clip(target: Checkpoint) -> int:

@@ -17,10 +17,10 @@ from exporter.checkpoints.tensors.tower_names import VISION
 from exporter.contract.text import Contract
 from exporter.contract.vision import VisionContract
 from exporter.options import ExportOptions
+from exporter.plan.vision import vision_contract
 from exporter.progress import Reporter
 from exporter.verify.evidence import Evidence
 from exporter.verify.rung import Rung, Title
-from exporter.vision_plan import vision_contract
 from exporter.weights.towers import has_tower
 from quantize.builtin_recipes import FLOAT32
 

@@ -21,7 +21,7 @@ from exporter.checkpoints.tensors.tensor_reader import TensorReader
 from exporter.errors import CheckpointError
 from exporter.options import ExportOptions
 from exporter.path_kind import ADAPTER_CONFIG, ADAPTER_WEIGHTS
-from exporter.plan import make_plan
+from exporter.plan.export_plan import make_plan
 from exporter.progress import SilentReporter
 from exporter.templates.fitting import fit_template
 from quantize.builtin_recipes import RECIPES

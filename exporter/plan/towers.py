@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from exporter.checkpoints.assets.assets import Assets
-from exporter.checkpoints.assets.media_tokens import MediaTokens, Medium
+from exporter.checkpoints.assets.media_tokens import MediaTokens, MediumSpelling
 from exporter.checkpoints.checkpoint import Checkpoint
 from exporter.checkpoints.tensors.tower_names import TowerNames
 from exporter.errors import ConfigError
@@ -21,7 +21,7 @@ Request = TypeVar("Request", bound=TowerRequest, covariant=True)
 
 @dataclass(frozen=True)
 class TowerPlan(Generic[Request]):
-    """What will be made of a tower."""
+    """What will be made of a tower: its graphs, the weights they take, and the tensors that fill these."""
 
     request: Request
     specs: WeightSpecs
@@ -34,7 +34,7 @@ class Candidate:
 
     target: Checkpoint
     names: TowerNames
-    medium: Medium
+    medium: MediumSpelling
     tokens: MediaTokens | None
     """What stands around a picture or a clip in a prompt."""
     wanted: bool
@@ -79,7 +79,7 @@ class Candidate:
 
 
 def with_weights_of(weights: Weights, towers: Iterable[TowerPlan[TowerRequest]]) -> Weights:
-    """Weights, and those of towers."""
+    """Weights of the text model and its drafter, and those of towers beside them."""
     found = dict(weights)
     for tower in towers:
         found |= tower.weights

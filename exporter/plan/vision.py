@@ -1,7 +1,7 @@
 """What an export will make of a checkpoint's vision tower: everything is looked at here, nothing written.
 
-A checkpoint that sees becomes a bundle that sees, unless the user asked otherwise or something is missing;
-what is left out is said in one sentence.
+A tower that a checkpoint has becomes part of the bundle, unless the user asked otherwise or something is
+missing; what is left out is said in one sentence.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from exporter.contract.vision import DEFAULT_IMAGE_TOKENS, VisionContract
 from exporter.errors import CheckpointError, ConfigError
 from exporter.lowering.vision import VisionRequest
 from exporter.options import ExportOptions
-from exporter.tower_plan import Candidate, TowerPlan
+from exporter.plan.towers import Candidate, TowerPlan
 from exporter.weights.matching import Weight, Weights
 from exporter.weights.towers import find_tower_weights
 from exporter.weights.vision import VisionLayout

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from exporter.agreement import choose_head, make_contract
-from exporter.audio_plan import AudioPlan, plan_audio
 from exporter.calibrate.stage import calibration_text
 from exporter.calibrate.text import CalibrationText
 from exporter.checkpoints.architecture import HeadKind
@@ -23,10 +22,11 @@ from exporter.formats import Format, format_of
 from exporter.lowering.tower import TowerRequest
 from exporter.lowering.units import LoweringRequest
 from exporter.options import ExportOptions
+from exporter.plan.audio import AudioPlan, plan_audio
+from exporter.plan.towers import TowerPlan, with_weights_of
+from exporter.plan.vision import VisionPlan, plan_vision
 from exporter.progress import Reporter
 from exporter.templates.fitting import RenderInEngine
-from exporter.tower_plan import TowerPlan, with_weights_of
-from exporter.vision_plan import VisionPlan, plan_vision
 from exporter.weights.matching import Weights, WeightSpecs, find_weights
 from exporter.weights.parameters import parameter_specs
 from exporter.weights.trained_codes import Kept, keep_trained_codes
@@ -71,7 +71,7 @@ class ExportPlan:
 
     @property
     def towers(self) -> tuple[TowerPlan[TowerRequest], ...]:
-        """Those that become part of the bundle."""
+        """The plans of those towers that become part of the bundle."""
         return tuple(tower for tower in (self.vision, self.audio) if tower is not None)
 
     @property

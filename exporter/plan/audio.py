@@ -1,7 +1,7 @@
 """What an export will make of a checkpoint's audio tower: everything is looked at here, nothing written.
 
-A checkpoint that hears becomes a bundle that hears, unless the user asked otherwise or something is missing;
-what is left out is said in one sentence.
+A tower that a checkpoint has becomes part of the bundle, unless the user asked otherwise or something is
+missing; what is left out is said in one sentence.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from exporter.checkpoints.tensors.tower_names import AUDIO
 from exporter.contract.audio import AudioContract
 from exporter.lowering.audio import AudioRequest
 from exporter.options import ExportOptions
-from exporter.tower_plan import Candidate, TowerPlan
+from exporter.plan.towers import Candidate, TowerPlan
 from exporter.weights.audio import AudioLayout
 from exporter.weights.audio_parameters import audio_parameter_specs
 from exporter.weights.matching import Weight
