@@ -31,7 +31,11 @@ from tests.vision.eager import EagerVision, load_vision, vision_weights
 from tests.vision.graphs import TOKENS, LiteRtTower
 from tests.vision.reference_features import PATCHES, SHAPES, SIZES
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    # The kind that has every operation; the other is run in bundles.
+    pytest.mark.parametrize("kind", ["clipped"], indirect=True, scope="session"),
+]
 
 TOLERANCE = 5e-5
 """Of the largest magnitude. Both sides are float32; other tiles, another order of sums, another exp():
