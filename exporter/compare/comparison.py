@@ -11,8 +11,9 @@ from typing import Any
 
 from exporter.agreement import choose_head
 from exporter.bundle.inspection import inspect_bundle
+from exporter.checkpoints.assets.media_tokens import PICTURE
 from exporter.checkpoints.checkpoint import Checkpoint
-from exporter.checkpoints.configs.vision import VISION_CONFIG
+from exporter.checkpoints.configs.vision import VISION_CONFIG, parse_vision
 from exporter.checkpoints.pair import Pair
 from exporter.checkpoints.tensors.tensor_reader import TensorReader
 from exporter.checkpoints.tensors.tower_names import VISION
@@ -31,7 +32,7 @@ from exporter.compare.tensors import tensor_figures
 from exporter.contract.names import Section
 from exporter.options import ExportOptions
 from exporter.pipeline import export
-from exporter.plan.vision import tower_weights
+from exporter.plan.towers import tower_weights
 from exporter.progress import Reporter
 from exporter.report.plain_json import plain
 from exporter.verify.sides.stored_weights import UnreadableWeightError
@@ -39,6 +40,8 @@ from exporter.version import runtime_versions
 from exporter.weights.matching import Weight, Weights, find_weights
 from exporter.weights.parameters import parameter_specs
 from exporter.weights.towers import has_tower
+from exporter.weights.vision import VisionLayout
+from exporter.weights.vision_parameters import vision_parameter_specs
 from quantize.recipe import Recipe
 from runtime_py.litert.hardware import Hardware
 from runtime_py.opened_model import OpenedModel, open_model
@@ -87,10 +90,14 @@ class Sources:
             sees = (
                 has_tower(self.target, VISION) and self.target.config.get(VISION_CONFIG) is not None
             )
-            yield ({**found, **self._tower(pair, table)} if sees else found)
+            yield ({**found, **self._tower(table)} if sees else found)
 
-    def _tower(self, pair: Pair, table: Weight) -> Weights:
-        return tower_weights(self.target, pair.target_config, table, self.options.accelerator)
+    def _tower(self, table: Weight) -> Weights:
+        layout = VisionLayout(self.options.accelerator)
+        tower = parse_vision(self.target.config, str(self.target.folder))
+        assert tower is not None
+        specs = vision_parameter_specs(tower, table.row_length)
+        return tower_weights(self.target, PICTURE, layout, specs, table)
 
 
 @dataclass(frozen=True)

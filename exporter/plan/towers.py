@@ -7,14 +7,19 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from exporter.checkpoints.assets.assets import Assets
-from exporter.checkpoints.assets.media_tokens import MediaTokens, MediumSpelling
+from exporter.checkpoints.assets.media_tokens import (
+    MediaTokens,
+    MediumSpelling,
+    read_media_tokens,
+)
+from exporter.checkpoints.assets.tokenizer_file import read_tokenizer
 from exporter.checkpoints.checkpoint import Checkpoint
 from exporter.checkpoints.tensors.tower_names import TowerNames
-from exporter.errors import ConfigError
+from exporter.errors import CheckpointError, ConfigError
 from exporter.lowering.tower import TowerRequest
 from exporter.options import OutputFormat
-from exporter.weights.matching import Weights, WeightSpecs
-from exporter.weights.towers import has_tower
+from exporter.weights.matching import Weight, Weights, WeightSpecs
+from exporter.weights.towers import Layout, find_tower_weights, has_tower
 
 Request = TypeVar("Request", bound=TowerRequest, covariant=True)
 
@@ -84,3 +89,28 @@ def with_weights_of(weights: Weights, towers: Iterable[TowerPlan[TowerRequest]])
     for tower in towers:
         found |= tower.weights
     return found
+
+
+def tower_weights(
+    target: Checkpoint, medium: MediumSpelling, layout: Layout, specs: WeightSpecs, table: Weight
+) -> Weights:
+    """The weights of a target's tower, as an export that made graphs of it has found them.
+
+    Args:
+        target: A checkpoint that has the tower.
+        medium: What the tower encodes.
+        layout: Of the tower.
+        specs: What its graphs take.
+        table: The target's token table.
+
+    Raises:
+        CheckpointError: Listing tensors that are missing or mis-shaped, or there are no tokens for the
+            begin and end of what the tower encodes.
+    """
+    tokenizer = read_tokenizer(target.small_file("tokenizer.json"))
+    tokens = read_media_tokens(medium, target.config, tokenizer)
+    if tokens is None:
+        raise CheckpointError(
+            f"{target.folder}: the tokenizer has no tokens around {medium.plural}"
+        )
+    return find_tower_weights(layout, specs, target, table, tokens.end_id)

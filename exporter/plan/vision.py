@@ -6,22 +6,19 @@ missing; what is left out is said in one sentence.
 
 from __future__ import annotations
 
-from exporter.checkpoints.architecture import TargetConfig
 from exporter.checkpoints.assets.assets import Assets
-from exporter.checkpoints.assets.media_tokens import PICTURE, read_media_tokens
+from exporter.checkpoints.assets.media_tokens import PICTURE
 from exporter.checkpoints.assets.picture_settings import check_picture_settings
-from exporter.checkpoints.assets.tokenizer_file import read_tokenizer
 from exporter.checkpoints.checkpoint import Checkpoint
 from exporter.checkpoints.configs.vision import parse_vision
 from exporter.checkpoints.tensors.tower_names import VISION
 from exporter.checkpoints.vision_architecture import VisionConfig
-from exporter.contract.names import Accelerator
 from exporter.contract.vision import DEFAULT_IMAGE_TOKENS, VisionContract
-from exporter.errors import CheckpointError, ConfigError
+from exporter.errors import ConfigError
 from exporter.lowering.vision import VisionRequest
 from exporter.options import ExportOptions
 from exporter.plan.towers import Candidate, TowerPlan
-from exporter.weights.matching import Weight, Weights
+from exporter.weights.matching import Weight
 from exporter.weights.towers import find_tower_weights
 from exporter.weights.vision import VisionLayout
 from exporter.weights.vision_parameters import vision_parameter_specs
@@ -67,32 +64,6 @@ def plan_vision(
     weights = find_tower_weights(layout, specs, target, embedding, tokens.end_id)
     request = VisionRequest(config, contract, options.accelerator)
     return TowerPlan(request, specs, weights), ()
-
-
-def tower_weights(
-    target: Checkpoint, config: TargetConfig, table: Weight, accelerator: Accelerator
-) -> Weights:
-    """The weights of a target's tower, as an export that took pictures has found them.
-
-    Args:
-        target: A checkpoint that has a tower.
-        config: Its text model.
-        table: Its token table.
-        accelerator: What the graphs are written for.
-
-    Raises:
-        CheckpointError: Listing tensors that are missing or mis-shaped, or there are no tokens for the
-            begin and end of a picture.
-        ConfigError: The tower is of a kind that cannot be exported.
-    """
-    tower = parse_vision(target.config, str(target.folder))
-    assert tower is not None
-    tokenizer = read_tokenizer(target.small_file("tokenizer.json"))
-    tokens = read_media_tokens(PICTURE, target.config, tokenizer)
-    if tokens is None:
-        raise CheckpointError(f"{target.folder}: the tokenizer has no tokens around a picture")
-    specs = vision_parameter_specs(tower, config.text.hidden_size)
-    return find_tower_weights(VisionLayout(accelerator), specs, target, table, tokens.end_id)
 
 
 def vision_contract(

@@ -21,7 +21,6 @@ from exporter.checkpoints.checkpoint import Checkpoint
 from exporter.checkpoints.pair import DRAFTER, TARGET, Pair
 from exporter.checkpoints.tensors.tensor_reader import TensorReader
 from exporter.contract.names import Accelerator, Dtype, Section
-from exporter.plan.vision import tower_weights
 from exporter.progress import Reporter
 from exporter.report.plots import Series
 from exporter.verify.allowed import (
@@ -33,7 +32,7 @@ from exporter.verify.allowed import (
 )
 from exporter.verify.answers import PromptAnswers, answer_all
 from exporter.verify.compare import bridged
-from exporter.verify.picture_evidence import PictureEvidence, PictureSources
+from exporter.verify.medium_evidence import MediumEvidence, MediumSources, kinds_of
 from exporter.verify.rung import Rung, Verdict
 from exporter.verify.sides.engine import EngineAnswers, ask_engine
 from exporter.verify.sides.golden import Ask, Golden, Question, draft_starts, missing, probes
@@ -45,6 +44,7 @@ from exporter.verify.tolerances import GRAPH_FLOAT, SHAPES_FLOAT
 from exporter.weights.matching import Weights, find_weights
 from exporter.weights.parameters import parameter_specs
 from runtime_py.chat.conversation import Conversation
+from runtime_py.chat.media import Medium
 from runtime_py.engine.stock_engine import EngineSettings
 from runtime_py.litert.hardware import Hardware
 from runtime_py.opened_model import OpenedModel, open_model
@@ -178,13 +178,10 @@ class Evidence:
         return ask_engine(settings, conversations, agreed, self.reporter)
 
     @cached_property
-    def pictures(self) -> PictureEvidence | None:
-        """What there is to compare of pictures; None where the bundle takes none."""
-        contract, asked = self.inspection.pictures, self.request
-        if contract is None:
-            return None
-        sources = PictureSources(
-            contract,
+    def media(self) -> tuple[MediumEvidence, ...]:
+        """What there is to compare of pictures and of sound, as far as the bundle takes them."""
+        asked = self.request
+        sources = MediumSources(
             self.inspection,
             Hardware(asked.accelerator, asked.threads),
             asked.target,
@@ -194,7 +191,14 @@ class Evidence:
             weights=lambda: self.weights,
             constants=lambda: self.constants,
         )
-        return PictureEvidence(sources, self.reporter, self._stack)
+        return tuple(
+            MediumEvidence(kind, sources, self.reporter, self._stack)
+            for kind in kinds_of(self.inspection)
+        )
+
+    def medium(self, medium: Medium) -> MediumEvidence | None:
+        """Of these, pictures or sound; None where the bundle takes none."""
+        return next((found for found in self.media if found.kind.medium is medium), None)
 
     def fewest_bits(self, section: Section) -> int:
         """Of the weights of a section, and of the caches; 32 where it has no weights."""
@@ -224,11 +228,10 @@ class Evidence:
         specs = parameter_specs(self.pair.target_config, self.pair.drafter_config, self.head)
         reader = self._stack.enter_context(TensorReader())
         found = find_weights(specs, target, drafter, reader)
-        if self.pictures is None:
-            return found
         table = found[Section.EMBEDDER]["weight"]
-        made_for = self.model.executor.contract.accelerator
-        return {**found, **tower_weights(target, self.pair.target_config, table, made_for)}
+        for medium in self.media:
+            found = {**found, **medium.find_weights(table)}
+        return found
 
     @cached_property
     def constants(self) -> StoredConstants:
@@ -299,8 +302,8 @@ class Evidence:
         """Give up what is large and made of checkpoints; it is made again if a rung asks for it."""
         for name in ("float_pair", "float_pass", "stored_pair", "golden", "weights", "constants"):
             vars(self).pop(name, None)
-        if self.pictures is not None:
-            self.pictures.release()
+        for medium in self.media:
+            medium.release()
 
     def passed(self, key: str) -> bool:
         """Whether a rung that was judged before has passed."""

@@ -30,6 +30,8 @@ from exporter.verify.rungs import (
     pictures,
     quantisation,
     shapes,
+    sound_replies,
+    sounds,
     tower,
     weights,
 )
@@ -39,13 +41,13 @@ from exporter.verify.views import answer_views
 from exporter.version import installed
 
 RUNGS: tuple[ModuleType, ...] = (
-    checksums, contract, weights, model, graphs, shapes, quantisation, drafter, tower, pictures,
-    loop, conversations, engine, picture_replies, onnx, acceptance,
+    checksums, contract, weights, model, graphs, shapes, quantisation, drafter, tower, pictures, sounds,
+    loop, conversations, engine, picture_replies, sound_replies, onnx, acceptance,
 )  # fmt: skip
 """A rung is a module with a ``TITLE``, a :class:`~exporter.verify.rung.Title`, and a function
 ``judge(evidence: Evidence) -> Rung``, which says why it is skipped where it cannot run."""
 
-LAST_OF_CHECKPOINTS = (drafter, pictures)
+LAST_OF_CHECKPOINTS = (drafter, sounds)
 """After these, what is large and made of checkpoints is not needed for now."""
 
 TITLES: tuple[Title, ...] = tuple(rung.TITLE for rung in RUNGS)

@@ -15,7 +15,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from exporter.contract.vision import VisionContract
+from exporter.contract.vision import (
+    ADAPTER_PREFIX,
+    ENCODER_PREFIX,
+    IMAGES,
+    POSITIONS,
+    VisionContract,
+)
+from exporter.verify.tower_input import TowerInput
 from runtime_py.litert.pictures import PicturePatches
 
 Pixels = NDArray[np.uint8]
@@ -44,6 +51,26 @@ class SamplePicture:
         x, y = np.meshgrid(np.arange(across), np.arange(down))
         places = np.stack([x, y], axis=-1).reshape(-1, 2)
         return PicturePatches(colours, places.astype(np.int32))
+
+    def fitted(self, contract: VisionContract) -> SamplePicture:
+        """The picture by the smallest signature that takes it."""
+        square = contract.patch_size * contract.pooling
+        count = self.pixels.shape[0] * self.pixels.shape[1] // square**2
+        tokens = next(tokens for tokens in contract.image_tokens if tokens >= count)
+        return SamplePicture(tokens, self.pixels, fills=count == tokens)
+
+    def tower_input(self, contract: VisionContract) -> TowerInput:
+        """As the signature takes it; the tower takes colours from -1 to 1, and they are given from 0 to 1."""
+        found = self.patches(contract.patch_size)
+        padded = found.padded(self.tokens * contract.pooling**2)
+        return TowerInput(
+            f"{self.tokens} tokens",
+            f"{ENCODER_PREFIX}{self.tokens}",
+            f"{ADAPTER_PREFIX}{self.tokens}",
+            {IMAGES: padded.colours, POSITIONS: padded.places},
+            len(found.colours),
+            zero=0.5,
+        )
 
 
 def sample_pictures(contract: VisionContract) -> tuple[SamplePicture, ...]:

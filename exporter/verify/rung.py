@@ -10,8 +10,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-NO_PICTURES = "the bundle takes no pictures"
-"""Why the rungs about pictures are skipped."""
+from runtime_py.chat.media import Medium
+
+TAKES_NONE = {medium: f"the bundle takes no {medium.noun}s" for medium in Medium}
+"""Why the rungs about pictures or sounds are skipped."""
+
+NO_TOWER = "the bundle takes neither pictures nor sounds"
 
 
 class Verdict(enum.StrEnum):

@@ -14,12 +14,10 @@ from numpy.typing import NDArray
 
 from exporter.bundle.reader import Bundle
 from exporter.bundle.stored_pictures import stored_pictures
-from exporter.contract.names import EMBEDDINGS, MASK
 from exporter.contract.vision import (
     ADAPTER_PREFIX,
     ENCODER_PREFIX,
     END,
-    FEATURES,
     IMAGES,
     POSITIONS,
     VisionContract,
@@ -109,21 +107,9 @@ class PictureGraphs(TowerGraphs):
         Raises:
             EngineError: LiteRT failed.
         """
-        return self.encode_padded(picture.padded(tokens * self.contract.pooling**2), tokens)
-
-    def encode_padded(self, picture: PicturePatches, tokens: int) -> Floats:
-        """As :meth:`encode`, of a picture with as many patches as the signature has.
-
-        Raises:
-            EngineError: LiteRT failed.
-        """
-        encoder = self.signatures[f"{ENCODER_PREFIX}{tokens}"]
-        encoder.write(IMAGES, picture.colours)
-        encoder.write(POSITIONS, picture.places)
-        encoder.run()
-        own = int(encoder.output(MASK).sum())  # they come first
-        features: Floats = encoder.output(FEATURES)[0, :own].copy()
-        return features
+        padded = picture.padded(tokens * self.contract.pooling**2)
+        inputs = {IMAGES: padded.colours, POSITIONS: padded.places}
+        return self.encode_inputs(f"{ENCODER_PREFIX}{tokens}", inputs)
 
     def adapt(self, features: Floats, tokens: int) -> Floats:
         """Embeddings ``[n, H]`` for features ``[n, D]``, by the signature for ``tokens``.
@@ -131,10 +117,4 @@ class PictureGraphs(TowerGraphs):
         Raises:
             EngineError: LiteRT failed.
         """
-        padded = np.zeros((tokens, self.contract.width), np.float32)
-        padded[: len(features)] = features
-        adapter = self.signatures[f"{ADAPTER_PREFIX}{tokens}"]
-        adapter.write(FEATURES, padded)
-        adapter.run()
-        embeddings: Floats = adapter.output(EMBEDDINGS)[0, : len(features)].copy()
-        return embeddings
+        return self.adapt_features(f"{ADAPTER_PREFIX}{tokens}", features)

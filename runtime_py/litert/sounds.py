@@ -7,14 +7,15 @@ LiteRT-LM's audio executor, which cuts and pads as is done here.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from exporter.bundle.reader import Bundle
 from exporter.bundle.stored_sound import stored_sound
 from exporter.contract.audio import ADAPTER, ENCODER, END, FRAMES, AudioContract
-from exporter.contract.names import EMBEDDINGS, MASK
-from exporter.contract.vision import FEATURES
+from exporter.contract.names import MASK
 from exporter.errors import BundleError
 from runtime_py.litert.hardware import Hardware
 from runtime_py.litert.towers import Floats, TowerGraphs
@@ -61,31 +62,27 @@ class SoundGraphs(TowerGraphs):
         """
         longest = self.contract.frames
         pieces = (frames[at : at + longest] for at in range(0, len(frames), longest))
-        return np.concatenate([self.adapt(*self.encode(piece)) for piece in pieces])
+        return np.concatenate([self.adapt(self.encode(piece)) for piece in pieces])
 
-    def encode(self, frames: Floats) -> tuple[Floats, NDArray[np.bool_]]:
-        """Features ``[T, D]`` of at most F frames, and which of them are the clip's own, ``[T]``.
-
-        Raises:
-            EngineError: LiteRT failed.
-        """
-        padded = np.zeros((self.contract.frames, self.contract.mel_bins), np.float32)
-        padded[: len(frames)] = frames
-        encoder = self.signatures[ENCODER]
-        encoder.write(FRAMES, padded)
-        encoder.write(MASK, np.arange(self.contract.frames) < len(frames))
-        encoder.run()
-        return encoder.output(FEATURES)[0].copy(), encoder.output(MASK)[0].astype(bool)
-
-    def adapt(self, features: Floats, own: NDArray[np.bool_]) -> Floats:
-        """Embeddings ``[n, H]`` for features ``[T, D]``, of which the first n are a clip's own.
+    def encode(self, frames: Floats) -> Floats:
+        """Features ``[n, D]`` of at most F frames.
 
         Raises:
             EngineError: LiteRT failed.
         """
-        adapter = self.signatures[ADAPTER]
-        adapter.write(FEATURES, features)
-        adapter.write(MASK, own)
-        adapter.run()
-        embeddings: Floats = adapter.output(EMBEDDINGS)[0, : int(own.sum())].copy()
-        return embeddings
+        return self.encode_inputs(ENCODER, padded_frames(frames, self.contract))
+
+    def adapt(self, features: Floats) -> Floats:
+        """Embeddings ``[n, H]`` for features ``[n, D]``.
+
+        Raises:
+            EngineError: LiteRT failed.
+        """
+        return self.adapt_features(ADAPTER, features)
+
+
+def padded_frames(frames: Floats, contract: AudioContract) -> dict[str, NDArray[Any]]:
+    """What the encoder is given for at most F frames: zeros behind them, and a mask."""
+    padded = np.zeros((contract.frames, contract.mel_bins), np.float32)
+    padded[: len(frames)] = frames
+    return {FRAMES: padded, MASK: np.arange(contract.frames) < len(frames)}

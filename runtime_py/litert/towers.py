@@ -1,6 +1,8 @@
 """The graphs of a tower, compiled: encoder, adapter, and the embedding of the token at the end.
 
-What goes into them is known by :mod:`~runtime_py.litert.pictures` and :mod:`~runtime_py.litert.sounds`.
+Axes: T soft tokens of a signature, n of them a picture's or a clip's own, D the tower's width, H the text
+model's. What goes into encoders is known by :mod:`~runtime_py.litert.pictures` and
+:mod:`~runtime_py.litert.sounds`.
 """
 
 from __future__ import annotations
@@ -13,7 +15,8 @@ from numpy.typing import NDArray
 
 from exporter.bundle.reader import Bundle
 from exporter.bundle.signature_check import find_signatures
-from exporter.contract.names import EMBEDDINGS, Section, SignatureSpec
+from exporter.contract.names import EMBEDDINGS, MASK, Section, SignatureSpec
+from exporter.contract.vision import FEATURES
 from runtime_py.litert.graph import Graph, section_parts
 from runtime_py.litert.hardware import Devices, Hardware
 from runtime_py.litert.native_log import captured_native_log
@@ -46,6 +49,7 @@ class TowerGraphs:
         self.where, self._end = bundle.path, end
         self._devices = Devices(hardware)
         found = find_signatures(bundle, wanted)
+        self._specs = {one.name: one.spec for one in found}
         self._graphs: dict[Section, Graph] = {}
         self.signatures: dict[str, Any] = {}
         try:
@@ -60,6 +64,41 @@ class TowerGraphs:
         except BaseException:
             self.close()
             raise
+
+    def encode_inputs(self, signature: str, inputs: Mapping[str, NDArray[Any]]) -> Floats:
+        """Features of what is no padding, ``[n, D]``.
+
+        Args:
+            signature: Of the encoder.
+            inputs: By name; padding included.
+
+        Raises:
+            EngineError: LiteRT failed.
+        """
+        encoder = self.signatures[signature]
+        for name, values in inputs.items():
+            encoder.write(name, values)
+        encoder.run()
+        own = int(encoder.output(MASK).astype(bool).sum())  # they come first
+        features: Floats = encoder.output(FEATURES)[0, :own].copy()
+        return features
+
+    def adapt_features(self, signature: str, features: Floats) -> Floats:
+        """Embeddings ``[n, H]`` for features ``[n, D]``, by a signature of the adapter.
+
+        Raises:
+            EngineError: LiteRT failed.
+        """
+        adapter, inputs = self.signatures[signature], self._specs[signature].inputs
+        _, tokens, width = inputs[FEATURES].shape
+        padded = np.zeros((tokens, width), np.float32)
+        padded[: len(features)] = features
+        adapter.write(FEATURES, padded)
+        if MASK in inputs:
+            adapter.write(MASK, np.arange(tokens) < len(features))
+        adapter.run()
+        embeddings: Floats = adapter.output(EMBEDDINGS)[0, : len(features)].copy()
+        return embeddings
 
     def end(self) -> Floats:
         """The embedding of the token behind a picture or a sound, ``[H]``.

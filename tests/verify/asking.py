@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from exporter.checkpoints.checkpoint import Checkpoint
 from exporter.verify.sides.golden import Golden, Question, ask
 
-NEEDS_MORE = {"onnx", "tower", "pictures", "picture-replies"}
-"""Rungs that a bundle of the tiny pair skips: no --onnx is given, and it takes no pictures."""
+NEEDS_MORE = {"onnx", "tower", "pictures", "sounds", "picture-replies", "sound-replies"}
+"""Rungs that a bundle of the tiny pair skips: no --onnx is given, and it takes no pictures, no sounds."""
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
@@ -20,10 +20,12 @@ from exporter.verify.evidence import Evidence, VerifyRequest
 from exporter.verify.ladder import RUNGS
 from exporter.verify.rung import Rung, Verdict
 from exporter.verify.rungs import contract, picture_replies, pictures, tower, weights
-from exporter.verify.rungs.tower import compare_towers
+from exporter.verify.rungs.soft_tokens import PADDING
+from exporter.verify.rungs.tower import TowerSides, compare_towers
 from exporter.verify.sides.golden import ask
-from exporter.verify.sides.picture_golden import Seen
+from exporter.verify.sides.tower_golden import Encoded
 from exporter.verify.texts import DEFAULT_PROMPTS
+from runtime_py.chat.media import Medium
 from tests.bundles import TINY_DRAFTER
 from tests.once import made_once, shared_folder
 from tests.vision.faulty_bundles import CLIP, SCALED, PictureFault, spoil
@@ -70,7 +72,7 @@ def test_a_sound_bundle_passes(random_pair: tuple[Path, Path]) -> None:
     found = judged(bundle, target, *others, picture_replies)
     assert {key for key, rung in found.items() if rung.verdict is not Verdict.PASS} == set()
     if first:
-        assert figure(found["tower"], "soft tokens compared") == 16 + 6
+        assert figure(found["tower"], "soft tokens of pictures") == 16 + 6
         assert figure(found["pictures"], "pictures that leave padding") == 1
     replies = found["picture-replies"]
     assert figure(replies, "answers compared") == 3
@@ -129,7 +131,7 @@ def spoilt(int8_pair: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactor
 @pytest.mark.parametrize(
     ("fault", "wrong"),
     [
-        (PictureFault.PADDING, {pictures.PADDING, PADDED}),
+        (PictureFault.PADDING, {PADDING, PADDED}),
         (PictureFault.SWAPPED, {FULL, PADDED}),
         (PictureFault.UNCLIPPED, {FULL, PADDED}),
     ],
@@ -166,7 +168,7 @@ def test_wrong_weights(
 @pytest.mark.slow
 def test_padding_that_is_seen_shows_without_checkpoints(spoilt: Spoiling) -> None:
     bundle, _ = spoilt(PictureFault.PADDING, "int8")
-    assert outside(judged(bundle, None, pictures)["pictures"]) == {pictures.PADDING}
+    assert outside(judged(bundle, None, pictures)["pictures"]) == {PADDING}
 
 
 @pytest.mark.slow
@@ -189,13 +191,23 @@ def test_towers_that_differ() -> None:
     features = source.standard_normal((6, 48)).astype(np.float32)
     other = features.copy()
     other[4] *= 1.0001
-    right, wrong = Seen(features, features), Seen(other, features)
-    pair = [right, right]
-    assert compare_towers(pair, pair, pair).verdict is Verdict.PASS
-    assert outside(compare_towers(pair, [right, wrong], pair)) == {"features, worst soft token"}
-    assert compare_towers(pair, [right, wrong], [wrong, wrong]).verdict is Verdict.PASS
-    fewer = compare_towers([Seen(features[:5], features[:5])], [right], [right])
-    assert fewer.problems == ("picture 1: 5 soft tokens instead of 6",)
+    right, wrong = Encoded(features, features), Encoded(other, features)
+    pair, differing, fewer = (
+        [right, right],
+        [right, wrong],
+        [Encoded(features[:5], features[:5])],
+    )
+
+    def found(
+        ours: Sequence[Encoded], expected: Sequence[Encoded], moved: Sequence[Encoded]
+    ) -> Rung:
+        heard = TowerSides(Medium.AUDIO, pair, pair, pair)
+        return compare_towers([TowerSides(Medium.IMAGE, ours, expected, moved), heard])
+
+    assert found(pair, pair, pair).verdict is Verdict.PASS
+    assert outside(found(pair, differing, pair)) == {"features of pictures, worst soft token"}
+    assert found(pair, differing, [wrong, wrong]).verdict is Verdict.PASS
+    assert found(fewer, [right], [right]).problems == ("picture 1: 5 soft tokens instead of 6",)
 
 
 def test_rungs_about_pictures_are_part_of_the_ladder() -> None:

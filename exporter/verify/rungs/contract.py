@@ -11,16 +11,13 @@ from typing import Any
 
 from exporter.agreement import make_contract
 from exporter.checkpoints.checkpoint import Checkpoint, hash_files
-from exporter.checkpoints.configs.vision import parse_vision
 from exporter.checkpoints.pair import TARGET, Pair
-from exporter.checkpoints.tensors.tower_names import VISION
 from exporter.contract.text import Contract
-from exporter.contract.vision import VisionContract
 from exporter.options import ExportOptions
-from exporter.plan.vision import vision_contract
 from exporter.progress import Reporter
 from exporter.verify.evidence import Evidence
 from exporter.verify.rung import Rung, Title
+from exporter.verify.tower_kind import TowerKind
 from exporter.weights.towers import has_tower
 from quantize.builtin_recipes import FLOAT32
 
@@ -41,7 +38,8 @@ def judge(evidence: Evidence) -> Rung:
     problems = list(inspection.problems)
     if asked.target is not None and inspection.contract is not None:
         problems += _differences(inspection.contract, evidence.pair)
-        problems += _picture_differences(inspection.pictures, evidence.pair)
+        for medium in evidence.media:
+            problems += _tower_differences(medium.kind, inspection.contract, evidence.pair)
     if inspection.manifest is not None and (checkpoints := asked.checkpoints):
         adapters = differing_adapters(inspection.manifest, checkpoints)
         for sentence in adapters:  # before what may take long and fail for this reason
@@ -75,18 +73,16 @@ def _differences(agreed: Contract, pair: Pair) -> list[str]:
     ]
 
 
-def _picture_differences(pictures: VisionContract | None, pair: Pair) -> list[str]:
-    """What the target's tower would prescribe otherwise; a bundle may take no pictures by choice."""
-    if pictures is None:
-        return []
-    config = parse_vision(pair.target.config, str(pair.target.folder))
-    if config is None or not has_tower(pair.target, VISION):
-        return ["pictures: the bundle takes them, and the target has no vision tower"]
+def _tower_differences(kind: TowerKind, agreed: Contract, pair: Pair) -> list[str]:
+    """What the target's tower would prescribe otherwise; a bundle may lack one by choice."""
+    about, names = kind.marks.plural, kind.names
     width = pair.target_config.text.hidden_size
-    expected = vision_contract(config, width, pictures.image_tokens)
-    if expected == pictures:
+    described = kind.described(pair.target, width, agreed.accelerator)
+    if described is None or not has_tower(pair.target, names):
+        return [f"{about}: the bundle has a {names.kind} tower, and the target has none"]
+    if described.contract == kind.contract:
         return []
-    return [f"pictures: the bundle has {pictures}, its target asks for {expected}"]
+    return [f"{about}: the bundle has {kind.contract}, its target asks for {described.contract}"]
 
 
 def differing_adapters(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 
@@ -49,20 +49,31 @@ def judge(evidence: Evidence) -> Rung:
     """Compare both modes with the greedy answers."""
     if reason := evidence.engine.not_asked:
         return TITLE.skipped(reason)
-    return compare_replies(evidence.engine, evidence.answers, evidence).judged(TITLE, REASON)
+    found = compare_replies(evidence.engine, evidence.answers, evidence, lambda: evidence.noise)
+    return found.judged(TITLE, REASON)
 
 
 def compare_replies(
-    said: EngineAnswers, answers: Sequence[PromptAnswers], evidence: Evidence
+    said: EngineAnswers,
+    answers: Sequence[PromptAnswers],
+    evidence: Evidence,
+    noise: Callable[[], float],
 ) -> Findings:
-    """What the engine said in each mode with the reference runtime's greedy answers."""
+    """What the engine said in each mode with the reference runtime's greedy answers.
+
+    Args:
+        said: By the engine.
+        answers: Of the reference runtime.
+        evidence: Of the bundle.
+        noise: Finds what a margin may be that noise bridges; it is called where texts part.
+    """
     found = Findings()
     if said.refused:  # the judge refuses the bundle: a finding, not our failure
         found.problems.append(said.refused)
         return found
     for mode, run in (("off", said.off), ("on", said.on)):
         if run is not None:
-            _compare_mode(f"MTP {mode}", run, answers, evidence, found)
+            _compare_mode(f"MTP {mode}", run, answers, evidence, noise, found)
     found.figures.append(Figure("answers compared", len(answers)))
     return found
 
@@ -72,6 +83,7 @@ def _compare_mode(
     run: RunResult,
     answers: Sequence[PromptAnswers],
     evidence: Evidence,
+    noise: Callable[[], float],
     found: Findings,
 ) -> None:
     model, before = evidence.model, len(found.problems)
@@ -82,7 +94,7 @@ def _compare_mode(
         expected, where = _expected(answer, model, reply), f"{mode}, answer {number}"
         if same_text(expected, reply, limits):
             continue
-        tie = _near_tie(where, answer, model, reply, evidence.noise)
+        tie = _near_tie(where, answer, model, reply, noise())
         if tie is not None:
             found.near_ties.append(tie)
         else:

@@ -51,9 +51,9 @@ STORED_PREFIX = (
 
 STORED_TOWER = (
     r"^(?:model\.language_model\.|language_model\.model\.|model\.)?"
-    r"(?=(?:vision_tower|embed_vision)\.)"
+    r"(?=(?:vision_tower|embed_vision|audio_tower|embed_audio)\.)"
 )
-"""What may precede the weights that pictures go through."""
+"""What may precede the weights that pictures and sound go through."""
 
 STORED_HEAD = r"^(?:model\.)?(?:language_model\.)?(?:model\.)?lm_head\."
 """What a head of its own may be called in a file."""

@@ -1,4 +1,4 @@
-"""Our torch tower and adapter with weights of a checkpoint or of a bundle, called on one picture."""
+"""Our torch towers and adapters with weights of a checkpoint or of a bundle, called on one input."""
 
 from __future__ import annotations
 
@@ -7,29 +7,32 @@ from functools import partial
 
 import numpy as np
 import torch
+from torch import nn
 
-from exporter.checkpoints.tensors.tower_names import VISION
+from exporter.checkpoints.audio_architecture import AudioConfig
+from exporter.checkpoints.tensors.tower_names import TowerNames
 from exporter.checkpoints.vision_architecture import VisionConfig
 from exporter.contract.names import Section
+from exporter.model.audio.tower import AudioAdapter, AudioTower
 from exporter.model.vision.tower import VisionAdapter, VisionTower
-from exporter.verify.sides.picture_golden import Seen
 from exporter.verify.sides.stored_weights import StoredConstants
 from exporter.verify.sides.torch_pair import Rows, filled
+from exporter.verify.sides.tower_golden import Encoded
+from exporter.verify.tower_input import TowerInput
 from exporter.weights.matching import WeightSpecs
-from exporter.weights.vision import VisionLayout
-from runtime_py.litert.pictures import PicturePatches
 from runtime_py.litert.towers import Floats
+
+Source = Mapping[Section, Mapping[str, Rows]]
+"""A weight for every parameter."""
 
 
 def tower_from_bundle(
-    specs: WeightSpecs, stored: StoredConstants
+    names: TowerNames, recipe_prefix: str, specs: WeightSpecs, stored: StoredConstants
 ) -> dict[Section, dict[str, Rows]]:
     """The weights of tower and adapter as the bundle stores them."""
     return {
-        section: {
-            name: stored[section][VisionLayout.recipe_prefix + name] for name in specs[section]
-        }
-        for section in VISION.sections
+        section: {name: stored[section][recipe_prefix + name] for name in specs[section]}
+        for section in names.sections
     }
 
 
@@ -37,42 +40,51 @@ class TorchTower:
     """A tower and its adapter in float32.
 
     Args:
-        config: The tower's shape.
-        text_width: H.
-        source: A weight for every parameter.
-        for_gpu: Whether it is to compute as graphs for a GPU do, whose features are of another length.
+        tower: Takes the arrays of a :class:`~exporter.verify.tower_input.TowerInput`.
+        adapter: Takes features and, if it is ``masked``, which of them are no padding.
+        masked: Whether it is.
     """
 
-    def __init__(
-        self,
-        config: VisionConfig,
-        text_width: int,
-        source: Mapping[Section, Mapping[str, Rows]],
-        *,
-        for_gpu: bool = False,
-    ) -> None:
-        tower, adapter = (
-            partial(VisionTower, for_gpu=for_gpu),
-            partial(VisionAdapter, for_gpu=for_gpu),
-        )
-        self.tower = filled(tower, (config,), source[Section.VISION_ENCODER])
-        self.adapter = filled(adapter, (config, text_width), source[Section.VISION_ADAPTER])
+    def __init__(self, tower: nn.Module, adapter: nn.Module, *, masked: bool) -> None:
+        self.tower, self.adapter, self._masked = tower, adapter, masked
 
-    def see(self, picture: PicturePatches) -> Seen:
-        """What becomes of a picture, which may be padded."""
-        features = self.encode(picture)
-        return Seen(features, self.adapt(features))
+    def both(self, given: TowerInput) -> Encoded:
+        """What becomes of a picture or a piece of a clip."""
+        features = self.encode(given)
+        return Encoded(features, self.adapt(features))
 
     @torch.no_grad()
-    def encode(self, picture: PicturePatches) -> Floats:
-        """Features of the picture's own soft tokens, ``[n, D]``."""
-        images, positions = torch.from_numpy(picture.colours), torch.from_numpy(picture.places)
-        found = self.tower(images[None], positions[None])
+    def encode(self, given: TowerInput) -> Floats:
+        """Features of what is no padding, ``[n, D]``."""
+        found = self.tower(*(torch.from_numpy(array)[None] for array in given.arrays.values()))
         features: Floats = found.features[0, : int(found.mask.sum())].numpy()
         return features
 
     @torch.no_grad()
     def adapt(self, features: Floats) -> Floats:
         """Embeddings ``[n, H]`` for features ``[n, D]``."""
-        embeddings: Floats = self.adapter(torch.from_numpy(np.array(features))[None])[0].numpy()
+        given = torch.from_numpy(np.array(features))[None]
+        own = (torch.ones(1, len(features), dtype=torch.bool),) if self._masked else ()
+        embeddings: Floats = self.adapter(given, *own)[0].numpy()
         return embeddings
+
+
+def vision_tower(
+    config: VisionConfig, text_width: int, source: Source, *, for_gpu: bool
+) -> TorchTower:
+    """For pictures; ``for_gpu`` if it is to compute as graphs for a GPU do: features have another length."""
+    tower, adapter = (partial(kind, for_gpu=for_gpu) for kind in (VisionTower, VisionAdapter))
+    return TorchTower(
+        filled(tower, (config,), source[Section.VISION_ENCODER]),
+        filled(adapter, (config, text_width), source[Section.VISION_ADAPTER]),
+        masked=False,
+    )
+
+
+def audio_tower(config: AudioConfig, text_width: int, source: Source) -> TorchTower:
+    """For sound."""
+    return TorchTower(
+        filled(AudioTower, (config,), source[Section.AUDIO_ENCODER]),
+        filled(AudioAdapter, (config, text_width), source[Section.AUDIO_ADAPTER]),
+        masked=True,
+    )

@@ -1,0 +1,15 @@
+"""Rung: LiteRT makes of sounds what our tower makes of them, every signature."""
+
+from __future__ import annotations
+
+from exporter.verify.evidence import Evidence
+from exporter.verify.rung import Rung, Title
+from exporter.verify.rungs.soft_tokens import ADVICE, judge_graphs
+from runtime_py.chat.media import Medium
+
+TITLE = Title("sounds", "LiteRT makes of sounds what our tower makes of them", ADVICE)
+
+
+def judge(evidence: Evidence) -> Rung:
+    """Compare what is drawn for every signature."""
+    return judge_graphs(TITLE, Medium.AUDIO, evidence)
