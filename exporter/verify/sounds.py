@@ -1,7 +1,8 @@
 """The clips that the rungs run on: drawn here, at the rate that nothing resamples.
 
-One fills the graph and one leaves padding, in the middle of four frames that become one soft token. What is
-asked about is a short clip and one that has to be cut into pieces.
+One fills the graph and one leaves padding, in the middle of the four frames that become one soft token: even
+zeros show there where padding is heard. What is asked about is a short clip and one that has to be cut into
+pieces.
 """
 
 from __future__ import annotations
@@ -56,17 +57,19 @@ class SampleSound:
 
 
 def sample_sounds(contract: AudioContract) -> tuple[SampleSound, ...]:
-    """A clip that fills the graph, and one of an odd number of frames."""
+    """A clip that fills the graph, and one that leaves padding."""
     return drawn(contract.frames), drawn(_part(contract))
 
 
 def asked_sounds(contract: AudioContract) -> tuple[SampleSound, ...]:
     """A short clip, and one that is cut in two."""
-    return drawn(_part(contract)), drawn(contract.frames + contract.frames // 5)
+    return drawn(_part(contract)), drawn(contract.frames + _part(contract))
 
 
 def _part(contract: AudioContract) -> int:
-    return contract.frames // 3 | 1
+    """About a third of a graph's frames, half of a soft token's among them."""
+    whole = contract.frames // 3 // contract.frames_per_token
+    return whole * contract.frames_per_token + contract.frames_per_token // 2
 
 
 def drawn(frames: int) -> SampleSound:

@@ -3,61 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 
-from exporter.checkpoints.checkpoint import open_checkpoint
 from exporter.compare.figures import PictureFigures
 from exporter.compare.pictures import compare_pictures, soft_tokens
-from exporter.contract.names import Accelerator
-from exporter.progress import SilentReporter
-from exporter.verify.evidence import Evidence, VerifyRequest
 from exporter.verify.ladder import RUNGS
 from exporter.verify.rung import Rung, Verdict
 from exporter.verify.rungs import contract, picture_replies, pictures, tower, weights
 from exporter.verify.rungs.soft_tokens import PADDING
 from exporter.verify.rungs.tower import TowerSides, compare_towers
-from exporter.verify.sides.golden import ask
 from exporter.verify.sides.tower_golden import Encoded
-from exporter.verify.texts import DEFAULT_PROMPTS
 from runtime_py.chat.media import Medium
-from tests.bundles import TINY_DRAFTER
+from tests.faulty_towers import spoil
 from tests.once import made_once, shared_folder
-from tests.vision.faulty_bundles import CLIP, SCALED, PictureFault, spoil
-
-NEW_TOKENS = 16
+from tests.verify.judging import figure, judged, outside
+from tests.vision.faulty_bundles import CLIP, SCALED, PictureFault
 
 FULL, PADDED = "16 tokens, full: features", "16 tokens, padded: features"
 END = "end of a picture"
-
-Judged = dict[str, Rung]
-
-
-def judged(bundle: Path, target: Path | None, *rungs: ModuleType) -> Judged:
-    """Some rungs of the ladder, by their keys."""
-    seen = None if target is None else open_checkpoint(target)
-    drafter = None if target is None else open_checkpoint(TINY_DRAFTER)
-    prompts = DEFAULT_PROMPTS[:2]
-    asked = VerifyRequest(bundle, seen, drafter, prompts, Accelerator.CPU, 2, NEW_TOKENS)
-    with ExitStack() as stack:
-        evidence = Evidence(asked, SilentReporter(), ask, stack)
-        for rung in rungs:
-            evidence.rungs.append(rung.judge(evidence))
-    return {rung.key: rung for rung in evidence.rungs}
-
-
-def outside(rung: Rung) -> set[str]:
-    return {figure.name for figure in rung.failed_figures}
-
-
-def figure(rung: Rung, name: str) -> float:
-    (found,) = (figure.value for figure in rung.figures if figure.name == name)
-    return found
 
 
 @pytest.mark.slow
@@ -121,7 +88,7 @@ def spoilt(int8_pair: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactor
 
         target, sound = int8_pair
         folder = tmp_path_factory.mktemp(f"{fault.name}-{recipe}")
-        return spoil(sound, target, fault, folder, RECIPES[recipe]), target
+        return spoil(sound, target, fault.value, folder, RECIPES[recipe]), target
 
     return make
 

@@ -79,7 +79,7 @@ def _tower_differences(kind: TowerKind, agreed: Contract, pair: Pair) -> list[st
     width = pair.target_config.text.hidden_size
     described = kind.described(pair.target, width, agreed.accelerator)
     if described is None or not has_tower(pair.target, names):
-        return [f"{about}: the bundle has a {names.kind} tower, and the target has none"]
+        return [f"{about}: the target has no {names.kind} tower, and the bundle was made from one"]
     if described.contract == kind.contract:
         return []
     return [f"{about}: the bundle has {kind.contract}, its target asks for {described.contract}"]
