@@ -79,20 +79,23 @@ class Sources:
         )
 
     @contextmanager
-    def weights(self) -> Iterator[Weights]:
-        """The checkpoints' weights, readable inside the block."""
+    def weights(self, *, vision: bool = False) -> Iterator[Weights]:
+        """The weights of the text model and its drafter, readable inside the block.
+
+        Args:
+            vision: And those of a vision tower, if there is one.
+        """
         pair = Pair.of(self.target, self.drafter)
         head = choose_head(pair.drafter_config, self.options)
         specs = parameter_specs(pair.target_config, pair.drafter_config, head)
         with TensorReader() as reader:
             found = find_weights(specs, self.target, self.drafter, reader)
             table = found[Section.EMBEDDER]["weight"]
-            sees = (
-                has_tower(self.target, VISION) and self.target.config.get(VISION_CONFIG) is not None
-            )
-            yield ({**found, **self._tower(table)} if sees else found)
+            yield ({**found, **self._vision(table)} if vision else found)
 
-    def _tower(self, table: Weight) -> Weights:
+    def _vision(self, table: Weight) -> Weights:
+        if not has_tower(self.target, VISION) or self.target.config.get(VISION_CONFIG) is None:
+            return {}
         layout = VisionLayout(self.options.accelerator)
         tower = parse_vision(self.target.config, str(self.target.folder))
         assert tower is not None
@@ -249,7 +252,7 @@ def compare(request: ComparisonRequest, folder: Path, reporter: Reporter) -> Com
     baseline: Baseline | None = None
     qualities = []
     with (
-        request.sources.weights() if request.sources else nullcontext() as weights,
+        request.sources.weights(vision=True) if request.sources else nullcontext() as weights,
         tempfile.TemporaryDirectory(prefix=".reference-", dir=folder) as scratch,
     ):
         for subject in _subjects(request, folder, reporter):
