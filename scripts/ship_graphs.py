@@ -2,10 +2,16 @@
 
     python scripts/ship_graphs.py            # lower them and replace exporter/lowering/graphs/
     python scripts/ship_graphs.py --check    # lower them and compare, byte by byte
+    python scripts/ship_graphs.py --kept build/graphs    # those of the tests instead: see below
 
 With a shipped graph an export needs neither torch nor litert-torch and no minute of lowering. Run it
 after every change to the code that makes graphs (`exporter.lowering.sources`): the key of a graph covers
 it, so a stale archive is never used, only useless.
+
+Tests lower graphs of their own. So that a new machine need not, what a run of all tests has kept goes into
+tests/graphs.zip, by the names under which it was kept; those, too, cover code and tools. To make it anew:
+
+    MTP_EXPORT_CACHE=build/graphs scripts/check.sh && python scripts/ship_graphs.py --kept build/graphs
 """
 
 from __future__ import annotations
@@ -13,6 +19,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -26,7 +33,7 @@ from exporter.checkpoints.configs.sound import DEFAULT_SECONDS
 from exporter.checkpoints.configs.vision import parse_vision
 from exporter.litertlm.tower_graphs import graph_kind
 from exporter.lowering.audio import AudioRequest
-from exporter.lowering.graph_archive import GraphArchive, read_archive, write_archive
+from exporter.lowering.graph_archive import EPOCH, GraphArchive, read_archive, write_archive
 from exporter.lowering.graph_cache import LITERT, SHIPPED, GraphKind, unit_key
 from exporter.lowering.tower import TowerRequest
 from exporter.lowering.units import LoweringRequest, Unit, litert_units
@@ -37,7 +44,8 @@ from exporter.plan.vision import vision_contract
 from exporter.version import graph_tool_versions
 from quantize.builtin_recipes import RECIPES
 
-TINY = Path(__file__).parent.parent / "checkpoints" / "tiny"
+ROOT = Path(__file__).parent.parent
+TINY, TEST_GRAPHS = ROOT / "checkpoints" / "tiny", ROOT / "tests" / "graphs.zip"
 
 
 def requests() -> dict[str, LoweringRequest]:
@@ -87,11 +95,29 @@ def jobs() -> dict[str, Job]:
     return found
 
 
+def pack(folder: Path, archive: Path) -> None:
+    """Put the graphs in a folder into an archive; equal graphs give an equal archive."""
+    files = sorted(path for path in folder.iterdir() if path.suffix in (".zip", ".tflite"))
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as packed:
+        for path in files:
+            entry = zipfile.ZipInfo(path.name, EPOCH)
+            packed.writestr(entry, path.read_bytes(), zipfile.ZIP_DEFLATED, 9)
+    click.echo(f"{archive}: {len(files)} graphs, {archive.stat().st_size:,} bytes")
+
+
 @click.command()
 @click.option("--check", is_flag=True, help="Compare with what is shipped instead of replacing it.")
+@click.option(
+    "--kept",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Put what a run of all tests kept in this folder into tests/graphs.zip, and do nothing else.",
+)
 @click.argument("names", nargs=-1)
-def main(check: bool, names: tuple[str, ...]) -> None:
+def main(check: bool, kept: Path | None, names: tuple[str, ...]) -> None:
     """Lower the graphs of NAMES (default: all: e2b, e4b, tiny, e2b-vision, e2b-audio and so on)."""
+    if kept is not None:
+        pack(kept, TEST_GRAPHS)
+        return
     stale = []
     for name, (kind, request, units) in jobs().items():
         if names and name not in names:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.once import made_once, shared_folder
+from tests.once import made_once, shared_folder, unpack_graphs
 from tests.quick_tier import (  # noqa: F401  hooks, which pytest finds here
     pytest_addoption,
     pytest_collection_modifyitems,
@@ -31,6 +31,12 @@ SHAPES = ("e2b", "e4b")
 REFERENCE_RUN = Path(__file__).parent / "reference_run.py"
 
 Golden = Mapping[str, Mapping[str, NDArray[np.generic]]]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def kept_graphs() -> None:
+    """Graphs that an earlier run lowered need not be lowered again."""
+    unpack_graphs()
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,20 @@ from pathlib import Path
 import pytest
 
 from exporter.lowering.graph_cache import default_folder
+
+GRAPHS = Path(__file__).parent / "graphs.zip"
+"""What a whole run keeps of the graphs it lowers. Names say what graphs depend on, so that none can be stale:
+what is not there is lowered. ``scripts/ship_graphs.py --kept FOLDER`` makes it."""
+
+
+def unpack_graphs() -> None:
+    """Keep the graphs in :data:`GRAPHS` where exports look for them."""
+    folder = default_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    with _locked(folder / "tests.lock"), zipfile.ZipFile(GRAPHS) as packed:
+        for name in packed.namelist():
+            if not (folder / name).exists():
+                packed.extract(name, folder)
 
 
 def shared_folder(factory: pytest.TempPathFactory) -> Path:

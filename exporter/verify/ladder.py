@@ -82,7 +82,7 @@ def climb(request: VerifyRequest, reporter: Reporter, asking: Ask = ask) -> Repo
             evidence.rungs.append(found)
             if found.verdict is Verdict.FAIL:
                 blocked = blocked or rung.TITLE.blocks
-            if rung in LAST_OF_CHECKPOINTS:  # what comes after may need the memory
+            if rung in LAST_OF_CHECKPOINTS and not blocked:  # what comes after may need the memory
                 evidence.release_checkpoints()
         return _report(evidence, whole=not blocked)
 

@@ -18,10 +18,15 @@ from exporter.verify.tolerances import NOISES
 from exporter.weights.tower_parameters import END_EMBEDDING
 from runtime_py.chat.media import Medium
 
-ADVICE = (
-    "Export again with --fresh-graphs; if the same figures are outside, try --recipe float32 to tell a "
-    "wrong graph from a kernel of this LiteRT version, and report it with both reports."
-)
+
+def advice(tower: str) -> str:
+    """What to do if the graphs of a tower, ``vision`` or ``audio``, are wrong."""
+    return (
+        "Export again with --fresh-graphs; if the same figures are outside, try --recipe float32 to tell a "
+        f"wrong graph from a kernel of this LiteRT version, leave the tower out with --no-{tower} "
+        "meanwhile, and report it with both reports."
+    )
+
 
 FLOAT_REASON = (
     f"{GRAPH_REASON}. Where more than that comes of moving inputs by less than float32 tells apart, "

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from exporter.verify.evidence import Evidence
 from exporter.verify.rung import Rung, Title
-from exporter.verify.rungs.soft_tokens import ADVICE, judge_graphs
+from exporter.verify.rungs.soft_tokens import advice, judge_graphs
 from runtime_py.chat.media import Medium
 
-TITLE = Title("sounds", "LiteRT makes of sounds what our tower makes of them", ADVICE)
+TITLE = Title("sounds", "LiteRT makes of sounds what our tower makes of them", advice("audio"))
 
 
 def judge(evidence: Evidence) -> Rung:
