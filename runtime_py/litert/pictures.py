@@ -22,9 +22,9 @@ from exporter.contract.vision import (
     POSITIONS,
     VisionContract,
 )
-from exporter.errors import BundleError, EngineError
+from exporter.errors import EngineError
 from runtime_py.litert.hardware import Hardware
-from runtime_py.litert.towers import Floats, TowerGraphs
+from runtime_py.litert.towers import Floats, TowerGraphs, stated
 
 PADDING = -1
 """Both coordinates of a patch that is padding."""
@@ -54,10 +54,7 @@ def find_pictures(bundle: Bundle) -> VisionContract | None:
     Raises:
         BundleError: Its manifest is damaged.
     """
-    try:
-        return stored_pictures(bundle.manifest())
-    except ValueError as error:
-        raise BundleError(f"{bundle.path}: {error}") from error
+    return stated(bundle, stored_pictures)
 
 
 class PictureGraphs(TowerGraphs):

@@ -16,9 +16,8 @@ from exporter.bundle.reader import Bundle
 from exporter.bundle.stored_sound import stored_sound
 from exporter.contract.audio import ADAPTER, ENCODER, END, FRAMES, AudioContract
 from exporter.contract.names import MASK
-from exporter.errors import BundleError
 from runtime_py.litert.hardware import Hardware
-from runtime_py.litert.towers import Floats, TowerGraphs
+from runtime_py.litert.towers import Floats, TowerGraphs, stated
 
 
 def find_sound(bundle: Bundle) -> AudioContract | None:
@@ -27,10 +26,7 @@ def find_sound(bundle: Bundle) -> AudioContract | None:
     Raises:
         BundleError: Its manifest is damaged.
     """
-    try:
-        return stored_sound(bundle.manifest())
-    except ValueError as error:
-        raise BundleError(f"{bundle.path}: {error}") from error
+    return stated(bundle, stored_sound)
 
 
 class SoundGraphs(TowerGraphs):

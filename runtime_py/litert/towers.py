@@ -7,8 +7,8 @@ model's. What goes into encoders is known by :mod:`~runtime_py.litert.pictures` 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +17,26 @@ from exporter.bundle.reader import Bundle
 from exporter.bundle.signature_check import find_signatures
 from exporter.contract.names import EMBEDDINGS, MASK, Section, SignatureSpec
 from exporter.contract.vision import FEATURES
+from exporter.errors import BundleError
 from runtime_py.litert.graph import Graph, section_parts
 from runtime_py.litert.hardware import Devices, Hardware
 from runtime_py.litert.native_log import captured_native_log
 
 Floats = NDArray[np.float32]
+Manifest = Mapping[str, Any] | None
+StatedT = TypeVar("StatedT")
+
+
+def stated(bundle: Bundle, read: Callable[[Manifest], StatedT | None]) -> StatedT | None:
+    """What a bundle's manifest says of a tower; None where it has none, or another tool made the bundle.
+
+    Raises:
+        BundleError: The manifest is damaged.
+    """
+    try:
+        return read(bundle.manifest())
+    except ValueError as error:
+        raise BundleError(f"{bundle.path}: {error}") from error
 
 
 class TowerGraphs:

@@ -61,9 +61,7 @@ def _decoded(content: bytes) -> NDArray[np.uint8]:
     """Pixels ``[height, width, 3]``; transparency is dropped, and the turn that EXIF notes ignored."""
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
-            if picture.mode.startswith(
-                "I"
-            ):  # 16 bits of grey, of which the engine keeps the upper 8
+            if picture.mode.startswith("I"):  # 16 bits of grey; the engine keeps the upper 8
                 grey = (np.asarray(picture) >> 8).astype(np.uint8)
                 return np.repeat(grey[:, :, None], 3, axis=2)
             return np.asarray(picture.convert("RGB"))

@@ -31,7 +31,8 @@ TOLERANCE = 5e-6
 """Of the largest magnitude. Both sides are float32; other tiles, another order of sums, another exp()."""
 
 ROUNDED = 0.35
-"""Of the root mean square, with int8 weights: LiteRT rounds activations to 8 bits before each matrix."""
+"""Of the root mean square, with int8 weights: LiteRT rounds activations to 8 bits before each matrix.
+Measured: 0.16 for a clip of two soft tokens, 0.025 for longer ones."""
 
 RECIPES = {"float32": FLOAT32, "int8": Recipe("int8", "", (int8_tower("audio"),))}
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from exporter.checkpoints.audio_architecture import FRAMES_PER_TOKEN, MEL_BINS, AudioConfig
-from exporter.checkpoints.configs.config_reader import ConfigReader, is_number
+from exporter.checkpoints.configs.config_reader import ConfigReader, is_number, parse_part
 
 AUDIO_CONFIG = "audio_config"
 MODEL_TYPE = "gemma4_audio"
@@ -52,13 +52,7 @@ def parse_audio(config: Mapping[str, Any], where: str) -> AudioConfig | None:
     Raises:
         ConfigError: Listing every value that is missing or unsupported.
     """
-    if config.get(AUDIO_CONFIG) is None:
-        return None
-    outer = ConfigReader(config, where)
-    reader = outer.part(AUDIO_CONFIG)
-    parsed = None if reader is None else _tower(reader)
-    outer.finish()
-    return parsed
+    return parse_part(config, where, AUDIO_CONFIG, _tower)
 
 
 def _tower(reader: ConfigReader) -> AudioConfig:

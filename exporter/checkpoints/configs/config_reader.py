@@ -7,10 +7,12 @@ before anyone uses it. Knows nothing about models.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 from exporter.errors import ConfigError, listed
+
+ParsedT = TypeVar("ParsedT")
 
 
 class ConfigReader:
@@ -91,6 +93,29 @@ class ConfigReader:
         """
         if self.problems:
             raise ConfigError(f"{self.where}: {listed(self.problems)}")
+
+
+def parse_part(
+    config: Mapping[str, Any], where: str, key: str, parse: Callable[[ConfigReader], ParsedT]
+) -> ParsedT | None:
+    """What ``parse`` makes of an object within a ``config.json``; None where there is none.
+
+    Args:
+        config: The parsed JSON.
+        where: Path or id shown in error messages.
+        key: The object's.
+        parse: Reads it; problems that it adds to the reader are raised together.
+
+    Raises:
+        ConfigError: Listing every problem.
+    """
+    if config.get(key) is None:
+        return None
+    outer = ConfigReader(config, where)
+    reader = outer.part(key)
+    parsed = None if reader is None else parse(reader)
+    outer.finish()
+    return parsed
 
 
 def is_number(value: object) -> bool:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from exporter.checkpoints.configs.config_reader import ConfigReader
+from exporter.checkpoints.configs.config_reader import ConfigReader, parse_part
 from exporter.checkpoints.vision_architecture import VisionConfig
 
 VISION_CONFIG = "vision_config"
@@ -53,13 +53,7 @@ def parse_vision(config: Mapping[str, Any], where: str) -> VisionConfig | None:
     Raises:
         ConfigError: Listing every value that is missing or unsupported.
     """
-    if config.get(VISION_CONFIG) is None:
-        return None
-    outer = ConfigReader(config, where)
-    reader = outer.part(VISION_CONFIG)
-    parsed = None if reader is None else _tower(reader)
-    outer.finish()
-    return parsed
+    return parse_part(config, where, VISION_CONFIG, _tower)
 
 
 def _tower(reader: ConfigReader) -> VisionConfig:
