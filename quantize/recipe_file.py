@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from exporter.errors import RecipeError, listed
+from exporter.json_text import JsonError, parse_json
 from quantize.recipe import Algorithm, Recipe, Rule
 from quantize.storage import Storage
 
@@ -33,9 +34,11 @@ def read_recipe(path: Path) -> Recipe:
         RecipeError: The file cannot be read or is not a recipe; every offence is listed.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_no_duplicates)
-    except (OSError, ValueError, RecursionError) as error:
-        raise RecipeError(f"{path}: expected a recipe as JSON ({error})") from error
+        value = parse_json(path.read_bytes(), unique_keys=True)
+    except OSError as error:
+        raise RecipeError(f"{path}: expected a recipe ({error.strerror})") from error
+    except JsonError as error:
+        raise RecipeError(f"{path}: expected a recipe as JSON, found {error}") from error
     return parse_recipe(value, str(path))
 
 
@@ -111,10 +114,3 @@ def _choice(
         return kind(value)
     problems.append(f"{where}: {key} must be one of {', '.join(kind)}, found {value!r}")
     return default
-
-
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    keys = [key for key, _ in pairs]
-    if repeated := sorted({key for key in keys if keys.count(key) > 1}):
-        raise ValueError(f"{', '.join(repeated)} is given twice in one object")
-    return dict(pairs)

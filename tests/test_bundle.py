@@ -204,6 +204,21 @@ def test_a_damaged_tokenizer_and_manifest(content: bytearray, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
+    ("claimed", "said"),
+    [(1 << 40, "at most 268435456 bytes, found one of 1099511627776"), (5, "its length is wrong")],
+)
+def test_a_tokenizer_of_another_size(
+    claimed: int, said: str, content: bytearray, tmp_path: Path
+) -> None:
+    """No more is unpacked than the section says that it holds."""
+    good = open_bundle(damaged(content, tmp_path))
+    (tokenizer,) = (s for s in good.sections if s.data_type == "HF_Tokenizer_Zlib")
+    content[tokenizer.begin : tokenizer.begin + 8] = claimed.to_bytes(8, "little")
+    with pytest.raises(BundleError, match=said):
+        open_bundle(damaged(content, tmp_path)).tokenizer_json()
+
+
+@pytest.mark.parametrize(
     ("contract", "said"),
     [
         ({"version": 1}, "found contract version 1, expected 2: .* export it again$"),

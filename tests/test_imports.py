@@ -15,10 +15,23 @@ from tests.bundles import ROOT
 
 OURS = ("exporter", "runtime_py", "quantize")
 
-LEAVES = ("exporter.errors", "exporter.contract", "exporter.path_kind", "exporter.progress")
+LEAVES = (
+    "exporter.child_process",
+    "exporter.errors",
+    "exporter.contract",
+    "exporter.json_text",
+    "exporter.path_kind",
+    "exporter.progress",
+)
 """What knows nothing else of ours."""
 
-BUNDLE = ("exporter.errors", "exporter.contract", "exporter.bundle")
+BUNDLE = (
+    "exporter.child_process",
+    "exporter.errors",
+    "exporter.json_text",
+    "exporter.contract",
+    "exporter.bundle",
+)
 """All that the runtime takes of the exporter."""
 
 ABOVE_RUNTIME = ("exporter.verify", "exporter.compare", "exporter.cli")
@@ -35,7 +48,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "exporter.checkpoints.audio_architecture",
         "exporter.model",
     ),
-    "quantize": ("exporter.errors", "quantize"),
+    "quantize": ("exporter.errors", "exporter.json_text", "quantize"),
     "runtime_py": (*BUNDLE, "runtime_py"),
     "runtime_py/loop": ("runtime_py.loop",),
     "runtime_py/chat": (*BUNDLE, "runtime_py.chat"),

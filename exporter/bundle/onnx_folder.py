@@ -12,7 +12,6 @@ what is inside a model.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from exporter.bundle.stored_contract import stored_contract
 from exporter.contract.text import Contract
 from exporter.errors import BundleError, listed
 from exporter.files.checksum import sha256
+from exporter.json_text import JsonError, parse_json
 from exporter.path_kind import MANIFEST, Kind, kind_of
 
 METADATA = "llm_metadata.json"
@@ -103,8 +103,8 @@ def open_folder(path: Path) -> OnnxFolder:
     if (found := kind_of(path)).kind is not Kind.ONNX_EXPORT:
         raise BundleError(found.instead_of("a folder made by mtp-export export --format onnx"))
     try:
-        content = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        content = parse_json((path / MANIFEST).read_bytes())
+    except (OSError, JsonError) as error:
         raise BundleError(
             f"{path / MANIFEST}: expected the manifest of export --format onnx, found something else "
             f"({error})"

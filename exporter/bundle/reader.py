@@ -6,7 +6,6 @@ Only the header is parsed; sections are handed out as views of the mapped file. 
 
 from __future__ import annotations
 
-import json
 import mmap
 import struct
 import zlib
@@ -29,6 +28,7 @@ from exporter.bundle.layout import (
 )
 from exporter.contract.names import Section
 from exporter.errors import BundleError
+from exporter.json_text import JsonError, parse_json
 from exporter.path_kind import kind_of
 
 MAGIC = litertlm_core.HEADER_MAGIC_BYTES
@@ -36,6 +36,9 @@ SUPPORTED_MAJOR = litertlm_core.LITERTLM_MAJOR_VERSION
 HEADER_BEGIN = litertlm_core.HEADER_BEGIN_BYTE_OFFSET
 HEADER_END_FIELD = litertlm_core.HEADER_END_LOCATION_BYTE_OFFSET
 HEADER_LIMIT = 16 * 1024 * 1024
+
+TOKENIZER_LIMIT = 256 * 1024 * 1024
+"""Bytes of a tokenizer.json; Gemma 4's has 32 MB."""
 
 TFLITE_MODEL = "TFLiteModel"
 LLM_METADATA = "LlmMetadataProto"
@@ -114,9 +117,11 @@ class Bundle:
         for section in self.sections:
             if section.label == MANIFEST_VALUE:
                 try:
-                    manifest = json.loads(self.read(section))
-                except ValueError as error:
-                    raise BundleError(f"{self.path}: the manifest is damaged ({error})") from error
+                    manifest = parse_json(self.read(section))
+                except JsonError as error:
+                    raise BundleError(
+                        f"{self.path}: the manifest is damaged: expected JSON, found {error}"
+                    ) from error
                 if not isinstance(manifest, dict) or not set(manifest) >= MANIFEST_BLOCKS:
                     raise BundleError(
                         f"{self.path}: expected a manifest with {', '.join(sorted(MANIFEST_BLOCKS))}; it "
@@ -146,11 +151,16 @@ class Bundle:
             BundleError: The bundle has none, or it is damaged.
         """
         packed = self.read(self._only(HF_TOKENIZER, "Hugging Face tokenizer"))
+        length = int.from_bytes(packed[:8], "little")
+        if length > TOKENIZER_LIMIT:
+            raise BundleError(
+                f"{self.path}: expected a tokenizer of at most {TOKENIZER_LIMIT} bytes, found one of {length}"
+            )
         try:
-            content = zlib.decompress(packed[8:])
+            content = zlib.decompressobj().decompress(packed[8:], length + 1)
         except zlib.error as error:
             raise BundleError(f"{self.path}: the tokenizer is damaged ({error})") from error
-        if len(content) != int.from_bytes(packed[:8], "little"):
+        if len(content) != length:
             raise BundleError(f"{self.path}: the tokenizer is damaged (its length is wrong)")
         return content
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from exporter.errors import CheckpointError
+from exporter.json_text import JsonError, parse_json
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -16,9 +16,9 @@ def read_json(path: Path) -> dict[str, Any]:
         CheckpointError: The file is not JSON or not an object.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise CheckpointError(f"{path}: expected JSON, found something else ({error})") from error
+        value = parse_json(path.read_bytes())
+    except JsonError as error:
+        raise CheckpointError(f"{path}: expected JSON, found {error}") from error
     if not isinstance(value, dict):
         raise CheckpointError(f"{path}: expected a JSON object, found a {type(value).__name__}")
     return value

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
+from exporter.child_process import child_command
 from exporter.errors import LoweringError
 from exporter.files.interrupts import held_back
 
@@ -55,7 +55,7 @@ class _Running:
         try:
             with self.log.open("wb") as log:
                 self.process = subprocess.Popen(
-                    [sys.executable, "-m", job.module, str(job.request)],
+                    child_command(job.module, str(job.request)),
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=subprocess.STDOUT,

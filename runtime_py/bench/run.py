@@ -15,12 +15,12 @@ import importlib.util
 import os
 import pickle
 import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from exporter.child_process import child_command
 from exporter.contract.names import Accelerator
 from exporter.contract.text import Contract
 from exporter.errors import EngineError, MtpExportError
@@ -182,7 +182,7 @@ def _ask(side: Side, plan: BenchPlan, memory: Memory) -> SideRun:
 def _worker(plan: BenchPlan, work: str, *, drafting: bool) -> Any:
     """What another process gives that does the ``work``: answers, or costs."""
     done = subprocess.run(
-        [sys.executable, "-m", "runtime_py.bench.worker"],
+        child_command("runtime_py.bench.worker"),
         input=pickle.dumps((plan, work, drafting)),
         capture_output=True,
         check=False,

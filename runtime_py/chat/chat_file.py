@@ -13,6 +13,7 @@ from typing import Any
 
 from exporter.bundle.engine_template import Json
 from exporter.errors import MtpExportError, listed
+from exporter.json_text import JsonError, parse_json
 from runtime_py.chat.conversation import ROLES, Conversation, Message, Setting, tool_result
 from runtime_py.chat.media import MediaError
 from runtime_py.chat.media_part import MEDIA_PARTS, read_media_part
@@ -35,11 +36,11 @@ def read_chat_file(path: Path) -> Conversation:
         ChatFileError: It is something else; lists everything that is wrong.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_bytes())
     except OSError as error:
         raise ChatFileError(f"{path}: the file cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise ChatFileError(f"{path}: expected a JSON list of messages ({error})") from error
+    except JsonError as error:
+        raise ChatFileError(f"{path}: expected a JSON list of messages, found {error}") from error
     return parse_chat(content, path)
 
 
@@ -170,9 +171,9 @@ def _call(call: object) -> Json:
     arguments = function.get("arguments") or {}
     if isinstance(arguments, str):
         try:
-            arguments = json.loads(arguments)
+            arguments = parse_json(arguments.encode())
         except ValueError as error:
-            raise ValueError(f"expected a call's arguments as JSON ({error})") from error
+            raise ValueError(f"expected a call's arguments as JSON, found {error}") from error
     if not isinstance(arguments, Mapping):
         raise ValueError("expected a call's arguments as an object")
     assert isinstance(call, Mapping)

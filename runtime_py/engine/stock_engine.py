@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from exporter.bundle.reader import open_bundle
+from exporter.child_process import child_command
 from exporter.contract.names import Accelerator
 from exporter.errors import EngineError
 from runtime_py.chat.conversation import Conversation
@@ -127,7 +127,7 @@ def _converse(
     """Send the request to a worker and pass chunks on; its final event, if any, and exit status."""
     finished: dict[str, Any] = {}
     with subprocess.Popen(
-        [sys.executable, "-m", WORKER],
+        child_command(WORKER),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=log,

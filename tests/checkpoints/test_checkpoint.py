@@ -13,6 +13,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from exporter.checkpoints.checkpoint import (
@@ -93,6 +94,38 @@ def entry(**change: object) -> bytes:
     return json.dumps({"b": whole}).encode()
 
 
+HOSTILE = (
+    entry(data_offsets=[1, 25]),  # the file's size allows it: there is more after b
+    entry(data_offsets=[0.5, 24.5]),
+    entry(shape=["2", 3]),
+    entry(shape=[2.0, 3]),
+    entry(shape=[True, 6], data_offsets=[False, 24]),
+    entry(shape="23"),
+    entry()[:-1] + b", " + entry()[1:],  # b twice
+    entry()[:-1] + b', "c": ' + entry()[6:],  # c over b
+    entry(dtype=["F32"]),
+)
+"""Headers that look right to a reader that does not look closely."""
+
+
+@pytest.mark.parametrize("header", HOSTILE)
+def test_what_the_official_reader_refuses(header: bytes, tmp_path: Path) -> None:
+    file = write(tmp_path) / SINGLE
+    set_header(file, header)
+    with pytest.raises(SafetensorError):
+        safe_open(file, "np")
+
+
+def test_bytes_behind_the_last_tensor(tmp_path: Path) -> None:
+    """A file that is two things at once, which the official reader refuses, too."""
+    file = write(tmp_path) / SINGLE
+    file.write_bytes(file.read_bytes() + b"PK")
+    with pytest.raises(SafetensorError):
+        safe_open(file, "np")
+    with pytest.raises(CheckpointError, match="what follows the last tensor is no part"):
+        open_checkpoint(tmp_path)
+
+
 @pytest.mark.parametrize(
     "header",
     [
@@ -109,6 +142,7 @@ def entry(**change: object) -> bytes:
         entry(data_offsets=[0]),
         entry(data_offsets=[0, None]),
         b'{"b":' + b"[" * 100_000,
+        *HOSTILE,
     ],
 )
 def test_damaged_header(header: bytes, tmp_path: Path) -> None:
@@ -207,7 +241,9 @@ def test_missing_files(missing: str, said: str, tmp_path: Path) -> None:
         open_checkpoint(folder)
 
 
-@pytest.mark.parametrize("text", ["{", "[]", "\udcff"])
+@pytest.mark.parametrize(
+    "text", ["{", "[]", "\udcff", '{"a": ' + "9" * 5000 + "}", '{"a": "\\ud800"}']
+)
 def test_config_that_is_not_an_object(text: str, tmp_path: Path) -> None:
     file = write(tmp_path) / "config.json"
     file.write_bytes(text.encode(errors="surrogateescape"))

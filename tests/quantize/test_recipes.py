@@ -168,7 +168,7 @@ def test_every_offence_is_told(tmp_path: Path) -> None:
         ("{", "expected a recipe as JSON"),
         ('{"name": "a", "rules": []}', "at least one rule"),
         ('{"name": "../a b", "rules": []}', r"the name must be of letters.*found '\.\./a b'"),
-        ('{"name": "a", "name": "b", "rules": [1]}', "name is given twice"),
+        ('{"name": "a", "name": "b", "rules": [1]}', "the key 'name' twice"),
     ],
 )
 def test_what_is_no_recipe(tmp_path: Path, text: str, message: str) -> None:

@@ -10,6 +10,7 @@ from exporter.checkpoints.assets.template_places import FoundTemplate, find_temp
 from exporter.checkpoints.assets.tokenizer_file import TokenizerFile
 from exporter.checkpoints.checkpoint import Checkpoint
 from exporter.errors import CheckpointError, EngineError, TemplateError
+from exporter.templates.bounded import within_bounds
 from exporter.templates.fitting import (
     FittedTemplate,
     RenderInEngine,
@@ -43,12 +44,14 @@ def choose_template(
     found = _found(target, choice)
     if choice.given is not None:
         where = str(choice.given)
-        fitted = given_template(_read(choice.given), where, found.source if found else None)
+        fitted = within_bounds(
+            given_template, _read(choice.given), where, found.source if found else None
+        )
         notes: tuple[str, ...] = ()
     else:
         assert found is not None
         where = f"{target.folder}: {found.place}"
-        fitted, notes = fit_template(found.source, where), found.notes()
+        fitted, notes = within_bounds(fit_template, found.source, where), found.notes()
     if choice.render is not None:
         try:
             fitted = checked_by_engine(fitted, choice.render, where)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from exporter.errors import CheckpointError, listed
+from exporter.json_text import parse_json
 
 SHOWN = 8
 """Tokens named in a message; the rest are counted."""
@@ -56,16 +56,15 @@ def read_tokenizer(path: Path) -> TokenizerFile:
             "weights (AutoTokenizer.from_pretrained(base).save_pretrained(folder))"
         )
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_bytes())
         ids = _vocabulary(content["model"]["vocab"])
-        added = {entry["content"]: int(entry["id"]) for entry in content.get("added_tokens", [])}
+        added = {entry["content"]: _id(entry["id"]) for entry in content.get("added_tokens", [])}
         if not ids:
             raise ValueError("its vocabulary is empty")
     except (
         ArithmeticError,
         AttributeError,
         KeyError,
-        RecursionError,
         TypeError,
         ValueError,
     ) as error:
@@ -79,4 +78,10 @@ def _vocabulary(vocabulary: Any) -> dict[str, int]:
     """Ids by text. A Unigram model lists pairs of text and score; a token's place is then its id."""
     if isinstance(vocabulary, list):
         return {str(text): index for index, (text, _) in enumerate(vocabulary)}
-    return {str(text): int(index) for text, index in vocabulary.items()}
+    return {str(text): _id(index) for text, index in vocabulary.items()}
+
+
+def _id(value: object) -> int:
+    if type(value) is not int:
+        raise ValueError(f"expected a whole number as a token's id, found {value!r}")
+    return value

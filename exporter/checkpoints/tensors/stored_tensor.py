@@ -5,14 +5,15 @@ Only headers are read and checked. This module does not know what a tensor is fo
 
 from __future__ import annotations
 
-import json
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from exporter.checkpoints.json_file import read_json
 from exporter.errors import CheckpointError, listed
+from exporter.json_text import parse_json
 from exporter.path_kind import ADAPTER_WEIGHTS
 
 INDEX = "model.safetensors.index.json"
@@ -117,35 +118,52 @@ def read_directory(file: Path) -> dict[str, StoredTensor]:
                 f"{length}; the file is truncated or of another format: download it again"
             )
         try:
-            header = json.loads(stream.read(length))
+            header = parse_json(stream.read(length), unique_keys=True)
             entries = {name: entry for name, entry in header.items() if name != "__metadata__"}
             tensors = {
                 name: _stored(name, entry, file, 8 + length) for name, entry in entries.items()
             }
         except DAMAGED_HEADER as error:
             raise CheckpointError(f"{file}: the safetensors header is damaged ({error})") from error
-    end = max((tensor.offset + tensor.nbytes for tensor in tensors.values()), default=8 + length)
+    end = _end(file, tensors.values(), 8 + length)
     if end > size:
         raise CheckpointError(
             f"{file}: expected {end} bytes by its header, found {size}; the file is truncated: "
             "download it again"
         )
+    if end < size:
+        raise CheckpointError(
+            f"{file}: expected {end} bytes by its header, found {size}; what follows the last tensor is "
+            "no part of a safetensors file: download it again"
+        )
     return tensors
 
 
+def _end(file: Path, tensors: Iterable[StoredTensor], begin: int) -> int:
+    """Where the last tensor ends; each must begin where the one before it does."""
+    end = begin
+    for tensor in sorted(tensors, key=lambda each: (each.offset, each.nbytes)):
+        if tensor.offset != end:
+            raise CheckpointError(
+                f"{file}: the safetensors header is damaged ({tensor.name} begins at byte "
+                f"{tensor.offset}, the tensor before it ends at {end})"
+            )
+        end += tensor.nbytes
+    return end
+
+
 def _stored(name: str, entry: dict[str, Any], file: Path, data_start: int) -> StoredTensor:
-    begin, end = entry["data_offsets"]
-    tensor = StoredTensor(
-        name,
-        str(entry["dtype"]),
-        tuple(int(n) for n in entry["shape"]),
-        file,
-        data_start + int(begin),
-    )
-    if begin < 0 or any(n < 0 for n in tensor.shape):
-        raise ValueError(f"{name}: a negative offset or dimension")
+    begin, end = (_count(offset) for offset in entry["data_offsets"])
+    shape = tuple(_count(dimension) for dimension in entry["shape"])
+    tensor = StoredTensor(name, entry["dtype"], shape, file, data_start + begin)
     if tensor.nbytes != end - begin:
         raise ValueError(
             f"{name}: {tensor.nbytes} bytes by its shape, {end - begin} by its offsets"
         )
     return tensor
+
+
+def _count(value: object) -> int:
+    if type(value) is not int or value < 0:
+        raise ValueError(f"expected a whole number from 0 on, found {value!r}")
+    return value

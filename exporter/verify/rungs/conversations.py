@@ -13,6 +13,7 @@ from exporter.checkpoints.assets.template_places import find_template
 from exporter.checkpoints.checkpoint import Checkpoint
 from exporter.errors import CheckpointError, EngineError, TemplateError
 from exporter.templates.agreement import Expected, differences, rendered, where_they_part
+from exporter.templates.bounded import within_bounds
 from exporter.templates.fitting import Origin
 from exporter.templates.huggingface import HuggingFaceTemplate
 from exporter.templates.samples import SAMPLES
@@ -64,14 +65,16 @@ def compare_prompts(
     """
     if engine is None and checkpoints is None:
         return TITLE.skipped("there is neither an engine nor a checkpoint to compare prompts with")
-    ours = EngineTemplate(template)
     figures, problems = [Figure("conversations tried", len(SAMPLES))], list[str]()
     if engine is not None:
-        found = _against_engine(ours, engine)
+        found = _against_engine(EngineTemplate(template), engine)
         figures.append(Figure("prompts that differ from the engine's", len(found), 0))
         problems += found
     if checkpoints is not None:
-        found = _against_transformers(ours, checkpoints)
+        try:
+            found = within_bounds(not_as_transformers, template, checkpoints)
+        except TemplateError as error:
+            found = [f"the checkpoint's template cannot be rendered: {error}"]
         chosen = origin == Origin.GIVEN  # by the person who exported: told, not judged
         limit = None if chosen else 0
         figures.append(Figure("prompts that differ from transformers'", len(found), limit))
@@ -86,12 +89,15 @@ def _note(engine: Sequence[str] | None, checkpoints: str | None) -> str:
     return "" if checkpoints is not None else "not compared with a checkpoint's template"
 
 
-def _against_transformers(ours: EngineTemplate, checkpoints: str) -> list[str]:
-    try:
-        expected = Expected.of(HuggingFaceTemplate(checkpoints))
-    except TemplateError as error:
-        return [f"the checkpoint's template cannot be rendered: {error}"]
-    return [f"not as transformers, {found}" for found in differences(ours, expected)]
+def not_as_transformers(template: str, checkpoints: str) -> list[str]:
+    """What a template renders otherwise than transformers does with the checkpoint's.
+
+    Raises:
+        TemplateError: One of them cannot be parsed.
+    """
+    expected = Expected.of(HuggingFaceTemplate(checkpoints))
+    found = differences(EngineTemplate(template), expected)
+    return [f"not as transformers, {difference}" for difference in found]
 
 
 def _against_engine(ours: EngineTemplate, engine: Sequence[str]) -> list[str]:

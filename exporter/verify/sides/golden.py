@@ -9,7 +9,6 @@ import importlib.util
 import json
 import math
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 
 from exporter.checkpoints.checkpoint import Checkpoint
 from exporter.checkpoints.tensors.quantisation import is_out_of_date
+from exporter.child_process import child_command
 from exporter.errors import MtpExportError
 from exporter.version import installed
 
@@ -149,7 +149,7 @@ def reference_run(module: str, request: Mapping[str, Any], name: str) -> Iterato
     with tempfile.TemporaryDirectory(prefix="mtp-export-golden-") as folder:
         asked, out = Path(folder) / "request.json", Path(folder) / name
         asked.write_text(json.dumps(request), encoding="utf-8")
-        command = [sys.executable, "-m", f"{PACKAGE}.{module}", str(asked), str(out)]
+        command = child_command(f"{PACKAGE}.{module}", str(asked), str(out))
         done = subprocess.run(
             command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
         )

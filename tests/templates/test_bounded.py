@@ -1,0 +1,37 @@
+"""Templates that would take all time or memory are refused; the process that asks lives on."""
+
+from __future__ import annotations
+
+import pytest
+
+from exporter.errors import TemplateError
+from exporter.templates import bounded
+from exporter.templates.bounded import within_bounds
+from exporter.templates.fitting import fit_template, given_template
+from tests.bundles import ROOT
+
+
+def test_what_the_function_says() -> None:
+    source = (ROOT / "checkpoints/tiny/target/chat_template.jinja").read_text()
+    assert within_bounds(fit_template, source, "here") == fit_template(source, "here")
+    with pytest.raises(TemplateError, match="there: expected a chat template, but line 1"):
+        within_bounds(fit_template, "{% if %}", "there")
+
+
+def test_memory_of_transformers_renderer() -> None:
+    """jinja2 says that memory ran out, as it says that the template divides by zero."""
+    with pytest.raises(TemplateError, match="refuses every conversation"):
+        within_bounds(fit_template, "{{ 'a' * 3000000000 }}", "here")
+
+
+def test_memory_of_the_engines_renderer() -> None:
+    """It ends the process."""
+    with pytest.raises(TemplateError, match=r"ended the process .* 2 GiB"):
+        within_bounds(given_template, "{{ 'a' * 3000000000 }}", "here", None)
+
+
+def test_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounded, "SECONDS", 2)
+    forever = "{% for a in range(9999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
+    with pytest.raises(TemplateError, match="within 2 seconds"):
+        within_bounds(fit_template, forever, "here")
