@@ -6,6 +6,7 @@ import importlib.util
 from collections.abc import Sequence
 
 from exporter.errors import MtpExportError
+from exporter.pip_install import pip_install
 
 
 class MissingExtraError(MtpExportError):
@@ -64,6 +65,4 @@ def has_engine() -> bool:
 
 def _require(who_needs: str, packages: Sequence[str], extra: str) -> None:
     if missing := [name for name in packages if importlib.util.find_spec(name) is None]:
-        raise MissingExtraError(
-            f"{who_needs} {' and '.join(missing)}: pip install 'mtp-export[{extra}]'"
-        )
+        raise MissingExtraError(f"{who_needs} {' and '.join(missing)}: {pip_install(extra)}")

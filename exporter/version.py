@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 
-DISTRIBUTION = "mtp-export"
+from exporter.pip_install import DISTRIBUTION
 
 EXPORT_TOOLS = ("numpy", "litert-lm-builder")
 """Packages whose version can change how weights are stored and packed."""

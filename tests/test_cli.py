@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from exporter.bundle.stored_contract import VERSION
+from exporter.pip_install import pip_install
 from tests.bundles import PROMPT_FILE, TINY_DRAFTER, TINY_TARGET, held_out_prompts
 from tests.command import run, run_process, run_without
 
@@ -202,7 +203,7 @@ def test_the_runtime_extra_is_named_where_it_is_missing(
     given = [tiny_bundles["int8"] if word == "BUNDLE" else word for word in arguments]
     done = run_without(("tokenizers",), *given)
     assert done.returncode == 1, done.stderr
-    assert "needs tokenizers: pip install 'mtp-export[runtime]'" in done.stderr
+    assert f"needs tokenizers: {pip_install('runtime')}" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -210,7 +211,7 @@ def test_the_export_extra_is_named_where_int8_caches_need_it(tmp_path: Path) -> 
     arguments = ("export", TINY_TARGET, TINY_DRAFTER, "-o", tmp_path / "x.litertlm")
     done = run_without(("torch", "litert_torch", "tokenizers"), *arguments, "--kv-cache", "int8")
     assert done.returncode == 1, done.stderr
-    assert "pip install 'mtp-export[export]', or leave it out" in done.stderr
+    assert f"{pip_install('export')}, or leave it out" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -21,6 +21,7 @@ LEAVES = (
     "exporter.contract",
     "exporter.json_text",
     "exporter.path_kind",
+    "exporter.pip_install",
     "exporter.progress",
 )
 """What knows nothing else of ours."""
@@ -29,6 +30,7 @@ BUNDLE = (
     "exporter.child_process",
     "exporter.errors",
     "exporter.json_text",
+    "exporter.pip_install",
     "exporter.contract",
     "exporter.bundle",
 )

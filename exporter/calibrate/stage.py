@@ -16,6 +16,7 @@ from exporter.checkpoints.tensors.tensor_reader import TensorReader
 from exporter.contract.names import Dtype
 from exporter.errors import RecipeError
 from exporter.options import ExportOptions
+from exporter.pip_install import pip_install
 from exporter.progress import Reporter
 from exporter.weights.matching import Weights
 from exporter.weights.parameters import cache_scales
@@ -88,5 +89,5 @@ class Calibration:
 def _require_torch(what: str, instead: str) -> None:
     if importlib.util.find_spec("litert_torch") is None:
         raise RecipeError(
-            f"{what} with torch, which is not installed: pip install 'mtp-export[export]', or {instead}"
+            f"{what} with torch, which is not installed: {pip_install('export')}, or {instead}"
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from exporter.errors import CheckpointError
+from exporter.pip_install import pip_install
 
 WANTED_FILES = ["*.json", "*.safetensors", "*.jinja"]
 
@@ -30,8 +31,8 @@ def download(name: str, revision: str | None) -> tuple[Path, str]:
         )
     except ImportError as error:
         raise CheckpointError(
-            f"{name}: no local folder of that name; to download it from the hub: pip install "
-            "'mtp-export[export]'"
+            f"{name}: no local folder of that name; to download it from the hub: "
+            f"{pip_install('export')}"
         ) from error
 
     at = f"{name}@{revision}" if revision else name

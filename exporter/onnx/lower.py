@@ -15,6 +15,7 @@ from pathlib import Path
 from exporter.errors import LoweringError
 from exporter.lowering.child_processes import Job, run_jobs
 from exporter.lowering.units import LoweringRequest, Unit
+from exporter.pip_install import pip_install
 
 WORKER = "exporter.onnx.trace_worker"
 
@@ -31,7 +32,7 @@ def lower(request: LoweringRequest, units: Sequence[Unit]) -> dict[Unit, bytes]:
     if missing := [name for name in NEEDED if importlib.util.find_spec(name) is None]:
         raise LoweringError(
             f"the graphs of this model are not known yet, and tracing them needs {', '.join(missing)}: "
-            "pip install 'mtp-export[export,onnx]'"
+            f"{pip_install('export', 'onnx')}"
         )
     with tempfile.TemporaryDirectory(prefix="mtp-export-onnx-") as name:
         folder = Path(name)

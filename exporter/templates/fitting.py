@@ -14,6 +14,7 @@ from typing import Any
 
 from exporter.bundle.engine_template import EngineTemplate
 from exporter.errors import TemplateError
+from exporter.pip_install import pip_install
 from exporter.templates.agreement import (
     Difference,
     Expected,
@@ -165,7 +166,7 @@ def checked_by_engine(fitted: FittedTemplate, render: RenderInEngine, where: str
             raise TemplateError(
                 f"{where}: the installed LiteRT-LM renders the chat template otherwise than expected: "
                 f"{sample.name}: {where_they_part(text, expected)}; install the version of the engine "
-                "that comes with 'mtp-export[engine]', or report this"
+                f"that was tested ({pip_install('engine')}), or report this"
             )
     return replace(fitted, asked_engine=True)
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from exporter.pip_install import pip_install
 from runtime_py.bench.memory import Memory
 from runtime_py.loop.rounds import Acceptance
 
@@ -120,7 +121,7 @@ def notes(samples: dict[Side, list[SideRun]], *, engine: bool, drafter: bool) ->
     if not engine:
         found.append(
             "the stock engine is not installed, so only the reference runtime was measured; "
-            "pip install 'mtp-export[engine]'"
+            f"{pip_install('engine')}"
         )
     if not drafter:
         found.append("the bundle has no drafter, so nothing was drafted")

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import IO, Any
 
+from exporter.pip_install import pip_install
 from runtime_py.chat.conversation import Conversation, as_message
 from runtime_py.chat.media import Medium, used_media
 
@@ -43,7 +44,7 @@ def _run(request: dict[str, Any], events: IO[str]) -> dict[str, Any]:
         import litert_lm
     except ImportError as error:
         raise RuntimeError(
-            f"litert-lm-api is not installed ({error}); pip install 'mtp-export[engine]'"
+            f"litert-lm-api is not installed ({error}); {pip_install('engine')}"
         ) from error
     litert_lm.set_min_log_severity(litert_lm.LogSeverity.INFO)
     conversations = list(map(Conversation.from_json, request["conversations"]))

@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from exporter.contract.names import Accelerator
 from exporter.errors import EngineError
+from exporter.pip_install import pip_install
 
 WARNING_SEVERITY = 2
 MIN_SEVERITY_OPTION, INT_VALUE = 25, 2  # kLiteRtEnvOptionTagMinLoggerSeverity, kLiteRtAnyTypeInt
@@ -117,7 +118,7 @@ def _folder(package: str) -> Path:
         assert package == "litert_lm"  # the other one is always there
         raise EngineError(
             "the reference runtime drives a GPU through the stock engine's library, and "
-            "litert-lm-api is not installed: pip install 'mtp-export[engine]'"
+            f"litert-lm-api is not installed: {pip_install('engine')}"
         )
     return Path(found.origin).parent
 

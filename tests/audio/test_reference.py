@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from exporter.errors import BundleError, EngineError
+from exporter.pip_install import pip_install
 from runtime_py.chat.media import MediaError, Medium
 from runtime_py.media.log_mel import FILTERS, FLOOR, log_mel, magnitudes, windows
 from runtime_py.media.sound_file import MOST_SECONDS, sound_samples
@@ -126,7 +127,7 @@ def test_generate_in_the_reference_runtime(planted_bundle: Path, clips: Path) ->
     done = run("generate", *reference)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "The fox eats berries.\n" * 2
-    refused(run_without(("miniaudio",), "generate", *reference), "pip install 'mtp-export[audio]'")
+    refused(run_without(("miniaudio",), "generate", *reference), f"{pip_install('audio')}")
 
 
 EQUAL = 2e-5

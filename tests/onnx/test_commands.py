@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from exporter.pip_install import pip_install
 from tests.bundles import held_out_prompts
 from tests.command import Done, run
 
@@ -163,7 +164,7 @@ def test_without_the_extra(folders: dict[str, Path], tiny_bundles: dict[str, Pat
     ):
         done = without(*arguments)
         assert done.returncode == 1, done.stderr
-        assert "need onnx and onnxruntime: pip install 'mtp-export[onnx]'" in done.stderr
+        assert f"need onnx and onnxruntime: {pip_install('onnx')}" in done.stderr
     assert without("inspect", tiny_bundles["int8"]).returncode == 0
 
 

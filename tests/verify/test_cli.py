@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from exporter.pip_install import pip_install
 from exporter.verify.rungs.shapes import TITLE
 from tests.bundles import TINY_DRAFTER, TINY_TARGET, held_out_prompts
 from tests.command import Done, run, run_process
@@ -92,7 +93,7 @@ def test_a_missing_extra_is_one_sentence(
     """Before the first stage, and before anything is downloaded."""
     done = without((missing,), tiny_bundles["int8"], *options)
     assert done.returncode == 1
-    assert done.stderr.startswith(f"mtp-export: {words}: pip install 'mtp-export[")
+    assert done.stderr.startswith(f"mtp-export: {words}: {pip_install('')[:-2]}")
     assert len(done.stderr.splitlines()) == 1
 
 

@@ -14,6 +14,7 @@ from PIL import Image
 
 from exporter.contract.vision import VisionContract
 from exporter.errors import BundleError
+from exporter.pip_install import pip_install
 from runtime_py.chat.conversation import as_message
 from runtime_py.chat.media import MediaError, Medium
 from runtime_py.loop.speculative import Fixed
@@ -119,7 +120,7 @@ def test_generate_in_the_reference_runtime(planted_bundle: Path, pictures: Path)
         run("generate", *reference, "--image-tokens", "5"),
         "expected a budget of at most 4 tokens for a picture, found 5",
     )
-    refused(run_without(("PIL",), "generate", *reference), "pip install 'mtp-export[images]'")
+    refused(run_without(("PIL",), "generate", *reference), f"{pip_install('images')}")
 
 
 def test_a_bundle_of_text(tiny_bundles: dict[str, Path]) -> None:

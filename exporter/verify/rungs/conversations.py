@@ -25,7 +25,7 @@ TITLE = Title(
     "conversations",
     "Prompts of every kind of conversation are the engine's",
     "If they differ from transformers', give the checkpoint that was exported, or export again; if from the "
-    "engine's, look at litert-lm-api's version (pip install 'mtp-export[engine]').",
+    "engine's, look at litert-lm-api's version (the extra engine installs one that was tested).",
 )
 
 REASON = "prompts are text and must be equal, character by character"

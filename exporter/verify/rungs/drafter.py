@@ -40,7 +40,7 @@ TITLE = Title(
     "drafter",
     "The drafter is transformers' assistant",
     "If only LiteRT's drafts differ, keep the drafter in int8 or float32 by another recipe; if torch's "
-    "worst step is outside, look at transformers' version (pip install 'mtp-export[reference]').",
+    "worst step is outside, look at transformers' version (the extra reference installs a tested one).",
     needs_target=True,
     asks_transformers=True,
 )

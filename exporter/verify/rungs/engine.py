@@ -19,8 +19,8 @@ from runtime_py.same_text import ReplyLimits, same_text
 TITLE = Title(
     "engine",
     "The stock engine gives the reference runtime's text",
-    "Look at litert-lm-api's version (pip install 'mtp-export[engine]') and run generate --mtp both: if the "
-    "engine differs from itself, it is the engine's; if only from the reference runtime, report it here.",
+    "Look at litert-lm-api's version (the extra engine installs a tested one) and run generate --mtp both: "
+    "if the engine differs from itself, it is the engine's; if only from the reference runtime, report it.",
 )
 
 REASON = (

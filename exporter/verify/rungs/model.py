@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 TITLE = Title(
     "model",
     "Our torch model is transformers' model",
-    "Look at transformers' version: pip install 'mtp-export[reference]' installs one that was tested; with "
+    "Look at transformers' version: the extra reference installs one that was tested; with "
     "it, this is a bug of mtp-export that concerns every export of this checkpoint.",
     needs_target=True,
     asks_transformers=True,

@@ -26,7 +26,7 @@ TITLE = Title(
     "onnx",
     "ONNX Runtime gives LiteRT's numbers and tokens",
     "Make the folder again with export --format onnx and the options of the bundle, and look at "
-    "onnxruntime's version (pip install 'mtp-export[onnx]').",
+    "onnxruntime's version (the extra onnx installs one that was tested).",
 )
 
 SAME = ("contract", "recipe", "sources", "options")

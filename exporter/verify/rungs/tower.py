@@ -25,7 +25,7 @@ from runtime_py.litert.towers import Floats
 TITLE = Title(
     "tower",
     "Our torch towers for pictures and sounds are transformers' towers",
-    "Look at transformers' version: pip install 'mtp-export[reference]' installs one that was tested; with "
+    "Look at transformers' version: the extra reference installs one that was tested; with "
     "it, this is a bug of mtp-export that concerns every export of a tower like this.",
     needs_target=True,
     asks_transformers=True,

@@ -10,6 +10,7 @@ from pathlib import Path
 from exporter.contract.text import Contract
 from exporter.errors import EngineError
 from exporter.extras import has_engine
+from exporter.pip_install import pip_install
 from exporter.progress import Reporter
 from exporter.templates.probe import unpack_probe
 from exporter.templates.samples import Sample
@@ -31,7 +32,7 @@ class EngineAnswers:
 def missing_engine() -> str:
     """Why the engine cannot run; empty if it can."""
     if not has_engine():
-        return "the stock engine is not installed: pip install 'mtp-export[engine]'"
+        return f"the stock engine is not installed: {pip_install('engine')}"
     return ""
 
 

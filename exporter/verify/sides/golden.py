@@ -23,6 +23,7 @@ from exporter.checkpoints.checkpoint import Checkpoint
 from exporter.checkpoints.tensors.quantisation import is_out_of_date
 from exporter.child_process import child_command
 from exporter.errors import MtpExportError
+from exporter.pip_install import pip_install
 from exporter.version import installed
 
 PACKAGE = "exporter.verify.sides"
@@ -89,7 +90,7 @@ def not_installed(*packages: str) -> str:
     """Which package is missing and how to get it; empty if none is."""
     for package in packages:
         if importlib.util.find_spec(package) is None:
-            return f"{package} is not installed: pip install 'mtp-export[reference]'"
+            return f"{package} is not installed: {pip_install('reference')}"
     return ""
 
 
@@ -157,7 +158,7 @@ def reference_run(module: str, request: Mapping[str, Any], name: str) -> Iterato
             last = "\n".join(done.stderr.splitlines()[-LOG_LINES_SHOWN:])
             raise TransformersError(
                 f"transformers failed on {request['target']} (exit status {done.returncode}); a version "
-                f"that works comes with pip install 'mtp-export[reference]'. Its last words:\n{last}"
+                f"that works comes with {pip_install('reference')}. Its last words:\n{last}"
             )
         yield out
 

@@ -1,0 +1,35 @@
+"""The command that installs an extra of this package, for whoever has it from wherever they have it."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+DISTRIBUTION = "mtp-export"
+
+
+def pip_install(*extras: str) -> str:
+    """Such as ``pip install '.[engine]'`` in the clone that the package was installed from."""
+    return f"pip install '{_source()}[{','.join(extras)}]'"
+
+
+@cache
+def _source() -> str:
+    """The folder that the package was installed from, or its name if it came from an index.
+
+    Source: the "Direct URL of the package" specification of the Python Packaging Authority.
+    """
+    try:
+        told = metadata.distribution(DISTRIBUTION).read_text("direct_url.json") or "{}"
+    except metadata.PackageNotFoundError:  # run from a folder that is only on the path
+        return "."
+    url = urlsplit(str(json.loads(told).get("url", "")))
+    if url.scheme != "file":
+        return DISTRIBUTION
+    folder = Path(unquote(url.path))
+    if not folder.is_dir():  # a wheel, or a clone that has moved
+        return DISTRIBUTION
+    return "." if folder.resolve() == Path.cwd().resolve() else str(folder)
