@@ -13,7 +13,8 @@ DISTRIBUTION = "mtp-export"
 
 def pip_install(*extras: str) -> str:
     """Such as ``pip install '.[engine]'`` in the clone that the package was installed from."""
-    return f"pip install '{_source()}[{','.join(extras)}]'"
+    wanted = f"[{','.join(extras)}]" if extras else ""
+    return f"pip install '{_source()}{wanted}'"
 
 
 @cache

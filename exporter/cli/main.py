@@ -21,6 +21,7 @@ COMMANDS = {
     "recipes": "List the quantisation recipes.",
     "quantize-report": "Compare recipes on a text: size, quality, drafts accepted, speed, tensors.",
     "quantize-search": "Find a recipe for a budget, from measured sensitivities.",
+    "doctor": "Say what works on this machine, and what installs the rest.",
 }
 
 EXIT_CODES = """\b

@@ -10,10 +10,11 @@ from pathlib import Path
 from exporter.contract.text import Contract
 from exporter.errors import EngineError
 from exporter.extras import has_engine
+from exporter.installation import Finding
 from exporter.pip_install import pip_install
 from exporter.progress import Reporter
 from exporter.templates.probe import unpack_probe
-from exporter.templates.samples import Sample
+from exporter.templates.samples import SAMPLES, Sample
 from runtime_py.chat.conversation import Conversation, Message, Setting
 from runtime_py.engine.stock_engine import EngineSettings, render_in_engine, run_engine
 from runtime_py.reply import RunResult
@@ -34,6 +35,18 @@ def missing_engine() -> str:
     if not has_engine():
         return f"the stock engine is not installed: {pip_install('engine')}"
     return ""
+
+
+def try_engine() -> Finding:
+    """Whether the stock engine opens the smallest bundle and renders a question."""
+    what = "the stock engine opens a bundle"
+    if not has_engine():
+        return Finding(what, False, "not installed", pip_install("engine"))
+    try:
+        (text,) = render_in_probe("{{ messages[0].role }}", SAMPLES[:1])
+    except EngineError as error:
+        return Finding(what, False, str(error), f"{pip_install('engine')} --force-reinstall")
+    return Finding(what, text == "user", f"it rendered {text!r}")
 
 
 def ask_engine(
