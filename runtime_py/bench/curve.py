@@ -46,6 +46,11 @@ class Known:
     draft_round: float | None = None
     """Seconds of ``drafts`` drafts in one call, where the bundle has one."""
 
+    @property
+    def round_cost(self) -> float:
+        """A round of ``drafts`` drafts, in decodes."""
+        return (self.drafting(self.drafts) + self.verify) / self.decode
+
     def drafting(self, drafts: int) -> float:
         """Seconds of so many drafts; another bundle's single call is taken to cost as much a draft."""
         if self.draft_round is None or drafts < self.drafts:

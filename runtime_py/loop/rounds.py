@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 import numpy as np
 
@@ -83,6 +84,15 @@ class Acceptance:
             drafted[: done.drafted] += 1
             accepted[: done.accepted] += 1
         return Acceptance(tuple(map(int, drafted)), tuple(map(int, accepted)))
+
+    @staticmethod
+    def total(parts: Sequence[Acceptance]) -> Acceptance:
+        """Counts of several answers together."""
+        drafted, accepted = (
+            tuple(map(sum, zip_longest(*counts, fillvalue=0)))
+            for counts in ([part.drafted for part in parts], [part.accepted for part in parts])
+        )
+        return Acceptance(drafted, accepted)
 
     @property
     def rate(self) -> float | None:
