@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from runtime_py.bench.costs import Costs, Timing
 from runtime_py.bench.run import Bench
+from runtime_py.bench.verdict_text import told
 
 MIB = 1 << 20
 
@@ -20,6 +21,8 @@ def render(found: Bench) -> str:
             *_acceptance(found),
             *_curve(found),
             *(["", *(f"note: {note}" for note in found.notes)] if found.notes else []),
+            "",
+            f"verdict: {told(found.verdict)}",
         ]
     )
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from exporter.cli.conversations import read_conversations
-from exporter.cli.generate_output import compare, measurements, show_calls
+from exporter.cli.generate_output import compare, measurements, show_calls, verdict_of
 from exporter.cli.generate_usage import check_usage
 from exporter.cli.runtimes import (
     RUNTIMES,
@@ -167,6 +167,8 @@ def command(
     newline. With `--mtp both`, exit code 3 says that the two texts differ.
     """
     from exporter.bundle.stored_contract import with_cache_length
+    from runtime_py.bench.verdict_text import as_json as verdict_json
+    from runtime_py.bench.verdict_text import told
     from runtime_py.same_text import ReplyLimits
 
     check_usage(
@@ -208,12 +210,19 @@ def command(
         if not as_json:
             show_calls(run)
             click.echo(measurements(run), err=True)
+    length = draft_length if isinstance(draft_length, int) else agreed.draft_length
+    adaptive = runtime != STOCK and not isinstance(draft_length, int)
+    verdict = verdict_of(runs, min(length, agreed.draft_length), adaptive=adaptive)
     if as_json:
-        click.echo(json.dumps({mode: run.to_json() for mode, run in runs.items()}, indent=2))
+        found = {mode: run.to_json() for mode, run in runs.items()}
+        found |= {"verdict": verdict_json(verdict)} if verdict else {}
+        click.echo(json.dumps(found, indent=2))
     if mtp == "both":
         cache_length = min(max_num_tokens or agreed.cache_length, agreed.cache_length)
         overshoot = agreed.draft_length if runtime == STOCK else 0
         compare(runs["off"], runs["on"], ReplyLimits(max_new_tokens, cache_length, overshoot))
+    if verdict is not None and not as_json:
+        click.echo(f"verdict: {told(verdict)}", err=True)
 
 
 def _contract(bundle: Path, runtime: str, *, drafting: bool) -> Contract:

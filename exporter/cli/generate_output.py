@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,8 @@ import click
 from exporter.errors import ParityError
 
 if TYPE_CHECKING:
+    from runtime_py.bench.paired import Count
+    from runtime_py.bench.verdict import MtpVerdict
     from runtime_py.reply import Reply, RunResult
     from runtime_py.same_text import ReplyLimits
 
@@ -35,6 +37,47 @@ def measurements(run: RunResult) -> str:
     if run.success_rate is not None:
         text += f", success rate of drafts {run.success_rate:.2f}"
     return text
+
+
+def verdict_of(runs: Mapping[str, RunResult], drafts: int, *, adaptive: bool) -> MtpVerdict | None:
+    """What runs with MTP, and without if there are such, say of it; None where there is none with MTP.
+
+    Args:
+        runs: By mode, `on` and `off`.
+        drafts: A full round's.
+        adaptive: Whether the runtime drafted as many only where that seemed to pay.
+    """
+    from runtime_py.bench.drafts import Drafts
+    from runtime_py.bench.paired import paired_gain
+    from runtime_py.bench.verdict import Speed, judge
+    from runtime_py.loop.rounds import Acceptance
+
+    if (on := runs.get("on")) is None:
+        return None
+    counts = [Acceptance.of([r for reply in c for r in reply.rounds]) for c in on.replies]
+    found = Drafts.of(counts, drafts, adaptive=adaptive)
+    if found is None:
+        found = Drafts.of_rate(on.success_rate, drafts, len(on.replies))
+    if (off := runs.get("off")) is None:
+        return judge(found)
+    pairs = list(zip(off.replies, on.replies, strict=True))
+    gain = paired_gain([_speed(o, o) for o, _ in pairs], [_speed(w, o) for o, w in pairs])
+    return judge(found, measured=Speed.of_pairs(gain))
+
+
+def _speed(replies: Sequence[Reply], plain: Sequence[Reply]) -> Count:
+    """Tokens and seconds of a conversation.
+
+    The engine counts what it accepted behind a stop token, too: where the text is that of plain decoding,
+    so is the number of its tokens.
+    """
+    from runtime_py.bench.paired import Count
+
+    tokens = sum(
+        off.decode_tokens if reply.text == off.text else reply.decode_tokens
+        for reply, off in zip(replies, plain, strict=True)
+    )
+    return Count(tokens, sum(reply.decode_seconds for reply in replies))
 
 
 def _parts(off: Reply, on: Reply) -> Iterator[tuple[str, str, str]]:

@@ -15,6 +15,10 @@ from runtime_py.loop.rounds import Acceptance
 
 ENGINE, REFERENCE = "stock engine", "reference"
 
+GAIN = "MTP on / off, {}"
+ENGINE_GAIN = GAIN.format(ENGINE)
+"""Names of ratios."""
+
 
 @dataclass(frozen=True)
 class Side:
@@ -36,7 +40,8 @@ class SideRun:
     load_seconds: float
     memory: Memory
     texts: tuple[str, ...]
-    acceptance: Acceptance | None = None
+    acceptance: tuple[Acceptance, ...] = ()
+    """By prompt; empty without drafting, or where the runtime does not tell."""
     success_rate: float | None = None
     """The engine's own: accepted by drafted."""
 
@@ -90,7 +95,7 @@ def ratios(samples: dict[Side, list[SideRun]]) -> tuple[Ratio, ...]:
         for word, mtp in (("off", False), ("on", True))
     ]
     pairs += [
-        (f"MTP on / off, {runtime}", Side(runtime, True), Side(runtime, False))
+        (GAIN.format(runtime), Side(runtime, True), Side(runtime, False))
         for runtime in (ENGINE, REFERENCE)
     ]
     return tuple(

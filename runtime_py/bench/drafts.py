@@ -21,9 +21,13 @@ class Drafts:
     """Of those at each position in the round; empty where the runtime does not tell."""
     tokens: Estimate
     """A round, the verify's own token included; its error is clustered by prompt."""
+    adaptive: bool = False
+    """Whether a policy drafted less than ``length`` where it saw fit; ``tokens`` are those of full rounds."""
 
     @staticmethod
-    def of(by_prompt: Sequence[Acceptance], length: int) -> Drafts | None:
+    def of(
+        by_prompt: Sequence[Acceptance], length: int, *, adaptive: bool = False
+    ) -> Drafts | None:
         """From counts by position, one a prompt; None where nothing was drafted.
 
         Positions that no answer reached are taken to be accepted as often as the last one that was.
@@ -35,7 +39,8 @@ class Drafts:
         tokens = expected_tokens(chances(total), length)
         error = standard_error([_residual(prompt, total) for prompt in drafted])
         shares = tuple(a / d for a, d in zip(total.accepted, total.drafted, strict=True))
-        return Drafts(length, total.rate, shares, Estimate(tokens, error, len(drafted)))
+        tokens_a_round = Estimate(tokens, error, len(drafted))
+        return Drafts(length, total.rate, shares, tokens_a_round, adaptive)
 
     @staticmethod
     def of_rate(rate: float | None, length: int, prompts: int) -> Drafts | None:

@@ -15,7 +15,7 @@ import importlib.util
 import os
 import pickle
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from exporter.contract.text import Contract
 from exporter.errors import EngineError, MtpExportError
 from runtime_py.bench.comparison import (
     ENGINE,
+    ENGINE_GAIN,
     REFERENCE,
     Ratio,
     Side,
@@ -37,13 +38,19 @@ from runtime_py.bench.comparison import (
 )
 from runtime_py.bench.costs import Costs
 from runtime_py.bench.curve import Known, Point, chances, curve
+from runtime_py.bench.drafts import Drafts
 from runtime_py.bench.machine import Machine, describe_machine
 from runtime_py.bench.memory import Memory, children_watched
+from runtime_py.bench.verdict import MtpVerdict, Speed, judge
+from runtime_py.bench.verdict_text import as_json
 from runtime_py.chat.conversation import Conversation
 from runtime_py.engine.stock_engine import EngineSettings, run_engine
 from runtime_py.loop.rounds import Acceptance
 
 LOG_CHARACTERS = 400
+
+LEAST_ROUNDS = 3
+"""Rounds whose spread says how much a measured ratio is worth; with fewer the verdict goes by costs."""
 
 Tell = Callable[[str], None]
 
@@ -79,10 +86,11 @@ class Bench:
     chances: tuple[float, ...]
     curve: tuple[Point, ...]
     notes: tuple[str, ...]
+    verdict: MtpVerdict
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; seconds, bytes and tokens per second."""
-        return asdict(self)
+        return {**asdict(self), "verdict": as_json(self.verdict)}
 
 
 def engine_installed() -> bool:
@@ -117,8 +125,10 @@ def measure(plan: BenchPlan, agreed: Contract, tell: Tell) -> Bench:
     costs: Costs = _worker(plan, "costs", drafting=agreed.has_drafter)
     sides = sides_of(engine=engine, drafter=agreed.has_drafter)
     samples = take_turns(sides, plan, tell)
-    found = {side: _acceptance(of_side) for side, of_side in samples.items()}
-    acceptance = found.get(Side(REFERENCE, True))
+    by_prompt = _by_prompt(samples)
+    acceptance = Acceptance.total(by_prompt) if by_prompt else None
+    known, compared = _known(agreed, costs, acceptance), ratios(samples)
+    drafts = Drafts.of(by_prompt, agreed.draft_length)
     return Bench(
         str(plan.bundle),
         agreed.draft_length if agreed.has_drafter else 0,
@@ -129,12 +139,13 @@ def measure(plan: BenchPlan, agreed: Contract, tell: Tell) -> Bench:
         machine.after_all(),
         costs,
         tuple(summarise(side, of_side) for side, of_side in samples.items()),
-        ratios(samples),
+        compared,
         acceptance,
         next((s.success_rate for s in samples.get(Side(ENGINE, True), ())), None),
         chances(acceptance) if acceptance else (),
-        _curve(agreed, costs, acceptance),
+        curve(known) if known else (),
         notes(samples, engine=engine, drafter=agreed.has_drafter),
+        judge(drafts, known, _measured(compared, drafts, plan), drafter=agreed.has_drafter),
     )
 
 
@@ -199,17 +210,27 @@ def _worker(plan: BenchPlan, work: str, *, drafting: bool) -> Any:
     return result
 
 
-def _acceptance(samples: Sequence[SideRun]) -> Acceptance | None:
-    """Of one round: greedy answers are the same in all."""
-    return samples[0].acceptance if samples else None
+def _by_prompt(samples: Mapping[Side, Sequence[SideRun]]) -> tuple[Acceptance, ...]:
+    """What the reference runtime tells, of one round: greedy answers are the same in all."""
+    of_side = samples.get(Side(REFERENCE, True))
+    return of_side[0].acceptance if of_side else ()
 
 
-def _curve(agreed: Contract, costs: Costs, acceptance: Acceptance | None) -> tuple[Point, ...]:
+def _known(agreed: Contract, costs: Costs, acceptance: Acceptance | None) -> Known | None:
+    """What draft lengths can be compared by; None where nothing was drafted."""
     if not acceptance or not acceptance.drafted or not costs.verify or not costs.draft:
-        return ()
+        return None
     seconds = (costs.decode.median, costs.draft.median, costs.verify.median)
     at_once = costs.draft_round.median if costs.draft_round else None
-    return curve(Known(agreed.draft_length, *seconds, chances(acceptance), at_once))
+    return Known(agreed.draft_length, *seconds, chances(acceptance), at_once)
+
+
+def _measured(compared: Sequence[Ratio], drafts: Drafts | None, plan: BenchPlan) -> Speed | None:
+    """MTP on by off in the stock engine; None where it was not run often enough to know the noise."""
+    found = next((ratio for ratio in compared if ratio.name == ENGINE_GAIN), None)
+    if found is None or drafts is None or plan.rounds < LEAST_ROUNDS or not found.median:
+        return None
+    return Speed.of_rounds(found.median, found.low, found.high, drafts)
 
 
 def default_threads() -> int:

@@ -16,8 +16,7 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 from runtime_py.bench.curve import Known, Point, curve
 from runtime_py.bench.drafts import Drafts
@@ -95,7 +94,7 @@ class MtpVerdict:
     round_cost: float | None = None
     """In decodes."""
     speed: Speed | None = None
-    """Of rounds of ``drafts.length`` drafts."""
+    """Of rounds of ``drafts.length`` drafts, or of adaptive drafting."""
     best: Length | None = None
     """For the stock engine: what to export with. None where that cannot be said."""
     perhaps: Length | None = None
@@ -103,9 +102,12 @@ class MtpVerdict:
     auto: Length | None = None
     """For the reference runtime with this bundle."""
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return asdict(self)
+    @property
+    def ceiling(self) -> float | None:
+        """The speed-up if every draft were accepted; None where that is not known."""
+        if self.drafts is None or self.speed is None or self.drafts.adaptive:
+            return None
+        return self.speed.value * (self.drafts.length + 1) / self.drafts.tokens.value
 
 
 def judge(
@@ -118,9 +120,9 @@ def judge(
     """Conclude what can be concluded.
 
     Args:
-        drafts: What became of them; None where there were none.
+        drafts: What became of them; None where nothing was drafted.
         known: What single calls cost, if that was measured.
-        measured: MTP on by off, if both were run with rounds of ``drafts.length``; goes before ``known``.
+        measured: MTP on by off, if both were run in the way ``drafts`` were made; goes before ``known``.
         drafter: Whether the bundle has one.
     """
     if drafts is None:
@@ -131,8 +133,8 @@ def judge(
         speed = measured
     else:
         return MtpVerdict(_without_costs(drafts), drafts)
-    outcome = _outcome(drafts, speed)
-    cost = drafts.tokens.value / speed.value if speed.value else None
+    outcome = _outcome(speed)
+    cost = None if drafts.adaptive or not speed.value else drafts.tokens.value / speed.value
     found = MtpVerdict(outcome, drafts, known.round_cost if known else cost, speed)
     if known is None or outcome is Outcome.TOO_FEW:
         return found
@@ -157,8 +159,8 @@ def _without_costs(drafts: Drafts) -> Outcome:
     return Outcome.LOSES if drafts.tokens.value < 1 + EVEN else Outcome.NO_COSTS
 
 
-def _outcome(drafts: Drafts, speed: Speed) -> Outcome:
-    if drafts.tokens.prompts < LEAST_PROMPTS or speed.low is None or speed.high is None:
+def _outcome(speed: Speed) -> Outcome:
+    if speed.low is None or speed.high is None:
         return Outcome.TOO_FEW
     if abs(speed.value - 1) < EVEN:
         return Outcome.EVEN

@@ -2,32 +2,45 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from typing import Any
+
 from runtime_py.bench.drafts import Drafts
 from runtime_py.bench.paired import LEAST_PROMPTS
-from runtime_py.bench.verdict import MtpVerdict, Outcome
+from runtime_py.bench.verdict import EVEN, MtpVerdict, Outcome
+
+NEARLY_ALL = 0.9
+"""Of all drafts: a drafter with so many accepted has little to learn."""
 
 TUNE = "adapt the drafter to this target with `mtp-export tune`"
-OFF = f"ship with MTP off, or {TUNE}"
 MORE = "give more prompts of your own with --prompts FILE"
 WHERE = "`mtp-export bench` measures them on this machine"
+ENGINE = " The stock engine drafts in every round: `mtp-export bench` says what that is worth."
+
+
+def as_json(verdict: MtpVerdict) -> dict[str, Any]:
+    """Plain values, and the sentences."""
+    return {**asdict(verdict), "text": told(verdict)}
 
 
 def told(verdict: MtpVerdict) -> str:
-    """Two or three sentences."""
+    """A few sentences."""
+    drafts = verdict.drafts
     if verdict.outcome is Outcome.NO_DRAFTER:
         return "the bundle has no drafter, so MTP cannot be used with it."
-    if verdict.drafts is None:
+    if drafts is None:
         return "nothing was drafted, so nothing can be said of MTP: let answers be longer, or ask others."
-    return f"{_found(verdict, verdict.drafts)}. {_advice(verdict, verdict.drafts)}"
+    return f"{_found(verdict, drafts)}. {_advice(verdict, drafts)}{_lengths(verdict, drafts)}"
 
 
 def _found(verdict: MtpVerdict, drafts: Drafts) -> str:
     """The figures, in one sentence."""
     each = ", ".join(f"{n}: {share:.0%}" for n, share in enumerate(drafts.positions, start=1))
-    where = f" (by position {each})" if each else ""
-    text = (
-        f"{drafts.accepted:.0%} of drafts accepted{where}, {drafts.tokens.value:.2f} tokens a round"
-    )
+    text = f"{drafts.accepted:.0%} of drafts accepted" + (f" (by position {each})" if each else "")
+    if drafts.adaptive and verdict.speed is not None:
+        text += ", as many as `--draft-length auto` made"
+    else:
+        text += f", {drafts.tokens.value:.2f} tokens a round of {drafts.length} drafts"
     if verdict.round_cost is not None:
         text += f"; a round costs {verdict.round_cost:.2f} decodes"
     if (speed := verdict.speed) is None:
@@ -35,40 +48,51 @@ def _found(verdict: MtpVerdict, drafts: Drafts) -> str:
     how = "measured" if speed.measured else "by these costs"
     if speed.low is not None and speed.high is not None:
         how += f"; {speed.low:.2f} to {speed.high:.2f} with the noise"
-    return f"{text}: MTP is {speed.value:.2f} times plain decoding ({how})"
+    return f"{text}: MTP is {speed.value:.2f} times as fast as plain decoding ({how})"
 
 
 def _advice(verdict: MtpVerdict, drafts: Drafts) -> str:
     match verdict.outcome:
         case Outcome.TOO_FEW:
-            return (
-                f"Too few prompts to conclude from ({drafts.tokens.prompts}; it takes {LEAST_PROMPTS}): "
-                f"{MORE}."
-            )
+            return f"Fewer than {LEAST_PROMPTS} prompts conclude nothing: {MORE}."
         case Outcome.NO_COSTS:
             return (
                 f"MTP pays where a round costs less than {drafts.tokens.value:.2f} decodes. Costs are not "
                 f"known from this run: {WHERE}."
             )
         case Outcome.UNCLEAR:
-            return f"The noise leaves open whether MTP pays: {MORE}.{_lengths(verdict, drafts)}"
+            return f"The noise leaves open whether MTP pays: {MORE}."
         case Outcome.PAYS:
-            return f"MTP pays: ship with MTP on.{_lengths(verdict, drafts)}"
+            return "MTP pays: ship with MTP on."
+        case Outcome.EVEN:
+            return f"That is no difference: {_instead(verdict, drafts)}."
         case _:
-            return f"{_not_worth_it(verdict)}{_lengths(verdict, drafts)}"
+            certainly = "" if verdict.speed else ", whatever a round costs"
+            return f"MTP does not pay{certainly}: {_instead(verdict, drafts)}."
 
 
-def _not_worth_it(verdict: MtpVerdict) -> str:
-    even = verdict.outcome is Outcome.EVEN
-    what = "That is no difference" if even else "MTP does not pay"
-    if verdict.speed is None:
-        what += ", whatever a round costs"
-    return f"{what}: {TUNE if verdict.best and verdict.best.drafts else OFF}."
+def _instead(verdict: MtpVerdict, drafts: Drafts) -> str:
+    """What to do where MTP as it is gains nothing."""
+    ceiling = verdict.ceiling
+    if ceiling is not None and ceiling <= 1 + EVEN:
+        off = f"ship with MTP off; were every draft accepted, it would be {ceiling:.2f}"
+    elif drafts.accepted >= NEARLY_ALL:
+        off = "ship with MTP off"
+    else:
+        most = "" if ceiling is None else f", which can bring {ceiling:.2f} at most"
+        return (
+            f"{TUNE}{most}" if _another_length(verdict) else f"ship with MTP off, or {TUNE}{most}"
+        )
+    return "the drafts are good, but too dear" if _another_length(verdict) else off
+
+
+def _another_length(verdict: MtpVerdict) -> bool:
+    return verdict.best is not None and verdict.best.drafts > 0
 
 
 def _lengths(verdict: MtpVerdict, drafts: Drafts) -> str:
     """What is said of other draft lengths, in each runtime."""
-    text = ""
+    text = ENGINE if drafts.adaptive and verdict.speed else ""
     best, perhaps, auto = verdict.best, verdict.perhaps, verdict.auto
     if best is not None and best.drafts not in (0, drafts.length):
         option = f"--draft-length {best.drafts}"

@@ -17,7 +17,7 @@ from runtime_py.bench.costs import Costs, Work, measure_costs
 from runtime_py.bench.memory import Memory
 from runtime_py.bench.run import BenchPlan
 from runtime_py.litert.hardware import Hardware
-from runtime_py.loop.rounds import Acceptance, Round
+from runtime_py.loop.rounds import Acceptance
 from runtime_py.opened_model import OpenedModel, open_model
 
 COST_ROUNDS = 24
@@ -65,7 +65,7 @@ def _answers(model: OpenedModel, plan: BenchPlan, load_seconds: float) -> SideRu
     prefill. Memory is measured from outside.
     """
     texts: list[str] = []
-    rounds: list[Round] = []
+    accepted: list[Acceptance] = []
     tokens, seconds, drafts = 0, 0.0, model.executor.draft_length
     for prompt in plan.prompts:
         session = model.session(policy=model.policy(drafts))
@@ -74,9 +74,9 @@ def _answers(model: OpenedModel, plan: BenchPlan, load_seconds: float) -> SideRu
         seconds += time.perf_counter() - begun - answer.prefill_seconds
         tokens += len(answer.tokens)
         texts.append(answer.text)
-        rounds += answer.rounds
-    accepted = Acceptance.of(rounds) if drafts else None
-    return SideRun(tokens / seconds, load_seconds, Memory(), tuple(texts), accepted)
+        accepted.append(answer.acceptance)
+    counts = tuple(accepted) if drafts else ()
+    return SideRun(tokens / seconds, load_seconds, Memory(), tuple(texts), counts)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from runtime_py.bench.curve import Known
 from runtime_py.bench.drafts import Drafts
 from runtime_py.bench.paired import Count, Estimate, paired_gain
 from runtime_py.bench.verdict import Length, Outcome, Speed, judge
-from runtime_py.bench.verdict_text import told
+from runtime_py.bench.verdict_text import as_json, told
 from runtime_py.loop.rounds import Acceptance
 
 ROUNDS = 20
@@ -89,7 +89,7 @@ class TestFromCosts:
         assert (verdict.best, verdict.auto) == (Length(0, 1.0), Length(0, 1.0))
         text = told(verdict)
         assert "10% of drafts accepted" in text
-        assert "a round costs 1.72 decodes: MTP is 0.76 times plain decoding" in text
+        assert "a round costs 1.72 decodes: MTP is 0.76 times as fast as plain decoding" in text
         assert "ship with MTP off, or adapt the drafter" in text
         assert "`mtp-export tune`" in text
         assert "`--draft-length auto` stops drafting by itself" in text
@@ -123,7 +123,10 @@ class TestFromCosts:
         drafts = drafts_of(20, 20, 20)
         verdict = judge(drafts, known_of(drafts, (1.0, 1.0, 1.0), verify=37.9))
         assert verdict.outcome is Outcome.EVEN
-        assert "no difference" in told(verdict)
+        assert (
+            "no difference: ship with MTP off; were every draft accepted, it would be 1.00."
+            in told(verdict)
+        )
 
     def test_prompts_that_disagree_leave_it_open(self) -> None:
         """Half of them have every draft right, half none: 2.5 tokens a round, give or take 1.1."""
@@ -140,7 +143,7 @@ class TestFromCosts:
         verdict = judge(drafts, known_of(drafts, tuple(a / 20 for a in accepted)))
         assert verdict.outcome is Outcome.TOO_FEW
         assert (verdict.best, verdict.auto) == (None, None)
-        assert "Too few prompts to conclude from (1; it takes 6)" in told(verdict)
+        assert "Fewer than 6 prompts conclude nothing" in told(verdict)
 
 
 def speeds(off: float, on: list[float]) -> Speed | None:
@@ -158,8 +161,9 @@ class TestMeasured:
         assert verdict.outcome is Outcome.LOSES
         assert verdict.round_cost == pytest.approx(1.3 / 0.65)
         assert verdict.best is None
-        assert "a round costs 2.00 decodes: MTP is 0.65 times plain decoding (measured" in told(
-            verdict
+        assert (
+            "a round costs 2.00 decodes: MTP is 0.65 times as fast as plain decoding (measured"
+            in told(verdict)
         )
 
     def test_noise_between_answers(self) -> None:
@@ -181,6 +185,15 @@ class TestMeasured:
         assert verdict.best == Length(3, 1.5)
         half = judge(drafts, known, Speed.of_rounds(0.6, 0.5, 1.1, drafts))
         assert (half.outcome, half.best) == (Outcome.UNCLEAR, Length(0, 1.0))
+
+    def test_adaptive_drafting_is_measured_as_such(self) -> None:
+        """It drafted in two of eight answers; all eight were timed."""
+        counts = [Acceptance((5, 1), (1, 0)), *[Acceptance((), ())] * 6, Acceptance((5,), (0,))]
+        drafts = Drafts.of(counts, 3, adaptive=True)
+        verdict = judge(drafts, measured=speeds(10, [9.9] * 8))
+        assert (verdict.outcome, verdict.round_cost) == (Outcome.EVEN, None)
+        assert "as many as `--draft-length auto` made: MTP is 0.99 times" in told(verdict)
+        assert "stock engine drafts in every round" in told(verdict)
 
     def test_nothing_timed(self) -> None:
         assert Speed.of_pairs(paired_gain([Count(0, 0)], [Count(1, 1)])) is None
@@ -211,5 +224,5 @@ class TestWithout:
 def test_json_is_plain() -> None:
     drafts = drafts_of(18, 16, 14, prompts=1)
     for verdict in (judge(None), judge(drafts), judge(drafts, known_of(drafts, (0.9, 0.9, 0.9)))):
-        assert json.loads(json.dumps(verdict.to_json(), allow_nan=False))["outcome"]
-    assert replace(judge(None), drafts=drafts).to_json()["drafts"]["positions"] == (0.9, 0.8, 0.7)
+        assert json.loads(json.dumps(as_json(verdict), allow_nan=False))["outcome"]
+    assert as_json(replace(judge(None), drafts=drafts))["drafts"]["positions"] == (0.9, 0.8, 0.7)
