@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+
+import numpy as np
 
 from exporter.checkpoints.checkpoint import open_checkpoint
 from exporter.contract.names import Accelerator, Dtype
@@ -29,6 +33,20 @@ def held_out_prompts(count: int) -> list[str]:
     prompts = PROMPT_FILE.read_text(encoding="utf-8").splitlines()
     assert len(prompts) >= count
     return prompts[:: len(prompts) // count][:count]
+
+
+def poor_drafter(folder: Path) -> Path:
+    """The tiny drafter with its input projection negated: it fits the target, and is hardly ever right."""
+    shutil.copytree(TINY_DRAFTER, folder)
+    file = folder / "model.safetensors"
+    content = np.fromfile(file, np.uint8)
+    begin = 8 + int.from_bytes(content[:8].tobytes(), "little")
+    entry = json.loads(content[8:begin].tobytes())["pre_projection.weight"]
+    assert entry["dtype"] == "BF16"
+    first, last = entry["data_offsets"]
+    content[begin + first : begin + last].view(np.uint16)[:] ^= 0x8000
+    content.tofile(file)
+    return folder
 
 
 class TinyBundles(dict[str, Path]):

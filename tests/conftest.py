@@ -122,6 +122,18 @@ def short_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def poor_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The int8 bundle with another drafter, whose drafts are hardly ever accepted."""
+    from tests.bundles import export_tiny, poor_drafter
+
+    def make(output: Path) -> None:
+        drafter = poor_drafter(tmp_path_factory.mktemp("poor") / "drafter")
+        export_tiny(output, "int8", drafter_folder=drafter)
+
+    return made_once(shared_folder(tmp_path_factory) / "poor.litertlm", make)
+
+
+@pytest.fixture(scope="session")
 def plain_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An int8 bundle without a drafter."""
     from tests.bundles import export_tiny

@@ -21,6 +21,7 @@ SLOW_FIXTURES = frozenset(
         "engine",
         "folders",
         "plain_bundle",
+        "poor_bundle",
         "planted_bundle",
         "public_templates",
         "random_pair",

@@ -18,6 +18,7 @@ COMMANDS = {
     "generate": "Generate text from a bundle, with and without speculative decoding.",
     "verify": "Prove a bundle right, rung by rung, against its checkpoints and the engine.",
     "bench": "Measure a bundle: calls, tokens/s in both runtimes, memory, acceptance, speed-up.",
+    "compare-drafters": "Compare drafters of one target on prompts of your own.",
     "recipes": "List the quantisation recipes.",
     "quantize-report": "Compare recipes on a text: size, quality, drafts accepted, speed, tensors.",
     "quantize-search": "Find a recipe for a budget, from measured sensitivities.",

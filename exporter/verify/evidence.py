@@ -33,6 +33,7 @@ from exporter.verify.allowed import (
 from exporter.verify.answers import PromptAnswers, answer_all
 from exporter.verify.compare import bridged
 from exporter.verify.medium_evidence import MediumEvidence, MediumSources, kinds_of
+from exporter.verify.mtp import judge_mtp
 from exporter.verify.rung import Rung, Verdict
 from exporter.verify.sides.engine import EngineAnswers, ask_engine
 from exporter.verify.sides.golden import Ask, Golden, Question, draft_starts, missing, probes
@@ -43,6 +44,7 @@ from exporter.verify.texts import Text, one_text
 from exporter.verify.tolerances import GRAPH_FLOAT, SHAPES_FLOAT
 from exporter.weights.matching import Weights, find_weights
 from exporter.weights.parameters import parameter_specs
+from runtime_py.bench.verdict import MtpVerdict
 from runtime_py.chat.conversation import Conversation
 from runtime_py.chat.media import Medium
 from runtime_py.engine.stock_engine import EngineSettings
@@ -158,6 +160,15 @@ class Evidence:
             return answer_all(
                 model.executor, model.tokenizer, model.template, asked.prompts, asked.max_new_tokens
             )
+
+    @cached_property
+    def mtp(self) -> MtpVerdict | None:
+        """What MTP brings; None while a rung says that something is wrong with the bundle."""
+        if any(rung.verdict is Verdict.FAIL for rung in self.rungs):
+            return None
+        answers = self.answers
+        with self.reporter.stage("Measuring what rounds cost", None):
+            return judge_mtp(self.model.executor, answers, self.text.tokens)
 
     @cached_property
     def engine(self) -> EngineAnswers:

@@ -140,5 +140,6 @@ def _report(evidence: Evidence, *, whole: bool) -> Report:
         acceptance=tuple(zip(counted.drafted, counted.accepted, strict=True)),
         tolerance=None if evidence.rounds else allowed.most,
         position_errors=tuple(lines),
+        mtp=evidence.mtp,
         answers=answer_views(evidence.answers, evidence.model.tokenizer, evidence.noise),
     )

@@ -9,6 +9,8 @@ from exporter.errors import ParityError
 from exporter.report.plain_json import plain
 from exporter.report.plots import Series
 from exporter.verify.rung import Rung, Verdict
+from runtime_py.bench.verdict import MtpVerdict
+from runtime_py.bench.verdict_text import as_json
 
 VERSION = 1
 """Of the JSON report."""
@@ -39,7 +41,7 @@ class AnswerView:
 
 @dataclass(frozen=True)
 class Report:
-    """Everything. Holds no time and no path, so that equal runs give equal reports."""
+    """Everything. Holds no path, and no time but in ``mtp``, so that else equal runs give equal reports."""
 
     bundle: str
     nbytes: int
@@ -55,6 +57,8 @@ class Report:
     position_errors: tuple[Series, ...] = ()
     layer_errors: tuple[Series, ...] = ()
     answers: tuple[AnswerView, ...] = ()
+    mtp: MtpVerdict | None = None
+    """What MTP brings; None where the bundle is not right, which comes first."""
 
     @property
     def failed(self) -> tuple[Rung, ...]:
@@ -97,6 +101,7 @@ class Report:
             "what_now": [{"rung": key, "advice": advice} for key, advice in self.what_now],
             "near_ties": self.near_ties,
             **block,
+            "mtp": None if self.mtp is None else as_json(self.mtp),
         }
 
 

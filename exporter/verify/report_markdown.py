@@ -8,6 +8,7 @@ from exporter.report.tables import Table
 from exporter.verify.report import Report
 from exporter.verify.rung import Figure, Rung, Verdict
 from exporter.version import versions_line
+from runtime_py.bench.verdict_text import told
 
 MARKS = {Verdict.PASS: "pass", Verdict.FAIL: "FAIL", Verdict.SKIPPED: "skip"}
 
@@ -46,6 +47,7 @@ def render_text(report: Report) -> str:
             f"{number(tie.margin)} within noise {number(tie.noise)}"
             for tie in rung.near_ties
         ]
+    lines += [f"verdict on MTP: {told(report.mtp)}"] if report.mtp else []
     return "\n".join(lines)
 
 

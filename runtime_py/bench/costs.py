@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from itertools import cycle
 from statistics import median, quantiles
 
+from runtime_py.bench.curve import Known, chances
 from runtime_py.bench.timed_executor import CallKind, TimedCall, TimedChooser, TimedExecutor
 from runtime_py.loop.executor import CacheT, Executor
-from runtime_py.loop.rounds import Cursor, Limits, Round
+from runtime_py.loop.rounds import Acceptance, Cursor, Limits, Round
 from runtime_py.loop.speculative import Clock, Greedy, Speaker, generate
 
 IN_A_ROW = 4
@@ -26,6 +27,10 @@ IN_A_ROW = 4
 Where a model is small it matters what was in the processor's caches: a decode after a verify of the tiny
 pair takes a third longer than one after a decode.
 """
+
+
+ROUNDS = 24
+"""Of each kind, which is enough for a median."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,19 @@ class Costs:
     """All G drafts in one call."""
     draft_round_share: float | None = None
     """Its time by that of G draft steps, four rounds before: the median over the rounds."""
+    round_cost: tuple[float, float] | None = None
+    """Quartiles of what a round of G drafts takes, in decodes of the same turn."""
+
+    def known(self, drafts: int, acceptance: Acceptance) -> Known | None:
+        """What draft lengths can be compared by, beside what was accepted; None where nothing was drafted.
+
+        ``drafts`` is G.
+        """
+        if not acceptance.drafted or not self.verify or not self.draft:
+            return None
+        seconds = (self.decode.median, self.draft.median, self.verify.median)
+        at_once = self.draft_round.median if self.draft_round else None
+        return Known(drafts, *seconds, chances(acceptance), at_once, self.round_cost)
 
 
 @dataclass(frozen=True)
@@ -113,7 +131,29 @@ def measure_costs(
         choose,
         Timing.of(at_once),
         median(shares) if shares else None,
+        _round_cost(calls, executor.draft_length) if drafts else None,
     )
+
+
+def _round_cost(calls: Sequence[TimedCall], length: int) -> tuple[float, float]:
+    """Within turns, for a machine that becomes slower makes both slower."""
+    turns, before = list[list[TimedCall]](), ""
+    for call in calls:
+        if call.kind == "decode" != before:  # a turn begins with decodes
+            turns.append([])
+        turns[-1].append(call)
+        before = call.kind
+    found = [_in_decodes(turn, length) for turn in turns]
+    timing = Timing.of(found)
+    assert timing is not None
+    return timing.low, timing.high
+
+
+def _in_decodes(turn: Sequence[TimedCall], length: int) -> float:
+    decode, verify = median(_totals(turn, "decode")), median(_totals(turn, "verify"))
+    at_once = _totals(turn, "draft_round")
+    drafting = median(at_once) if at_once else length * median(_totals(turn, "draft"))
+    return (drafting + verify) / decode
 
 
 def _totals(calls: Sequence[TimedCall], kind: CallKind) -> list[float]:

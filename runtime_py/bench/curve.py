@@ -45,11 +45,19 @@ class Known:
     """For each draft position, of being accepted given that those before it were."""
     draft_round: float | None = None
     """Seconds of ``drafts`` drafts in one call, where the bundle has one."""
+    spread: tuple[float, float] | None = None
+    """Between what bounds ``round_cost`` lies; None where that is not known."""
 
     @property
     def round_cost(self) -> float:
         """A round of ``drafts`` drafts, in decodes."""
         return (self.drafting(self.drafts) + self.verify) / self.decode
+
+    @property
+    def round_costs(self) -> tuple[float, float]:
+        """The least and the most that it may be."""
+        either = (self.round_cost, *(self.spread or ()))
+        return min(either), max(either)
 
     def drafting(self, drafts: int) -> float:
         """Seconds of so many drafts; another bundle's single call is taken to cost as much a draft."""

@@ -37,7 +37,7 @@ from runtime_py.bench.comparison import (
     summarise,
 )
 from runtime_py.bench.costs import Costs
-from runtime_py.bench.curve import Known, Point, chances, curve
+from runtime_py.bench.curve import Point, chances, curve
 from runtime_py.bench.drafts import Drafts
 from runtime_py.bench.machine import Machine, describe_machine
 from runtime_py.bench.memory import Memory, children_watched
@@ -127,7 +127,8 @@ def measure(plan: BenchPlan, agreed: Contract, tell: Tell) -> Bench:
     samples = take_turns(sides, plan, tell)
     by_prompt = _by_prompt(samples)
     acceptance = Acceptance.total(by_prompt) if by_prompt else None
-    known, compared = _known(agreed, costs, acceptance), ratios(samples)
+    known = costs.known(agreed.draft_length, acceptance) if acceptance else None
+    compared = ratios(samples)
     drafts = Drafts.of(by_prompt, agreed.draft_length)
     return Bench(
         str(plan.bundle),
@@ -214,15 +215,6 @@ def _by_prompt(samples: Mapping[Side, Sequence[SideRun]]) -> tuple[Acceptance, .
     """What the reference runtime tells, of one round: greedy answers are the same in all."""
     of_side = samples.get(Side(REFERENCE, True))
     return of_side[0].acceptance if of_side else ()
-
-
-def _known(agreed: Contract, costs: Costs, acceptance: Acceptance | None) -> Known | None:
-    """What draft lengths can be compared by; None where nothing was drafted."""
-    if not acceptance or not acceptance.drafted or not costs.verify or not costs.draft:
-        return None
-    seconds = (costs.decode.median, costs.draft.median, costs.verify.median)
-    at_once = costs.draft_round.median if costs.draft_round else None
-    return Known(agreed.draft_length, *seconds, chances(acceptance), at_once)
 
 
 def _measured(compared: Sequence[Ratio], drafts: Drafts | None, plan: BenchPlan) -> Speed | None:

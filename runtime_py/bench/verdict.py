@@ -1,8 +1,9 @@
 """Whether MTP pays with a bundle, and what to do: from accepted drafts and what a round costs.
 
 A round of G drafts emits E tokens (:mod:`runtime_py.bench.drafts`) and costs C decodes, so it is E / C
-times as fast as decoding. E is known up to two standard errors by prompt (:mod:`runtime_py.bench.paired`),
-and where both sides were run, E / C is the measured ratio of their tokens/s instead. MTP pays, or does not,
+times as fast as decoding. E is known up to two standard errors by prompt
+(:mod:`runtime_py.bench.paired`), C within the quartiles of its turns (:mod:`runtime_py.bench.costs`).
+Where both sides were run, the measured ratio of their tokens/s goes before E / C. MTP pays, or does not,
 where all that the noise allows is on one side of 1 and the ratio itself differs from 1 by :data:`EVEN`.
 
 The stock engine always drafts G tokens, which an export decides: ``best`` is the length to export with, 0
@@ -25,6 +26,10 @@ from runtime_py.bench.paired import LEAST_PROMPTS, Gain
 EVEN = 0.05
 """A speed-up this near 1 is none: costs differ by as much between two runs on one machine, and adaptive
 drafting promises no better."""
+
+
+WIDE = 0.4
+"""Where the bounds of a speed-up near 1 are farther apart, it is not known to be near 1."""
 
 
 class Outcome(enum.StrEnum):
@@ -58,10 +63,15 @@ class Speed:
         return Speed(gain.ratio)._within(gain.ratio_noise)
 
     @staticmethod
-    def of_costs(drafts: Drafts, round_cost: float) -> Speed:
+    def of_costs(drafts: Drafts, known: Known) -> Speed:
         """From a round's cost in decodes."""
-        speed = Speed(drafts.tokens.value / round_cost, measured=False)
-        return speed._within(drafts.tokens.noise / round_cost)
+        tokens = drafts.tokens
+        found = Speed(tokens.value / known.round_cost, measured=False)
+        if not math.isfinite(tokens.noise):
+            return found
+        cheap, dear = known.round_costs
+        low, high = (tokens.value - tokens.noise) / dear, (tokens.value + tokens.noise) / cheap
+        return replace(found, low=max(0.0, low), high=high)
 
     @staticmethod
     def of_rounds(median: float, low: float, high: float, drafts: Drafts) -> Speed:
@@ -128,7 +138,7 @@ def judge(
     if drafts is None:
         return MtpVerdict(Outcome.NOTHING_DRAFTED if drafter else Outcome.NO_DRAFTER)
     if known is not None:
-        speed = measured or Speed.of_costs(drafts, known.round_cost)
+        speed = measured or Speed.of_costs(drafts, known)
     elif measured is not None:
         speed = measured
     else:
@@ -162,7 +172,7 @@ def _without_costs(drafts: Drafts) -> Outcome:
 def _outcome(speed: Speed) -> Outcome:
     if speed.low is None or speed.high is None:
         return Outcome.TOO_FEW
-    if abs(speed.value - 1) < EVEN:
+    if abs(speed.value - 1) < EVEN and speed.high - speed.low < WIDE:
         return Outcome.EVEN
     if speed.low > 1:
         return Outcome.PAYS

@@ -45,7 +45,7 @@ def _found(verdict: MtpVerdict, drafts: Drafts) -> str:
         text += f"; a round costs {verdict.round_cost:.2f} decodes"
     if (speed := verdict.speed) is None:
         return text
-    how = "measured" if speed.measured else "by these costs"
+    how = "measured here" if speed.measured else "by costs measured here"
     if speed.low is not None and speed.high is not None:
         how += f"; {speed.low:.2f} to {speed.high:.2f} with the noise"
     return f"{text}: MTP is {speed.value:.2f} times as fast as plain decoding ({how})"

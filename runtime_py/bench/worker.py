@@ -13,15 +13,13 @@ from typing import Any
 
 from exporter.errors import MtpExportError
 from runtime_py.bench.comparison import SideRun
-from runtime_py.bench.costs import Costs, Work, measure_costs
+from runtime_py.bench.costs import ROUNDS, Costs, Work, measure_costs
 from runtime_py.bench.memory import Memory
 from runtime_py.bench.run import BenchPlan
 from runtime_py.litert.hardware import Hardware
 from runtime_py.loop.rounds import Acceptance
 from runtime_py.opened_model import OpenedModel, open_model
 
-COST_ROUNDS = 24
-"""Rounds that are timed of each kind."""
 PREFILLS = 3
 """Prefills that are timed of each length."""
 
@@ -55,7 +53,7 @@ def _costs(model: OpenedModel, plan: BenchPlan) -> Costs:
         executor.embed_per_layer(token)
 
     fitting = tuple(length for length in sorted(lengths) if length <= executor.cache_length)
-    return measure_costs(executor, Work(tokens, fitting, COST_ROUNDS, PREFILLS), look_up)
+    return measure_costs(executor, Work(tokens, fitting, ROUNDS, PREFILLS), look_up)
 
 
 def _answers(model: OpenedModel, plan: BenchPlan, load_seconds: float) -> SideRun:

@@ -60,6 +60,7 @@ class TestCosts:
         assert costs.draft is not None
         found = (costs.prefill[8], costs.decode, costs.draft, costs.verify, costs.choose)
         assert [timing.median for timing in found] == [7.0, 1.0, 10.0, 100.0, 0.0]
+        assert costs.round_cost == (130.0, 130.0)
 
     def test_drafts_in_one_call_are_compared_with_steps_of_the_rounds_before(self) -> None:
         toy = Slow(cache_length=64, drafts_at_once=3)
@@ -67,6 +68,7 @@ class TestCosts:
         costs = measure_costs(toy, Work((1, 2), (8,), 8, 2), clock=lambda: toy.now)
         assert costs.draft_round == Timing(15.0, 15.0, 15.0, 8)
         assert costs.draft_round_share == 0.5
+        assert costs.round_cost == (115.0, 115.0)
         assert costs.draft == Timing(10.0, 10.0, 10.0, 24)
 
     def test_a_timing_is_median_and_quartiles(self) -> None:

@@ -114,6 +114,15 @@ class TestFromCosts:
         assert verdict.perhaps.drafts == 8
         assert "--draft-length 8 might reach" in told(verdict)
 
+    def test_costs_that_vary_from_turn_to_turn_leave_it_open(self) -> None:
+        drafts = drafts_of(18, 16, 14)
+        known = replace(known_of(drafts, (0.9, 0.89, 0.875)), spread=(1.2, 3.5))
+        verdict = judge(drafts, known)
+        assert verdict.outcome is Outcome.UNCLEAR
+        assert verdict.speed is not None
+        assert verdict.speed.low == pytest.approx(3.4 / 3.5)
+        assert verdict.speed.high == pytest.approx(3.4 / 1.2)
+
     def test_none_accepted_and_all_accepted(self) -> None:
         none, every = drafts_of(0, 0, 0), drafts_of(20, 20, 20)
         assert judge(none, known_of(none, (0.0, 0.0, 0.0))).outcome is Outcome.LOSES

@@ -6,15 +6,18 @@ from collections.abc import Sequence
 
 from exporter.verify.answers import PromptAnswers
 from exporter.verify.evidence import Evidence
+from exporter.verify.mtp import acceptances
 from exporter.verify.rung import Bound, Figure, Rung, Title
 from exporter.verify.tolerances import LEAST_ACCEPTANCE
+from runtime_py.bench.verdict_text import told
 from runtime_py.loop.rounds import Acceptance
 
 TITLE = Title(
     "acceptance",
     "Accepted drafts, by position in the round",
     "Give export the drafter that belongs to this target; one that was trained for another is hardly ever "
-    "right, and then --no-drafter is faster.",
+    "right, and then --no-drafter is faster. If the target is a fine-tune, adapt its drafter with "
+    "`mtp-export tune`.",
 )
 
 REASON = (
@@ -25,9 +28,7 @@ REASON = (
 
 def count(answers: Sequence[PromptAnswers]) -> Acceptance:
     """Over all speculative answers."""
-    return Acceptance.of(
-        [done for answer in answers if answer.speculative for done in answer.speculative.rounds]
-    )
+    return Acceptance.total(acceptances(answers))
 
 
 def judge(evidence: Evidence) -> Rung:
@@ -51,4 +52,5 @@ def judge(evidence: Evidence) -> Rung:
     figures.append(Figure("tokens per verify", emitted))
     if engine is not None and engine.success_rate is not None:
         figures.append(Figure("stock engine's own success rate", engine.success_rate))
-    return TITLE.judged(figures, REASON)
+    note = "" if evidence.mtp is None else told(evidence.mtp).removesuffix(".")
+    return TITLE.judged(figures, REASON, note=note)
