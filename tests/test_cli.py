@@ -67,6 +67,27 @@ def test_generate_both_prints_the_text_twice(tiny_bundles: dict[str, Path]) -> N
     assert off
     assert "success rate of drafts" in done.stderr
     assert "identical text" in done.stderr
+    assert "verdict: " in done.stderr.splitlines()[-1]
+    assert "Fewer than 6 prompts conclude nothing" in done.stderr
+
+
+@pytest.mark.alone
+@pytest.mark.parametrize("runtime", ["litert-lm", "reference"])
+def test_generate_says_that_a_poor_drafter_does_not_pay(
+    poor_bundle: Path, runtime: str, tmp_path: Path
+) -> None:
+    """Three drafts in every round, in both runtimes; adaptive drafting would stop."""
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("\n".join(held_out_prompts(6)), encoding="utf-8")
+    fixed = ("--draft-length", "3") if runtime == "reference" else ()
+    asked = "--prompts", prompts, "--max-new-tokens", "24", "--runtime", runtime, *fixed
+    done = run("generate", poor_bundle, *asked, "--json")
+    assert done.returncode == 0, done.stderr
+    verdict = json.loads(done.stdout)["verdict"]
+    assert verdict["outcome"] == "MTP does not pay", verdict["text"]
+    assert verdict["round_cost"] > 1
+    assert len(verdict["drafts"]["positions"]) == (0 if runtime == "litert-lm" else 3)
+    assert "ship with MTP off" in verdict["text"]
 
 
 def test_generate_as_json(tiny_bundles: dict[str, Path]) -> None:
@@ -82,7 +103,8 @@ def test_generate_as_json(tiny_bundles: dict[str, Path]) -> None:
         "30",
         "--json",
     )
-    on = json.loads(done.stdout)["on"]
+    on, verdict = (json.loads(done.stdout)[key] for key in ("on", "verdict"))
+    assert verdict["speed"] is None
     assert on["replies"][0][0]["text"]
     assert 0 <= on["success_rate"] <= 1
 

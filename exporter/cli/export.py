@@ -192,6 +192,7 @@ def command(
         raise click.UsageError("give a DRAFTER, or --no-drafter for a bundle without one")
     from exporter.checkpoints.checkpoint import resolve
     from exporter.checkpoints.hub import download
+    from exporter.cli.drafter_advice import drafter_advice
     from exporter.cli.progress import TerminalReporter
     from exporter.conflicts import NEEDS_DRAFTER, check_options
     from exporter.errors import OptionsError
@@ -237,6 +238,11 @@ def command(
         if kinds:
             names = ", ".join(f"{name} ({count})" for name, count in _by_tower(kinds).items())
             click.echo(f"ignored in the {role}, tensors of: {names}", err=True)
+    if drafter_checkpoint is not None:
+        runtime = " --runtime onnx" if options.format is OutputFormat.ONNX else ""
+        measure = f"mtp-export generate {output}{runtime}"
+        if advice := drafter_advice(target_checkpoint, drafter_checkpoint, measure):
+            click.echo(advice, err=True)
     click.echo(f"{output}: {exported.nbytes:,} bytes")
 
 

@@ -68,8 +68,8 @@ def verdict_of(runs: Mapping[str, RunResult], drafts: int, *, adaptive: bool) ->
 def _speed(replies: Sequence[Reply], plain: Sequence[Reply]) -> Count:
     """Tokens and seconds of a conversation.
 
-    The engine counts what it accepted behind a stop token, too: where the text is that of plain decoding,
-    so is the number of its tokens.
+    The engine counts a final stop token without MTP, but mostly not with it: where the text is that of
+    plain decoding, so is the number of its tokens.
     """
     from runtime_py.bench.paired import Count
 
@@ -110,4 +110,6 @@ def compare(off: RunResult, on: RunResult, limits: ReplyLimits) -> None:
     told = "identical text"
     if off.texts != on.texts:
         told += " up to the limit, which the engine passes by up to a round with MTP on"
+    elif off.decode_tokens != on.decode_tokens:
+        told += " (with MTP on the engine mostly does not count a final stop token)"
     click.echo(f"{told}; MTP on / off: {ratio:.2f}x tokens/s", err=True)

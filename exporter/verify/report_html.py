@@ -14,6 +14,7 @@ from exporter.verify.report_markdown import (
 from exporter.verify.report_plots import plots
 from exporter.verify.rung import Verdict
 from exporter.version import versions_line
+from runtime_py.bench.verdict_text import told
 
 MARKS = {Verdict.PASS: "✓ pass", Verdict.FAIL: "✗ fail", Verdict.SKIPPED: "skipped"}
 
@@ -24,6 +25,7 @@ def render_html(report: Report) -> str:
         "report": report,
         "tools": versions_line(report.tools),
         "what_now": WHAT_NOW,
+        "mtp": told(report.mtp) if report.mtp else "",
         "marks": MARKS,
         "figures": plots(report),
         "near_ties": near_ties,

@@ -139,7 +139,7 @@ def _round_cost(calls: Sequence[TimedCall], length: int) -> tuple[float, float]:
     """Within turns, for a machine that becomes slower makes both slower."""
     turns, before = list[list[TimedCall]](), ""
     for call in calls:
-        if call.kind == "decode" != before:  # a turn begins with decodes
+        if call.kind == "decode" and before != "decode":  # a turn begins with decodes
             turns.append([])
         turns[-1].append(call)
         before = call.kind

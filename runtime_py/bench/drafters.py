@@ -143,7 +143,9 @@ def compare_drafters(
     return Drafters(
         tuple(prompts[index] for index in kept),
         tuple(prompt for prompt, same in zip(prompts, alike, strict=True) if not same),
-        tuple(_compared(done, runs[0], kept) for done in runs),
+        tuple(
+            _compared(done, runs[0] if number else None, kept) for number, done in enumerate(runs)
+        ),
     )
 
 
@@ -164,16 +166,17 @@ def require_one_target(first: DrafterRun, other: DrafterRun, prompts: Sequence[s
             )
 
 
-def _compared(run: DrafterRun, first: DrafterRun, kept: Sequence[int]) -> Drafter:
+def _compared(run: DrafterRun, first: DrafterRun | None, kept: Sequence[int]) -> Drafter:
+    """``first`` is None for the first itself."""
     counts = [_tokens_of_rounds(run.acceptances[index]) for index in kept]
-    before = [_tokens_of_rounds(first.acceptances[index]) for index in kept]
+    before = [_tokens_of_rounds(first.acceptances[index]) for index in kept] if first else []
     by_prompt = [run.acceptances[index] for index in kept]
     known = run.costs.known(run.draft_length, Acceptance.total(by_prompt))
     return Drafter(
         str(run.bundle),
         tuple(count.amount / count.base if count.base else None for count in counts),
         judge(Drafts.of(by_prompt, run.draft_length), known),
-        None if run is first else paired_gain(before, counts),
+        paired_gain(before, counts) if first else None,
     )
 
 

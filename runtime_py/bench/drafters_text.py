@@ -18,11 +18,20 @@ def as_json(found: Drafters) -> dict[str, Any]:
         {
             **asdict(drafter),
             "verdict": verdict_json(drafter.verdict),
-            "beyond_noise": drafter.gain.beyond_noise if drafter.gain else None,
+            "gain": None if drafter.gain is None else _gain_as_json(drafter.gain),
         }
         for drafter in found.drafters
     ]
     return {**asdict(found), "drafters": each, "best": found.best + 1, "text": told(found)}
+
+
+def _gain_as_json(gain: Gain) -> dict[str, Any]:
+    derived = {
+        "difference": gain.difference,
+        "ratio": gain.ratio,
+        "beyond_noise": gain.beyond_noise,
+    }
+    return {**asdict(gain), **derived}
 
 
 def told(found: Drafters) -> str:
@@ -30,7 +39,7 @@ def told(found: Drafters) -> str:
     gains = [drafter.gain for drafter in found.drafters if drafter.gain is not None]
     if min(gain.prompts for gain in gains) < LEAST_PROMPTS:
         return f"Fewer than {LEAST_PROMPTS} prompts conclude nothing: give more with --prompts."
-    each = [f"{index}: {_against(gain)}." for index, gain in enumerate(gains, start=2)]
+    each = [f"Bundle {index}: {_against(gain)}." for index, gain in enumerate(gains, start=2)]
     best = found.drafters[found.best]
     return " ".join([*each, _choice(found, best), f"With it, {told_verdict(best.verdict)}"])
 
@@ -40,18 +49,20 @@ def _against(gain: Gain) -> str:
     which = "more" if gain.difference > 0 else "fewer"
     noise = f"give or take {gain.noise:.2f}"
     if gain.beyond_noise:
-        return f"{size} {which} than 1, {noise}"
-    return f"no difference beyond noise from 1 ({gain.difference:+.2f} tokens a round, {noise})"
+        return f"{size} {which} than bundle 1, {noise}"
+    return (
+        f"no difference beyond noise from bundle 1 ({gain.difference:+.2f} tokens a round, {noise})"
+    )
 
 
 def _choice(found: Drafters, best: Drafter) -> str:
     first = found.drafters[0]
     if best is first:
-        return "Keep 1."
+        return "Keep bundle 1."
     before, after = first.verdict.speed, best.verdict.speed
     if before is not None and after is not None and after.value < before.value * (1 - EVEN):
         return (
-            f"{found.best + 1} has the better drafts, but its rounds cost so much more that it is slower: "
-            "keep 1 unless `mtp-export bench` of both says otherwise."
+            f"Bundle {found.best + 1} has the better drafts, but its rounds cost so much more that it is "
+            "slower: keep bundle 1 unless `mtp-export bench` of both says otherwise."
         )
-    return f"Take {found.best + 1}."
+    return f"Take bundle {found.best + 1}."

@@ -14,7 +14,7 @@ NEARLY_ALL = 0.9
 
 TUNE = "adapt the drafter to this target with `mtp-export tune`"
 MORE = "give more prompts of your own with --prompts FILE"
-WHERE = "`mtp-export bench` measures them on this machine"
+WHERE = "`mtp-export bench` measures them on this machine, `generate --mtp both` what comes of them"
 ENGINE = " The stock engine drafts in every round: `mtp-export bench` says what that is worth."
 
 
@@ -61,7 +61,7 @@ def _advice(verdict: MtpVerdict, drafts: Drafts) -> str:
                 f"known from this run: {WHERE}."
             )
         case Outcome.UNCLEAR:
-            return f"The noise leaves open whether MTP pays: {MORE}."
+            return f"The noise leaves open whether MTP pays: {MORE}, or let the machine be idle."
         case Outcome.PAYS:
             return "MTP pays: ship with MTP on."
         case Outcome.EVEN:

@@ -236,6 +236,8 @@ class TestCommand:
         assert 0 < found["engine_success_rate"] <= 1
         assert [point["drafts"] for point in found["curve"]] == list(range(1, 9))
         assert found["notes"] == []
+        assert found["verdict"]["outcome"] == "too few prompts"
+        assert found["verdict"]["drafts"]["tokens"]["prompts"] == 3
         assert "round 1 of 1: stock engine, MTP on" in done.stderr
         assert ElementTree.fromstring(plot.read_text(encoding="utf-8")).tag.endswith("svg")  # noqa: S314
 
@@ -246,6 +248,7 @@ class TestCommand:
         assert done.returncode == 0, done.stderr
         assert "note: the bundle has no drafter, so nothing was drafted" in done.stdout
         assert "MTP on" not in done.stdout
+        assert "verdict: the bundle has no drafter" in done.stdout
         assert "verify" not in done.stdout
         assert "nothing was drafted" in plot.read_text(encoding="utf-8")
 

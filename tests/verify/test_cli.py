@@ -41,6 +41,9 @@ def test_as_in_the_readme(tiny_bundles: dict[str, Path], tmp_path: Path) -> None
     assert {verdicts.pop(key) for key in NEEDS_MORE} == {"skipped"}
     assert set(verdicts.values()) == {"pass"}
     assert all(accepted > 0 for _, accepted in found["acceptance"])
+    assert found["mtp"]["speed"]["value"] > 0
+    assert found["mtp"]["drafts"]["tokens"]["prompts"] == 6
+    assert found["mtp"]["text"].startswith(found["rungs"][-1]["note"])
 
 
 def test_without_a_drafter(plain_bundle: Path, prompts: Path) -> None:
@@ -49,6 +52,7 @@ def test_without_a_drafter(plain_bundle: Path, prompts: Path) -> None:
     verdicts = {rung["key"]: rung["verdict"] for rung in json.loads(done.stdout)["rungs"]}
     skipped = {key for key, verdict in verdicts.items() if verdict == "skipped"}
     assert skipped == {"drafter", "loop", "acceptance", *NEEDS_MORE}
+    assert json.loads(done.stdout)["mtp"]["outcome"] == "no drafter"
 
 
 @pytest.mark.slow

@@ -31,6 +31,9 @@ from exporter.verify.report_markdown import number, render_markdown, render_text
 from exporter.verify.rung import Bound, Figure, NearTie, Rung, Verdict
 from exporter.verify.rungs.graphs import TITLE as GRAPHS
 from exporter.verify.rungs.model import TITLE as MODEL
+from runtime_py.bench.drafts import Drafts
+from runtime_py.bench.verdict import judge
+from runtime_py.loop.rounds import Acceptance
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 HOSTILE = '<script>alert(1)</script> & "quotes"'
@@ -62,6 +65,7 @@ def make_report(*, failing: bool) -> Report:
         position_errors=(Series("LiteRT, torch", (0, 1, 2), (0.0, error, math.inf)),),
         layer_errors=(Series("torch, transformers", (0, 1), (0.0, 0.0)),),
         answers=(AnswerView(HOSTILE, tokens),),
+        mtp=None if failing else judge(Drafts.of([Acceptance((20,), (0,))] * 8, 1)),
     )
 
 
@@ -95,6 +99,7 @@ def test_json_report(tmp_path: Path) -> None:
     assert [rung["verdict"] for rung in content["rungs"]] == ["skipped", "fail"]
     assert content["rungs"][1]["figures"][0]["limit"] == 1e-4
     assert content["acceptance"] == [[10, 9], [10, 5], [8, 0]]
+    assert content["mtp"] is None
 
 
 def test_text_and_markdown() -> None:
@@ -113,6 +118,14 @@ def test_a_failing_report_says_what_now(render: Callable[[Report], str]) -> None
     page = unescape(render(make_report(failing=True)))
     assert page.index(GRAPHS.advice) < page.index(MODEL.text)
     assert GRAPHS.advice not in unescape(render(make_report(failing=False)))
+
+
+@pytest.mark.parametrize("render", [render_text, render_html])
+def test_a_passing_report_says_what_mtp_brings(render: Callable[[Report], str]) -> None:
+    """In Markdown the rung about accepted drafts says it."""
+    advice = "MTP does not pay, whatever a round costs: ship with MTP off"
+    assert advice in unescape(render(make_report(failing=False)))
+    assert advice not in unescape(render(make_report(failing=True)))
 
 
 def test_every_rung_has_advice_of_its_own() -> None:

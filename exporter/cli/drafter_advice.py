@@ -1,0 +1,40 @@
+"""What to do next where a drafter may have been made for another target than the one it was exported with."""
+
+from __future__ import annotations
+
+from exporter.checkpoints.checkpoint import Checkpoint
+
+SUFFIX = "-assistant"
+"""Of a drafter's name: what is before it is its target's."""
+
+TUNING = "tuning.json"
+"""Is in the folder of a drafter that was adapted to its target."""
+
+
+def drafter_advice(target: Checkpoint, drafter: Checkpoint, measure: str) -> str | None:
+    """One sentence; None where there is no sign that the drafter is another target's.
+
+    Args:
+        target: As it was exported.
+        drafter: Likewise. One with an adapter of its own was adapted already.
+        measure: The command that tells what MTP brings.
+    """
+    if drafter.adapter is not None or (drafter.folder / TUNING).is_file():
+        return None
+    if target.adapter is not None:
+        sign = f"the drafter was made for the target without {target.adapter.source}"
+    elif made_for := _another_target(target, drafter):
+        sign = f"by its name the drafter was made for {made_for}, not for {target.source}"
+    else:
+        return None
+    return (
+        f"{sign}, so fewer drafts may be right: see whether MTP pays with `{measure} --prompts FILE`, on "
+        "prompts of your own; if it does not, adapt the drafter with `mtp-export tune`"
+    )
+
+
+def _another_target(target: Checkpoint, drafter: Checkpoint) -> str | None:
+    """The target that the drafter's name names, if it is not this one."""
+    name, own = (checkpoint.source.rpartition("/")[2] for checkpoint in (drafter, target))
+    stem = name.removesuffix(SUFFIX)
+    return stem if stem not in (name, own) else None
