@@ -11,6 +11,6 @@ mkdir -p build
 
 mtp-export export checkpoints/tiny/target checkpoints/tiny/drafter -o "$bundle" --recipe "$recipe" --force
 mtp-export inspect "$bundle"
-head -4 checkpoints/tiny/prompts.txt > build/prompts.txt
+head -8 checkpoints/tiny/prompts.txt > build/prompts.txt
 # One thread: a model this small is slower with more, as threads wait for one another at every operation.
 mtp-export generate "$bundle" --prompts build/prompts.txt --mtp both --max-new-tokens 200 --threads 1

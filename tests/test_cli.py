@@ -46,7 +46,9 @@ def test_help_loads_nothing_heavy() -> None:
         assert f"'{heavy}'" not in done.stderr
 
 
-@pytest.mark.parametrize("command", ["export", "inspect", "generate", "verify", "bench", "recipes"])
+@pytest.mark.parametrize(
+    "command", ["export", "inspect", "generate", "verify", "bench", "recipes", "compare-drafters"]
+)
 def test_every_command_has_help(command: str) -> None:
     done = run(command, "--help")
     assert done.returncode == 0
