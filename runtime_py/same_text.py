@@ -22,14 +22,19 @@ def same_text(off: Reply, on: Reply, limits: ReplyLimits) -> bool:
 
     The engine counts rounds, not tokens, against its limits: with MTP it may give up to a draft's
     length more than asked for. So where the plain answer was cut off, by ``max_new_tokens`` or
-    because the cache was full, the other may go on by so much.
+    because the cache was full, the other may go on by so much. It makes the first token and the first
+    round before it looks at all, so of an answer of one token it may give one more.
     """
     if (off.text, off.thought, off.tool_calls) == (on.text, on.thought, on.tool_calls):
         return True
     full = off.context_tokens >= limits.cache_length - 1
     cut_off = full or off.decode_tokens >= limits.max_new_tokens
     extra = on.decode_tokens - off.decode_tokens
-    return cut_off and _goes_on(off, on) and 0 <= extra <= limits.draft_length
+    return (
+        cut_off
+        and _goes_on(off, on)
+        and 0 <= extra <= limits.draft_length + (limits.max_new_tokens == 1)
+    )
 
 
 def _goes_on(off: Reply, on: Reply) -> bool:

@@ -288,3 +288,20 @@ def test_texts_that_differ_exit_with_3() -> None:
     with pytest.raises(ParityError, match="differ in answer 1 after 4 characters") as caught:
         compare(answering("one two"), answering("one six"), ReplyLimits(100, 100, 3))
     assert caught.value.exit_code == 3
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"), [("genrate", "Did you mean 'generate'?"), ("xyzzy", "No such command")]
+)
+def test_a_mistyped_command(said: str, meant: str) -> None:
+    done = run(said)
+    assert done.returncode == 2
+    assert meant in done.stderr
+
+
+def test_an_answer_of_one_token(tiny_bundles: dict[str, Path]) -> None:
+    """The engine first looks at its limit after the first round with MTP."""
+    options = ("--max-new-tokens", "1", "--mtp", "both", "--prompt")
+    done = run("generate", tiny_bundles["int8"], *options, *held_out_prompts(1))
+    assert done.returncode == 0, done.stderr
+    assert "identical text up to the limit" in done.stderr

@@ -42,7 +42,7 @@ ABOVE_RUNTIME = ("exporter.verify", "exporter.compare", "exporter.cli")
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "exporter/files": (*LEAVES, "exporter.files"),
     "exporter/bundle": (*LEAVES, "exporter.files", "exporter.bundle"),
-    "exporter/templates": (*BUNDLE, "exporter.templates"),
+    "exporter/templates": (*BUNDLE, "exporter.bounded_call", "exporter.templates"),
     "exporter/model": (
         "exporter.contract",
         "exporter.checkpoints.architecture",

@@ -36,13 +36,16 @@ class PromptFileError(MtpExportError):
 def read_prompts(file: Path | None) -> tuple[str, ...]:
     """The prompts of a file, one a line; the default ones without a file.
 
+    Lines end as editors end them. Other characters that Unicode takes for the end of a line are part of a
+    prompt, and a byte order mark is not.
+
     Raises:
         PromptFileError: The file is missing, not UTF-8 text, or empty.
     """
     if file is None:
         return DEFAULT_PROMPTS
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = file.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise PromptFileError(f"{file}: expected a text file of prompts ({error})") from error
     prompts = tuple(line.strip() for line in lines if line.strip())

@@ -126,6 +126,8 @@ def test_prompt_files(tmp_path: Path) -> None:
     file = tmp_path / "prompts.txt"
     file.write_text("one\n\n  two \n")
     assert read_prompts(file) == ("one", "two")
+    file.write_text("\ufeffone\x0btwo\x1c\x85\u2028three\r\nfour", encoding="utf-8")
+    assert read_prompts(file) == ("one\x0btwo\x1c\x85\u2028three", "four")
     file.write_text("\n")
     with pytest.raises(PromptFileError, match="found none"):
         read_prompts(file)

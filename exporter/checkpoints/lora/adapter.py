@@ -13,7 +13,7 @@ from pathlib import Path
 
 from exporter.checkpoints.json_file import read_json
 from exporter.checkpoints.lora.base_model import base_note
-from exporter.checkpoints.lora.config import AdapterConfig, parse_adapter_config
+from exporter.checkpoints.lora.config import AdapterConfig, check_patterns, parse_adapter_config
 from exporter.checkpoints.lora.low_rank import LowRank
 from exporter.checkpoints.lora.token_rows import TokenRows
 from exporter.checkpoints.source_folder import Download, locate
@@ -115,6 +115,7 @@ def open_adapter(folder: Path, source: str | None = None, revision: str | None =
     where = folder / ADAPTER_CONFIG
     config = parse_adapter_config(read_json(where), str(where))
     parts, problems = _by_module(read_directory(weights))
+    check_patterns(config, parts, str(where))
     for module, tensors in parts.items():
         problems += _problems(module, tensors, config)
     problems += _twice(parts)

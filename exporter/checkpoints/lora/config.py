@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from exporter.bounded_call import OutOfBoundsError, bounded_call
 from exporter.checkpoints.configs.config_reader import is_number
 from exporter.errors import CheckpointError, listed
 
@@ -157,6 +158,38 @@ def _token_problems(tokens: Mapping[str, Any]) -> list[str]:
         elif len(set(ids)) < len(ids):
             problems.append(f"trainable_token_indices.{name}: a token is listed twice: {ids!r}")
     return problems
+
+
+REPEATS = re.compile(r"[*+?{]")
+"""What can make a pattern take for ever, where there are several of them."""
+
+PATTERN_SECONDS = 5
+
+
+def check_patterns(config: AdapterConfig, modules: Iterable[str], where: str) -> None:
+    """Match every pattern with every module, in a process that can be given up.
+
+    What ends there ends here, too: the same patterns meet the same names.
+
+    Raises:
+        CheckpointError: It does not end.
+    """
+    patterns = {**config.rank_pattern, **config.alpha_pattern}
+    slow = {pattern: 0.0 for pattern in patterns if len(REPEATS.findall(pattern)) > 1}
+    try:
+        if slow:
+            bounded_call(PATTERN_SECONDS, 1 << 30, _match_all, tuple(slow), tuple(modules))
+    except OutOfBoundsError as error:
+        raise CheckpointError(
+            f"{where}: matching the modules' names with rank_pattern and alpha_pattern {error}; write the "
+            "modules' names instead of regular expressions"
+        ) from error
+
+
+def _match_all(patterns: Sequence[str], modules: Sequence[str]) -> None:
+    for module in modules:
+        for pattern in patterns:
+            _by_pattern({pattern: 0.0}, module, 0.0)
 
 
 def _by_pattern(patterns: Mapping[str, float], module: str, default: float) -> float:

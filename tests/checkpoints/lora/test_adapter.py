@@ -74,6 +74,7 @@ OTHER = f"{PREFIX}model.language_model.layers.99.self_attn.q_proj"
         (configured(r=0), ["r: expected a positive whole number, found 0"]),
         (configured(r=5), ["q_proj: expected rank 5 by the configuration, found 4"]),
         (configured(rank_pattern={"(": 3}), ["'(' is not a regular expression"]),
+        (configured(rank_pattern={"((.+)+)+!": 3}), ["rank_pattern", "took more than"]),
         (configured(alpha_pattern={"q_proj": -1}), ["alpha_pattern.q_proj"]),
         (configured(use_dora=True), ["lora_magnitude_vector is missing"]),
         (configured(use_qalora=True), ["use_qalora is set"]),
