@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,14 @@ BUNDLE = ".litertlm"
 )
 @measuring_options
 @click.option(
+    "--questions",
+    "question_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE.jsonl",
+    help="Questions about pictures and sounds, a chat file's conversation a line; one that ends with the "
+    "assistant's message says the right answer.  [default: a few about drawn ones]",
+)
+@click.option(
     "--keep",
     type=click.Path(path_type=Path, file_okay=False),
     help="Keep the bundles made here in this folder; those of an earlier run are replaced.",
@@ -49,6 +58,7 @@ def command(
     prompt_tokens: int,
     new_tokens: int,
     threads: int,
+    question_file: Path | None,
     keep: Path | None,
     report: Path | None,
     as_json: bool,
@@ -63,12 +73,15 @@ def command(
     require_runtime()
     from exporter.cli.progress import TerminalReporter
     from exporter.compare.comparison import compare
+    from exporter.compare.questions import read_questions
     from exporter.compare.report_html import render_html
     from exporter.compare.report_text import render_markdown, render_text
     from exporter.compare.size_plot import render_svg
 
     plan = passage_plan(passages, passage_length, prompt_tokens, new_tokens)
     request = parse_request(sources, recipes, text_file, calibration, plan, threads)
+    if question_file is not None:
+        request = replace(request, questions=read_questions(question_file))
     with work_folder(keep) as folder:
         found = compare(request, folder, TerminalReporter())
     click.echo(json.dumps(found.to_json(), indent=2) if as_json else render_text(found))

@@ -11,12 +11,13 @@ from typing import Any
 
 from exporter.agreement import choose_head
 from exporter.bundle.inspection import inspect_bundle
-from exporter.checkpoints.assets.media_tokens import PICTURE
+from exporter.checkpoints.assets.media_tokens import PICTURE, SOUND
 from exporter.checkpoints.checkpoint import Checkpoint
-from exporter.checkpoints.configs.vision import VISION_CONFIG, parse_vision
+from exporter.checkpoints.configs.audio import parse_audio
+from exporter.checkpoints.configs.vision import parse_vision
 from exporter.checkpoints.pair import Pair
 from exporter.checkpoints.tensors.tensor_reader import TensorReader
-from exporter.checkpoints.tensors.tower_names import VISION
+from exporter.checkpoints.tensors.tower_names import AUDIO, VISION
 from exporter.compare.figures import Estimate, Quality, TensorFigures, TextFigures
 from exporter.compare.measure import (
     Baseline,
@@ -26,8 +27,9 @@ from exporter.compare.measure import (
     draft_everywhere,
     read_logits,
 )
+from exporter.compare.media import Observed, compare_media, observe
 from exporter.compare.passages import PassagePlan, cut
-from exporter.compare.pictures import compare_pictures, soft_tokens
+from exporter.compare.questions import Question
 from exporter.compare.tensors import tensor_figures
 from exporter.contract.names import Section
 from exporter.options import ExportOptions
@@ -37,6 +39,8 @@ from exporter.progress import Reporter
 from exporter.report.plain_json import plain
 from exporter.verify.sides.stored_weights import UnreadableWeightError
 from exporter.version import runtime_versions
+from exporter.weights.audio import AudioLayout
+from exporter.weights.audio_parameters import audio_parameter_specs
 from exporter.weights.matching import Weight, Weights, find_weights
 from exporter.weights.parameters import parameter_specs
 from exporter.weights.towers import has_tower
@@ -79,11 +83,11 @@ class Sources:
         )
 
     @contextmanager
-    def weights(self, *, vision: bool = False) -> Iterator[Weights]:
+    def weights(self, *, towers: bool = False) -> Iterator[Weights]:
         """The weights of the text model and its drafter, readable inside the block.
 
         Args:
-            vision: And those of a vision tower, if there is one.
+            towers: And those of towers, if there are any.
         """
         pair = Pair.of(self.target, self.drafter)
         head = choose_head(pair.drafter_config, self.options)
@@ -91,16 +95,22 @@ class Sources:
         with TensorReader() as reader:
             found = find_weights(specs, self.target, self.drafter, reader)
             table = found[Section.EMBEDDER]["weight"]
-            yield ({**found, **self._vision(table)} if vision else found)
+            yield ({**found, **self._vision(table), **self._audio(table)} if towers else found)
 
     def _vision(self, table: Weight) -> Weights:
-        if not has_tower(self.target, VISION) or self.target.config.get(VISION_CONFIG) is None:
+        config = parse_vision(self.target.config, str(self.target.folder))
+        if config is None or not has_tower(self.target, VISION):
             return {}
         layout = VisionLayout(self.options.accelerator)
-        tower = parse_vision(self.target.config, str(self.target.folder))
-        assert tower is not None
-        specs = vision_parameter_specs(tower, table.row_length)
+        specs = vision_parameter_specs(config, table.row_length)
         return tower_weights(self.target, PICTURE, layout, specs, table)
+
+    def _audio(self, table: Weight) -> Weights:
+        config = parse_audio(self.target.config, str(self.target.folder))
+        if config is None or not has_tower(self.target, AUDIO):
+            return {}
+        specs = audio_parameter_specs(config, table.row_length)
+        return tower_weights(self.target, SOUND, AudioLayout(config), specs, table)
 
 
 @dataclass(frozen=True)
@@ -130,9 +140,14 @@ class Comparison:
         return quality.paired.lost(reference)
 
     @property
-    def sees(self) -> bool:
-        """Whether any of the bundles takes pictures that can be compared."""
-        return any(quality.pictures is not None for quality in self.qualities)
+    def media(self) -> tuple[str, ...]:
+        """What bundles take beside text and can be compared in: ``picture``, ``sound``."""
+        return tuple(dict.fromkeys(one.noun for quality in self.qualities for one in quality.media))
+
+    @property
+    def knows_answers(self) -> bool:
+        """Whether there are questions whose right answers are known."""
+        return any(one.known for quality in self.qualities for one in quality.media)
 
     def to_json(self) -> dict[str, Any]:
         """As one JSON object; what is not a finite number becomes text."""
@@ -179,8 +194,7 @@ def make_baseline(
         logits = read_logits(model, passages, folder)
         continued = continue_all(model, passages, plan)
     tokens = tuple(heard.tokens for heard in continued.every)
-    seen = soft_tokens(subject.path, threads)
-    return Baseline(subject.name, passages, plan, logits, tokens, seen)
+    return Baseline(subject.name, passages, plan, logits, tokens)
 
 
 def probe(path: Path, baseline: Baseline, threads: int) -> Probe:
@@ -192,7 +206,7 @@ def probe(path: Path, baseline: Baseline, threads: int) -> Probe:
 
 
 def measure(subject: Subject, baseline: Baseline, threads: int, weights: Weights | None) -> Quality:
-    """Everything about one bundle."""
+    """Everything about one bundle but what it makes of pictures and sounds."""
     inspection = inspect_bundle(subject.path)
     with opened(subject.path, baseline.plan, threads) as model:
         text = compare_text(model, baseline)
@@ -218,7 +232,6 @@ def measure(subject: Subject, baseline: Baseline, threads: int, weights: Weights
         continued.speed(),
         tensors,
         notes,
-        compare_pictures(soft_tokens(subject.path, threads), baseline.soft_tokens),
     )
 
 
@@ -236,6 +249,8 @@ class ComparisonRequest:
     text_name: str
     plan: PassagePlan
     threads: int
+    questions: tuple[Question, ...] = ()
+    """About pictures and sounds; without any, some are asked about what is drawn."""
 
 
 def compare(request: ComparisonRequest, folder: Path, reporter: Reporter) -> Comparison:
@@ -250,9 +265,10 @@ def compare(request: ComparisonRequest, folder: Path, reporter: Reporter) -> Com
         MtpExportError: A bundle cannot be made or run, or the text is too short.
     """
     baseline: Baseline | None = None
+    observed: Observed | None = None
     qualities = []
     with (
-        request.sources.weights(vision=True) if request.sources else nullcontext() as weights,
+        request.sources.weights(towers=True) if request.sources else nullcontext() as weights,
         tempfile.TemporaryDirectory(prefix=".reference-", dir=folder) as scratch,
     ):
         for subject in _subjects(request, folder, reporter):
@@ -260,7 +276,11 @@ def compare(request: ComparisonRequest, folder: Path, reporter: Reporter) -> Com
                 baseline = baseline or make_baseline(
                     subject, request.text, request.plan, request.threads, Path(scratch)
                 )
-                qualities.append(measure(subject, baseline, request.threads, weights))
+                quality = measure(subject, baseline, request.threads, weights)
+                found = observe(subject.path, request.questions, request.plan.new, request.threads)
+                observed = observed or found
+                media, notes = compare_media(found, observed), quality.notes + found.notes
+                qualities.append(replace(quality, media=media, notes=notes))
     assert baseline is not None
     used = replace(request.plan, passages=len(baseline.passages))
     return Comparison(baseline.name, request.text_name, used, runtime_versions(), tuple(qualities))

@@ -125,13 +125,24 @@ class TensorFigures:
 
 
 @dataclass(frozen=True)
-class PictureFigures:
-    """Relative errors of soft tokens after the adapter, against the reference bundle's."""
+class MediumFigures:
+    """Pictures or sounds: soft tokens after the adapter and replies, against the reference bundle's."""
 
+    noun: str
+    """``picture`` or ``sound``."""
     median: float
+    """Relative error of a soft token."""
     worst: float
     tokens: int
     """Soft tokens compared."""
+    asked: int
+    """Questions that both bundles have answered."""
+    same: int
+    """Of these, those with the reference's very reply."""
+    known: int
+    """Questions whose right answer is known."""
+    right: int
+    """Of these, those whose reply has the right answer in it."""
 
 
 @dataclass(frozen=True)
@@ -151,8 +162,12 @@ class Quality:
     speed: Speed
     tensors: tuple[TensorFigures, ...]
     notes: tuple[str, ...] = ()
-    pictures: PictureFigures | None = None
-    """None where it, or the reference, takes no pictures."""
+    media: tuple[MediumFigures, ...] = ()
+    """Of what it and the reference take beside text."""
+
+    def medium(self, noun: str) -> MediumFigures | None:
+        """Of pictures or of sounds; None where it, or the reference, takes none."""
+        return next((found for found in self.media if found.noun == noun), None)
 
     def worst(self, count: int) -> list[TensorFigures]:
         """The tensors with the lowest signal-to-noise."""

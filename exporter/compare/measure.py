@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,9 +40,6 @@ class Baseline:
     plan: PassagePlan
     logits: NDArray[np.float32]  # [passages, T, V], in a file
     continued: tuple[tuple[int, ...], ...]  # the prompt of each passage and its greedy continuation
-    soft_tokens: (
-        NDArray[np.floating[Any]] | None
-    )  # [n, H], of drawn pictures; None if it takes none
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,13 @@ import math
 from collections.abc import Sequence
 
 from exporter.compare.comparison import Comparison
-from exporter.compare.figures import DraftFigures, Estimate, Quality, TensorFigures
+from exporter.compare.figures import (
+    DraftFigures,
+    Estimate,
+    MediumFigures,
+    Quality,
+    TensorFigures,
+)
 from exporter.report.tables import Table
 
 MEGA = 1e6
@@ -28,10 +34,11 @@ HEADER = (
     "plain",
 )
 
-PICTURE_HEADER = ("soft tokens, median", "worst")
-
-PICTURE_LEGEND = (
-    "soft tokens: those of drawn pictures; how far they lie from the reference's, by their length"
+MEDIUM_LEGEND = (
+    "soft tokens of a picture or a sound: those of drawn ones; how far they lie from the reference's, by "
+    "their length, the median and the worst",
+    "same reply: replies to questions about them that are the reference's, word for word; right: those "
+    "with the right answer in them. The whole bundle replies, so what a recipe does to the text model counts",
 )
 
 LEGEND = (
@@ -46,22 +53,37 @@ LEGEND = (
 
 def summary(found: Comparison) -> Table:
     """One row for each bundle."""
-    rows = (_row(one, found.lost(one)) for one in found.qualities)
-    if not found.sees:
-        return Table(HEADER, tuple(rows))
-    seen = (_picture_cells(one) for one in found.qualities)
-    pairs = zip(rows, seen, strict=True)
-    return Table((*HEADER, *PICTURE_HEADER), tuple((*row, *cells) for row, cells in pairs))
+    media, known = found.media, found.knows_answers
+    header = [*HEADER, *(title for noun in media for title in _medium_header(noun, known))]
+    rows = (
+        (
+            *_row(one, found.lost(one)),
+            *(cell for noun in media for cell in _medium_cells(one.medium(noun), known)),
+        )
+        for one in found.qualities
+    )
+    return Table(tuple(header), tuple(rows))
 
 
 def legend(found: Comparison) -> tuple[str, ...]:
     """What the columns are."""
-    return (*LEGEND, PICTURE_LEGEND) if found.sees else LEGEND
+    return (*LEGEND, *MEDIUM_LEGEND) if found.media else LEGEND
 
 
-def _picture_cells(quality: Quality) -> tuple[str, str]:
-    seen = quality.pictures
-    return ("", "") if seen is None else (f"{seen.median:.2%}", f"{seen.worst:.2%}")
+def _medium_header(noun: str, known: bool) -> tuple[str, ...]:
+    answers = ("same reply", "right") if known else ("same reply",)
+    return (f"{noun}: soft tokens, median", "worst", *answers)
+
+
+def _medium_cells(found: MediumFigures | None, known: bool) -> tuple[str, ...]:
+    if found is None:
+        return ("",) * (4 if known else 3)
+    right = (_of(found.right, found.known),) if known else ()
+    return (f"{found.median:.2%}", f"{found.worst:.2%}", _of(found.same, found.asked), *right)
+
+
+def _of(hits: int, tries: int) -> str:
+    return f"{hits} of {tries}" if tries else ""
 
 
 def _row(quality: Quality, lost: Estimate | None) -> tuple[str, ...]:

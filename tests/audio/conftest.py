@@ -108,3 +108,21 @@ def random_pair(
         export_hearing(checkpoint, path, "float32", vision=False)
 
     return checkpoint, made_once(folder / f"hearing-{request.param}.litertlm", bundle)
+
+
+@pytest.fixture(scope="session")
+def int8_pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The target of the first random pair and its bundle in int8."""
+    from tests.audio.bundles import export_hearing
+    from tests.audio.targets import CLIPPED, add_tower, listening, random_tower
+
+    def make(path: Path) -> None:
+        add_tower(listening(path), CLIPPED, random_tower(CLIPPED, seed=3))
+
+    folder = shared_folder(tmp_path_factory)
+    target = made_once(folder / "hearing-own", make)
+    bundle = made_once(
+        folder / "hearing-int8.litertlm",
+        lambda path: export_hearing(target, path, "int8", vision=False),
+    )
+    return target, bundle

@@ -19,7 +19,6 @@ from runtime_py.media.sound_file import sound_samples
 from tests.audio.bundles import FRAMES
 from tests.audio.faulty_bundles import SCALED, SoundFault
 from tests.faulty_towers import spoil
-from tests.once import made_once, shared_folder
 from tests.verify.judging import evidence_of, figure, judge, judged, outside
 
 FULL, PADDED = f"{FRAMES} frames, full: features", f"{FRAMES} frames, padded: features"
@@ -48,24 +47,6 @@ def test_a_sound_bundle_passes(random_pair: tuple[Path, Path]) -> None:
     assert figure(replies, "answers compared") == 3
     assert figure(replies, "not transformers' reply") == 0
     assert figure(replies, "MTP on: tokens") > 0
-
-
-@pytest.fixture(scope="module")
-def int8_pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """The target of the first random pair and its bundle in int8."""
-    from tests.audio.bundles import export_hearing
-    from tests.audio.targets import CLIPPED, add_tower, listening, random_tower
-
-    def make(path: Path) -> None:
-        add_tower(listening(path), CLIPPED, random_tower(CLIPPED, seed=3))
-
-    folder = shared_folder(tmp_path_factory)
-    target = made_once(folder / "hearing-own", make)
-    bundle = made_once(
-        folder / "hearing-int8.litertlm",
-        lambda path: export_hearing(target, path, "int8", vision=False),
-    )
-    return target, bundle
 
 
 @pytest.mark.slow

@@ -9,8 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from exporter.compare.figures import PictureFigures
-from exporter.compare.pictures import compare_pictures, soft_tokens
 from exporter.verify.ladder import RUNGS
 from exporter.verify.rung import Rung, Verdict
 from exporter.verify.rungs import contract, picture_replies, pictures, tower, weights
@@ -179,18 +177,3 @@ def test_towers_that_differ() -> None:
 
 def test_rungs_about_pictures_are_part_of_the_ladder() -> None:
     assert {tower, pictures, picture_replies} <= set(RUNGS)
-
-
-@pytest.mark.slow
-def test_what_a_recipe_does_to_soft_tokens(
-    random_pair: tuple[Path, Path], int8_pair: tuple[Path, Path], plain_bundle: Path
-) -> None:
-    """As ``quantize-report`` measures it; nothing where a bundle takes no pictures."""
-    exact, rounded = (soft_tokens(bundle, 2) for _, bundle in (random_pair, int8_pair))
-    found = compare_pictures(rounded, exact)
-    assert found is not None
-    assert found.tokens == 16 + 6
-    assert 0.01 < found.median < found.worst < 0.3
-    assert compare_pictures(exact, exact) == PictureFigures(0.0, 0.0, 22)
-    assert soft_tokens(plain_bundle, 2) is None
-    assert compare_pictures(None, exact) is None
