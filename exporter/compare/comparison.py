@@ -110,7 +110,8 @@ class Sources:
         if config is None or not has_tower(self.target, AUDIO):
             return {}
         specs = audio_parameter_specs(config, table.row_length)
-        return tower_weights(self.target, SOUND, AudioLayout(config), specs, table)
+        layout = AudioLayout(config, self.options.accelerator)
+        return tower_weights(self.target, SOUND, layout, specs, table)
 
 
 @dataclass(frozen=True)

@@ -41,13 +41,11 @@ ON_CPU = frozenset(
     {
         Section.VISION_ADAPTER,
         Section.END_OF_VISION,
-        Section.AUDIO_ENCODER,
         Section.AUDIO_ADAPTER,
         Section.END_OF_AUDIO,
     }
 )
-"""What never runs on a GPU. What follows a picture's encoder is small, and the engine keeps it on the CPU;
-graphs for sound are written for the CPU."""
+"""What never runs on a GPU: what follows an encoder is small, and the engine keeps it on the CPU."""
 
 
 def checksum(path: Path) -> Metadata:

@@ -61,7 +61,8 @@ def plan_audio(
     seconds = options.audio_seconds or longest
     contract = audio_contract(config, embedding.row_length, seconds)
     specs = audio_parameter_specs(config, contract.hidden_size)
-    weights = find_tower_weights(AudioLayout(config), specs, target, embedding, tokens.end_id)
+    layout = AudioLayout(config, options.accelerator)
+    weights = find_tower_weights(layout, specs, target, embedding, tokens.end_id)
     return TowerPlan(AudioRequest(config, contract), specs, weights), ()
 
 

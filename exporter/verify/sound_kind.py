@@ -60,7 +60,7 @@ class SoundKind:
     def described(
         self, target: Checkpoint, text_width: int, accelerator: Accelerator
     ) -> DescribedTower | None:
-        """Graphs for a GPU are no others."""
+        """Graphs for a GPU are no others, but for infinite bounds of clips."""
         config = parse_audio(target.config, str(target.folder))
         if config is None:
             return None
@@ -71,7 +71,7 @@ class SoundKind:
             return audio_tower(config, text_width, source)
 
         return DescribedTower(
-            AudioLayout(config),
+            AudioLayout(config, accelerator),
             audio_parameter_specs(config, text_width),
             audio_contract(config, text_width, round(self.contract.seconds)),
             CONVOLVED * self.contract.frames * self.contract.mel_bins * config.channels[0] // 4,

@@ -18,9 +18,10 @@ import numpy as np
 
 from exporter.checkpoints.audio_architecture import AudioConfig
 from exporter.checkpoints.tensors.tower_names import AUDIO, TowerNames
-from exporter.contract.names import TensorSpec
+from exporter.contract.names import Accelerator, TensorSpec
 from exporter.weights.audio_parameters import CONVOLUTION, QUERY_SCALE, RELATIVE_KEYS, TAP, TAPS
 from exporter.weights.matching import Weight
+from exporter.weights.towers import LARGEST_BOUND
 from quantize.arrays import StoredRows, store_rows
 from quantize.bfloat16 import Floats
 from quantize.storage import Storage
@@ -39,9 +40,13 @@ class AudioLayout:
     """A :class:`~exporter.weights.towers.Layout`."""
 
     config: AudioConfig
+    accelerator: Accelerator = Accelerator.CPU
     names: TowerNames = AUDIO
     recipe_prefix: str = "audio."
-    largest_bound: float = float(np.finfo(np.float32).max)
+
+    @property
+    def largest_bound(self) -> float:
+        return LARGEST_BOUND[self.accelerator]
 
     def stored_shape(self, parameter: str, spec: TensorSpec) -> tuple[int, ...] | None:
         if parameter.endswith(CONVOLUTION):
@@ -66,7 +71,7 @@ class AudioLayout:
         if parameter.endswith(RELATIVE_KEYS):
             width = self.config.hidden_size
             projection = replace(weight, spec=TensorSpec((width, width)))
-            return replace(weight, ready=RelativeKeys(projection, self.config.window))
+            return replace(weight, ready=RelativeKeys(projection, self.config))
         return weight
 
 
@@ -113,19 +118,24 @@ class QueryScale:
 
 @dataclass(frozen=True)
 class RelativeKeys:
-    """Keys of distances ``[N * D, W]``, divided by the scale of keys: it is in :class:`QueryScale`, too.
+    """Keys of distances ``[N * W, H]``, each head's in the columns of its own dims, zeros in the others'.
 
-    A :class:`~quantize.arrays.ReadyRows`.
+    Divided by the scale of keys: it is in :class:`QueryScale`, too. A :class:`~quantize.arrays.ReadyRows`.
     """
 
     projection: Weight
-    window: int
+    config: AudioConfig
     storage: Storage = Storage.FLOAT32
 
     def blocks(self) -> Iterator[StoredRows]:
-        waves = sinusoids(self.window, self.projection.row_length).T / np.float32(KEY_SCALE)
-        for rows in self.projection.blocks():
-            yield store_rows(rows @ waves, self.storage)
+        window, dim = self.config.window, self.config.head_dim
+        waves = sinusoids(window, self.projection.row_length).T / np.float32(KEY_SCALE)
+        keys = np.concatenate([rows @ waves for rows in self.projection.blocks()])  # [H, W]
+        for head in range(self.config.heads):
+            own = slice(head * dim, (head + 1) * dim)
+            rows = np.zeros((window, len(keys)), np.float32)
+            rows[:, own] = keys[own].T
+            yield store_rows(rows, self.storage)
 
 
 def sinusoids(distances: int, width: int) -> Floats:

@@ -62,7 +62,7 @@ def _layer(prefix: str, config: AudioConfig) -> Named:
     for part in ("q_proj", "k_proj", "v_proj", "post"):
         yield from clipped_linear(f"{prefix}self_attn.{part}", width, width, clipped=clipped)
     yield prefix + QUERY_SCALE, vector(config.head_dim, rank=4)
-    yield prefix + RELATIVE_KEYS, TensorSpec((1, config.heads, config.head_dim, config.window))
+    yield prefix + RELATIVE_KEYS, TensorSpec((config.heads * config.window, width))
     yield from clipped_linear(f"{prefix}lconv1d.linear_start", width, 2 * width, clipped=clipped)
     yield from clipped_linear(f"{prefix}lconv1d.linear_end", width, width, clipped=clipped)
     for tap in range(config.kernel):

@@ -20,12 +20,18 @@ from exporter.checkpoints.lora.adapted import change_of, module_of
 from exporter.checkpoints.tensors.stored_tensor import StoredTensor
 from exporter.checkpoints.tensors.tensor_reader import TensorReader
 from exporter.checkpoints.tensors.tower_names import PREFIXES, TowerNames
-from exporter.contract.names import Section, TensorSpec
+from exporter.contract.names import Accelerator, Section, TensorSpec
 from exporter.errors import CheckpointError
 from exporter.weights.matching import Weight, WeightSpecs, matched, require_fit
 from exporter.weights.tower_parameters import BOUNDS, END_EMBEDDING
 from quantize.arrays import StoredRows, store_rows
 from quantize.storage import Storage
+
+LARGEST_BOUND = {
+    Accelerator.CPU: float(np.finfo(np.float32).max),
+    Accelerator.GPU: float(np.finfo(np.float16).max),
+}
+"""What an infinite bound becomes: GPUs may compute in float16."""
 
 
 class Layout(Protocol):

@@ -9,20 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from exporter.checkpoints.tensors.tower_names import VISION, TowerNames
 from exporter.contract.names import Accelerator, TensorSpec
 from exporter.weights.matching import Weight
+from exporter.weights.towers import LARGEST_BOUND
 from exporter.weights.vision_parameters import POSITION_TABLE
 from quantize.arrays import StoredRows, store_rows
 from quantize.storage import Storage
-
-LARGEST = {
-    Accelerator.CPU: float(np.finfo(np.float32).max),
-    Accelerator.GPU: float(np.finfo(np.float16).max),
-}
-"""What an infinite bound becomes: GPUs may compute in float16."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +28,7 @@ class VisionLayout:
 
     @property
     def largest_bound(self) -> float:
-        return LARGEST[self.accelerator]
+        return LARGEST_BOUND[self.accelerator]
 
     def stored_shape(self, parameter: str, spec: TensorSpec) -> tuple[int, ...] | None:
         if parameter == POSITION_TABLE:

@@ -81,7 +81,7 @@ def _engine(
         enable_benchmark=True,
         activation_data_type=precision,
         vision_backend=device if Medium.IMAGE in media else None,
-        audio_backend=cpu if Medium.AUDIO in media else None,
+        audio_backend=device if Medium.AUDIO in media else None,
     )
     return engine
 

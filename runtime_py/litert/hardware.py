@@ -42,7 +42,7 @@ FLOAT16, FLOAT32 = 1, 2  # kLiteRtDelegatePrecisionFp16, ...Fp32
 
 ACCELERATED = frozenset({Section.PREFILL_DECODE, Section.MTP_DRAFTER})
 """The tables of embeddings are never moved to an accelerator, by the stock engine neither. It moves the
-encoder of pictures; here towers stay on the CPU."""
+encoders of pictures and sound; here towers stay on the CPU."""
 
 
 @dataclass(frozen=True)

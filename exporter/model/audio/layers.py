@@ -50,7 +50,9 @@ class Attention(nn.Module):
 
     Parameters:
         query_scale: ``[1, 1, 1, D]``; all that scales queries and keys.
-        relative_keys: ``[1, N, D, W]``; ``R_d`` of every head. Made of weights alone, so while binding.
+        relative_keys: ``[N * W, H]``; ``R_d`` of every head, whose D columns are its own and the others
+            zero. Made of weights alone, so while binding. A matrix that all heads share: a product with
+            one for each head is a constant reshaped, which GPU delegates refuse.
     """
 
     def __init__(self, config: AudioConfig) -> None:
@@ -63,9 +65,7 @@ class Attention(nn.Module):
         self.v_proj = ClippedLinear(width, width, clipped=config.clipped)
         self.post = ClippedLinear(width, width, clipped=config.clipped)
         self.query_scale = nn.Parameter(torch.ones(1, 1, 1, config.head_dim))
-        self.relative_keys = nn.Parameter(
-            torch.zeros(1, config.heads, config.head_dim, config.window)
-        )
+        self.relative_keys = nn.Parameter(torch.zeros(config.heads * config.window, width))
 
     def forward(self, x: Tensor, before_clip: Tensor) -> Tensor:
         """``x`` ``[1, T, H]``, ``before_clip`` as :func:`before_the_clip` makes it; returns ``[1, T, H]``."""
@@ -73,7 +73,8 @@ class Attention(nn.Module):
         keys = latest(self.k_proj(x).reshape(self.heads), self.config.window)
         values = latest(self.v_proj(x).reshape(self.heads), self.config.window)
         scores = [(queries * some).sum(-1, keepdim=True) for some in keys]  # [1, T, N, 1]
-        relative = (queries.transpose(1, 2) @ self.relative_keys).transpose(1, 2)
+        relative = nn.functional.linear(queries.reshape(x.shape), self.relative_keys)
+        relative = relative.reshape(1, -1, self.config.heads, self.config.window)
         capped = softcapped(torch.cat(scores, dim=-1) + relative, self.config.logit_cap)
         weights = torch.softmax(capped + before_clip, dim=-1)  # [1, T, N, W]
         shares = torch.split(weights, 1, dim=-1)
