@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,24 @@ E2B_BITS = {
 E4B_BITS = {r"language_model\.embed_tokens_per_layer$": 2} | E2B_BITS
 """E4B's per-layer table has 2 bits."""
 
+TOWER_BITS = {
+    r"audio_tower(?!.*lconv1d\.linear_start)": 2,
+    r"audio_tower\.layers\.\d+\.lconv1d\.linear_start\.": 4,
+    "vision_tower": 8,
+}
+"""As published for E2B's towers."""
+
+TOWERS_KEPT = [
+    "model.vision_tower.patch_embedder",
+    "model.audio_tower.subsample_conv_projection",
+    "model.audio_tower.output_proj",
+    "relative_k_proj",
+    "model.embed_audio",
+    "model.embed_vision",
+    "per_layer_model_projection",
+]
+"""Modules that stay float in the published files."""
+
 KEPT = ["model.vision_tower", "model.embed_vision", "per_layer_model_projection"]
 """Modules that stay float."""
 
@@ -52,7 +71,13 @@ class Packed:
     model: Gemma4ForConditionalGeneration
 
 
-def write_packed(source: Path, folder: Path, bits: dict[str, int], seed: int = 0) -> Packed:
+def write_packed(
+    source: Path,
+    folder: Path,
+    bits: dict[str, int],
+    seed: int = 0,
+    kept: Sequence[str] = KEPT,
+) -> Packed:
     """Replace the linear layers and tables of the target in ``source`` by quantised ones."""
     model = Gemma4ForConditionalGeneration.from_pretrained(source, dtype=torch.float32)
     groups = model.config.text_config.num_hidden_layers
@@ -60,9 +85,9 @@ def write_packed(source: Path, folder: Path, bits: dict[str, int], seed: int = 0
         num_bits=4,
         quantize_embeddings=True,
         module_quant_configs={pattern: {"num_bits": count} for pattern, count in bits.items()},
-        modules_to_not_convert=KEPT,
+        modules_to_not_convert=list(kept),
     )
-    replace_with_quant_layers(model, quantisation, KEPT)
+    replace_with_quant_layers(model, quantisation, list(kept))
     random = torch.Generator().manual_seed(seed)
     for name, module in model.named_modules():
         if isinstance(module, QuantizedLinear):

@@ -124,11 +124,15 @@ def make_plan(
     towers = tuple(tower for tower in (vision, audio) if tower is not None)
     kinds = [tower.request.kind for tower in towers]
     options = replace(options, recipe=covering_towers(options.recipe, kinds))
-    check_recipe(options, with_weights_of(weights, towers))
+    every = with_weights_of(weights, towers)
+    check_recipe(options, every)
     text = calibration_text(options, assets)
-    kept = Kept(weights, {}) if options.requantize else keep_trained_codes(weights, reporter)
+    kept = Kept(every, {}) if options.requantize else keep_trained_codes(every, reporter)
     for note in (*pair.notes(), *assets.notes, *kept.notes(), *pictures_told, *sound_told):
         reporter.note(note)
+    vision = vision and replace(vision, weights=kept.of(vision.weights))
+    audio = audio and replace(audio, weights=kept.of(audio.weights))
+    kept = replace(kept, weights=kept.of(weights))
     return ExportPlan(
         pair, output, options, form, assets, head, contract, kept, text, vision, audio
     )

@@ -8,7 +8,7 @@ rows, which the recipe does not touch.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from exporter.checkpoints.tensors.packed_tensor import PackedTensor
 from exporter.checkpoints.tensors.stored_tensor import StoredTensor
+from exporter.contract.names import Section
 from exporter.errors import CheckpointError
 from exporter.progress import Advance, Reporter
 from exporter.weights.matching import Weight, Weights
@@ -100,7 +101,8 @@ class Kept:
         """Sentences for the user: what is stored as it was trained."""
         if not self.codes:
             return []
-        total = sum(w.is_matrix for section in self.weights.values() for w in section.values())
+        every = (weight for section in self.weights.values() for weight in section.values())
+        total = sum(weight.is_matrix for weight in every)
         counts = Counter(codes.storage.value for codes in self.codes.values())
         kinds = ", ".join(f"{count} {storage}" for storage, count in sorted(counts.items()))
         note = f"{len(self.codes)} of {total} matrices keep the codes of their training ({kinds})"
@@ -121,6 +123,10 @@ class Kept:
             for name, codes in self.codes.items()
         }
 
+    def of(self, sections: Iterable[Section]) -> Weights:
+        """The weights of some sections."""
+        return {section: self.weights[section] for section in sections}
+
 
 def keep_trained_codes(weights: Weights, reporter: Reporter) -> Kept:
     """Give every weight that has trained codes its ready rows.
@@ -131,7 +137,7 @@ def keep_trained_codes(weights: Weights, reporter: Reporter) -> Kept:
         CheckpointError: Scales are negative, or a weight cannot be read.
     """
     every = [weight for section in weights.values() for weight in section.values()]
-    matrices = [weight for weight in every if weight.is_matrix and weight.change is None]
+    matrices = [w for w in every if w.is_matrix and w.change is None and w.ready is None]
     codes: dict[str, TrainedCodes] = {}
     for weight in matrices:
         if weight.packed is not None and (found := packed_codes(weight, weight.packed)) is not None:
@@ -139,7 +145,8 @@ def keep_trained_codes(weights: Weights, reporter: Reporter) -> Kept:
     codes |= _lattice_codes([weight for weight in matrices if _begins_on_lattice(weight)], reporter)
     kept = {
         section: {
-            p: replace(weight, ready=codes.get(weight.name)) for p, weight in found_there.items()
+            p: replace(weight, ready=codes.get(weight.name, weight.ready))
+            for p, weight in found_there.items()
         }
         for section, found_there in weights.items()
     }

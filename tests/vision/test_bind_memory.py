@@ -1,4 +1,4 @@
-"""How much memory binding a tower of real size takes: blocks of its tensors, not the tower."""
+"""How much memory binding a tower of real size takes, for pictures or sound: blocks of its tensors."""
 
 from __future__ import annotations
 

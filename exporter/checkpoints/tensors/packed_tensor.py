@@ -87,7 +87,9 @@ class PackedTensor:
 def packed_tensors(
     config: Mapping[str, Any], tensors: Mapping[str, StoredTensor], where: str
 ) -> dict[str, PackedTensor]:
-    """The packed matrices of a checkpoint's text model by the name their weight would have.
+    """The packed matrices of a checkpoint by the name their weight would have, those of towers too.
+
+    Parts of a tower that do not fit together are left alone: a tower need not be exported.
 
     Args:
         config: The checkpoint's ``config.json``.
@@ -95,8 +97,8 @@ def packed_tensors(
         where: Shown in error messages.
 
     Raises:
-        CheckpointError: The configuration of this format is malformed, or listing every matrix whose parts
-            do not fit together.
+        CheckpointError: The configuration of this format is malformed, or listing every matrix of the text
+            model whose parts do not fit together.
     """
     quantisation = config.get("quantization_config")
     if not isinstance(quantisation, Mapping) or quantisation.get("quant_method") != METHOD:
@@ -106,12 +108,12 @@ def packed_tensors(
     problems: list[str] = []
     for codes_end, scales_end in PARTS:
         for name, scales in tensors.items():
-            if name.endswith(scales_end) and not is_tower(name):
+            if name.endswith(scales_end):
                 module = name.removesuffix(scales_end)
                 codes = tensors.get(module + codes_end)
                 bits = modules.of(_in_class(module, prefix))
                 if problem := _problem(module, codes, scales, bits):
-                    problems.append(problem)
+                    problems += [] if is_tower(name) else [problem]
                 elif codes is not None:
                     weight = f"{module}.weight"
                     found[weight] = PackedTensor(weight, codes, scales, bits)
@@ -123,6 +125,8 @@ def packed_tensors(
 def _in_class(module: str, prefix: str) -> str:
     """The name of a module in transformers' present class, which the patterns are meant for."""
     name = text_module(module)
+    if is_tower(module):
+        return f"model.{name}"
     return name if name.startswith("lm_head") else prefix + name
 
 

@@ -25,6 +25,14 @@ public class Activity extends ContextThemeWrapper {
         throw new UnsupportedOperationException("a stub");
     }
 
+    public final void requestPermissions(String[] permissions, int requestCode) {
+        throw new UnsupportedOperationException("a stub");
+    }
+
+    public void onRequestPermissionsResult(int requestCode, String[] permissions, int[] grantResults) {
+        throw new UnsupportedOperationException("a stub");
+    }
+
     public final Application getApplication() {
         throw new UnsupportedOperationException("a stub");
     }

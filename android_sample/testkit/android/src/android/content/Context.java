@@ -15,6 +15,8 @@ public abstract class Context {
 
     public abstract File getCacheDir();
 
+    public abstract int checkSelfPermission(String permission);
+
     public final String getString(int resId) {
         throw new UnsupportedOperationException("a stub");
     }

@@ -9,6 +9,11 @@ public class ContextWrapper extends Context {
     }
 
     @Override
+    public int checkSelfPermission(String permission) {
+        throw new UnsupportedOperationException("a stub");
+    }
+
+    @Override
     public ContentResolver getContentResolver() {
         throw new UnsupportedOperationException("a stub");
     }

@@ -1,19 +1,23 @@
 package com.example.mtpchat
 
+import android.Manifest
 import android.app.Activity
 import android.app.AlertDialog
 import android.content.Intent
+import android.content.pm.PackageManager
 import android.os.Bundle
 import com.example.mtpchat.core.AbPlan
 import com.example.mtpchat.core.Attachment
 import com.example.mtpchat.core.AttachmentKind
 import com.example.mtpchat.core.ChatSession
+import com.example.mtpchat.core.RecordingState
 import kotlinx.coroutines.Job
 import kotlinx.coroutines.flow.combine
 import kotlinx.coroutines.launch
 
 private const val PICK_BUNDLE = 1
 private const val PICK_ATTACHMENT = 2
+private const val MAY_RECORD = 3
 
 /**
  * The chat. Everything it shows is in the session's state, which outlives it; the text being typed is
@@ -70,6 +74,26 @@ class ChatActivity : Activity(), ChatActions {
     override fun importBundle() = pick(PICK_BUNDLE, listOf("*/*")) // providers know no type for bundles
 
     override fun attach() = pick(PICK_ATTACHMENT, session.state.value.attachable.map(::mimeType))
+
+    override fun record() {
+        session.record(mayRecord = allowed(checkSelfPermission(Manifest.permission.RECORD_AUDIO)))
+        if (session.state.value.recording is RecordingState.Asking) {
+            requestPermissions(arrayOf(Manifest.permission.RECORD_AUDIO), MAY_RECORD)
+        }
+    }
+
+    override fun stopRecording() = session.stopRecording()
+
+    override fun onRequestPermissionsResult(
+        requestCode: Int,
+        permissions: Array<String>,
+        grantResults: IntArray,
+    ) {
+        super.onRequestPermissionsResult(requestCode, permissions, grantResults)
+        if (requestCode == MAY_RECORD) session.answeredMayRecord(grantResults.any(::allowed))
+    }
+
+    private fun allowed(result: Int) = result == PackageManager.PERMISSION_GRANTED
 
     override fun detach(attachment: Attachment) = session.detach(attachment)
 

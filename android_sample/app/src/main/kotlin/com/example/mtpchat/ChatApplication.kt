@@ -11,6 +11,7 @@ import com.example.mtpchat.core.ChatSession
 import com.example.mtpchat.core.ModelLoader
 import com.example.mtpchat.core.ModelState
 import com.example.mtpchat.core.SettingsStore
+import com.example.mtpchat.core.SoundRecorder
 import com.example.mtpchat.core.TranscriptStore
 import com.example.mtpchat.litert.LiteRtLmRuntime
 import java.io.File
@@ -47,6 +48,7 @@ class ChatApplication : Application() {
             settings.settings,
             TranscriptStore(File(filesDir, "chat.json")),
             AttachmentStore(File(filesDir, "attachments"), rewritePicture = ::rewritePicture),
+            SoundRecorder(::openMicrophone, cacheDir),
             scope,
         ).also(::rememberBundle)
     }

@@ -9,9 +9,11 @@ import android.widget.ProgressBar
 import android.widget.TextView
 import android.widget.Toolbar
 import com.example.mtpchat.core.Attachment
+import com.example.mtpchat.core.AttachmentKind
 import com.example.mtpchat.core.ChatSettings
 import com.example.mtpchat.core.ChatState
 import com.example.mtpchat.core.ModelState
+import com.example.mtpchat.core.RecordingState
 
 private const val PROGRESS_MAX = 1000
 
@@ -24,6 +26,10 @@ interface ChatActions {
     fun importBundle()
 
     fun attach()
+
+    fun record()
+
+    fun stopRecording()
 
     fun detach(attachment: Attachment)
 
@@ -52,6 +58,7 @@ class ChatScreen(
     private val emptyButton: Button = root.findViewById(R.id.empty_button)
     private val attached = AttachmentRow(root.findViewById(R.id.attached), wording, thumbnails)
     private val attach: ImageButton = root.findViewById(R.id.attach)
+    private val record: ImageButton = root.findViewById(R.id.record)
     private val prompt: EditText = root.findViewById(R.id.prompt)
     private val send: ImageButton = root.findViewById(R.id.send)
     private val adapter = MessageAdapter(wording, thumbnails)
@@ -126,6 +133,16 @@ class ChatScreen(
         attach.isEnabled = state.canAttach
         attach.contentDescription = wording.attach(state.attachable)
         attached.show(state.attached, actions::detach)
+        renderRecord(state)
+    }
+
+    private fun renderRecord(state: ChatState) {
+        val running = state.recording is RecordingState.Running
+        record.visibility = if (AttachmentKind.SOUND in state.attachable) View.VISIBLE else View.GONE
+        record.isEnabled = running || state.canRecord
+        record.setImageResource(if (running) R.drawable.ic_stop else R.drawable.ic_record)
+        record.contentDescription = wording.text(if (running) R.string.stop_recording else R.string.record)
+        record.setOnClickListener { if (running) actions.stopRecording() else actions.record() }
     }
 
     private fun sendPrompt(mayBeBlank: Boolean) {

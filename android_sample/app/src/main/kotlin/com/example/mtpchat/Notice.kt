@@ -4,6 +4,7 @@ import com.example.mtpchat.core.ChatState
 import com.example.mtpchat.core.ComparisonState
 import com.example.mtpchat.core.ImportState
 import com.example.mtpchat.core.ModelState
+import com.example.mtpchat.core.RecordingState
 
 /** What the bar above the conversation says, and what its button does. */
 data class Notice(val text: String, val button: NoticeButton?)
@@ -20,8 +21,11 @@ fun Wording.notice(state: ChatState): Notice? {
     val import = state.import
     val comparison = state.comparison
     val model = state.model
+    val recording = state.recording
     return when {
         failure != null -> Notice(failure(failure), NoticeButton.DISMISS)
+        recording is RecordingState.Running ->
+            Notice(text(R.string.recording, recording.seconds, recording.mostSeconds), null)
         state.attaching -> Notice(text(R.string.attaching), null)
         import != null -> Notice(importing(import), NoticeButton.CANCEL_IMPORT)
         comparison != null -> comparing(comparison)

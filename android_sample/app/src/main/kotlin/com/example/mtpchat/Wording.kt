@@ -66,6 +66,8 @@ class Wording(
             AttachmentKind.PICTURE -> text(R.string.fail_no_pictures)
             AttachmentKind.SOUND -> text(R.string.fail_no_sound)
         }
+        is Failure.MicrophoneDenied -> text(R.string.fail_microphone_denied)
+        is Failure.RecordingBroken -> text(R.string.fail_recording, failure.detail)
         is Failure.ReplyBroken -> text(R.string.fail_reply, failure.detail.take(DETAIL_LIMIT))
     }
 

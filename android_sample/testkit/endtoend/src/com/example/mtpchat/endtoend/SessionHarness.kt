@@ -7,13 +7,16 @@ import com.example.mtpchat.core.ChatMessage
 import com.example.mtpchat.core.ChatSession
 import com.example.mtpchat.core.ChatSettings
 import com.example.mtpchat.core.ChatState
+import com.example.mtpchat.core.Microphone
 import com.example.mtpchat.core.ModeMemory
 import com.example.mtpchat.core.ModeRecord
 import com.example.mtpchat.core.ModelLoader
 import com.example.mtpchat.core.ModelState
 import com.example.mtpchat.core.PickedFile
+import com.example.mtpchat.core.SoundRecorder
 import com.example.mtpchat.core.TranscriptStore
 import java.io.File
+import java.io.IOException
 import java.io.InputStream
 import java.util.concurrent.Executors
 import javax.imageio.ImageIO
@@ -51,12 +54,16 @@ abstract class SessionHarness {
 
     private val transcripts = TranscriptStore(File(folder, "chat.json"))
 
+    /** What a recording would hear. */
+    protected var microphone = Microphone { throw IOException("no microphone") }
+
     protected fun session() = ChatSession(
         ModelLoader(EngineFixture.runtime(), memory),
         library,
         settings,
         transcripts,
         AttachmentStore(File(folder, "attachments"), rewritePicture = ::rewrittenAsPng),
+        SoundRecorder({ microphone.open() }, File(folder, "recording")),
         scope,
     )
 

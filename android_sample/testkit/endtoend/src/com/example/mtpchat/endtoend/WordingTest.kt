@@ -18,6 +18,7 @@ import com.example.mtpchat.core.Ending
 import com.example.mtpchat.core.Failure
 import com.example.mtpchat.core.ImportState
 import com.example.mtpchat.core.ModelState
+import com.example.mtpchat.core.RecordingState
 import com.example.mtpchat.core.ReplyState
 import com.example.mtpchat.core.ReplyStats
 import com.example.mtpchat.core.RunMode
@@ -84,6 +85,9 @@ class WordingTest {
                 "This model takes no pictures. Choose another bundle, or start a new chat without them.",
             Failure.AttachmentNotTaken(AttachmentKind.SOUND) to
                 "This model takes no sound. Choose another bundle, or start a new chat without it.",
+            Failure.MicrophoneDenied to
+                "The app may not use the microphone. Allow it in the system's settings to record.",
+            Failure.RecordingBroken("in use") to "Recording failed: in use",
             Failure.NothingWorked(listOf(Failure.ModeRefused(gpu, "x"), Failure.ModeCrashed(gpu))) to
                 "This bundle does not run on this device. GPU with MTP did not start on this device. " +
                 "GPU with MTP closed the app last time; it is not tried again.",
@@ -110,6 +114,9 @@ class WordingTest {
         val import = ImportState("b", 1_000_000_000, 2_600_000_000)
         val copying = Notice("Copying b: 1000 MB of 2600 MB", NoticeButton.CANCEL_IMPORT)
         assertEquals(copying, wording.notice(ChatState(import = import)))
+        val recording = wording.notice(ChatState(recording = RecordingState.Running(3, 30)))
+        assertEquals(Notice("Recording: 3 of 30 s", null), recording)
+        assertEquals(null, wording.notice(ChatState(recording = RecordingState.Asking)))
         val unknown = wording.notice(ChatState(import = import.copy(totalBytes = null)))
         assertEquals("Copying b: 1000 MB", unknown?.text)
     }

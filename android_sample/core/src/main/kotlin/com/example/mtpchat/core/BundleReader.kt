@@ -128,6 +128,8 @@ private fun parsedManifest(json: JsonObject): BundleManifest {
             ?: Accelerator.CPU,
         cacheLength = contract["cache_length"].asInt,
         draftLength = contract["draft_length"].ifPresent { it.asInt },
+        soundSeconds = json["sound"].ifPresent { it.asJsonObject }
+            ?.let { it["frames"].asInt / it["frames_per_second"].asInt },
     )
 }
 

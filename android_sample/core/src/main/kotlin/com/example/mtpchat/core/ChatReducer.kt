@@ -28,6 +28,8 @@ fun ChatState.after(event: ChatEvent): ChatState = when (event) {
     is ChatEvent.Attached ->
         copy(attaching = false, attached = attached + event.attachment).withWhatTheModelTakes()
     is ChatEvent.AttachFailed -> copy(attaching = false, failure = event.failure)
+    is ChatEvent.Recording -> copy(recording = event.state, failure = null)
+    is ChatEvent.RecordingEnded -> copy(recording = null, failure = event.failure ?: failure)
     is ChatEvent.Detached -> copy(attached = attached - event.attachment)
     is ChatEvent.Compared -> copy(comparison = event.state)
     is ChatEvent.CompareFailed -> copy(comparison = null, failure = event.failure)

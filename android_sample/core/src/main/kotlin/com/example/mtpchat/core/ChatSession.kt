@@ -34,6 +34,7 @@ class ChatSession(
     private val settings: StateFlow<ChatSettings>,
     private val transcripts: TranscriptStore,
     private val attachments: AttachmentStore,
+    private val recorder: SoundRecorder,
     private val scope: CoroutineScope,
     private val io: CoroutineDispatcher = Dispatchers.IO,
 ) {
@@ -46,6 +47,7 @@ class ChatSession(
     private var replying: Job? = null
     private var importing: Job? = null
     private var attaching: Job
+    private var recording: Job? = null
 
     init {
         attaching = scope.launch { happened(ChatEvent.Restored(withContext(io) { restored() })) }
@@ -112,6 +114,46 @@ class ChatSession(
         }
     }
 
+    /** Records a sound to go with the next question; asks for leave first, unless the app [mayRecord]. */
+    fun record(mayRecord: Boolean) {
+        if (!state.value.canRecord) return
+        if (mayRecord) startRecording() else happened(ChatEvent.Recording(RecordingState.Asking))
+    }
+
+    /** What the user said when asked for leave; the first answer counts. */
+    fun answeredMayRecord(granted: Boolean) {
+        if (state.value.recording !is RecordingState.Asking) return
+        if (!granted) return happened(ChatEvent.RecordingEnded(Failure.MicrophoneDenied))
+        happened(ChatEvent.RecordingEnded(null))
+        record(mayRecord = true)
+    }
+
+    /** Ends the recording; what there is of it is attached. */
+    fun stopRecording() = recorder.stop()
+
+    private fun startRecording() {
+        val most = (state.value.model as ModelState.Ready).bundle.soundSeconds
+        happened(ChatEvent.Recording(RecordingState.Running(0, most)))
+        recording = launchAtOnce {
+            var failure: Failure? = null
+            var recorded: RecordedSound? = null
+            try {
+                recorded = recorder.record(most) { seconds ->
+                    happened(ChatEvent.Recording(RecordingState.Running(seconds, most)))
+                }
+            } catch (error: FailureException) {
+                failure = error.failure
+            } finally {
+                happened(ChatEvent.RecordingEnded(failure))
+            }
+            recorded?.let {
+                attach(AttachmentKind.SOUND, it)
+                attaching.join()
+                it.file.delete()
+            }
+        }
+    }
+
     /** Takes back what was attached and not sent. */
     fun detach(attachment: Attachment) = happened(ChatEvent.Detached(attachment))
 
@@ -134,6 +176,7 @@ class ChatSession(
         val before = replying
         replying = scope.launch {
             before?.cancelAndJoin()
+            recording?.cancelAndJoin()
             attaching.join()
             happened(ChatEvent.ChatCleared)
             save()

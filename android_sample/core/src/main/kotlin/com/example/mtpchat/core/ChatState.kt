@@ -5,6 +5,7 @@ package com.example.mtpchat.core
  *
  * @property attached What goes with the next question.
  * @property attaching A file is being copied to become one of [attached].
+ * @property recording A sound is being recorded to become one of [attached].
  */
 data class ChatState(
     val model: ModelState = ModelState.None,
@@ -12,20 +13,23 @@ data class ChatState(
     val reply: ReplyState = ReplyState.Idle,
     val attached: List<Attachment> = emptyList(),
     val attaching: Boolean = false,
+    val recording: RecordingState? = null,
     val import: ImportState? = null,
     val comparison: ComparisonState? = null,
     val failure: Failure? = null,
 ) {
     val isReplying: Boolean get() = reply !is ReplyState.Idle
     val canSend: Boolean
-        get() = model is ModelState.Ready && !isReplying && !attaching &&
+        get() = model is ModelState.Ready && !isReplying && !attaching && recording == null &&
             comparison !is ComparisonState.Running
     val canCompare: Boolean get() = canSend && (model as ModelState.Ready).mode.mtp
 
     /** What the model takes besides text; the button to attach is there unless this is empty. */
     val attachable: Set<AttachmentKind> get() = (model as? ModelState.Ready)?.bundle?.takes.orEmpty()
     val canAttach: Boolean
-        get() = attachable.isNotEmpty() && !attaching && attached.size < MOST_ATTACHMENTS
+        get() = attachable.isNotEmpty() && !attaching && recording == null &&
+            attached.size < MOST_ATTACHMENTS
+    val canRecord: Boolean get() = canAttach && AttachmentKind.SOUND in attachable
 }
 
 sealed interface ModelState {
@@ -56,6 +60,13 @@ sealed interface ReplyState {
 
 data class ImportState(val name: String, val copiedBytes: Long, val totalBytes: Long?)
 
+sealed interface RecordingState {
+    /** The user is asked whether the app may use the microphone. */
+    data object Asking : RecordingState
+
+    data class Running(val seconds: Int, val mostSeconds: Int) : RecordingState
+}
+
 sealed interface ComparisonState {
     data class Running(val progress: AbProgress) : ComparisonState
 
@@ -79,6 +90,11 @@ sealed interface ChatEvent {
     data class Attached(val attachment: Attachment) : ChatEvent
 
     data class AttachFailed(val failure: Failure) : ChatEvent
+
+    data class Recording(val state: RecordingState) : ChatEvent
+
+    /** @property failure Null if there is a recording, or nothing to keep of it. */
+    data class RecordingEnded(val failure: Failure?) : ChatEvent
 
     data class Detached(val attachment: Attachment) : ChatEvent
 

@@ -58,6 +58,12 @@ sealed interface Failure {
     /** The conversation has an attachment of a kind that this bundle does not take. */
     data class AttachmentNotTaken(val kind: AttachmentKind) : Failure
 
+    /** The user has not let the app use the microphone. */
+    data object MicrophoneDenied : Failure
+
+    /** There is no microphone, or it was taken away. */
+    data class RecordingBroken(val detail: String) : Failure
+
     /** The engine failed in the middle of a reply. */
     data class ReplyBroken(val detail: String) : Failure
 }

@@ -24,6 +24,9 @@ data class ModelBundle(
     val takesPictures: Boolean get() = AttachmentKind.PICTURE in takes
     val takesSound: Boolean get() = AttachmentKind.SOUND in takes
 
+    /** How much is recorded at the most: what it hears at once. Longer sound would be cut into pieces. */
+    val soundSeconds: Int get() = manifest?.soundSeconds ?: USUAL_SOUND_SECONDS
+
     /** Where its graphs run. `mtp-export` makes bundles for one or the other; other tools do not tell. */
     val accelerators: Set<Accelerator>
         get() = manifest?.let { setOf(it.accelerator) } ?: Accelerator.entries.toSet()
@@ -37,6 +40,7 @@ data class ModelBundle(
         const val DRAFTER = "tf_lite_mtp_drafter"
         const val VISION_ENCODER = "tf_lite_vision_encoder"
         const val AUDIO_ENCODER = "tf_lite_audio_encoder_hw"
+        const val USUAL_SOUND_SECONDS = 30
     }
 }
 
@@ -64,4 +68,5 @@ data class BundleManifest(
     val accelerator: Accelerator,
     val cacheLength: Int,
     val draftLength: Int?,
+    val soundSeconds: Int? = null,
 )
