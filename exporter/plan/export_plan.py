@@ -127,7 +127,8 @@ def make_plan(
     every = with_weights_of(weights, towers)
     check_recipe(options, every)
     text = calibration_text(options, assets)
-    kept = Kept(every, {}) if options.requantize else keep_trained_codes(every, reporter)
+    beside = with_weights_of({}, towers)
+    kept = Kept(every, {}) if options.requantize else keep_trained_codes(weights, beside, reporter)
     for note in (*pair.notes(), *assets.notes, *kept.notes(), *pictures_told, *sound_told):
         reporter.note(note)
     vision = vision and replace(vision, weights=kept.of(vision.weights))

@@ -128,29 +128,40 @@ class Kept:
         return {section: self.weights[section] for section in sections}
 
 
-def keep_trained_codes(weights: Weights, reporter: Reporter) -> Kept:
+def keep_trained_codes(weights: Weights, towers: Weights, reporter: Reporter) -> Kept:
     """Give every weight that has trained codes its ready rows.
 
-    A weight that an adapter changes has none any more.
+    A weight that an adapter changes has none any more. Towers are not looked at for a lattice: no published
+    checkpoint has one there.
+
+    Args:
+        weights: Of the text model and its drafter.
+        towers: Of what becomes part of the bundle beside them.
+        reporter: Told what is going on.
 
     Raises:
         CheckpointError: Scales are negative, or a weight cannot be read.
     """
-    every = [weight for section in weights.values() for weight in section.values()]
-    matrices = [w for w in every if w.is_matrix and w.change is None and w.ready is None]
+    text, others = _matrices(weights), _matrices(towers)
     codes: dict[str, TrainedCodes] = {}
-    for weight in matrices:
+    for weight in (*text, *others):
         if weight.packed is not None and (found := packed_codes(weight, weight.packed)) is not None:
             codes[weight.name] = found
-    codes |= _lattice_codes([weight for weight in matrices if _begins_on_lattice(weight)], reporter)
+    codes |= _lattice_codes([weight for weight in text if _begins_on_lattice(weight)], reporter)
     kept = {
         section: {
             p: replace(weight, ready=codes.get(weight.name, weight.ready))
             for p, weight in found_there.items()
         }
-        for section, found_there in weights.items()
+        for section, found_there in (*weights.items(), *towers.items())
     }
     return Kept(kept, codes)
+
+
+def _matrices(weights: Weights) -> list[Weight]:
+    """Those that nothing has changed."""
+    every = (weight for section in weights.values() for weight in section.values())
+    return [w for w in every if w.is_matrix and w.change is None and w.ready is None]
 
 
 def packed_codes(weight: Weight, packed: PackedTensor) -> PackedCodes | None:

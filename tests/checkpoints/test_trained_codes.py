@@ -35,7 +35,8 @@ def kept(target: Checkpoint) -> Iterator[Kept]:
     """Weights of a target; they can be read within the block."""
     specs = parameter_specs(parse_target(target.config, ""), None, HeadKind.FULL)
     with TensorReader() as reader:
-        yield keep_trained_codes(find_weights(specs, target, None, reader), SilentReporter())
+        found = find_weights(specs, target, None, reader)
+        yield keep_trained_codes(found, {}, SilentReporter())
 
 
 def named(found: Kept, name: str) -> Weight:

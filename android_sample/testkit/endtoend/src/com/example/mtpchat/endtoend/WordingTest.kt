@@ -86,7 +86,7 @@ class WordingTest {
             Failure.AttachmentNotTaken(AttachmentKind.SOUND) to
                 "This model takes no sound. Choose another bundle, or start a new chat without it.",
             Failure.MicrophoneDenied to
-                "The app may not use the microphone. Allow it in the system's settings to record.",
+                "The app may not use the microphone. Allow it in the settings of the system.",
             Failure.RecordingBroken("in use") to "Recording failed: in use",
             Failure.NothingWorked(listOf(Failure.ModeRefused(gpu, "x"), Failure.ModeCrashed(gpu))) to
                 "This bundle does not run on this device. GPU with MTP did not start on this device. " +
