@@ -41,8 +41,8 @@ TOWER_BYTES = {"vision": 300e6, "audio": 550e6}
 
 LARGEST_TENSOR = 2 * 10_240 * 768 * 4
 """Bytes of the vision tower's position table as float32: what binding may add to the process's anonymous
-memory, for either tower. Measured: 44 of these 63 MB for vision, 38 for sound, whose largest tensor has 17 MB: what is
-added there are blocks and their copies."""
+memory, for either tower. Measured: 44 of these 63 MB for vision, 38 for sound, whose largest tensor has
+17 MB: what is added there are blocks and their copies."""
 
 
 @pytest.mark.parametrize("kind", TOWER_BYTES)
