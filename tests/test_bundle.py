@@ -21,6 +21,7 @@ from exporter.bundle.stored_contract import (
 )
 from exporter.contract.names import Accelerator, Dtype, Section
 from exporter.errors import BundleError
+from exporter.litertlm.writer import backends
 from exporter.llm_metadata import MIN_RUNTIME_VERSION
 from tests.bundles import CACHE_LENGTH, SHORT_CACHE, SHORT_PREFILLS, TINY_TARGET, export_tiny
 
@@ -241,3 +242,11 @@ def test_a_contract_of_another_version_is_said(tiny_bundles: dict[str, Path]) ->
         parsed_contract({**contract_block(agreed), "version": 99})
     with pytest.raises(ValueError, match="incomplete"):
         parsed_contract({"version": VERSION})
+
+
+def test_an_app_may_give_sound_to_the_cpu_of_a_gpu_bundle() -> None:
+    cpu, gpu = Accelerator.CPU, Accelerator.GPU
+    assert backends(Section.AUDIO_ENCODER, gpu) == (cpu, gpu)
+    assert backends(Section.AUDIO_ENCODER, cpu) == (cpu,)
+    assert backends(Section.AUDIO_ADAPTER, gpu) == (cpu,)
+    assert backends(Section.VISION_ENCODER, gpu) == (gpu,)

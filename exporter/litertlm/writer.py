@@ -48,6 +48,18 @@ ON_CPU = frozenset(
 """What never runs on a GPU: what follows an encoder is small, and the engine keeps it on the CPU."""
 
 
+def backends(section: Section, accelerator: Accelerator) -> tuple[Accelerator, ...]:
+    """What the engine may run a section on, in a bundle for ``accelerator``.
+
+    The graph of the audio encoder is the same for both, and many apps give sound to the CPU always.
+    """
+    if section in ON_CPU:
+        return (Accelerator.CPU,)
+    if section is Section.AUDIO_ENCODER:
+        return tuple(dict.fromkeys((Accelerator.CPU, accelerator)))
+    return (accelerator,)
+
+
 def checksum(path: Path) -> Metadata:
     """SHA-256 of a section that is written as it is."""
     return _text(SHA256_KEY, sha256(path))
@@ -98,13 +110,12 @@ def write_bundle(
     _add_data(builder, made, _text(LABEL_KEY, MANIFEST_VALUE))
     sums: dict[Section, str] = {}
     for section in (*contract.section_signatures(), *media.section_signatures()):
-        backend = Accelerator.CPU if section in ON_CPU else contract.accelerator
         path = scratch / section.value
         sums[section] = sha256(path)
         builder.add_tflite_model(
             str(path),
             TfLiteModelType(section.value),
-            backend_constraint=backend.value,
+            backend_constraint=",".join(backends(section, contract.accelerator)),
             additional_metadata=[_text(SHA256_KEY, sums[section]), *graph_checksums(path)],
         )
     draft_round = scratch / DRAFT_ROUND

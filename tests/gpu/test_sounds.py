@@ -99,7 +99,7 @@ def run(model: CompiledModel, inputs: dict[str, NDArray[Any]]) -> dict[str, NDAr
 
 
 def test_answers_in_the_engine(tmp_path: Path) -> None:
-    """Encoder, target and drafter on the GPU; the engine refuses an encoder made for another device."""
+    """Encoder, target and drafter on the GPU."""
     tokens = {tone: token_of(animal) for tone, animal in HERD.items()}
     planted = add_tower(listening(tmp_path / "target"), PLANTED, planted_tower(tokens))
     options = ExportOptions(
