@@ -51,7 +51,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "exporter.model",
     ),
     "quantize": ("exporter.errors", "exporter.json_text", "quantize"),
-    "runtime_py": (*BUNDLE, "runtime_py"),
+    "runtime_py": (*BUNDLE, "exporter.files", "runtime_py"),
     "runtime_py/loop": ("runtime_py.loop",),
     "runtime_py/chat": (*BUNDLE, "runtime_py.chat"),
 }

@@ -97,7 +97,8 @@ DEFAULT_NEW_TOKENS = 256
 @click.option(
     "--weight-cache",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Folder for packed weights; makes a second start faster.  [default: none kept]",
+    help="Folder for packed weights; makes a second start faster. Files are named by what they were packed "
+    "from; remove them when you like.  [default: none kept]",
 )
 @click.option(
     "--temperature",
