@@ -13,11 +13,13 @@ from exporter.cli.conversations import read_conversations
 from exporter.cli.generate_output import compare, measurements, show_calls, verdict_of
 from exporter.cli.generate_usage import check_usage
 from exporter.cli.runtimes import (
+    DRAFT_FROM,
     RUNTIMES,
     STOCK,
     DraftLengthType,
     GenerateRequest,
     check_accelerator,
+    draft_sources,
 )
 from exporter.cli.strict_command import StrictCommand
 from exporter.contract.names import Accelerator
@@ -125,6 +127,13 @@ DEFAULT_NEW_TOKENS = 256
     help="Drafts per round; `auto` drafts while that pays. Not with --runtime litert-lm.  [default: auto]",
 )
 @click.option(
+    "--draft-from",
+    type=click.Choice(DRAFT_FROM),
+    help="Where drafts are from: the drafter; the context, where its latest tokens stood before (`lookup`, "
+    "prompt lookup decoding); or, `auto`, what pays most as measured. Not with --runtime litert-lm; several "
+    "prompts at once have the drafter's.  [default: auto, with --draft-length N drafter]",
+)
+@click.option(
     "--batch",
     type=click.IntRange(1, 8),
     help="Prompts answered at once; when one is answered, the next takes its place. Needs --runtime "
@@ -158,6 +167,7 @@ def command(
     seed: int,
     runtime: str,
     draft_length: str | int | None,
+    draft_from: str | None,
     batch: int | None,
     accelerator: str,
     as_json: bool,
@@ -178,6 +188,7 @@ def command(
         asked=[bool(prompts), prompt_file is not None, chat_file is not None].count(True),
         sampled=any(given is not None for given in (temperature, top_k, top_p)),
         draft_length=draft_length,
+        draft_from=draft_from,
         batch=batch,
         weight_cache=weight_cache,
         accelerator=accelerator,
@@ -201,6 +212,7 @@ def command(
         weight_cache=weight_cache,
         sampling=_sampling(temperature, top_k, top_p, seed),
         draft_length="auto" if draft_length is None else draft_length,
+        sources=draft_sources(draft_from, draft_length),
         batch=batch,
         accelerator=Accelerator(accelerator),
         on_chunk=None if as_json else partial(click.echo, nl=False),

@@ -17,6 +17,7 @@ def check_usage(
     asked: int,
     sampled: bool,
     draft_length: str | int | None,
+    draft_from: str | None,
     batch: int | None,
     weight_cache: Path | None,
     accelerator: str,
@@ -51,6 +52,22 @@ def check_usage(
         (
             draft_length is not None and mtp == "off",
             "nothing is drafted with --mtp off: leave out --draft-length",
+        ),
+        (
+            draft_from is not None and stock,
+            "the engine drafts with the drafter: --draft-from needs --runtime reference or onnx",
+        ),
+        (
+            draft_from is not None and mtp == "off",
+            "nothing is drafted with --mtp off: leave out --draft-from",
+        ),
+        (
+            draft_from == "auto" and isinstance(draft_length, int),
+            "--draft-from auto drafts as much as pays: leave out --draft-length, or choose drafter or lookup",
+        ),
+        (
+            draft_from == "lookup" and batch is not None and batch > 1,
+            "several prompts at once have their drafts from the drafter: leave out --batch or --draft-from",
         ),
         (
             batch is not None and runtime != "reference",

@@ -2,7 +2,8 @@
 
 Each round drafts for every sequence that can use drafts, verifies all in one call, and lets each accept
 its own prefix; a sequence that ends makes room for the next that waits. What a sequence emits does not
-depend on its neighbours: with the greedy chooser it is greedy decoding, one sequence at a time.
+depend on its neighbours: with the greedy chooser it is greedy decoding, one sequence at a time. Drafts are
+the drafter's: nothing is looked up in contexts here.
 """
 
 from __future__ import annotations
@@ -103,7 +104,7 @@ class Batch(Generic[CacheT]):
         self, running: Sequence[Running[CacheT]]
     ) -> Iterator[tuple[Running[CacheT], Progress]]:
         """One token or more for each sequence: a verify of those it suits, a decode of the others."""
-        wanted, longest = self._policy.length() if running else 0, self._executor.draft_length
+        wanted, longest = self._policy.plan().drafts if running else 0, self._executor.draft_length
         drafts = {
             row.key: possible_drafts(wanted, row.cursor, row.limits, row.produced, longest)
             for row in running

@@ -3,7 +3,8 @@
 A draft x, drawn from the drafter's distribution q, is accepted with probability min(1, p(x) / q(x)),
 where p is the target's; a rejected one is replaced by a draw from max(p - q, 0), normalised. Each
 emitted token is then distributed as p exactly, for any q. Both p and q have the settings applied
-(temperature, then top-k, then top-p), so a good drafter is accepted as often as under greedy decoding.
+(temperature, then top-k, then top-p), so a good drafter is accepted as often as under greedy decoding. Of
+a draft that was certain, q(x) = 1: it is accepted with probability p(x).
 
 Source: Leviathan et al., "Fast Inference from Transformers via Speculative Decoding", 2023, section 2.3
 and appendix A.1.
@@ -125,9 +126,9 @@ class Sampler:
     def judge(self, proposals: Sequence[Proposal], logits: Floats) -> tuple[int, int]:
         for index, proposal in enumerate(proposals):
             target = self._distribution(logits[index])
-            drafter = proposal.chances
-            assert isinstance(drafter, Distribution)
             token = np.array([proposal.token])
+            drafter = proposal.chances or Distribution(token, np.ones(1))
+            assert isinstance(drafter, Distribution)
             allowed = float(target.of(token)[0] / drafter.of(token)[0])
             if self._random.random() >= allowed:
                 return index, target.without(drafter).draw(self._random)

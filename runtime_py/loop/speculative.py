@@ -2,7 +2,7 @@
 
 A round drafts k tokens, verifies them with the pending token in one call and keeps the longest prefix
 the chooser accepts, plus one token of the target's own. With the greedy chooser the tokens are those
-of plain greedy decoding, whatever the drafter says.
+of plain greedy decoding, whatever is drafted. Drafts are the drafter's or the context's.
 
 Source: Leviathan et al., "Fast Inference from Transformers via Speculative Decoding", 2023, algorithm 1.
 """
@@ -18,7 +18,8 @@ import numpy as np
 
 from runtime_py.loop.drafting import DraftChain, Proposal
 from runtime_py.loop.executor import CacheT, DraftFeed, Executor, Floats, TargetOutput
-from runtime_py.loop.rounds import Cursor, Finish, Limits, Round, Rounds
+from runtime_py.loop.lookup import NO_MATCH, Match, PromptLookup
+from runtime_py.loop.rounds import Cursor, Finish, Limits, Round, Rounds, Source
 
 Clock = Callable[[], float]
 
@@ -74,14 +75,26 @@ class Greedy:
         return accepted, best[accepted]
 
 
+@dataclass(frozen=True)
+class DraftPlan:
+    """What to draft in a round: ``looked_up`` if there is any, else so many tokens by the drafter."""
+
+    drafts: int = 0
+    looked_up: tuple[int, ...] = ()
+
+
 class DraftPolicy(Protocol):
-    """How many tokens to draft in a round."""
+    """What to draft in a round."""
+
+    @property
+    def looks_up(self) -> bool:
+        """Whether it wants to be shown matches."""
 
     def begin(self) -> None:
         """Another answer begins; not told where several run together."""
 
-    def length(self) -> int:
-        """Drafts wanted in the next round; the loop may do with fewer."""
+    def plan(self, match: Match = NO_MATCH) -> DraftPlan:
+        """What is wanted in the next round, where ``match`` could be drafted; the loop may do with less."""
 
     def observe(self, done: Round) -> None:
         """Learn from a round."""
@@ -89,15 +102,22 @@ class DraftPolicy(Protocol):
 
 @dataclass(frozen=True)
 class Fixed:
-    """As many drafts in every round; 0 is plain decoding."""
+    """As many drafts in every round, or as many as the context offers; 0 is plain decoding."""
 
     drafts: int
+    source: Source = Source.DRAFTER
+
+    @property
+    def looks_up(self) -> bool:
+        return self.source is Source.LOOKUP and self.drafts > 0
 
     def begin(self) -> None:
         """Nothing to forget."""
 
-    def length(self) -> int:
-        return self.drafts
+    def plan(self, match: Match = NO_MATCH) -> DraftPlan:
+        if self.looks_up:
+            return DraftPlan(looked_up=match.tokens[: self.drafts])
+        return DraftPlan(self.drafts)
 
     def observe(self, done: Round) -> None:
         """Nothing to learn."""
@@ -108,22 +128,29 @@ def generate(
     start: Cursor,
     limits: Limits,
     policy: DraftPolicy,
+    context: Sequence[int] = (),
 ) -> Rounds:
     """Decode from ``start`` on, never more than ``limits.max_new_tokens`` tokens.
 
-    A round near the end of the context that a verify would overrun is a plain decode.
+    A round near the end of the context that a verify would overrun is a plain decode. ``context`` are the
+    tokens before ``start``, where drafts are looked up; negative ones stand for what is no token.
     """
     policy.begin()
     cursor, produced, longest = start, 0, speaker.executor.draft_length
+    lookup = PromptLookup((*context, start.pending), longest) if policy.looks_up else None
     while produced < limits.max_new_tokens:
         if cursor.position >= limits.context_length:
             return Finish.CONTEXT
-        drafts = possible_drafts(policy.length(), cursor, limits, produced, longest)
-        done, cursor = speaker.round(cursor, drafts)
+        plan = policy.plan(lookup.match() if lookup else NO_MATCH)
+        drafts = possible_drafts(plan.drafts, cursor, limits, produced, longest)
+        looked_up = plan.looked_up[: most_drafts(cursor, limits, produced, longest)]
+        done, cursor = speaker.round(cursor, DraftPlan(drafts, looked_up))
         policy.observe(done)
         kept = until_stop(done, limits.stop_tokens)
         produced += len(kept.tokens)
         yield kept
+        if lookup:
+            lookup.extend(kept.tokens)
         if kept.tokens[-1] in limits.stop_tokens:
             return Finish.STOP
     return Finish.LENGTH
@@ -137,10 +164,17 @@ def verify_fits(cursor: Cursor, limits: Limits, draft_length: int) -> bool:
 def possible_drafts(
     wanted: int, cursor: Cursor, limits: Limits, produced: int, draft_length: int
 ) -> int:
-    """How many of the drafts ``wanted`` a round can make and use, after ``produced`` tokens."""
-    if cursor.hidden is None or not verify_fits(cursor, limits, draft_length):
+    """How many of the drafts ``wanted`` the drafter can make for a round, after ``produced`` tokens."""
+    if cursor.hidden is None:
         return 0
-    return max(0, min(wanted, draft_length, limits.max_new_tokens - produced - 1))
+    return min(wanted, most_drafts(cursor, limits, produced, draft_length))
+
+
+def most_drafts(cursor: Cursor, limits: Limits, produced: int, draft_length: int) -> int:
+    """How many drafts a round can use, wherever they are from."""
+    if not verify_fits(cursor, limits, draft_length):
+        return 0
+    return max(0, min(draft_length, limits.max_new_tokens - produced - 1))
 
 
 def first_feed(cache: CacheT, cursor: Cursor) -> DraftFeed[CacheT]:
@@ -169,16 +203,17 @@ def settle(
     proposals: Sequence[Proposal],
     step: TargetOutput,
     seconds: tuple[float, float],
+    source: Source = Source.DRAFTER,
 ) -> tuple[Round, Cursor]:
     """Accept what the target agrees with; without proposals this is a decode.
 
-    ``step`` is what the target says after the pending token and each proposal; ``seconds`` are those in
-    drafter and target.
+    ``step`` is what the target says after the pending token and each proposal; ``seconds`` are those of
+    drafting and in the target.
     """
     accepted, following = chooser.judge(proposals, step.logits)
     committed = (cursor.pending, *(proposal.token for proposal in proposals[:accepted]))
     emitted = (*committed[1:], following)
-    done = Round(emitted, committed, len(proposals), accepted, *seconds)
+    done = Round(emitted, committed, len(proposals), accepted, *seconds, source)
     hidden = step.hidden[accepted].copy()
     return done, Cursor(cursor.position + accepted + 1, following, hidden)
 
@@ -192,23 +227,27 @@ class Speaker(Generic[CacheT]):
     chooser: Chooser
     clock: Clock = time.perf_counter
 
-    def round(self, cursor: Cursor, drafts: int) -> tuple[Round, Cursor]:
+    def round(self, cursor: Cursor, plan: DraftPlan) -> tuple[Round, Cursor]:
         """Emit at least one token; returns where the sequence stands afterwards."""
-        return self._speculate(cursor, drafts) if drafts else self._decode(cursor)
+        if plan.drafts or plan.looked_up:
+            return self._speculate(cursor, plan)
+        return self._decode(cursor)
 
     def _decode(self, cursor: Cursor) -> tuple[Round, Cursor]:
         begun = self.clock()
         step = self.executor.decode(self.cache, cursor.pending, cursor.position)
         return settle(self.chooser, cursor, [], step, (0.0, self.clock() - begun))
 
-    def _speculate(self, cursor: Cursor, drafts: int) -> tuple[Round, Cursor]:
+    def _speculate(self, cursor: Cursor, plan: DraftPlan) -> tuple[Round, Cursor]:
         begun = self.clock()
-        proposals = self._draft(cursor, drafts)
+        looked_up = [Proposal(token) for token in plan.looked_up]
+        proposals = looked_up or self._draft(cursor, plan.drafts)
         drafted = self.clock()
         tokens = [cursor.pending, *(proposal.token for proposal in proposals)]
         step = self.executor.verify(self.cache, tokens, cursor.position)
         seconds = drafted - begun, self.clock() - drafted
-        return settle(self.chooser, cursor, proposals, step, seconds)
+        source = Source.LOOKUP if looked_up else Source.DRAFTER
+        return settle(self.chooser, cursor, proposals, step, seconds, source)
 
     def _draft(self, cursor: Cursor, drafts: int) -> list[Proposal]:
         feed = first_feed(self.cache, cursor)

@@ -19,14 +19,15 @@ from numpy.typing import NDArray
 
 from runtime_py.loop.drafting import Proposal
 from runtime_py.loop.executor import Floats
-from runtime_py.loop.rounds import Acceptance, Cursor, Limits, Round
+from runtime_py.loop.rounds import Acceptance, Cursor, Limits, Round, Source
 from runtime_py.loop.sampling import Distribution, Sampler, SamplingSettings, chooser, distribution
-from runtime_py.loop.speculative import Chooser, Fixed, Greedy, Speaker, generate
+from runtime_py.loop.speculative import Chooser, DraftPolicy, Fixed, Greedy, Speaker, generate
 from tests.runtime.toys import DRAFTERS, DraftLogits, ToyExecutor
 
 VOCAB = 8
 CHAINS, CHAIN_LENGTH = 64, 250
 SIGNIFICANCE = 1e-3
+TWO_DRAFTS = Fixed(2)
 FLOOR = -1.0e4  # of the exported centroid heads
 
 
@@ -44,23 +45,26 @@ def test_the_chi_square_approximation() -> None:
 
 
 def speak(
-    toy: ToyExecutor, choosing: Chooser, drafts: int, tokens: int = CHAIN_LENGTH
+    toy: ToyExecutor, choosing: Chooser, policy: DraftPolicy, tokens: int = CHAIN_LENGTH
 ) -> tuple[list[int], list[Round]]:
     """One chain, from token 0 on."""
     cache = toy.new_cache()
     toy.prefill(cache, [0], 0)
     limits = Limits(tokens, frozenset(), toy.cache_length)
     speaker = Speaker(toy, cache, choosing)
-    rounds = list(generate(speaker, Cursor(1, 0), limits, Fixed(drafts)))
+    rounds = list(generate(speaker, Cursor(1, 0), limits, policy))
     return [token for done in rounds for token in done.tokens], rounds
 
 
 def agreement(
-    toy: ToyExecutor, choosing: Chooser, settings: SamplingSettings, *, drafts: int = 2
+    toy: ToyExecutor,
+    choosing: Chooser,
+    settings: SamplingSettings,
+    policy: DraftPolicy = TWO_DRAFTS,
 ) -> float:
     """Significance of the difference between transitions and the target's probabilities."""
     statistic, freedom = 0.0, 0
-    chains = [speak(toy, choosing, drafts)[0] for _ in range(CHAINS)]
+    chains = [speak(toy, choosing, policy)[0] for _ in range(CHAINS)]
     pairs = np.hstack([np.array([[0, *chain[:-1]], chain]) for chain in chains])
     for state in range(VOCAB):
         following = pairs[1][pairs[0] == state]
@@ -133,7 +137,14 @@ def test_speculative_sampling_is_sampling(drafter: str, name: str) -> None:
 def test_direct_sampling_passes_the_same_test() -> None:
     toy = build(DRAFTERS["perfect"])
     plain = SETTINGS["plain"]
-    assert agreement(toy, chooser(plain), plain, drafts=0) > SIGNIFICANCE
+    assert agreement(toy, chooser(plain), plain, Fixed(0)) > SIGNIFICANCE
+
+
+@pytest.mark.parametrize("name", ["plain", "top-k"])
+def test_sampling_with_drafts_of_the_context_is_sampling(name: str) -> None:
+    toy, context = build(DRAFTERS["perfect"]), Fixed(2, Source.LOOKUP)
+    assert agreement(toy, chooser(SETTINGS[name]), SETTINGS[name], context) > SIGNIFICANCE
+    assert Acceptance.of(speak(toy, chooser(SETTINGS[name]), context)[1], Source.LOOKUP).rate
 
 
 class WrongSampler(Sampler):
@@ -142,29 +153,30 @@ class WrongSampler(Sampler):
     def judge(self, proposals: Sequence[Proposal], logits: Floats) -> tuple[int, int]:
         for index, proposal in enumerate(proposals):
             target = distribution(logits[index], self._settings)
-            drafter = proposal.chances
-            assert isinstance(drafter, Distribution)
             token = np.array([proposal.token])
+            drafter = proposal.chances or Distribution(token, np.ones(1))
+            assert isinstance(drafter, Distribution)
             if self._random.random() >= float(target.of(token)[0] / drafter.of(token)[0]):
                 return index, target.draw(self._random)
         return len(proposals), self.choose(logits[len(proposals)])
 
 
-def test_a_wrong_rule_fails_the_same_test() -> None:
+@pytest.mark.parametrize("source", Source)
+def test_a_wrong_rule_fails_the_same_test(source: Source) -> None:
     toy = build(DRAFTERS["unrelated"])
     wrong = WrongSampler(SETTINGS["plain"])
-    assert agreement(toy, wrong, SETTINGS["plain"]) < SIGNIFICANCE / 1000
+    assert agreement(toy, wrong, SETTINGS["plain"], Fixed(2, source)) < SIGNIFICANCE / 1000
 
 
 def test_a_perfect_drafter_is_always_accepted() -> None:
-    _, rounds = speak(build(DRAFTERS["perfect"]), chooser(SETTINGS["top-p"]), drafts=3, tokens=200)
+    _, rounds = speak(build(DRAFTERS["perfect"]), chooser(SETTINGS["top-p"]), Fixed(3), tokens=200)
     assert Acceptance.of(rounds).rate == 1.0
 
 
 def test_the_seed_decides() -> None:
     def run(seed: int) -> list[int]:
         toy = build(DRAFTERS["unrelated"])
-        return speak(toy, chooser(SamplingSettings(seed=seed)), drafts=2, tokens=60)[0]
+        return speak(toy, chooser(SamplingSettings(seed=seed)), TWO_DRAFTS, tokens=60)[0]
 
     assert run(5) == run(5)
     assert run(5) != run(6)
