@@ -36,7 +36,7 @@ BUNDLE = (
 )
 """All that the runtime takes of the exporter."""
 
-ABOVE_RUNTIME = ("exporter.verify", "exporter.compare", "exporter.cli")
+ABOVE_RUNTIME = ("exporter.verify", "exporter.compare", "exporter.tune", "exporter.cli")
 """Packages of the exporter that may use the runtime."""
 
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
@@ -121,6 +121,7 @@ def test_reports_do_not_know_commands() -> None:
     reports = [
         *modules("exporter/verify"),
         *modules("exporter/compare"),
+        *modules("exporter/tune"),
         *modules("exporter/report"),
     ]
     assert not {m: n for m in reports for n in ours(m) if within(n, ("exporter.cli",))}
