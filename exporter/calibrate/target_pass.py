@@ -96,7 +96,7 @@ class TargetPass:
         """Rows ``[T, C]`` of a table, as they will be stored."""
         table = self._tables[section]
         rows = self.choices.as_stored(gather(table, np.array(tokens)), table)
-        return torch.from_numpy(rows)
+        return torch.from_numpy(rows).to(torch.get_default_device())
 
     def _mixer(self, readings: list[ReadSequence]) -> PerLayerInputs:
         config = self.config

@@ -19,6 +19,7 @@ COMMANDS = {
     "verify": "Prove a bundle right, rung by rung, against its checkpoints and the engine.",
     "bench": "Measure a bundle: calls, tokens/s in both runtimes, memory, acceptance, speed-up.",
     "compare-drafters": "Compare drafters of one target on prompts of your own.",
+    "tune": "Train a drafter on what a fine-tuned target answers.",
     "recipes": "List the quantisation recipes.",
     "quantize-report": "Compare recipes on a text: size, quality, drafts accepted, speed, tensors.",
     "quantize-search": "Find a recipe for a budget, from measured sensitivities.",

@@ -1,1 +1,1 @@
-"""Adapting a drafter to its target: what a fine-tuned target answers is what the drafter learns to foresee."""
+"""Adapting a drafter to its target: it learns to foresee what a fine-tuned target answers."""

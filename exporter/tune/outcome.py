@@ -59,7 +59,7 @@ class Drafting:
 
     @property
     def tokens_per_round(self) -> float:
-        """The most that speculative decoding could gain if drafts and their verification cost nothing more."""
+        """How much faster drafting would make it if drafts and their verification cost nothing more."""
         return _share(self.tokens, self.rounds)
 
     @property
@@ -135,12 +135,15 @@ class DataCounts:
     cut: int
     """Answers that were kept but ended by the limit of tokens."""
     training_prompts: int
+    watched_prompts: int
+    """Neither trained on nor reported: they decide when the training ends."""
     held_out_prompts: int
     training_tokens: int
     """Of answers."""
     held_out_tokens: int
     repeated_share: float
-    """Share of the training answers' stretches of eight tokens that occur in another one, too."""
+    """Share of the held-out answers' stretches of eight tokens that stood in the same answer before. Where
+    it is high, drafting is easy, and acceptance says little about other text."""
 
 
 @dataclass(frozen=True)
@@ -164,7 +167,7 @@ class Effort:
 
 @dataclass(frozen=True)
 class Reading:
-    """The drafter in the middle of the training, on some of the held-out answers."""
+    """The drafter in the middle of the training, on the watched answers."""
 
     step: int
     acceptance: float

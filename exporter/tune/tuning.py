@@ -1,0 +1,268 @@
+"""A tuning from its checkpoints to the tuned drafter: a straight line through the stages."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from exporter.checkpoints.architecture import HeadKind
+from exporter.checkpoints.checkpoint import TUNING, Checkpoint, hash_files
+from exporter.checkpoints.pair import DRAFTER, TARGET, Pair
+from exporter.checkpoints.source_hashes import Hashes
+from exporter.checkpoints.tensors.tensor_reader import TensorReader
+from exporter.contract.names import Section
+from exporter.files.checksum import sha256
+from exporter.files.output import check_folder_destination
+from exporter.manifest import source_block
+from exporter.progress import Reporter
+from exporter.tune.chain import Source
+from exporter.tune.deployment import deploy, recipe_of
+from exporter.tune.drafter_folder import DrafterFolder
+from exporter.tune.drafter_weights import load_drafter, stored
+from exporter.tune.examples import examples
+from exporter.tune.gain import acceptance_gain, tokens_gain
+from exporter.tune.judge import Judged, judge
+from exporter.tune.material import Said, Sources, hear, read_target
+from exporter.tune.options import Plan, TuneError, TuningOptions
+from exporter.tune.outcome import Compared, Effort, TuningOutcome
+from exporter.tune.target_reading import TargetReader
+from exporter.tune.training import Progress, Training, set_parameters
+from exporter.tune.work_folder import WorkFolder
+from exporter.version import tool_versions
+from exporter.weights.matching import Weights, find_weights
+from exporter.weights.parameters import parameter_specs
+from exporter.weights.trained_codes import keep_trained_codes
+from quantize.recipe import Recipe
+
+TUNING_VERSION = 1
+KIB = 1024
+
+
+def tune(
+    target: Checkpoint,
+    drafter: Checkpoint,
+    output: Path,
+    work: Path,
+    options: TuningOptions,
+    reporter: Reporter,
+    *,
+    resume: bool = False,
+) -> TuningOutcome:
+    """Train a drafter on what a target answers, and write it if that was of use.
+
+    Args:
+        target: The target's checkpoint, with the adapter that it will be deployed with.
+        drafter: The drafter that it begins with.
+        output: The folder to write.
+        work: The folder for what is made on the way; it is left.
+        options: What the user chose.
+        reporter: Told what is going on.
+        resume: Go on in a work folder that is not empty.
+
+    Raises:
+        MtpExportError: One of its subclasses. What is in the work folder then serves ``resume``.
+    """
+    check_folder_destination(output, TUNING, force=options.force)
+    pair = Pair.of(target, drafter)
+    _check_drafter(drafter)
+    hashes = _hashes(pair, reporter)
+    recipe, device = recipe_of(options, hashes[TARGET]), chosen_device(options.device)
+    folder = WorkFolder.open(work, _key(hashes, options, recipe, device), resume=resume)
+    with folder.timed("answers"):
+        deployed = deploy(target, drafter, options, recipe, work, reporter)
+        said = hear(deployed.bundle, options, work, reporter)
+    with TensorReader() as reader:
+        weights = _weights(pair, reader)
+        with folder.timed("features"):
+            kept = keep_trained_codes(weights, reporter).weights
+            reading = TargetReader(pair.target_config, kept, recipe, device)
+            sources = read_target(said, reading, work, reporter)
+        writer = DrafterFolder.of(drafter, weights[Section.MTP_DRAFTER], reader)
+        tuner = Tuner(pair, options, recipe, said, sources, writer, folder, reporter)
+        return tuner.run(output, hashes)
+
+
+@dataclass(frozen=True)
+class Tuner:
+    """Everything is there for the training."""
+
+    pair: Pair
+    options: TuningOptions
+    recipe: Recipe
+    said: Said
+    sources: Sources
+    writer: DrafterFolder
+    folder: WorkFolder
+    reporter: Reporter
+
+    def run(self, output: Path, hashes: Hashes) -> TuningOutcome:
+        """Judge, train, judge again, and write what came of it."""
+        config = self.pair.drafter_config
+        assert config is not None
+        drafter = load_drafter(config, self.writer.weights, self.sources.training.device)
+        sources, weights = self.sources, self.writer.weights
+
+        def judged(source: Source) -> Judged:
+            deployed = stored(drafter, weights, self.recipe)
+            return judge(deployed, source, self.options.draft_length)
+
+        def watched(_: object) -> float:
+            return judged(sources.watched).drafting().acceptance
+
+        reported = [source for source in (sources.held_out, sources.general) if source is not None]
+        with self.reporter.stage("Judging the drafter as it is", None):
+            before = [judged(source) for source in reported]
+        plan = Plan.of(self.options, config.text.hidden_size, self.said.data.training_tokens)
+        training = Training(drafter, sources.training, plan, watched, self.folder.path / "state.pt")
+        training.restore()
+        with self.reporter.stage("Training", len(training.steps), " steps") as advance:
+            progress = training.run(advance, self.reporter.note)
+        values = self.writer.rounded(progress.best)
+        set_parameters(drafter, values)
+        with self.reporter.stage("Judging the tuned drafter", None):
+            after = [judged(source) for source in reported]
+        compared = [_compared(b, a) for b, a in zip(before, after, strict=True)]
+        gained = compared[0].acceptance_gain.is_gain
+        outcome = TuningOutcome(
+            target=_named(self.pair.target),
+            drafter=_named(self.writer.checkpoint),
+            recipe=self.recipe.name,
+            draft_length=self.options.draft_length,
+            held_out=compared[0],
+            general=compared[1] if len(compared) > 1 else None,
+            data=self.said.data,
+            effort=self._effort(training, progress),
+            course=tuple(progress.course),
+            examples=examples(
+                self.said.split.held_out,
+                before[0],
+                after[0],
+                self.said.questions,
+                self.said.tokenizer,
+            ),
+            written=gained or self.options.force,
+        )
+        if outcome.written:
+            told = self._provenance(outcome, plan, progress, hashes)
+            self.writer.write(values, told, output, force=self.options.force)
+        return outcome
+
+    def _effort(self, training: Training, progress: Progress) -> Effort:
+        seconds = self.folder.seconds()
+        seen = sum(len(step) for step in training.steps[: progress.step])
+        return Effort(
+            steps=progress.step,
+            planned_steps=len(training.steps),
+            epochs=seen / len(self.said.split.training),
+            answer_seconds=seconds["answers"],
+            feature_seconds=seconds["features"],
+            training_seconds=progress.seconds,
+            feature_bytes=self.sources.nbytes,
+            peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIB,
+            device=str(self.sources.training.device),
+        )
+
+    def _provenance(
+        self, outcome: TuningOutcome, plan: Plan, progress: Progress, hashes: Hashes
+    ) -> dict[str, Any]:
+        """What tuning.json says and a bundle's manifest quotes; nothing of when and where."""
+        found = outcome.to_json()
+        return {
+            "tuning_version": TUNING_VERSION,
+            "target": source_block(self.pair.target, hashes[TARGET], ()),
+            "drafter": source_block(self.writer.checkpoint, hashes[DRAFTER], ()),
+            "recipe": {"name": self.recipe.name, "rules": self.recipe.to_json()},
+            "plan": {**plan.to_json(), "max_tokens": self.options.max_tokens},
+            "steps": {"done": progress.step, "planned": outcome.effort.planned_steps},
+            "data": found["data"],
+            "held_out": found["held_out"],
+            "general": found["general"],
+            "tools": tool_versions() | {"torch": torch.__version__},
+        }
+
+
+def _compared(before: Judged, after: Judged) -> Compared:
+    pairs = before.counted(), after.counted()
+    return Compared(
+        len(before.walks),
+        before.drafting(),
+        after.drafting(),
+        acceptance_gain(*pairs),
+        tokens_gain(*pairs),
+    )
+
+
+def _named(checkpoint: Checkpoint) -> str:
+    adapter = checkpoint.adapter
+    return checkpoint.source if adapter is None else f"{checkpoint.source} + {adapter.source}"
+
+
+def chosen_device(name: str) -> torch.device:
+    """The device of this name; ``auto`` is a GPU if torch finds one.
+
+    Raises:
+        TuneError: torch finds none, and one was asked for.
+    """
+    found = torch.cuda.is_available()
+    if name == "cuda" and not found:
+        raise TuneError("--device cuda: torch finds no such GPU; give --device cpu")
+    return torch.device("cuda" if name == "cuda" or (name == "auto" and found) else "cpu")
+
+
+def _check_drafter(drafter: Checkpoint) -> None:
+    if drafter.packed:
+        raise TuneError(
+            f"{drafter.folder}: expected a drafter with float weights, found codes of a quantised one, which "
+            "cannot be trained; give the checkpoint that it was made of"
+        )
+
+
+def _hashes(pair: Pair, reporter: Reporter) -> Hashes:
+    files = {role: checkpoint.source_files() for role, checkpoint in pair.checkpoints().items()}
+    total = sum(file.stat().st_size for found in files.values() for file in found)
+    with reporter.stage("Checksums of the checkpoints", total) as advance:
+        return {role: hash_files(found, advance) for role, found in files.items()}
+
+
+def _key(
+    hashes: Hashes, options: TuningOptions, recipe: Recipe, device: torch.device
+) -> Mapping[str, Any]:
+    """All that the result depends on."""
+    files = {
+        "prompts": options.prompts,
+        "conversations": options.conversations,
+        "keep": options.keep,
+        "bundle": options.bundle,
+    }
+    return {
+        **hashes,
+        **{name: None if file is None else _checksum(file) for name, file in files.items()},
+        "recipe": recipe.to_json(),
+        "draft length": options.draft_length,
+        "max tokens": options.max_tokens,
+        "epochs": options.epochs,
+        "rate": options.rate,
+        "seed": options.seed,
+        "device": device.type,
+        "version": TUNING_VERSION,
+    }
+
+
+def _checksum(file: Path) -> str:
+    try:
+        return sha256(file)
+    except OSError as error:
+        raise TuneError(f"{file}: the file cannot be read: {error.strerror}") from error
+
+
+def _weights(pair: Pair, reader: TensorReader) -> Weights:
+    config = pair.drafter_config
+    assert config is not None
+    head = HeadKind.FULL if config.centroid_head is None else HeadKind.CENTROID
+    specs = parameter_specs(pair.target_config, config, head)
+    return find_weights(specs, pair.target, pair.drafter, reader)

@@ -1,0 +1,86 @@
+"""The folder of a tuning: what is there need not be made again while nothing that it depends on changes."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from exporter.errors import OutputError, listed
+from exporter.tune.options import TuneError
+
+KEY, TIMES = "key.json", "seconds.json"
+
+
+@dataclass(frozen=True)
+class WorkFolder:
+    """Where answers, features and the state of the training are kept."""
+
+    path: Path
+
+    @staticmethod
+    def open(path: Path, key: Mapping[str, Any], *, resume: bool) -> WorkFolder:
+        """Make a folder, or go on in one that was made for the same key.
+
+        Raises:
+            TuneError: There is another tuning in it, or this one and nobody asked to go on with it.
+            OutputError: It cannot be made.
+        """
+        wanted = json.loads(json.dumps(key))
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            found = _read(path / KEY)
+            if found is None:
+                (path / KEY).write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise OutputError(f"{path}: the folder cannot be used: {error.strerror}") from error
+        if found is not None and found != wanted:
+            raise TuneError(
+                f"{path} holds the work of another tuning; choose another --work, or remove it: "
+                f"{listed(list(_differences(found, wanted)))}"
+            )
+        if found is not None and not resume:
+            raise TuneError(
+                f"{path} holds the work of this tuning; give --resume to go on with it, or remove it"
+            )
+        return WorkFolder(path)
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Add the seconds of a block to those that earlier runs took for it."""
+        begun = time.monotonic()
+        try:
+            yield
+        finally:
+            seconds = self.seconds()
+            seconds[stage] = seconds.get(stage, 0.0) + time.monotonic() - begun
+            (self.path / TIMES).write_text(json.dumps(seconds), encoding="utf-8")
+
+    def seconds(self) -> dict[str, float]:
+        """By stage, of all runs."""
+        return _read(self.path / TIMES) or {}
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise TuneError(f"{path}: expected JSON ({error}); remove the folder") from error
+    return found if isinstance(found, dict) else {}
+
+
+def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterator[str]:
+    for name in sorted({*found, *wanted}):
+        if found.get(name) != wanted.get(name):
+            yield f"{name}: {_shown(found.get(name))} there, {_shown(wanted.get(name))} now"
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
