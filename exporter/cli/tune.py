@@ -178,8 +178,8 @@ def command(
     click.echo(json.dumps(found.to_json(), indent=2) if as_json else render(found))
     if not found.written:
         raise NoGainError(
-            f"{output} was not written: the gain is not above two standard errors; more prompts may tell more, "
-            f"and --resume --force writes the drafter all the same (its work is in {chosen})"
+            f"{output} was not written: the gain is not above two standard errors; more prompts may tell "
+            f"more, and --resume --force writes the drafter all the same (its work is in {chosen})"
         )
     if work is None:
         shutil.rmtree(chosen, ignore_errors=True)

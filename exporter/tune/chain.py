@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 import torch
@@ -172,11 +171,14 @@ class Source:
 
 
 def grouped(answers: Sequence[Answer], indices: Sequence[int], most: int) -> list[list[int]]:
-    """Indices by length, cut where slots, padded to the longest, would pass ``most``."""
-    ordered = sorted(indices, key=lambda index: (answers[index].slots, index))
-    cuts, begun = [0], 0
-    for place, index in enumerate(ordered):
-        if place > begun and (place - begun + 1) * answers[index].slots > most:
-            cuts.append(place)
-            begun = place
-    return [ordered[a:b] for a, b in pairwise([*cuts, len(ordered)]) if a < b]
+    """Indices of answers of like lengths, cut where slots, padded to the longest, would pass ``most``."""
+    ordered = sorted(indices, key=lambda i: (answers[i].starts, answers[i].slots, i))
+    groups, widest = list[list[int]](), 0
+    for index in ordered:
+        widest = max(widest, answers[index].slots)
+        if groups and (len(groups[-1]) + 1) * widest <= most:
+            groups[-1].append(index)
+        else:
+            groups.append([index])
+            widest = answers[index].slots
+    return groups

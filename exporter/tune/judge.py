@@ -19,7 +19,7 @@ from exporter.tune.gain import Counted
 from exporter.tune.loss import CHUNK_ELEMENTS
 from exporter.tune.outcome import Drafting
 
-BATCH_TOKENS = 4096
+BATCH_TOKENS = 2048
 """Slots of answers judged at once."""
 
 

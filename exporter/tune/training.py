@@ -31,7 +31,7 @@ PATIENCE = 3
 WARM_UP, LAST_RATE = 0.05, 0.02
 BETAS, WEIGHT_DECAY, CLIP = (0.9, 0.98), 0.01, 1.0
 
-BATCH_TOKENS = 4096
+BATCH_TOKENS = 2048
 """Slots of answers in one forward pass; a step of the optimiser takes as many passes as it needs."""
 
 Score = Callable[[Drafter], float]
