@@ -77,7 +77,7 @@ def tune(
         deployed = deploy(target, drafter, options, recipe, work, reporter)
         said = hear(deployed.bundle, options, work, reporter)
     with TensorReader() as reader:
-        weights = _weights(pair, reader)
+        weights = pair_weights(pair, reader)
         with folder.timed("features"):
             kept = keep_trained_codes(weights, reporter).weights
             reading = TargetReader(pair.target_config, kept, recipe, device)
@@ -260,7 +260,8 @@ def _checksum(file: Path) -> str:
         raise TuneError(f"{file}: the file cannot be read: {error.strerror}") from error
 
 
-def _weights(pair: Pair, reader: TensorReader) -> Weights:
+def pair_weights(pair: Pair, reader: TensorReader) -> Weights:
+    """The weights of both, with the head that the drafter was trained with."""
     config = pair.drafter_config
     assert config is not None
     head = HeadKind.FULL if config.centroid_head is None else HeadKind.CENTROID
