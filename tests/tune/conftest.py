@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -39,7 +40,15 @@ class Tuned:
     """The disguised target, its drafters, and what a tuning with defaults, but for its length, found."""
 
     folder: Path
-    outcome: dict[str, object]
+    outcome: dict[str, Any]
+
+    def acceptance(self, when: str) -> float:
+        """Reported, ``before`` or ``after``, of held-out prompts."""
+        return float(self.outcome["held_out"][when]["acceptance"])
+
+    @property
+    def prompts(self) -> list[str]:
+        return (self.folder / "prompts.txt").read_text().splitlines()
 
     @property
     def target(self) -> Path:
