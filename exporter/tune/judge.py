@@ -52,6 +52,9 @@ class Judged:
     walks: tuple[Walk, ...]
     full: tuple[Walk, ...]
     drafts: int
+    everywhere: float
+    """Share of drafts accepted if every position were the start of a round: of more drafts than there are
+    in rounds, and so less noisy."""
 
     def counted(self) -> list[Counted]:
         """Of each answer."""
@@ -79,13 +82,17 @@ def judge(
     answers = source.file.answers
     chosen = range(len(answers)) if indices is None else indices
     walks, full = dict[int, Walk](), dict[int, Walk]()
+    right = starts = 0
     with torch.device(source.device):
         for group, batch in source.batches(chosen, drafts, BATCH_TOKENS):
             by_head, by_all = accepted_lengths(drafter, batch, drafts)
             for row, index in enumerate(group):
-                walks[index] = walk(answers[index], by_head[row].tolist(), drafts)
+                lengths = by_head[row].tolist()[: judged_starts(answers[index], drafts)]
+                walks[index] = walk(answers[index], lengths, drafts)
                 full[index] = walk(answers[index], by_all[row].tolist(), drafts)
-    return Judged(tuple(walks[i] for i in chosen), tuple(full[i] for i in chosen), drafts)
+                right, starts = right + sum(lengths), starts + len(lengths)
+    walked, fully = (tuple(found[index] for index in chosen) for found in (walks, full))
+    return Judged(walked, fully, drafts, right / max(1, starts * drafts))
 
 
 def accepted_lengths(drafter: Drafter, batch: Batch, drafts: int) -> tuple[Tensor, Tensor]:
@@ -119,15 +126,18 @@ def choices(drafter: Drafter, states: Tensor) -> tuple[Tensor, Tensor]:
     return torch.cat(by_head).reshape(shape), torch.cat(by_all).reshape(shape)
 
 
+def judged_starts(answer: Answer, drafts: int) -> int:
+    """Starts of which every draft can be judged: of an answer that was cut, the last ones cannot."""
+    return answer.starts if answer.tail else max(0, answer.starts - drafts + 1)
+
+
 def walk(answer: Answer, lengths: Sequence[int], drafts: int) -> Walk:
     """The rounds along an answer, given how many drafts are right from each of its starts.
 
-    The first token comes from the prompt's decode. Of an answer that was cut, the last tokens, behind which
-    some drafts could not be judged, are left out.
+    The first token comes from the prompt's decode.
     """
     emitted, accepted, start, last = list[int](), list[int](), 0, len(answer.tokens) - 1
-    limit = answer.starts if answer.tail else last - drafts + 1
-    while start < limit:
+    while start < judged_starts(answer, drafts):
         right = lengths[start]
         accepted.append(right)
         emitted.append(min(right + 1, last - start))

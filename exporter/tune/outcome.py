@@ -171,6 +171,7 @@ class Reading:
 
     step: int
     acceptance: float
+    """From every position, as if each were the start of a round: less noisy than in rounds."""
     loss: float | None
     """Mean of the steps since the last reading; None before the first step."""
 

@@ -38,11 +38,14 @@ class TargetReader:
     weights: Weights
     recipe: Recipe
     device: torch.device
+    shard_tokens: int | None = None
+    """Tokens read at once; None for what suits the device."""
 
     def write(self, file: FeatureFile, title: str, reporter: Reporter) -> None:
         """Write the records that a file does not have yet."""
         begun, answers = file.done(), file.answers
-        shards = list(shards_of(answers[begun:], SHARD_TOKENS[self.device.type]))
+        tokens = self.shard_tokens or SHARD_TOKENS[self.device.type]
+        shards = list(shards_of(answers[begun:], tokens))
         if not shards:
             return
         target = self.weights[Section.PREFILL_DECODE]

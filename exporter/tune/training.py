@@ -25,7 +25,7 @@ from exporter.tune.outcome import Reading
 READINGS = 20
 """Evaluations over the planned steps."""
 
-PATIENCE = 3
+PATIENCE = 4
 """Evaluations without a new best after which the training ends."""
 
 WARM_UP, LAST_RATE = 0.05, 0.02
@@ -35,7 +35,7 @@ BATCH_TOKENS = 2048
 """Slots of answers in one forward pass; a step of the optimiser takes as many passes as it needs."""
 
 Score = Callable[[Drafter], float]
-"""Acceptance on the watched answers."""
+"""Acceptance on the watched answers, from every position."""
 
 
 @dataclass

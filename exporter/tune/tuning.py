@@ -112,7 +112,7 @@ class Tuner:
             return judge(deployed, source, self.options.draft_length)
 
         def watched(_: object) -> float:
-            return judged(sources.watched).drafting().acceptance
+            return judged(sources.watched).everywhere
 
         reported = [source for source in (sources.held_out, sources.general) if source is not None]
         with self.reporter.stage("Judging the drafter as it is", None):

@@ -17,7 +17,6 @@ from exporter.checkpoints.pair import Pair
 from exporter.checkpoints.tensors.tensor_reader import TensorReader
 from exporter.contract.names import Section
 from exporter.progress import SilentReporter
-from exporter.tune.answers import Answer
 from exporter.tune.chain import Source
 from exporter.tune.drafter_folder import DrafterFolder
 from exporter.tune.features import FeatureFile
@@ -30,6 +29,7 @@ from tests import pairs as random_pairs
 from tests.bundles import TINY_DRAFTER
 from tests.once import lowering, made_once, shared_folder
 from tests.tune.disguised import disguised_target, undoing_drafter
+from tests.tune.random_answers import random_answers
 
 CPU = torch.device("cpu")
 PROMPTS, EPOCHS = 160, 6
@@ -122,18 +122,6 @@ class Read:
 
 
 MakeRead = Callable[[Path, int], Read]
-
-
-def random_answers(count: int, seed: int = 0) -> tuple[Answer, ...]:
-    """Prompts and answers of several lengths, some beyond the window."""
-    source = torch.Generator().manual_seed(seed)
-
-    def tokens(least: int, most: int) -> tuple[int, ...]:
-        length = int(torch.randint(least, most, (), generator=source))
-        drawn = torch.randint(1, random_pairs.VOCABULARY, (length,), generator=source)
-        return tuple(drawn.tolist())
-
-    return tuple(Answer(tokens(4, 70), tokens(6, 24), tokens(4, 5)) for _ in range(count))
 
 
 @pytest.fixture(scope="session")

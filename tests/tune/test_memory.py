@@ -1,0 +1,36 @@
+"""Memory does not grow with the answers: they are read in shards, and their features stay on disk."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.pairs import Pair
+
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
+
+FEW, MANY = 150, 900
+
+GROWTH = 24e6
+"""Bytes that the allocator may keep; 750 answers more (38,000 tokens) read at once take several times that."""
+
+
+def test_memory_is_that_of_few_answers(pairs: dict[str, Pair], tmp_path: Path) -> None:
+    folders = pairs["e2b"]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.tune.memory_run",
+        folders.target,
+        folders.drafter,
+        tmp_path,
+    ]
+    done = subprocess.run(
+        [*map(str, command), str(FEW), str(MANY)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    few, many = map(int, done.stdout.split())
+    assert many - few < GROWTH, f"{few:,} bytes, then {many:,}"
