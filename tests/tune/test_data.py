@@ -21,7 +21,7 @@ ANSWER = Answer(prompt=(1, 2), tokens=(10, 11, 12, 13, 14, 106), tail=(7, 8, 9))
 
 
 def test_rounds_along_an_answer() -> None:
-    """From 10: 11 and 12 right, 13 the target's own. From 13: 14, the end, and 7, which is not the answer's."""
+    """From 10: 11 and 12, then 13, the target's own. From 13: 14, the end, and 7, which is no part of it."""
     found = walk(ANSWER, [2, 0, 0, 3, 0], 3)
     assert found.accepted == (2, 3)
     assert found.emitted == (3, 2)
