@@ -164,15 +164,15 @@ def command(
     from exporter.tune.tuning import tune
 
     chosen = work or output.absolute().with_name(f"{output.name}.tuning")
-    found = tune(
+    checkpoints = (
         resolve(target, revision, download, lora),
         resolve(drafter, drafter_revision, download, drafter_lora),
-        output,
-        chosen,
-        options,
-        TerminalReporter(),
-        resume=resume,
     )
+    try:
+        found = tune(*checkpoints, output, chosen, options, TerminalReporter(), resume=resume)
+    except KeyboardInterrupt:
+        click.echo(f"stopped; --resume goes on with what is in {chosen}", err=True)
+        raise
     if report:
         write_report(found, report, {})
     click.echo(json.dumps(found.to_json(), indent=2) if as_json else render(found))

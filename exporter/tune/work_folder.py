@@ -35,7 +35,7 @@ class WorkFolder:
             path.mkdir(parents=True, exist_ok=True)
             found = _read(path / KEY)
             if found is None:
-                (path / KEY).write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
+                _write(path / KEY, wanted)
         except OSError as error:
             raise OutputError(f"{path}: the folder cannot be used: {error.strerror}") from error
         if found is not None and found != wanted:
@@ -58,7 +58,7 @@ class WorkFolder:
         finally:
             seconds = self.seconds()
             seconds[stage] = seconds.get(stage, 0.0) + time.monotonic() - begun
-            (self.path / TIMES).write_text(json.dumps(seconds), encoding="utf-8")
+            _write(self.path / TIMES, seconds)
 
     def seconds(self) -> dict[str, float]:
         """By stage, of all runs."""
@@ -73,6 +73,12 @@ def _read(path: Path) -> dict[str, Any] | None:
     except ValueError as error:
         raise TuneError(f"{path}: expected JSON ({error}); remove the folder") from error
     return found if isinstance(found, dict) else {}
+
+
+def _write(path: Path, value: Mapping[str, Any]) -> None:
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+    partial.replace(path)
 
 
 def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterator[str]:

@@ -126,6 +126,13 @@ def test_the_folder_is_the_drafters_but_for_what_was_trained(tuned: Tuned) -> No
             assert same == name.endswith(frozen), name
 
 
+def test_an_export_with_another_target_warns(tuned: Tuned) -> None:
+    drafter = open_checkpoint(tuned.drafter)
+    (other,) = Pair.of(open_checkpoint(tuned.folder / "target", "another"), drafter).notes()
+    assert "the drafter was tuned to target, and the target is another" in other
+    assert Pair.of(open_checkpoint(tuned.target), drafter).notes() == []
+
+
 def test_what_it_says_of_the_data(tuned: Tuned) -> None:
     data, effort = tuned.outcome["data"], tuned.outcome["effort"]
     assert data["given"] == PROMPTS
