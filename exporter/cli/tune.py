@@ -231,8 +231,9 @@ def _rows(name: str, compared: Compared) -> list[tuple[str, ...]]:
 
 def _gain(name: str, compared: Compared) -> str:
     gain, tokens = compared.acceptance_gain, compared.tokens_gain
-    verdict = "" if abs(gain.value) > 2 * gain.error else ": within the noise"
+    verdict = "" if gain.beyond_noise else ": within the noise"
     return (
-        f"{name}: {gain.value * 100:+.1f} points of drafts accepted (standard error {gain.error * 100:.1f}, "
-        f"{compared.prompts} prompts), {tokens.value:+.2f} tokens a round ({tokens.error:.2f}){verdict}"
+        f"{name}: {gain.value * 100:+.1f} points of drafts accepted (standard error "
+        f"{(gain.error or 0) * 100:.1f}, {compared.prompts} prompts), {tokens.value:+.2f} tokens a round "
+        f"({tokens.error or 0:.2f}){verdict}"
     )

@@ -10,21 +10,25 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-CERTAIN = 2.0
-"""Standard errors that a gain must exceed to be one."""
+from runtime_py.bench.paired import ERRORS
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A measured number and its standard error, which comes from how much prompts differ."""
+    """A measured number and its standard error by prompt; None of a single prompt."""
 
     value: float
-    error: float
+    error: float | None
+
+    @property
+    def beyond_noise(self) -> bool:
+        """Whether it differs from zero, in either direction, by more than two standard errors."""
+        return self.error is not None and abs(self.value) > ERRORS * self.error
 
     @property
     def is_gain(self) -> bool:
-        """Whether it is above zero by more than :data:`CERTAIN` standard errors; without an error, no."""
-        return self.value > CERTAIN * self.error
+        """Whether it is above zero by more than that."""
+        return self.value > 0 and self.beyond_noise
 
 
 @dataclass(frozen=True)

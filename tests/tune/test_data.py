@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from exporter.tune.answers import Answer, AnswerFile, ends_repeating
-from exporter.tune.gain import ratio_gain
+from exporter.tune.gain import Counted, acceptance_gain, tokens_gain
 from exporter.tune.judge import walk
 from exporter.tune.options import TuneError
 from exporter.tune.questions import read_conversations
@@ -123,18 +123,17 @@ def test_files_that_hold_no_conversations(content: str, told: str, tmp_path: Pat
         read_conversations(file)
 
 
-def test_a_gain_and_its_error() -> None:
-    """Of pairs that differ by the same the error is none; of unlike ones it is that of their differences."""
-    before = [(1, 10), (2, 10), (3, 10), (4, 10)]
-    shifted = ratio_gain(before, [(part + 2, whole) for part, whole in before])
-    assert shifted.value == pytest.approx(0.2)
-    assert shifted.error == pytest.approx(0)
-    assert shifted.is_gain
-    noisy = ratio_gain(before, [(6, 10), (1, 10), (5, 10), (2, 10)])
-    differences = [0.5, -0.1, 0.2, -0.2]
-    mean = sum(differences) / 4
-    spread = (sum((d - mean) ** 2 for d in differences) / 3) ** 0.5
-    assert noisy.value == pytest.approx(mean)
-    assert noisy.error == pytest.approx(spread / 2)
-    assert not noisy.is_gain
-    assert not ratio_gain([(1, 2)], [(2, 2)]).is_gain  # one prompt says nothing
+def test_a_gain_is_more_than_its_noise() -> None:
+    """The error itself is tested with ``runtime_py.bench.paired``."""
+    before = [Counted(accepted, 30, 10 + accepted, 10) for accepted in (10, 11, 12, 13, 14, 15)]
+    shifted = [replace(one, accepted=one.accepted + 3, tokens=one.tokens + 3) for one in before]
+    gain, tokens = acceptance_gain(before, shifted), tokens_gain(before, shifted)
+    assert gain.value == pytest.approx(0.1)
+    assert tokens.value == pytest.approx(0.3)
+    assert gain.error == pytest.approx(0)
+    assert gain.is_gain
+    assert not acceptance_gain(shifted, before).is_gain
+    assert acceptance_gain(shifted, before).beyond_noise
+    shuffled = [replace(before[i], accepted=n) for i, n in enumerate((15, 10, 14, 11, 13, 13))]
+    assert not acceptance_gain(before, shuffled).beyond_noise
+    assert not acceptance_gain(before[:1], shifted[:1]).is_gain  # one prompt says nothing
