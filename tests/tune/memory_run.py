@@ -37,7 +37,7 @@ def peak(target: Path, drafter: Path, folder: Path, count: int) -> int:
     assert pair.drafter_config is not None
     with TensorReader() as reader:
         weights = pair_weights(pair, reader)
-        recipe = RECIPES["int8"]
+        recipe = RECIPES["float32"]
         reading = TargetReader(pair.target_config, weights, recipe, cpu, SHARD)
         answers = random_answers(count)
         path = folder / f"{count}.features"

@@ -12,10 +12,10 @@ from tests.pairs import Pair
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
-FEW, MANY = 150, 900
+FEW, MANY = 100, 500
 
-GROWTH = 24e6
-"""Bytes that the allocator may keep; 750 more answers (38,000 tokens) read at once take 74 MB."""
+GROWTH = 16e6
+"""Bytes that the allocator may keep; 400 more answers (20,000 tokens) read at once take 40 MB."""
 
 
 def test_memory_is_that_of_few_answers(pairs: dict[str, Pair], tmp_path: Path) -> None:

@@ -46,7 +46,8 @@ def test_an_output_that_is_something_else(tmp_path: Path) -> None:
 def test_torch_is_not_installed(tmp_path: Path) -> None:
     done = run_without(("torch",), "tune", *PAIR, "-o", tmp_path / "out", "--prompts", PROMPT_FILE)
     assert done.returncode == 1
-    assert "tune needs torch: pip install 'mtp-export[export,runtime]'" in done.stderr
+    assert "tune needs torch: pip install" in done.stderr
+    assert "[export,runtime]" in done.stderr
 
 
 @pytest.mark.slow
