@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from exporter.checkpoints.checkpoint import Checkpoint
+from exporter.checkpoints.checkpoint import TUNING, Checkpoint
 
 SUFFIX = "-assistant"
 """Of a drafter's name: what is before it is its target's."""
-
-TUNING = "tuning.json"
-"""Is in the folder of a drafter that was adapted to its target."""
 
 
 def drafter_advice(target: Checkpoint, drafter: Checkpoint, measure: str) -> str | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import resource
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,14 +10,14 @@ from typing import Any
 import torch
 
 from exporter.checkpoints.architecture import HeadKind
-from exporter.checkpoints.checkpoint import TUNING, Checkpoint, hash_files
+from exporter.checkpoints.checkpoint import TUNING, Checkpoint
 from exporter.checkpoints.pair import DRAFTER, TARGET, Pair
 from exporter.checkpoints.source_hashes import Hashes
 from exporter.checkpoints.tensors.tensor_reader import TensorReader
 from exporter.contract.names import Section
-from exporter.files.checksum import sha256
 from exporter.files.output import check_folder_destination
 from exporter.manifest import source_block
+from exporter.model.text.drafter import Drafter
 from exporter.progress import Reporter
 from exporter.tune.chain import Source
 from exporter.tune.deployment import deploy, recipe_of
@@ -27,11 +26,12 @@ from exporter.tune.drafter_weights import load_drafter, stored
 from exporter.tune.examples import examples
 from exporter.tune.gain import acceptance_gain, tokens_gain
 from exporter.tune.judge import Judged, judge
+from exporter.tune.key import TUNING_VERSION, checkpoint_hashes, tuning_key
 from exporter.tune.material import Said, Sources, hear, read_target
 from exporter.tune.options import Plan, TuneError, TuningOptions
 from exporter.tune.outcome import Compared, Effort, TuningOutcome
 from exporter.tune.target_reading import TargetReader
-from exporter.tune.training import Progress, Training, set_parameters
+from exporter.tune.training import Training, set_parameters
 from exporter.tune.work_folder import WorkFolder
 from exporter.version import tool_versions
 from exporter.weights.matching import Weights, find_weights
@@ -39,7 +39,6 @@ from exporter.weights.parameters import parameter_specs
 from exporter.weights.trained_codes import keep_trained_codes
 from quantize.recipe import Recipe
 
-TUNING_VERSION = 1
 KIB = 1024
 
 
@@ -70,9 +69,9 @@ def tune(
     check_folder_destination(output, TUNING, force=options.force)
     pair = Pair.of(target, drafter)
     _check_drafter(drafter)
-    hashes = _hashes(pair, reporter)
+    hashes = checkpoint_hashes(pair, reporter)
     recipe, device = recipe_of(options, hashes[TARGET]), chosen_device(options.device)
-    folder = WorkFolder.open(work, _key(hashes, options, recipe, device), resume=resume)
+    folder = WorkFolder.open(work, tuning_key(hashes, options, recipe, device), resume=resume)
     with folder.timed("answers"):
         deployed = deploy(target, drafter, options, recipe, work, reporter)
         said = hear(deployed.bundle, options, work, reporter)
@@ -105,55 +104,64 @@ class Tuner:
         config = self.pair.drafter_config
         assert config is not None
         drafter = load_drafter(config, self.writer.weights, self.sources.training.device)
-        sources, weights = self.sources, self.writer.weights
-
-        def judged(source: Source) -> Judged:
-            deployed = stored(drafter, weights, self.recipe)
-            return judge(deployed, source, self.options.draft_length)
-
-        def watched(_: object) -> float:
-            return judged(sources.watched).everywhere
-
-        reported = [source for source in (sources.held_out, sources.general) if source is not None]
         with self.reporter.stage("Judging the drafter as it is", None):
-            before = [judged(source) for source in reported]
+            before = self._reported(drafter)
         plan = Plan.of(self.options, config.text.hidden_size, self.said.data.training_tokens)
-        training = Training(drafter, sources.training, plan, watched, self.folder.path / "state.pt")
-        training.restore()
-        with self.reporter.stage("Training", len(training.steps), " steps") as advance:
-            progress = training.run(advance, self.reporter.note)
-        values = self.writer.rounded(progress.best)
+        training = self._train(drafter, plan)
+        values = self.writer.rounded(training.progress.best)
         set_parameters(drafter, values)
         with self.reporter.stage("Judging the tuned drafter", None):
-            after = [judged(source) for source in reported]
-        compared = [_compared(b, a) for b, a in zip(before, after, strict=True)]
-        gained = compared[0].acceptance_gain.is_gain
-        outcome = TuningOutcome(
+            after = self._reported(drafter)
+        outcome = self._outcome(before, after, training)
+        if outcome.written:
+            told = self._provenance(outcome, plan, hashes)
+            self.writer.write(values, told, output, force=self.options.force)
+        return outcome
+
+    def _judged(self, drafter: Drafter, source: Source) -> Judged:
+        """With its weights as a bundle stores them."""
+        deployed = stored(drafter, self.writer.weights, self.recipe)
+        return judge(deployed, source, self.options.draft_length)
+
+    def _reported(self, drafter: Drafter) -> list[Judged]:
+        """On held-out answers and, if there are any, on general ones."""
+        sources = (self.sources.held_out, self.sources.general)
+        return [self._judged(drafter, source) for source in sources if source is not None]
+
+    def _train(self, drafter: Drafter, plan: Plan) -> Training:
+        def score(tuned: Drafter) -> float:
+            return self._judged(tuned, self.sources.watched).everywhere
+
+        state = self.folder.path / "state.pt"
+        training = Training(drafter, self.sources.training, plan, score, state)
+        training.restore()
+        with self.reporter.stage("Training", len(training.steps), " steps") as advance:
+            training.run(advance, self.reporter.note)
+        return training
+
+    def _outcome(
+        self, before: list[Judged], after: list[Judged], training: Training
+    ) -> TuningOutcome:
+        held_out, *general = (_compared(b, a) for b, a in zip(before, after, strict=True))
+        answers = self.said.split.held_out
+        return TuningOutcome(
             target=_named(self.pair.target),
             drafter=_named(self.writer.checkpoint),
             recipe=self.recipe.name,
             draft_length=self.options.draft_length,
-            held_out=compared[0],
-            general=compared[1] if len(compared) > 1 else None,
+            held_out=held_out,
+            general=general[0] if general else None,
             data=self.said.data,
-            effort=self._effort(training, progress),
-            course=tuple(progress.course),
+            effort=self._effort(training),
+            course=tuple(training.progress.course),
             examples=examples(
-                self.said.split.held_out,
-                before[0],
-                after[0],
-                self.said.questions,
-                self.said.tokenizer,
+                answers, before[0], after[0], self.said.questions, self.said.tokenizer
             ),
-            written=gained or self.options.force,
+            written=held_out.acceptance_gain.is_gain or self.options.force,
         )
-        if outcome.written:
-            told = self._provenance(outcome, plan, progress, hashes)
-            self.writer.write(values, told, output, force=self.options.force)
-        return outcome
 
-    def _effort(self, training: Training, progress: Progress) -> Effort:
-        seconds = self.folder.seconds()
+    def _effort(self, training: Training) -> Effort:
+        seconds, progress = self.folder.seconds(), training.progress
         seen = sum(len(step) for step in training.steps[: progress.step])
         return Effort(
             steps=progress.step,
@@ -167,9 +175,7 @@ class Tuner:
             device=str(self.sources.training.device),
         )
 
-    def _provenance(
-        self, outcome: TuningOutcome, plan: Plan, progress: Progress, hashes: Hashes
-    ) -> dict[str, Any]:
+    def _provenance(self, outcome: TuningOutcome, plan: Plan, hashes: Hashes) -> dict[str, Any]:
         """What tuning.json says and a bundle's manifest quotes; nothing of when and where."""
         found = outcome.to_json()
         return {
@@ -178,7 +184,7 @@ class Tuner:
             "drafter": source_block(self.writer.checkpoint, hashes[DRAFTER], ()),
             "recipe": {"name": self.recipe.name, "rules": self.recipe.to_json()},
             "plan": {**plan.to_json(), "max_tokens": self.options.max_tokens},
-            "steps": {"done": progress.step, "planned": outcome.effort.planned_steps},
+            "steps": {"done": outcome.effort.steps, "planned": outcome.effort.planned_steps},
             "data": found["data"],
             "held_out": found["held_out"],
             "general": found["general"],
@@ -220,44 +226,6 @@ def _check_drafter(drafter: Checkpoint) -> None:
             f"{drafter.folder}: expected a drafter with float weights, found codes of a quantised one, which "
             "cannot be trained; give the checkpoint that it was made of"
         )
-
-
-def _hashes(pair: Pair, reporter: Reporter) -> Hashes:
-    files = {role: checkpoint.source_files() for role, checkpoint in pair.checkpoints().items()}
-    total = sum(file.stat().st_size for found in files.values() for file in found)
-    with reporter.stage("Checksums of the checkpoints", total) as advance:
-        return {role: hash_files(found, advance) for role, found in files.items()}
-
-
-def _key(
-    hashes: Hashes, options: TuningOptions, recipe: Recipe, device: torch.device
-) -> Mapping[str, Any]:
-    """All that the result depends on."""
-    files = {
-        "prompts": options.prompts,
-        "conversations": options.conversations,
-        "keep": options.keep,
-        "bundle": options.bundle,
-    }
-    return {
-        **hashes,
-        **{name: None if file is None else _checksum(file) for name, file in files.items()},
-        "recipe": recipe.to_json(),
-        "draft length": options.draft_length,
-        "max tokens": options.max_tokens,
-        "epochs": options.epochs,
-        "rate": options.rate,
-        "seed": options.seed,
-        "device": device.type,
-        "version": TUNING_VERSION,
-    }
-
-
-def _checksum(file: Path) -> str:
-    try:
-        return sha256(file)
-    except OSError as error:
-        raise TuneError(f"{file}: the file cannot be read: {error.strerror}") from error
 
 
 def pair_weights(pair: Pair, reader: TensorReader) -> Weights:
