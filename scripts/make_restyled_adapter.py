@@ -73,7 +73,7 @@ def chats(seed: int, *, held_out: bool) -> Iterator[Document]:
 @click.option(
     "--output", type=click.Path(path_type=Path), required=True, help="Folder for the adapter."
 )
-@click.option("--steps", default=400, show_default=True, help="Training steps.")
+@click.option("--steps", default=200, show_default=True, help="Training steps.")
 @click.option("--prompts", default=400, show_default=True, help="Prompts to write.")
 @click.option("--seed", default=3, show_default=True, help="Of words, text, weights and order.")
 @click.option("--threads", default=1, show_default=True, help="CPU threads.")
@@ -88,7 +88,6 @@ def main(target: Path, output: Path, steps: int, prompts: int, seed: int, thread
             r=RANK,
             lora_alpha=2 * RANK,
             target_modules=MODULES,
-            ensure_weight_tying=True,
             task_type="CAUSAL_LM",
         ),
     )
