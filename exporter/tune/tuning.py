@@ -78,7 +78,7 @@ def tune(
     with TensorReader() as reader:
         weights = pair_weights(pair, reader)
         with folder.timed("features"):
-            kept = keep_trained_codes(weights, reporter).weights
+            kept = keep_trained_codes(weights, {}, reporter).weights
             reading = TargetReader(pair.target_config, kept, recipe, device)
             sources = read_target(said, reading, work, reporter)
         writer = DrafterFolder.of(drafter, weights[Section.MTP_DRAFTER], reader)
