@@ -103,7 +103,7 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     is_flag=True,
     help="Write a drafter that gained nothing, too, and replace the output.",
 )
-@report_option(".json")
+@report_option(".html", ".json")
 @click.option("--json", "as_json", is_flag=True, help="Every figure, machine-readable.")
 def command(
     target: str,
@@ -161,6 +161,7 @@ def command(
     from exporter.checkpoints.checkpoint import resolve
     from exporter.checkpoints.hub import download
     from exporter.cli.progress import TerminalReporter
+    from exporter.tune.report_html import render_html
     from exporter.tune.tuning import tune
 
     chosen = work or output.absolute().with_name(f"{output.name}.tuning")
@@ -174,7 +175,7 @@ def command(
         click.echo(f"stopped; --resume goes on with what is in {chosen}", err=True)
         raise
     if report:
-        write_report(found, report, {})
+        write_report(found, report, {".html": render_html})
     click.echo(json.dumps(found.to_json(), indent=2) if as_json else render(found))
     if not found.written:
         raise NoGainError(
@@ -188,6 +189,7 @@ def command(
 def render(found: TuningOutcome) -> str:
     """What was found, for people."""
     from exporter.report.tables import Table
+    from exporter.tune.report_text import gain, headline
 
     texts = [("held-out prompts", found.held_out)]
     if found.general is not None:
@@ -203,8 +205,9 @@ def render(found: TuningOutcome) -> str:
         f"{data.too_short} with answers of a token or two"
     )
     lines = [
+        headline(found),
         *table.aligned(),
-        *(_gain(name, compared) for name, compared in texts),
+        *(f"{name}: {gain(compared)}" for name, compared in texts),
         f"{data.given} prompts ({dropped}): {data.training_prompts} trained on, {data.watched_prompts} "
         f"watched, {data.held_out_prompts} held out; {data.training_tokens:,} tokens of answers trained on",
         f"of the held-out answers {data.repeated_share:.1%} repeats what they said before",
@@ -227,13 +230,3 @@ def _rows(name: str, compared: Compared) -> list[tuple[str, ...]]:
         )
         for when, drafting in (("before", compared.before), ("after", compared.after))
     ]
-
-
-def _gain(name: str, compared: Compared) -> str:
-    gain, tokens = compared.acceptance_gain, compared.tokens_gain
-    verdict = "" if gain.beyond_noise else ": within the noise"
-    return (
-        f"{name}: {gain.value * 100:+.1f} points of drafts accepted (standard error "
-        f"{(gain.error or 0) * 100:.1f}, {compared.prompts} prompts), {tokens.value:+.2f} tokens a round "
-        f"({tokens.error or 0:.2f}){verdict}"
-    )
