@@ -12,6 +12,7 @@ import click
 from exporter.cli.conversations import read_conversations
 from exporter.cli.generate_output import compare, measurements, show_calls, verdict_of
 from exporter.cli.generate_usage import check_usage
+from exporter.cli.option_types import COUNT, LARGEST, SEED, SHARE, TEMPERATURE, THREADS, whole_texts
 from exporter.cli.runtimes import (
     DRAFT_FROM,
     RUNTIMES,
@@ -34,7 +35,12 @@ DEFAULT_NEW_TOKENS = 256
 @click.command(cls=StrictCommand)
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option(
-    "-p", "--prompt", "prompts", multiple=True, help="What to ask; may be given several times."
+    "-p",
+    "--prompt",
+    "prompts",
+    multiple=True,
+    callback=whole_texts,
+    help="What to ask; may be given several times.",
 )
 @click.option(
     "--prompts",
@@ -81,19 +87,19 @@ DEFAULT_NEW_TOKENS = 256
 )
 @click.option(
     "--max-new-tokens",
-    type=click.IntRange(min=1),
+    type=COUNT,
     default=DEFAULT_NEW_TOKENS,
     show_default=True,
     help="Longest answer.",
 )
 @click.option(
     "--max-num-tokens",
-    type=click.IntRange(min=8),
+    type=click.IntRange(8, LARGEST),
     help="Slots of the KV cache.  [default: what the bundle says]",
 )
 @click.option(
     "--threads",
-    type=click.IntRange(min=1),
+    type=THREADS,
     help="CPU threads.  [default: the runtime's own choice]",
 )
 @click.option(
@@ -104,14 +110,18 @@ DEFAULT_NEW_TOKENS = 256
 )
 @click.option(
     "--temperature",
-    type=click.FloatRange(min=0),
+    type=TEMPERATURE,
     help="Sample; under MTP not with --runtime litert-lm.",
 )
-@click.option("--top-k", type=click.IntRange(min=1), help="Sample, from the likeliest so many.")
+@click.option("--top-k", type=COUNT, help="Sample, from the likeliest so many.")
+@click.option("--top-p", type=SHARE, help="Sample, from the likeliest that sum up to this.")
 @click.option(
-    "--top-p", type=click.FloatRange(0, 1), help="Sample, from the likeliest that sum up to this."
+    "--seed",
+    type=SEED,
+    default=0,
+    show_default=True,
+    help="Seed of the sampler; in the reference runtimes the same text follows, whatever is drafted.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the sampler.")
 @click.option(
     "--runtime",
     type=click.Choice(list(RUNTIMES)),

@@ -41,10 +41,6 @@ def check_usage(
             "--runtime reference or onnx",
         ),
         (
-            sampled and mtp == "both",
-            "two sampled texts differ and cannot be compared: add --mtp on or --mtp off",
-        ),
-        (
             draft_length is not None and stock,
             "the engine drafts as many tokens as the bundle's verify takes: --draft-length needs "
             "--runtime reference or onnx",

@@ -1,8 +1,8 @@
 """Speculative decoding as a pure loop over an executor: no torch, no LiteRT, no tokenizer.
 
 A round drafts k tokens, verifies them with the pending token in one call and keeps the longest prefix
-the chooser accepts, plus one token of the target's own. With the greedy chooser the tokens are those
-of plain greedy decoding, whatever is drafted. Drafts are the drafter's or the context's.
+the chooser accepts, plus one token of the target's own. The tokens are those of plain decoding with the
+same chooser, whatever is drafted. Drafts are the drafter's or the context's.
 
 Source: Leviathan et al., "Fast Inference from Transformers via Speculative Decoding", 2023, algorithm 1.
 """
@@ -16,7 +16,7 @@ from typing import Generic, Protocol
 
 import numpy as np
 
-from runtime_py.loop.drafting import DraftChain, Proposal
+from runtime_py.loop.drafting import DraftChain
 from runtime_py.loop.executor import CacheT, DraftFeed, Executor, Floats, TargetOutput
 from runtime_py.loop.lookup import NO_MATCH, Match, PromptLookup
 from runtime_py.loop.rounds import Cursor, Finish, Limits, Round, Rounds, Source
@@ -25,23 +25,36 @@ Clock = Callable[[], float]
 
 
 class Chooser(Protocol):
-    """How tokens are chosen from logits: greedily, or by sampling."""
+    """How tokens are chosen from logits: greedily, or by sampling.
+
+    A choice depends on the logits and on the slot that the token is for, and on nothing that was chosen
+    before. So it does not matter what was drafted.
+    """
 
     @property
     def greedy(self) -> bool:
         """Whether what is proposed is always the likeliest token."""
 
-    def choose(self, logits: Floats) -> int:
-        """The next token, from the target's logits ``[V]``."""
+    def choose(self, logits: Floats, slot: int) -> int:
+        """The token for a slot, from logits ``[V]`` of the target or of the drafter."""
 
-    def propose(self, logits: Floats) -> Proposal:
-        """A draft, from the drafter's logits ``[V]``."""
+    def judge(self, drafts: Sequence[int], logits: Floats, slot: int) -> tuple[int, int]:
+        """How many drafts to accept, and the token after them.
 
-    def judge(self, proposals: Sequence[Proposal], logits: Floats) -> tuple[int, int]:
-        """How many proposals to accept, and the token after them.
-
-        ``logits`` ``[k + 1, V]`` are the target's; row i is what it says where proposal i stands.
+        ``logits`` ``[k + 1, V]`` are the target's; row i is what it says for the slot ``slot + i``, which
+        draft i is for.
         """
+
+
+def longest_agreed(
+    choose: Callable[[Floats, int], int], drafts: Sequence[int], logits: Floats, slot: int
+) -> tuple[int, int]:
+    """Accept drafts as far as they are what ``choose`` chooses; see :meth:`Chooser.judge`."""
+    for index, draft in enumerate(drafts):
+        token = choose(logits[index], slot + index)
+        if token != draft:
+            return index, token
+    return len(drafts), choose(logits[len(drafts)], slot + len(drafts))
 
 
 class Greedy:
@@ -56,7 +69,7 @@ class Greedy:
     def __init__(self, suppressed: Collection[int] = ()) -> None:
         self._suppressed = sorted(suppressed)
 
-    def choose(self, logits: Floats) -> int:
+    def choose(self, logits: Floats, slot: int) -> int:
         best = int(logits.argmax())
         if best in self._suppressed:  # seldom: only then are the logits copied
             allowed = logits.copy()
@@ -64,15 +77,8 @@ class Greedy:
             best = int(allowed.argmax())
         return best
 
-    def propose(self, logits: Floats) -> Proposal:
-        return Proposal(self.choose(logits))
-
-    def judge(self, proposals: Sequence[Proposal], logits: Floats) -> tuple[int, int]:
-        best = [self.choose(row) for row in logits]
-        accepted = 0
-        while accepted < len(proposals) and proposals[accepted].token == best[accepted]:
-            accepted += 1
-        return accepted, best[accepted]
+    def judge(self, drafts: Sequence[int], logits: Floats, slot: int) -> tuple[int, int]:
+        return longest_agreed(self.choose, drafts, logits, slot)
 
 
 @dataclass(frozen=True)
@@ -200,20 +206,20 @@ def until_stop(done: Round, stop_tokens: frozenset[int]) -> Round:
 def settle(
     chooser: Chooser,
     cursor: Cursor,
-    proposals: Sequence[Proposal],
+    drafts: Sequence[int],
     step: TargetOutput,
     seconds: tuple[float, float],
     source: Source = Source.DRAFTER,
 ) -> tuple[Round, Cursor]:
-    """Accept what the target agrees with; without proposals this is a decode.
+    """Accept what the target agrees with; without drafts this is a decode.
 
-    ``step`` is what the target says after the pending token and each proposal; ``seconds`` are those of
+    ``step`` is what the target says after the pending token and each draft; ``seconds`` are those of
     drafting and in the target.
     """
-    accepted, following = chooser.judge(proposals, step.logits)
-    committed = (cursor.pending, *(proposal.token for proposal in proposals[:accepted]))
+    accepted, following = chooser.judge(drafts, step.logits, cursor.position + 1)
+    committed = (cursor.pending, *drafts[:accepted])
     emitted = (*committed[1:], following)
-    done = Round(emitted, committed, len(proposals), accepted, *seconds, source)
+    done = Round(emitted, committed, len(drafts), accepted, *seconds, source)
     hidden = step.hidden[accepted].copy()
     return done, Cursor(cursor.position + accepted + 1, following, hidden)
 
@@ -240,17 +246,15 @@ class Speaker(Generic[CacheT]):
 
     def _speculate(self, cursor: Cursor, plan: DraftPlan) -> tuple[Round, Cursor]:
         begun = self.clock()
-        looked_up = [Proposal(token) for token in plan.looked_up]
-        proposals = looked_up or self._draft(cursor, plan.drafts)
+        drafts = plan.looked_up or self._draft(cursor, plan.drafts)
         drafted = self.clock()
-        tokens = [cursor.pending, *(proposal.token for proposal in proposals)]
-        step = self.executor.verify(self.cache, tokens, cursor.position)
+        step = self.executor.verify(self.cache, [cursor.pending, *drafts], cursor.position)
         seconds = drafted - begun, self.clock() - drafted
-        source = Source.LOOKUP if looked_up else Source.DRAFTER
-        return settle(self.chooser, cursor, proposals, step, seconds, source)
+        source = Source.LOOKUP if plan.looked_up else Source.DRAFTER
+        return settle(self.chooser, cursor, drafts, step, seconds, source)
 
-    def _draft(self, cursor: Cursor, drafts: int) -> list[Proposal]:
+    def _draft(self, cursor: Cursor, drafts: int) -> Sequence[int]:
         feed = first_feed(self.cache, cursor)
         if self.chooser.greedy and drafts == self.executor.drafts_at_once:
-            return [Proposal(token) for token in self.executor.draft_round(feed)]
-        return DraftChain(feed, self.chooser.propose).walk(self.executor.draft, drafts)
+            return self.executor.draft_round(feed)
+        return DraftChain(feed, self.chooser.choose).walk(self.executor.draft, drafts)
