@@ -1,17 +1,28 @@
-"""Checkpoints by hub id, through huggingface_hub: only weights, configs and tokenizer files."""
+"""Checkpoints by hub id, through huggingface_hub: weights, configs and tokenizer files, or a config alone."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from exporter.errors import CheckpointError
+from exporter.path_kind import CONFIG
 from exporter.pip_install import pip_install
 
 WANTED_FILES = ["*.json", "*.safetensors", "*.jinja"]
 
 
 def download(name: str, revision: str | None) -> tuple[Path, str]:
-    """Fetch ``name`` into the hub's cache, with its own progress bars.
+    """Fetch ``name`` into the hub's cache, with its own progress bars (see :func:`_snapshot`)."""
+    return _snapshot(name, revision, WANTED_FILES)
+
+
+def download_config(name: str, revision: str | None) -> tuple[Path, str]:
+    """Fetch nothing but the ``config.json`` of ``name`` (see :func:`_snapshot`)."""
+    return _snapshot(name, revision, [CONFIG])
+
+
+def _snapshot(name: str, revision: str | None, files: list[str]) -> tuple[Path, str]:
+    """Fetch the files of a model that match these patterns.
 
     Returns:
         The snapshot's folder and the commit it resolved to.
@@ -37,7 +48,7 @@ def download(name: str, revision: str | None) -> tuple[Path, str]:
 
     at = f"{name}@{revision}" if revision else name
     try:
-        folder = Path(snapshot_download(name, revision=revision, allow_patterns=WANTED_FILES))
+        folder = Path(snapshot_download(name, revision=revision, allow_patterns=files))
     except GatedRepoError as error:
         raise CheckpointError(
             f"{at}: the hub wants you to accept this model's licence first; do so on its page and run "

@@ -20,7 +20,7 @@ COMMANDS = {
     "bench": "Measure a bundle: calls, tokens/s in both runtimes, memory, acceptance, speed-up.",
     "compare-drafters": "Compare drafters of one target on prompts of your own.",
     "tune": "Train a drafter on what a fine-tuned target answers.",
-    "recipes": "List the quantisation recipes.",
+    "recipes": "List recipes; of a model: sizes, losses, and which one to take.",
     "quantize-report": "Compare recipes on a text: size, quality, drafts accepted, speed, tensors.",
     "quantize-search": "Find a recipe for a budget, from measured sensitivities.",
     "doctor": "Say what works on this machine, and what installs the rest.",

@@ -18,7 +18,7 @@ from tests.export.command import run
 
 @pytest.mark.slow
 def test_equal_input_gives_equal_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The second pair is a copy elsewhere, exported later under another name; the file tells nothing of that."""
+    """The second pair is a copy elsewhere, exported later under another name."""
     monkeypatch.delenv(EPOCH_VARIABLE, raising=False)
     first, second = tmp_path / "a.litertlm", tmp_path / "elsewhere" / "b.litertlm"
     copies = [second.parent / folder.name for folder in (TINY_TARGET, TINY_DRAFTER)]
