@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from exporter.errors import CheckpointError
 from exporter.path_kind import CONFIG
 from exporter.pip_install import pip_install
 
+CARD = "README.md"
 WANTED_FILES = ["*.json", "*.safetensors", "*.jinja"]
 
 
@@ -19,6 +21,31 @@ def download(name: str, revision: str | None) -> tuple[Path, str]:
 def download_config(name: str, revision: str | None) -> tuple[Path, str]:
     """Fetch nothing but the ``config.json`` of ``name`` (see :func:`_snapshot`)."""
     return _snapshot(name, revision, [CONFIG])
+
+
+def download_card(name: str, revision: str | None) -> tuple[Path, str]:
+    """Fetch nothing but the model card of ``name`` (see :func:`_snapshot`)."""
+    return _snapshot(name, revision, [CARD])
+
+
+def read_card(path: Path) -> dict[str, Any]:
+    """The front matter of a model card.
+
+    Raises:
+        CheckpointError: There is no card, it has no front matter that can be read, or huggingface_hub, which
+            reads it, is not installed.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"{path}: there is no model card; give --license ID")
+    try:
+        from huggingface_hub import ModelCard
+    except ImportError as error:
+        raise CheckpointError(f"{path}: to read a model card: {pip_install('export')}") from error
+    try:
+        found: dict[str, Any] = ModelCard.load(path, ignore_metadata_errors=True).data.to_dict()
+    except Exception as error:  # YAML's own errors, and what huggingface_hub makes of odd values
+        raise CheckpointError(f"{path}: the front matter cannot be read ({error})") from error
+    return found
 
 
 def _snapshot(name: str, revision: str | None, files: list[str]) -> tuple[Path, str]:
