@@ -5,12 +5,29 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from exporter.checkpoints.checkpoint import Checkpoint, resolve
 from exporter.errors import CheckpointError
 from exporter.path_kind import CONFIG
 from exporter.pip_install import pip_install
 
 CARD = "README.md"
 WANTED_FILES = ["*.json", "*.safetensors", "*.jinja"]
+
+
+def load_checkpoint(
+    name: str | Path, revision: str | None = None, adapter: str | Path | None = None
+) -> Checkpoint:
+    """Open a local folder, or a hub id, which is downloaded first; weights are not read yet.
+
+    Args:
+        name: A folder or a hub id.
+        revision: Branch, tag or commit on the hub; None for the default branch.
+        adapter: Folder or hub id of a LoRA adapter to merge into the weights.
+
+    Raises:
+        CheckpointError: Neither a folder nor a hub id, or what is there cannot be read.
+    """
+    return resolve(str(name), revision, download, None if adapter is None else str(adapter))
 
 
 def download(name: str, revision: str | None) -> tuple[Path, str]:
