@@ -33,11 +33,11 @@ def test_uuid_and_time_follow_from_the_content(
     tiny_bundles: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """SOURCE_DATE_EPOCH changes the time alone; another content has another uuid."""
-    monkeypatch.setenv(EPOCH_VARIABLE, "1700000000")
     copy = shutil.copyfile(tiny_bundles["int8"], tmp_path / "copy.litertlm")
+    other = open_bundle(tiny_bundles["float32"])
+    monkeypatch.setenv(EPOCH_VARIABLE, "1700000000")
     stamp(copy)
     made, dated = (open_bundle(path) for path in (tiny_bundles["int8"], copy))
-    other = open_bundle(tiny_bundles["float32"])
     assert dated.system_metadata[TIME_KEY] == "2023-11-14T22:13:20.000000+00:00"
     assert made.system_metadata[UUID_KEY] == dated.system_metadata[UUID_KEY]
     assert made.system_metadata[UUID_KEY] != other.system_metadata[UUID_KEY]
