@@ -10,6 +10,7 @@ import pytest
 from huggingface_hub import ModelCard
 
 from exporter.checkpoints.checkpoint import open_checkpoint
+from exporter.cli.card import BENCH_KEYS
 from exporter.options import ExportOptions
 from exporter.pipeline import export
 from quantize.builtin_recipes import RECIPES
@@ -134,6 +135,8 @@ def test_what_is_refused(plain_bundle: Path, from_hub: Path, tmp_path: Path) -> 
             }
         )
     )
+    odd = tmp_path / "bench.json"
+    odd.write_text(json.dumps({**{key: {} for key in BENCH_KEYS}, "bundle": "other.litertlm"}))
     (tmp_path / "README.md").write_text("---\ntags: [a]\n---\n")
     again = shutil.copyfile(plain_bundle, tmp_path / "other.litertlm")
     for arguments, code, said in (
@@ -143,6 +146,7 @@ def test_what_is_refused(plain_bundle: Path, from_hub: Path, tmp_path: Path) -> 
             "expected a report about from-hub.litertlm, found one about other",
         ),
         ((again, "--verify", about_other), 1, "before it was made again"),
+        ((again, "--bench", odd), 1, "a report is of another version of mtp-export (KeyError"),
         ((again, "--bench", about_other), 1, "expected what `mtp-export bench --json` prints"),
         ((again, "--base-model", "mine"), 2, "expected a hub id (owner/name), found 'mine'"),
         ((again, "--target", tmp_path), 1, "the card says no license; give --license ID"),

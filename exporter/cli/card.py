@@ -109,10 +109,16 @@ def command(
         click.echo(
             "license is left out: --license ID says it, or --target, whose card has it", err=True
         )
+    try:
+        card = model_card(facts)
+    except (KeyError, TypeError, ValueError) as error:
+        raise BundleError(
+            f"a report is of another version of mtp-export ({type(error).__name__}: {error}); make it again"
+        ) from error
     if output is None:
-        click.echo(model_card(facts))
+        click.echo(card)
     else:
-        write_text(output, model_card(facts) + "\n", "model card")
+        write_text(output, card + "\n", "model card")
         click.echo(f"{output}: the model card of {bundle}")
 
 

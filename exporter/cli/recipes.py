@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -82,14 +82,21 @@ def command(
 
     options = ExportOptions(FLOAT32, vision=not no_vision, audio=not no_audio)
     config, drafts = sizes.read_config(target), sizes.read_config(drafter) if drafter else None
-    weights = sizes.described_weights(config, drafts, target, options)
-    sized = sizes.size_recipes(weights, [*filter(None, map(built_in, _names())), *own])
-    beside = sizes.beside_weights(config, target)
-    best = sizes.recommended(sized, None if fits is None else fits - beside)
+    recipes = [*filter(None, map(built_in, _names())), *own]
+
+    def size(options: ExportOptions) -> list[Sized]:
+        return sizes.size_recipes(sizes.described_weights(config, drafts, target, options), recipes)
+
+    sized, beside = size(options), sizes.beside_weights(config, target)
+    best = sizes.recommended(sized, fits, beside)
     if as_json:
         click.echo(json.dumps([_sized_json(each, best) for each in sized], indent=2))
         return
-    parts = [_table(sized, best), "\n".join(_advice(sized, best, beside)), ABOUT_SIZES]
+    advice = list(_advice(sized, best, beside))
+    if COSTS[best.recipe.name].perplexity >= POOR:
+        fewer = ((o, sizes.recommended(size(o), fits, beside)) for o in _fewer_towers(options))
+        advice += _without_loss(fewer)
+    parts = [_table(sized, best), "\n".join(advice), ABOUT_SIZES]
     click.echo("\n\n".join(parts))
 
 
@@ -173,8 +180,27 @@ def _advice(sized: Sequence[Sized], best: Sized, beside: int) -> Iterator[str]:
         if best.sections is not None and section in best.sections:
             size = shown_size(best.sections[section])
             yield f"of that the tower for {what} takes {size}; {option} leaves it out"
-    if 1 + loss >= POOR:
-        yield (
-            "that loss is large, for a model that was not trained for so few bits: leave a tower out, take a "
-            "smaller model,\nor look for a recipe between these with `mtp-export quantize-search --max-size`"
-        )
+
+
+def _fewer_towers(options: ExportOptions) -> Iterator[ExportOptions]:
+    """Options that leave a tower out, or both; those that cost an app least first."""
+    for vision, audio in ((True, False), (False, True), (False, False)):
+        if vision <= options.vision and audio <= options.audio:
+            yield replace(options, vision=vision, audio=audio)
+
+
+def _without_loss(found: Iterable[tuple[ExportOptions, Sized]]) -> Iterator[str]:
+    """What to do about a loss that is large."""
+    yield (
+        "that loss is large, for a model that was not trained for so few bits: take a smaller model, or look "
+        "for a recipe\nbetween these with `mtp-export quantize-search --max-size`"
+    )
+    for options, best in found:
+        if COSTS[best.recipe.name].perplexity < POOR:
+            without = "".join(
+                f" {option}"
+                for option, kept in (("--no-vision", options.vision), ("--no-audio", options.audio))
+                if not kept
+            )
+            yield f"with{without} there is room for {best.recipe.name}"
+            return

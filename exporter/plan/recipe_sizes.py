@@ -25,7 +25,7 @@ from exporter.contract.names import Dtype, Section, TensorSpec
 from exporter.errors import CheckpointError, RecipeError
 from exporter.options import ExportOptions
 from exporter.path_kind import CONFIG, kind_of
-from exporter.weights.audio_parameters import audio_parameter_specs
+from exporter.weights.audio_parameters import RELATIVE_KEYS, audio_parameter_specs
 from exporter.weights.parameters import Specs, parameter_specs
 from exporter.weights.vision_parameters import vision_parameter_specs
 from quantize.builtin_recipes import covering_towers
@@ -109,8 +109,8 @@ def section_sizes(weights: NamedSpecs, recipe: Recipe) -> dict[Section, int] | N
 def stored_bytes(name: str, spec: TensorSpec, recipe: Recipe) -> int | None:
     """Of one weight; None if its rows do not fit the storage."""
     elements, length = math.prod(spec.shape), spec.shape[-1]
-    storage = recipe.storage(name)
-    if spec.dtype is Dtype.INT32 or len(spec.shape) != 2 or not storage.quantised:
+    storage, matrix = recipe.storage(name), len(spec.shape) == 2 and spec.dtype is Dtype.FLOAT32
+    if not matrix or name.endswith(RELATIVE_KEYS) or not storage.quantised:
         return elements * 4
     if not storage.fits(length):
         return None
@@ -139,27 +139,29 @@ def size_recipes(weights: NamedSpecs, recipes: Sequence[Recipe]) -> list[Sized]:
     return [Sized(recipe, section_sizes(weights, recipe)) for recipe in recipes]
 
 
-def recommended(sized: Sequence[Sized], limit: int | None) -> Sized:
+def recommended(sized: Sequence[Sized], fits: int | None, beside: int) -> Sized:
     """Which recipe to take.
 
     Args:
         sized: All built-in recipes.
-        limit: The most bytes that weights may take; None to have a recipe for a phone.
+        fits: The most bytes that a bundle may take; None to have a recipe for a phone.
+        beside: What of that is for graphs and tokenizer.
 
     Raises:
         RecipeError: None of them fits.
     """
     by_name = {each.recipe.name: each for each in sized if each.nbytes is not None}
     ranked = [by_name[name] for name in BEST_FIRST if name in by_name]
-    if limit is None:
+    if fits is None:
         return by_name.get(RECOMMENDED, ranked[0])
-    fitting = [each for each in ranked if (each.nbytes or 0) <= limit]
+    fitting = [each for each in ranked if (each.nbytes or 0) + beside <= fits]
     if not fitting:
         least = min(ranked, key=lambda each: each.nbytes or 0)
+        size = ((least.nbytes or 0) + beside) / 1e6
         raise RecipeError(
-            f"no recipe brings this model's weights to {max(limit, 0) / 1e6:,.1f} MB: the smallest, "
-            f"{least.recipe.name}, makes {(least.nbytes or 0) / 1e6:,.1f} MB; take a smaller model, or leave "
-            "towers out (--no-vision, --no-audio)"
+            f"no recipe makes a bundle of {fits / 1e6:,.1f} MB of this model: with `{least.recipe.name}`, "
+            f"the smallest, it takes up to {size:,.1f} MB; take a smaller model, or leave towers out "
+            "(--no-vision, --no-audio)"
         )
     return fitting[0]
 

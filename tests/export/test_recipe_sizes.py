@@ -126,6 +126,13 @@ def published(tmp_path: Path, *options: str) -> Done:
     return run("recipes", *folders, *options)
 
 
+def test_the_document_shows_what_is_printed(tmp_path: Path) -> None:
+    document = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
+    shown = document.split("```\n")[2]
+    assert "recommended" in shown
+    assert published(tmp_path).stdout.startswith(shown)
+
+
 @pytest.mark.parametrize(
     ("options", "best"),
     [
@@ -143,6 +150,7 @@ def test_the_best_that_fits_is_recommended(
     shown = published(tmp_path, *options).stdout
     assert f"recommended: --recipe {best} (" in shown
     assert ("that loss is large" in shown) == (best == "smallest")
+    assert ("with --no-audio there is room for int4-block32-clip" in shown) == (best == "smallest")
     found = json.loads(published(tmp_path, *options, "--json").stdout)
     assert [each["name"] for each in found if each["recommended"]] == [best]
     assert sum(found[0]["sizes"].values()) == found[0]["bytes"]
@@ -159,7 +167,11 @@ def test_a_recipe_of_ones_own_is_sized(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (("{0}", "--fits", "1MB"), 1, "the smallest, smallest, makes 1.0 MB"),
+        (
+            ("{0}", "--fits", "1MB"),
+            1,
+            "no recipe makes a bundle of 1.0 MB of this model: with `smallest`",
+        ),
         (("{0}", "--fits", "much"), 2, "expected a size like 2.4GB"),
         (("--fits", "3GB"), 2, "give a TARGET"),
         (("{1}",), 1, "gemma4_assistant"),
