@@ -47,7 +47,18 @@ def test_help_loads_nothing_heavy() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["export", "inspect", "generate", "verify", "bench", "recipes", "compare-drafters"]
+    "command",
+    [
+        "export",
+        "inspect",
+        "generate",
+        "verify",
+        "bench",
+        "recipes",
+        "compare-drafters",
+        "card",
+        "rebuild",
+    ],
 )
 def test_every_command_has_help(command: str) -> None:
     done = run(command, "--help")

@@ -36,8 +36,14 @@ BUNDLE = (
 )
 """All that the runtime takes of the exporter."""
 
-ABOVE_RUNTIME = ("exporter.verify", "exporter.compare", "exporter.tune", "exporter.cli")
-"""Packages of the exporter that may use the runtime."""
+ABOVE_RUNTIME = (
+    "exporter.__init__",
+    "exporter.verify",
+    "exporter.compare",
+    "exporter.tune",
+    "exporter.cli",
+)
+"""Packages of the exporter that may use the runtime, and the Python interface, which names it."""
 
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "exporter/files": (*LEAVES, "exporter.files"),

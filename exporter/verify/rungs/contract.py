@@ -49,9 +49,9 @@ def judge(evidence: Evidence) -> Rung:
     return TITLE.judged((), REASON, problems=problems)
 
 
-def _differences(agreed: Contract, pair: Pair) -> list[str]:
-    """What the checkpoints would prescribe otherwise."""
-    options = ExportOptions(
+def agreed_options(agreed: Contract, pair: Pair) -> ExportOptions:
+    """The options that lead to a contract, in a float32 bundle of a pair."""
+    return ExportOptions(
         FLOAT32,
         agreed.cache_length,
         agreed.prefill_lengths,
@@ -61,6 +61,11 @@ def _differences(agreed: Contract, pair: Pair) -> list[str]:
         kv_dtype=agreed.kv_dtype,
         fixed_cache_length=agreed.placeholder is None,
     )
+
+
+def _differences(agreed: Contract, pair: Pair) -> list[str]:
+    """What the checkpoints would prescribe otherwise."""
+    options = agreed_options(agreed, pair)
     expected = make_contract(pair.target_config, pair.drafter_config, options)
     names = [field.name for field in fields(Contract)]
     if pair.drafter is None:  # nothing to say about drafting
