@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,6 +46,9 @@ READ = {
     "r", "rank_pattern", "trainable_token_indices", "use_dora", "use_rslora",
 }  # fmt: skip
 """Options that decide how tensors are merged, or whether they can be."""
+
+TIED = ("embed_tokens", "lm_head")
+"""What PEFT takes for an embedding and its head, by the ends of their names."""
 
 CHANGES_BASE = ("pissa", "corda", "olora", "loftq", "lora_ga")
 """Values of ``init_lora_weights`` (or their beginning) with which training began by changing the base
@@ -130,7 +134,7 @@ def parse_adapter_config(config: Mapping[str, Any], where: str) -> AdapterConfig
         root_scaling=bool(config.get("use_rslora", False)),
         dora=bool(config.get("use_dora", False)),
         saved_modules=tuple(saved),
-        ties_embeddings=bool(config.get("ensure_weight_tying", False)),
+        ties_embeddings=_ties_embeddings(config, saved),
         tokens={name: tuple(ids) for name, ids in tokens.items()},
         unknown=tuple(
             sorted(
@@ -138,6 +142,27 @@ def parse_adapter_config(config: Mapping[str, Any], where: str) -> AdapterConfig
             )
         ),
     )
+
+
+def _ties_embeddings(config: Mapping[str, Any], saved: Sequence[str]) -> bool:
+    """Whether PEFT ties the adapters of head and embedding as it was asked to.
+
+    A ``target_modules`` that is a regular expression is compared with their bare names, so one with the names
+    of the modules around them ties nothing; PEFT warns of that.
+    Source: PEFT 0.21 ``BaseTuner._check_tied_modules``.
+    """
+    if not config.get("ensure_weight_tying", False):
+        return False
+    targets = config.get("target_modules") or ()
+    if isinstance(targets, str):
+        with suppress(re.error):  # what is no pattern matches nothing
+            return any(re.fullmatch(targets, name) for name in TIED) or _names_tied(saved)
+        return False
+    return _names_tied((*map(str, targets), *saved))
+
+
+def _names_tied(modules: Iterable[str]) -> bool:
+    return any(module.rsplit(".", 1)[-1] in TIED for module in modules)
 
 
 def _ends_with(module: str, name: str) -> bool:
