@@ -71,6 +71,15 @@ class TestDrafts:
 class TestFromCosts:
     """Where single calls were measured."""
 
+    def test_a_draft_length_beyond_those_that_are_estimated(self) -> None:
+        """As long as `export --draft-length` allows; all of 15 drafts are right."""
+        drafts = drafts_of(*[ROUNDS] * 15)
+        verdict = judge(drafts, known_of(drafts, (1.0,) * 15))
+        assert verdict.speed is not None
+        assert verdict.speed.value == pytest.approx(16 / (1.51 + 15 * 0.07))
+        assert near(verdict.best, 15, verdict.speed.value)
+        assert near(verdict.auto, 15, verdict.speed.value)
+
     def test_a_good_drafter_pays(self) -> None:
         drafts = drafts_of(18, 16, 14)
         verdict = judge(drafts, known_of(drafts, (0.9, 0.89, 0.875)))
