@@ -13,7 +13,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from exporter.bundle.integrity import check_sections
@@ -48,8 +48,16 @@ def content_key(
         else sha256(bundle.path, begin=section.begin, nbytes=section.nbytes)
         for section in sections
     )
-    parts = (library, version(library), settings, *sums)
+    parts = (library, _version(library), settings, *sums)
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:KEY_DIGITS]
+
+
+def _version(library: str) -> str:
+    """Nothing where it is not installed, which is for those to say who need it."""
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return ""
 
 
 @contextmanager

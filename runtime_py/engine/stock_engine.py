@@ -31,8 +31,8 @@ from runtime_py.weight_cache import content_key, kept_folder
 SUCCESS_RATE = re.compile(r"MTP Drafter - Success rate: ([0-9.]+)")
 LOG_LINES_SHOWN = 8
 
-ENGINE = "litert-lm"
-"""The package."""
+ENGINE = "litert-lm-api"
+"""The package that the extra `engine` installs."""
 
 WORKER = "runtime_py.engine.stock_engine_worker"
 """The module that the child process runs."""

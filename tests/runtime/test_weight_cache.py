@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import hashlib
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from packaging.requirements import Requirement
 
 from exporter.bundle.reader import open_bundle
 from exporter.contract.names import Section
 from exporter.errors import BundleError
 from runtime_py.chat.conversation import Conversation
-from runtime_py.engine.stock_engine import EngineSettings, run_engine
-from runtime_py.litert.hardware import Hardware
+from runtime_py.engine.stock_engine import ENGINE, EngineSettings, run_engine
+from runtime_py.litert.hardware import LITERT, Hardware
 from runtime_py.opened_model import open_model
+from runtime_py.weight_cache import content_key
 from tests.bundles import held_out_prompts
 from tests.damage import damaged, rewritten
 
 NEW_TOKENS = 12
 CACHES = "*.xnnpack_cache"
+PROJECT = Path(__file__).parent.parent.parent
 
 Answer = Callable[[Path, Path | None], str]
 
@@ -107,6 +111,17 @@ def test_weights_of_a_damaged_bundle_are_not_kept(bundle: Path, tmp_path: Path) 
         reference_answer(flipped, tmp_path / "cache")
     assert not [file for file in kept(tmp_path / "cache") if "prefill_decode" in file.name]
     assert reference_answer(bundle, tmp_path / "cache") == reference_answer(bundle, None)
+
+
+def test_packages_have_versions(bundle: Path) -> None:
+    """The key depends on what packs; the engine's package is the one that its extra installs."""
+    requirements = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+    extras = requirements["optional-dependencies"]
+    for library, wanted in ((ENGINE, extras["engine"]), (LITERT, requirements["dependencies"])):
+        assert library in {Requirement(each).name for each in wanted}
+    opened = open_bundle(bundle)
+    keys = {content_key(opened, opened.sections, library) for library in (ENGINE, "not-there")}
+    assert len(keys) == 2
 
 
 def test_files_of_others_stay(bundle: Path, tmp_path: Path) -> None:
