@@ -97,8 +97,9 @@ def distribution(
     if settings.top_k and settings.top_k < len(tokens):
         best = np.argpartition(logits[tokens], -settings.top_k)[-settings.top_k :]
         tokens = np.sort(tokens[best])
-    scores = logits[tokens].astype(np.float64) / settings.temperature
-    chances = np.exp(scores - scores.max())
+    scores = logits[tokens].astype(np.float64)
+    with np.errstate(over="ignore"):  # at temperatures so low that only the likeliest are left
+        chances = np.exp((scores - scores.max()) / settings.temperature)
     chances /= chances.sum()
     if settings.top_p < 1:
         kept = _nucleus(chances, settings.top_p)

@@ -258,3 +258,5 @@ def test_a_distribution_by_hand() -> None:
     floored = np.array([FLOOR, 1.0, FLOOR, 1.0], dtype=np.float32)
     hot = distribution(floored, SamplingSettings(temperature=1e5))
     assert hot.tokens.tolist() == [1, 3]
+    cold = distribution(logits * 100, SamplingSettings(temperature=1e-310))
+    assert cold.chances.tolist() == [1, 0, 0, 0]
