@@ -64,6 +64,8 @@ def command(
 
     check_destination(output, force=force)
     manifest = stored_manifest(bundle)
+    if output.exists() and output.samefile(bundle):
+        raise click.UsageError("the output is BUNDLE itself, with which it is to be compared")
     _check_files(manifest, calibration, chat_template)
     of_target, of_drafter = (manifest["sources"].get(role) for role in ("target", "drafter"))
     if of_drafter is None and (drafter or drafter_lora):

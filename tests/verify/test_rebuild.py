@@ -93,3 +93,6 @@ def test_what_is_refused(
         assert done.returncode == code
         assert said in done.stderr
         assert not output.exists()
+    done = run("rebuild", plain_bundle, *PAIR[:2], "-o", plain_bundle, "--force")
+    assert done.returncode == 2
+    assert "the output is BUNDLE itself" in done.stderr
