@@ -154,7 +154,8 @@ DEFAULT_NEW_TOKENS = 256
     type=click.Choice([accelerator.value for accelerator in Accelerator]),
     default=Accelerator.CPU.value,
     show_default=True,
-    help="Where target and drafter run, and in the stock engine the encoder of pictures; see docs/gpu.md.",
+    help="Where target and drafter run, and in the stock engine the encoders of pictures and sound; see "
+    "docs/gpu.md.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Text and measurements, machine-readable.")
 def command(

@@ -42,7 +42,9 @@ def measurements(run: RunResult) -> str:
 
 
 def verdict_of(runs: Mapping[str, RunResult], drafts: int, *, adaptive: bool) -> MtpVerdict | None:
-    """What runs with MTP, and without if there are such, say of it; None where there is none with MTP.
+    """What runs with MTP, and without if there are such, say of it.
+
+    None where there is none with MTP, or where all drafts were looked up in the context.
 
     Args:
         runs: By mode, `on` and `off`.
@@ -60,6 +62,8 @@ def verdict_of(runs: Mapping[str, RunResult], drafts: int, *, adaptive: bool) ->
     found = Drafts.of(counts, drafts, adaptive=adaptive)
     if found is None:
         found = Drafts.of_rate(on.success_rate, drafts, len(on.replies))
+    if found is None and on.lookup_acceptance.drafted:
+        return None
     if (off := runs.get("off")) is None or on.lookup_acceptance.drafted:
         return judge(found)  # the speed of what was looked up, too, is not the drafter's
     pairs = list(zip(off.replies, on.replies, strict=True))

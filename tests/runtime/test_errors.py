@@ -281,7 +281,8 @@ def test_where_drafts_are_from(source: str, bundle: Path) -> None:
     assert not shown["on"]["lookup_acceptance"]["drafted"] or source != "drafter"
     if source == "lookup":
         assert shown["on"]["success_rate"] is None, "what was looked up counts for the drafter"
-    if shown["on"]["lookup_acceptance"]["drafted"]:
+        assert "verdict" not in shown, "the drafter drafted nothing"
+    elif shown["on"]["lookup_acceptance"]["drafted"]:
         assert shown["verdict"]["speed"] is None, "the speed of what was looked up is the drafter's"
 
 
