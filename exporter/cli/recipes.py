@@ -78,6 +78,9 @@ def command(
         every = [_described(recipe) for recipe in RECIPES.values()]
         click.echo(json.dumps(every, indent=2) if as_json else _listed())
         return
+    for recipe in own:
+        if (known := built_in(recipe.name)) is not None and known.rules != recipe.rules:
+            raise click.UsageError(f"{recipe.name} is a built-in recipe: give yours another name")
     from exporter.plan import recipe_sizes as sizes
 
     options = ExportOptions(FLOAT32, vision=not no_vision, audio=not no_audio)
@@ -146,9 +149,10 @@ def _table(sized: Sequence[Sized], best: Sized) -> str:
 
 
 def _plan(name: str) -> str:
-    """A recipe's name without its algorithm."""
+    """A built-in recipe's name without its algorithm; that of another as it is."""
     stem, _, last = name.rpartition("-")
-    return stem if last in {algorithm.value for algorithm in ALGORITHMS} else name
+    named = last in {algorithm.value for algorithm in ALGORITHMS} and built_in(name) is not None
+    return stem if named else name
 
 
 def _loss(plan: str, suffix: str) -> str:

@@ -164,6 +164,19 @@ def test_a_recipe_of_ones_own_is_sized(tmp_path: Path) -> None:
     assert found["sizes"]["tf_lite_embedder"] == 103_809_024
 
 
+def test_a_recipe_of_ones_own_is_not_taken_for_a_built_in_one(tmp_path: Path) -> None:
+    """Its losses were not measured, and what it stores is its own."""
+    file = tmp_path / "own.json"
+    rules = [{"pattern": "*", "storage": "int4"}]
+    file.write_text(json.dumps({"name": "mixed-clip", "rules": rules}))
+    done = run("recipes", TINY_TARGET, "--recipe", file)
+    assert done.returncode == 2
+    assert "mixed-clip is a built-in recipe: give yours another name" in done.stderr
+    file.write_text(json.dumps({"name": "mine-clip", "rules": rules}))
+    done = run("recipes", TINY_TARGET, "--recipe", file)
+    assert any(line.startswith("mine-clip ") for line in done.stdout.splitlines())
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
