@@ -22,6 +22,7 @@ from exporter.bundle.reader import Bundle, BundleSection
 from exporter.errors import OutputError
 from exporter.files.checksum import sha256
 from exporter.files.output import scratch_folder
+from runtime_py.bench.machine import describe_machine
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +37,8 @@ def content_key(
 ) -> str:
     """What the packed weights of ``sections`` depend on, as hexadecimal digits.
 
+    The processor is part of it: each has kernels of its own, which want weights in an order of their own.
+
     Args:
         bundle: Its header, whose checksums are believed; a section without one is read.
         sections: The sections whose weights are packed.
@@ -48,7 +51,9 @@ def content_key(
         else sha256(bundle.path, begin=section.begin, nbytes=section.nbytes)
         for section in sections
     )
-    parts = (library, _version(library), settings, *sums)
+    machine = describe_machine()
+    processor = (machine.architecture, machine.processor, *machine.instructions)
+    parts = (library, _version(library), settings, *processor, *sums)
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:KEY_DIGITS]
 
 
