@@ -23,7 +23,7 @@ COMMANDS = {
     "recipes": "List recipes; of a model: sizes, losses, and which one to take.",
     "quantize-report": "Compare recipes on a text: size, quality, drafts accepted, speed, tensors.",
     "quantize-search": "Find a recipe for a budget, from measured sensitivities.",
-    "rebuild": "Make a bundle again from its sources: the same bytes, or what differs.",
+    "rebuild": "Make a bundle again from its sources, and compare the bytes.",
     "card": "Write the model card of a bundle, for the hub.",
     "doctor": "Say what works on this machine, and what installs the rest.",
 }

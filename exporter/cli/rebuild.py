@@ -51,7 +51,7 @@ def command(
     chat_template: Path | None,
     force: bool,
 ) -> None:
-    """Make BUNDLE again from its sources, as its manifest says: the same bytes, or what differs.
+    """Make BUNDLE again from its sources, as its manifest says, and compare the bytes.
 
     Exit code 3 says that the bytes differ; the bundle that was made is there all the same.
     """

@@ -42,8 +42,8 @@ the recipe, unless `export --requantize` says otherwise. Losses were measured on
     metavar="SIZE",
     help="Recommend the best recipe for a bundle that takes no more than this, such as 3GB.",
 )
-@click.option("--no-vision", is_flag=True, help="Of a bundle that takes no pictures.")
-@click.option("--no-audio", is_flag=True, help="Of a bundle that takes no sound.")
+@click.option("--no-vision", is_flag=True, help="Size bundles without the tower for pictures.")
+@click.option("--no-audio", is_flag=True, help="Size bundles without the tower for sound.")
 @click.option(
     "--recipe",
     "own",
@@ -69,8 +69,8 @@ def command(
 ) -> None:
     """List the recipes: how each stores the weights.
 
-    With TARGET, and its DRAFTER if the bundle is to have one (folders or hub ids): what each makes of that
-    model in bytes, what it loses, and which one to take. Nothing but config.json is read.
+    Given TARGET, and its DRAFTER if the bundle is to have one (folders or hub ids), also tell how large each
+    makes a bundle of that model, what it loses, and which one to take. Nothing but config.json is read.
     """
     if target is None:
         if fits is not None or own or no_vision or no_audio:
