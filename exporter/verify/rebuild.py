@@ -29,6 +29,9 @@ from exporter.progress import Reporter
 from exporter.templates.fitting import RenderInEngine
 from exporter.verify.rungs.contract import agreed_options
 
+SOURCE_KEYS = frozenset({"source", "revision", "adapter"})
+"""What the manifest has of each checkpoint, besides checksums."""
+
 
 @dataclass(frozen=True)
 class Inputs:
@@ -44,13 +47,21 @@ def stored_manifest(path: Path) -> Mapping[str, Any]:
     """The manifest of a bundle that can be made again.
 
     Raises:
-        BundleError: It has none.
+        BundleError: It has none, or one that does not say everything.
     """
     manifest = open_bundle(path).manifest()
     if manifest is None:
         raise BundleError(
             f"{path}: expected a bundle that mtp-export made, found one without a manifest; what it was made "
             "from is not known"
+        )
+    missing = {"trained_codes"} - manifest.keys() | {"drafter_head"} - manifest["options"].keys()
+    for block in manifest["sources"].values():
+        missing |= SOURCE_KEYS - block.keys()
+    if missing:
+        raise BundleError(
+            f"{path}: expected a manifest that says what the bundle was made from, found one without "
+            f"{', '.join(sorted(missing))}; it was made by another version of mtp-export"
         )
     return manifest
 

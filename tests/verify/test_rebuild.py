@@ -93,6 +93,11 @@ def test_what_is_refused(
         assert done.returncode == code
         assert said in done.stderr
         assert not output.exists()
+    older = tmp_path / "older.litertlm"
+    older.write_bytes(plain_bundle.read_bytes().replace(b'"trained_codes"', b'"trained-codes"'))
+    done = run("rebuild", older, *PAIR[:2], "-o", output)
+    assert done.returncode == 1
+    assert "found one without trained_codes; it was made by another version" in done.stderr
     done = run("rebuild", plain_bundle, *PAIR[:2], "-o", plain_bundle, "--force")
     assert done.returncode == 2
     assert "the output is BUNDLE itself" in done.stderr
