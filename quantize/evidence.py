@@ -43,7 +43,7 @@ RECOMMENDED = "mixed-clip"
 faster than those of blocks, and a smaller drafter."""
 
 WITH_A_TEXT = "mixed-gptq"
-"""The same storages and less loss, for who has a text like what the model will see."""
+"""The same storages and less loss, for those who have a text like what the model will see."""
 
 BEST_FIRST = (
     "int8",

@@ -219,7 +219,7 @@ class Adaptive:
         return affordable and self._since_trial >= spacing
 
     def _can_pay(self) -> bool:
-        """Whether drafting would pay if everything were accepted and as quick as it has ever been.
+        """Whether drafting would pay if everything were accepted and as quick as its quickest calls lately.
 
         A single, cold verify does not tell.
         """
