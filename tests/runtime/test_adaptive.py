@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from runtime_py.loop.adaptive import Adaptive
+from runtime_py.loop.observed import Times
 from runtime_py.loop.rounds import Round
 from runtime_py.loop.speculative import DraftPolicy, Fixed
 
@@ -101,6 +102,19 @@ def test_auto_is_never_much_slower_than_the_better_choice(text: str, cost: str) 
     never = total(lambda: Fixed(0), text, cost)
     auto = total(lambda: Adaptive(DRAFTS), text, cost)
     assert auto <= WORST * min(always, never), f"{auto / min(always, never):.3f}"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "typical"),
+    [([9], 9), ([9, 2], 2), ([9, 2, 3, 4], 3), ([2, 40], 21), ([2, 40, 3], 3)],
+)
+def test_the_first_call_does_not_count_unless_the_second_was_held_up(
+    seconds: list[float], typical: float
+) -> None:
+    times = Times()
+    for each in seconds:
+        times.add(each)
+    assert times.typical == typical
 
 
 def test_auto_can_beat_both() -> None:

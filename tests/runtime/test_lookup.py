@@ -38,6 +38,7 @@ def match(text: str, drafts: int = DRAFTS) -> tuple[int, str]:
         ("abx.cdy.ab", 2, "x.c"),
         ("xab1 yab2 ab", 2, "2 a"),  # the latest of equals
         ("zab1 yab2 zab", 3, "1 y"),  # the longest before the latest
+        ("ab1 a2 b3 ab", 2, "1 a"),  # where the match so far ends, too
         ("ababab", 4, "aba"),  # goes on beyond the end
         ("aaa", 2, "aaa"),
         ("123456789 123456789", LONGEST_MATCH, " 12"),
