@@ -113,7 +113,7 @@ def render(found: Drafters) -> str:
         [
             *Table(header, tuple(rows)).aligned(),
             "",
-            "tokens a round, by prompt",
+            "tokens a round, by prompt, last rounds that the limit cuts short included",
             *Table((*numbers, "prompt"), tuple(by_prompt), words=0).aligned(),
             *notes,
             "",

@@ -31,7 +31,12 @@ def drafter_advice(target: Checkpoint, drafter: Checkpoint, measure: str) -> str
 
 
 def _another_target(target: Checkpoint, drafter: Checkpoint) -> str | None:
-    """The target that the drafter's name names, if it is not this one."""
+    """The target that the drafter's name names, if it is not this one.
+
+    A folder may be called anything; names of hub ids are compared with each other, and of folders likewise.
+    """
+    if ("/" in drafter.source) != ("/" in target.source):
+        return None
     name, own = (checkpoint.source.rpartition("/")[2] for checkpoint in (drafter, target))
     stem = name.removesuffix(SUFFIX)
     return stem if stem not in (name, own) else None

@@ -11,7 +11,7 @@ UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 
 def parse_size(text: str) -> int:
     """``2.4GB``, ``900 mb`` or a number of bytes."""
-    if match := re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]B)?", text.strip().upper()):
+    if match := re.fullmatch(r"(\d{1,15}(?:\.\d{1,15})?)\s*([KMG]B)?", text.strip().upper()):
         return int(float(match[1]) * UNITS[match[2] or ""])
     raise click.BadParameter(f"expected a size like 2.4GB or a number of bytes, found {text!r}")
 

@@ -18,10 +18,12 @@ from pathlib import Path
 from litert_lm_builder.litertlm_builder import LitertLmFileBuilder
 
 from exporter.bundle.reader import HEADER_BEGIN, open_bundle
-from exporter.errors import OptionsError
+from exporter.errors import BundleError, OptionsError
 
 EPOCH_VARIABLE = "SOURCE_DATE_EPOCH"
 UUID_KEY, TIME_KEY = "uuid", "creation_timestamp"
+
+TRIES = 5
 
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "mtp-export.bundle")
 """Of the uuids of bundles."""
@@ -47,15 +49,19 @@ def build_stamped(builder: LitertLmFileBuilder, path: Path) -> None:
 
     Raises:
         OptionsError: ``SOURCE_DATE_EPOCH`` is no time.
+        BundleError: The builder writes times in another form.
     """
-    written = ""
-    while len(written) != len(
-        creation_time()
-    ):  # at a whole second the builder leaves the fraction out
+    for _ in range(TRIES):  # at a whole second the builder leaves the fraction out
         with path.open("wb") as stream:
             builder.build(stream, validate_metadata=True)
-        written = open_bundle(path).system_metadata[TIME_KEY]
-    stamp(path)
+        written = str(open_bundle(path).system_metadata[TIME_KEY])
+        if len(written) == len(creation_time()):
+            stamp(path)
+            return
+    raise BundleError(
+        f"{path}: expected a creation time like {creation_time()} in the header, found {written}: this "
+        "version of litert-lm-builder writes it otherwise; install one that mtp-export was tested with"
+    )
 
 
 def stamp(path: Path) -> None:
