@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from exporter.cli.option_types import LARGEST, SEED, FiniteRange
 from exporter.cli.recipe_option import RECIPE
 from exporter.cli.report_option import report_option, write_report
 from exporter.cli.strict_command import StrictCommand
@@ -66,20 +67,20 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 )
 @click.option(
     "--max-tokens",
-    type=click.IntRange(min=8),
+    type=click.IntRange(8, LARGEST),
     default=512,
     show_default=True,
     help="Where answers are cut.",
 )
 @click.option(
     "--epochs",
-    type=click.IntRange(min=0),
+    type=click.IntRange(0, 1000),
     help="How often the answers are gone through, unless watched ones stop getting better.  [default: "
     "2 to 20, fewer for more data]",
 )
 @click.option(
     "--rate",
-    type=click.FloatRange(0, min_open=True),
+    type=FiniteRange(0, 1, min_open=True),
     help="Peak learning rate.  [default: 2e-4 for a drafter 256 wide, as those of E2B and E4B]",
 )
 @click.option(
@@ -89,7 +90,9 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     show_default=True,
     help="Where torch computes; answers are generated on the CPU.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the order of the answers.")
+@click.option(
+    "--seed", type=SEED, default=0, show_default=True, help="Of the order of the answers."
+)
 @click.option(
     "--work",
     type=click.Path(file_okay=False, path_type=Path),

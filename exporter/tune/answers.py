@@ -14,8 +14,8 @@ from pathlib import Path
 from exporter.progress import Advance
 from exporter.tune.questions import Tokens
 from runtime_py.loop.rounds import Cursor, Limits
-from runtime_py.loop.speculative import DraftPolicy, Fixed, Greedy, Speaker, generate
-from runtime_py.opened_model import AUTO, OpenedModel
+from runtime_py.loop.speculative import Fixed, Greedy, Speaker, generate
+from runtime_py.opened_model import OpenedModel
 
 NO_STOPS: frozenset[int] = frozenset()
 
@@ -108,17 +108,16 @@ def answers(
 ) -> Iterator[Answer]:
     """Answers of up to ``most`` tokens, and ``tail`` more behind each that ended by itself.
 
-    Drafts of the bundle's own drafter save time where they are accepted; they change no token.
+    Nothing is drafted: the drafter is here because little of what it drafts would be accepted.
     """
     executor = model.executor
     chooser = Greedy(model.tokenizer.suppressed_tokens)
-    policy: DraftPolicy = model.policy(AUTO) if executor.draft_length else Fixed(0)
     cache, stops = executor.new_cache(), model.tokenizer.stop_tokens
     limits = Limits(most + tail, NO_STOPS, executor.cache_length)
     for prompt in prompts:
         executor.prefill(cache, prompt[:-1], 0)
         start, tokens = Cursor(len(prompt) - 1, prompt[-1]), list[int]()
-        for done in generate(Speaker(executor, cache, chooser), start, limits, policy):
+        for done in generate(Speaker(executor, cache, chooser), start, limits, Fixed(0)):
             tokens += done.tokens
             end = _end(tokens, stops, most)
             if end is not None and len(tokens) >= end + tail:

@@ -46,6 +46,12 @@ class FeatureFile:
         """Of all records."""
         return self._offsets[-1]
 
+    @property
+    def missing(self) -> int:
+        """Bytes that are not there yet."""
+        there = self.path.stat().st_size if self.path.exists() else 0
+        return max(0, self.nbytes - there)
+
     def done(self) -> int:
         """How many records are there, whole; what is left of another is taken off."""
         if not self.path.exists():

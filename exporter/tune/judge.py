@@ -15,9 +15,9 @@ from torch import Tensor
 from exporter.model.text.drafter import Drafter
 from exporter.tune.answers import Answer
 from exporter.tune.chain import Batch, Source, hidden_states
-from exporter.tune.gain import Counted
 from exporter.tune.loss import CHUNK_ELEMENTS
 from exporter.tune.outcome import Drafting
+from runtime_py.bench.paired import Count
 
 BATCH_TOKENS = 2048
 """Slots of answers judged at once."""
@@ -31,11 +31,6 @@ class Walk:
     """Tokens of each round, of the answer."""
     accepted: tuple[int, ...]
     """Drafts of each round; those of the last may be of what the target would say behind the end."""
-
-    def counted(self, drafts: int) -> Counted:
-        """Sums, for the standard error."""
-        rounds = len(self.emitted)
-        return Counted(sum(self.accepted), rounds * drafts, sum(self.emitted), rounds)
 
     def marks(self) -> tuple[int, ...]:
         """For each token of the answer, which draft of its round it was; 0 for the target's own."""
@@ -56,9 +51,13 @@ class Judged:
     """Share of drafts accepted if every position were the start of a round: of more drafts than there are
     in rounds, and so less noisy."""
 
-    def counted(self) -> list[Counted]:
-        """Of each answer."""
-        return [walk.counted(self.drafts) for walk in self.walks]
+    def acceptance(self) -> list[Count]:
+        """Accepted by drafted, of each answer."""
+        return [Count(sum(walk.accepted), len(walk.accepted) * self.drafts) for walk in self.walks]
+
+    def tokens_per_round(self) -> list[Count]:
+        """Emitted tokens by rounds, of each answer."""
+        return [Count(sum(walk.emitted), len(walk.emitted)) for walk in self.walks]
 
     def drafting(self) -> Drafting:
         """Of all answers together."""

@@ -15,10 +15,9 @@ from exporter.tune.chain import Source
 from exporter.tune.features import FeatureFile
 from exporter.tune.options import TuneError, TuningOptions
 from exporter.tune.outcome import DataCounts
-from exporter.tune.questions import Tokens, prompt_tokens, read_questions
+from exporter.tune.questions import Questions, Tokens, prompt_tokens
 from exporter.tune.split import Split, counts, split, unique, usable
 from exporter.tune.target_reading import TargetReader
-from exporter.verify.texts import read_prompts
 from runtime_py.chat.conversation import Conversation
 from runtime_py.chat.tokenizer import Tokenizer
 from runtime_py.opened_model import OpenedModel, open_model
@@ -41,23 +40,28 @@ class Said:
         return (*shares.training, *shares.watched, *shares.held_out, *self.general)
 
 
-def hear(bundle: Path, options: TuningOptions, work: Path, reporter: Reporter) -> Said:
+def hear(
+    bundle: Path, questions: Questions, options: TuningOptions, work: Path, reporter: Reporter
+) -> Said:
     """Ask the target what was not asked before, and share its answers out.
 
+    A general prompt that is one of the users', too, is left out: it may be trained on.
+
     Raises:
-        MtpExportError: A file of prompts cannot be used, or there are too few.
+        MtpExportError: The template refuses a conversation, or there are too few usable answers.
     """
-    questions = read_questions(options)
-    kept = read_prompts(options.keep) if options.keep is not None else ()
-    general = [Conversation.asking(prompt) for prompt in kept]
     with open_model(bundle, drafting=False) as model:
         asking = _Asking(model, options, work, reporter)
-        tokens, answers = asking.answers(questions, "answers.jsonl", "Answering the prompts")
-        _, of_general = asking.answers(general, "general.jsonl", "Answering the general prompts")
+        tokens, answers = asking.answers(questions.users, "answers.jsonl", "Answering the prompts")
         found = split(usable(answers))
-        by_prompt = {one: q for one, q in zip(tokens, questions, strict=True) if one is not None}
+        pairs = zip(tokens, questions.users, strict=True)
+        by_prompt = {one: question for one, question in pairs if one is not None}
+        _, kept = asking.answers(
+            questions.general, "general.jsonl", "Answering the general prompts"
+        )
+        general = tuple(one for one in usable(kept) if one.prompt not in by_prompt)
         data = counts(tokens, answers, found)
-        return Said(found, tuple(usable(of_general)), data, by_prompt, model.tokenizer)
+        return Said(found, general, data, by_prompt, model.tokenizer)
 
 
 @dataclass(frozen=True)
@@ -99,8 +103,17 @@ class Sources:
     @property
     def nbytes(self) -> int:
         """Of all features on disk."""
-        every = (self.training, self.watched, self.held_out, self.general)
-        return sum(source.file.nbytes for source in every if source is not None)
+        return sum(source.file.nbytes for source in self.every.values())
+
+    @property
+    def missing(self) -> int:
+        """Bytes that are not on disk yet."""
+        return sum(source.file.missing for source in self.every.values())
+
+    @property
+    def every(self) -> dict[str, Source]:
+        """Those that there are, by name."""
+        return {name: source for name, source in vars(self).items() if source is not None}
 
 
 def read_target(said: Said, target: TargetReader, work: Path, reporter: Reporter) -> Sources:
@@ -122,9 +135,8 @@ def read_target(said: Said, target: TargetReader, work: Path, reporter: Reporter
         source("held_out", shares.held_out, exact),
         source("general", said.general, exact) if said.general else None,
     )
-    check_free_space(work, sources.nbytes, "keeping features")
+    check_free_space(work, sources.missing, "keeping features")
     title: Callable[[str], str] = "Reading {} with the target".format
-    for what, found in vars(sources).items():
-        if found is not None:
-            target.write(found.file, title(what.replace("_", "-") + " answers"), reporter)
+    for what, found in sources.every.items():
+        target.write(found.file, title(what.replace("_", "-") + " answers"), reporter)
     return sources

@@ -10,25 +10,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from runtime_py.bench.paired import ERRORS
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A measured number and its standard error by prompt; None of a single prompt."""
-
-    value: float
-    error: float | None
-
-    @property
-    def beyond_noise(self) -> bool:
-        """Whether it differs from zero, in either direction, by more than two standard errors."""
-        return self.error is not None and abs(self.value) > ERRORS * self.error
-
-    @property
-    def is_gain(self) -> bool:
-        """Whether it is above zero by more than that."""
-        return self.value > 0 and self.beyond_noise
+from runtime_py.bench.paired import Gain
 
 
 @dataclass(frozen=True)
@@ -37,7 +19,7 @@ class Drafting:
 
     rounds: int
     tokens: int
-    """Emitted by these rounds: accepted drafts, and one more of each round."""
+    """Emitted by these rounds: accepted drafts and one more of each round, as far as the answer goes."""
     drafted: tuple[int, ...]
     """By position in the round."""
     accepted: tuple[int, ...]
@@ -91,23 +73,32 @@ def _share(part: int, whole: int) -> float:
 class Compared:
     """The drafter before and after, on the same answers of the target."""
 
-    prompts: int
     before: Drafting
     after: Drafting
-    acceptance_gain: Estimate
+    acceptance_gain: Gain
     """In shares of drafts (0.1 is ten points), paired by prompt; as the next."""
-    tokens_gain: Estimate
+    tokens_gain: Gain
     """In tokens a round."""
+
+    @property
+    def is_gain(self) -> bool:
+        """Whether more drafts are accepted than before, by more than two standard errors."""
+        gain = self.acceptance_gain
+        return gain.difference > 0 and gain.beyond_noise
 
     def to_json(self) -> dict[str, Any]:
         """Everything."""
         return {
-            "prompts": self.prompts,
+            "prompts": self.acceptance_gain.prompts,
             "before": self.before.to_json(),
             "after": self.after.to_json(),
-            "acceptance_gain": asdict(self.acceptance_gain),
-            "tokens_gain": asdict(self.tokens_gain),
+            "acceptance_gain": _gain(self.acceptance_gain),
+            "tokens_gain": _gain(self.tokens_gain),
         }
+
+
+def _gain(gain: Gain) -> dict[str, Any]:
+    return {"value": gain.difference, "error": gain.error}
 
 
 @dataclass(frozen=True)
@@ -201,7 +192,7 @@ class TuningOutcome:
     @property
     def gained(self) -> bool:
         """Whether the tuned drafter is better by more than chance explains."""
-        return self.held_out.acceptance_gain.is_gain
+        return self.held_out.is_gain
 
     def to_json(self) -> dict[str, Any]:
         """Everything, as ``--json`` and ``--report FILE.json`` have it."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from exporter.errors import listed
+from exporter.json_text import JsonError, parse_json
 from exporter.tune.options import TuneError, TuningOptions
 from exporter.verify.texts import read_prompts
 from runtime_py.chat.chat_file import ChatFileError, parse_chat
@@ -22,39 +23,57 @@ SHOWN = 5
 """Lines that a message about a file names."""
 
 
-def read_questions(options: TuningOptions) -> list[Conversation]:
-    """The conversations of the file that was given.
+@dataclass(frozen=True)
+class Questions:
+    """What the target is to be asked."""
+
+    users: tuple[Conversation, ...]
+    """To tune with."""
+    general: tuple[Conversation, ...]
+    """To see what was forgotten."""
+
+
+def read_questions(options: TuningOptions) -> Questions:
+    """The prompts or conversations of the files that were given.
 
     Raises:
-        TuneError: The file is no such file.
-        PromptFileError: It is no text, or empty.
+        TuneError: A file of conversations is no such file.
+        PromptFileError: A file of prompts is no text, or empty.
         OptionsError: Not one file was given.
     """
     options.check()
     if options.conversations is not None:
-        return read_conversations(options.conversations)
-    assert options.prompts is not None
-    return [Conversation.asking(prompt) for prompt in read_prompts(options.prompts)]
+        users = tuple(read_conversations(options.conversations))
+    else:
+        assert options.prompts is not None
+        users = _asking(options.prompts)
+    return Questions(users, _asking(options.keep) if options.keep is not None else ())
+
+
+def _asking(file: Path) -> tuple[Conversation, ...]:
+    return tuple(map(Conversation.asking, read_prompts(file)))
 
 
 def read_conversations(file: Path) -> list[Conversation]:
     """A conversation a line, in the forms of chat files; an answer at the end of one is left out.
 
-    The answers that count are the target's own.
+    The answers that count are the target's own. Lines end as in a file of prompts.
 
     Raises:
         TuneError: Listing the lines that are no conversation.
     """
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = file.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise TuneError(f"{file}: expected conversations as lines of JSON ({error})") from error
     found, problems = list[Conversation](), list[str]()
     for number, line in enumerate(lines, 1):
         if line.strip():
             try:
-                found.append(parse_chat(_without_answer(json.loads(line)), file))
-            except (ChatFileError, ValueError, RecursionError) as error:
+                found.append(parse_chat(_without_answer(parse_json(line.encode())), file))
+            except JsonError as error:
+                problems.append(f"line {number}: expected JSON, found {error}")
+            except ChatFileError as error:
                 problems.append(f"line {number}: {str(error).removeprefix(f'{file}: ')}")
     if problems:
         left = len(problems) - SHOWN

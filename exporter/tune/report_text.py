@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from exporter.report.tables import Table
 from exporter.tune.outcome import Compared, Drafting, TuningOutcome
+from runtime_py.bench.paired import LEAST_PROMPTS
 
 MUCH_REPETITION = 0.2
 """Share of repeated text above which acceptance flatters a drafter."""
@@ -57,9 +58,11 @@ def gain(compared: Compared) -> str:
     if shares.error is not None and tokens.error is not None:
         errors = (f" (standard error {shares.error * 100:.1f})", f" ({tokens.error:.2f})")
     noise = "" if shares.beyond_noise else "; that is within the noise"
+    if shares.prompts < LEAST_PROMPTS:
+        noise = "; that is too few to conclude anything"
     return (
-        f"{shares.value * 100:+.1f} points of drafts accepted{errors[0]} and {tokens.value:+.2f} tokens a "
-        f"round{errors[1]}, paired over {compared.prompts} prompts{noise}"
+        f"{shares.difference * 100:+.1f} points of drafts accepted{errors[0]} and {tokens.difference:+.2f} "
+        f"tokens a round{errors[1]}, paired over {shares.prompts} prompts{noise}"
     )
 
 

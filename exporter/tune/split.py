@@ -46,18 +46,27 @@ def usable(answers: Sequence[Answer]) -> list[Answer]:
     return [answer for answer in answers if answer.starts > 1 and not answer.loops]
 
 
+def require_enough(prompts: int) -> None:
+    """Check that there are enough prompts to train on some and judge by others.
+
+    Raises:
+        TuneError: There are too few.
+    """
+    least = LEAST_HELD_OUT + LEAST_WATCHED + LEAST_TRAINING
+    if prompts < least:
+        raise TuneError(
+            f"expected {least} different prompts with usable answers at least ({LEAST_HELD_OUT} are held out "
+            f"to judge by), found {prompts}; some thousand are better: give more prompts"
+        )
+
+
 def split(answers: Sequence[Answer]) -> Split:
     """Share usable answers out.
 
     Raises:
         TuneError: There are too few to train on some and judge by others.
     """
-    least = LEAST_HELD_OUT + LEAST_WATCHED + LEAST_TRAINING
-    if len(answers) < least:
-        raise TuneError(
-            f"expected {least} different prompts with usable answers at least ({LEAST_HELD_OUT} are held out "
-            f"to judge by), found {len(answers)}; some thousand are better: give more prompts"
-        )
+    require_enough(len(answers))
     ordered = sorted(answers, key=lambda answer: checksum(answer.prompt))
     held = max(LEAST_HELD_OUT, math.ceil(HELD_OUT * len(ordered)))
     watched = held + max(LEAST_WATCHED, math.ceil(WATCHED * len(ordered)))

@@ -87,7 +87,8 @@ class Training:
     def run(self, advance: Advance, note: Callable[[str], None]) -> Progress:
         """Train to the end; every reading is told.
 
-        What was reached is saved at every reading, and when this is interrupted, which it is between steps.
+        What was reached is saved at every reading, and when this is interrupted. A step in which that happens
+        has not taken place.
         """
         advance(self.progress.step)
         try:
@@ -106,8 +107,7 @@ class Training:
                 note(self._told())
             if self.finished:
                 return
-            with held_back():
-                self._step(self.steps[self.progress.step])
+            self._step(self.steps[self.progress.step])
             advance(1)
 
     def _told(self) -> str:
@@ -143,23 +143,34 @@ class Training:
             progress.seconds += time.monotonic() - begun
 
     def _step(self, indices: Sequence[int]) -> None:
-        begun, progress = time.monotonic(), self.progress
+        begun = time.monotonic()
+        loss = self._gradients(indices)
+        with held_back():
+            self._update()
+            self.progress.step += 1
+            self.progress.loss_sum += loss
+            self.progress.loss_steps += 1
+            self.progress.seconds += time.monotonic() - begun
+
+    def _gradients(self, indices: Sequence[int]) -> float:
+        """Those of a step's answers, in the parameters; returns the loss."""
+        self.optimiser.zero_grad(set_to_none=True)
         answers = [self.source.file.answers[index] for index in indices]
         counts = self.objective.counts(answers, len(self.drafter.lm_head.weight))
+        total = 0.0
         for _, batch in self.source.batches(indices, self.plan.rollout, BATCH_TOKENS):
             loss = self.objective.loss(self.drafter, batch, counts)
             torch.autograd.backward([loss])
-            progress.loss_sum += float(loss.detach())
-        rate = learning_rate(progress.step, len(self.steps), self.plan.rate)
+            total += float(loss.detach())
+        return total
+
+    def _update(self) -> None:
+        rate = learning_rate(self.progress.step, len(self.steps), self.plan.rate)
         parameters = list(trained(self.drafter).values())
         nn.utils.clip_grad_norm_(parameters, CLIP)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         self.optimiser.step()
-        self.optimiser.zero_grad(set_to_none=True)
-        progress.step += 1
-        progress.loss_steps += 1
-        progress.seconds += time.monotonic() - begun
 
     def save(self) -> None:
         """Keep everything that going on needs."""
@@ -172,7 +183,8 @@ class Training:
         }
         partial = self.state.with_suffix(".partial")
         with held_back():
-            torch.save(whole, partial)
+            with partial.open("wb") as stream:  # a path would make a RuntimeError of a full disk
+                torch.save(whole, stream)
             partial.replace(self.state)
 
     def restore(self) -> None:

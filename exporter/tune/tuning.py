@@ -24,12 +24,14 @@ from exporter.tune.deployment import deploy, recipe_of
 from exporter.tune.drafter_folder import DrafterFolder
 from exporter.tune.drafter_weights import load_drafter, stored
 from exporter.tune.examples import examples
-from exporter.tune.gain import acceptance_gain, tokens_gain
+from exporter.tune.gain import compare
 from exporter.tune.judge import Judged, judge
 from exporter.tune.key import TUNING_VERSION, checkpoint_hashes, tuning_key
 from exporter.tune.material import Said, Sources, hear, read_target
 from exporter.tune.options import Plan, TuneError, TuningOptions
-from exporter.tune.outcome import Compared, Effort, TuningOutcome
+from exporter.tune.outcome import Effort, TuningOutcome
+from exporter.tune.questions import read_questions
+from exporter.tune.split import require_enough
 from exporter.tune.target_reading import TargetReader
 from exporter.tune.training import Training, set_parameters
 from exporter.tune.work_folder import WorkFolder
@@ -67,15 +69,17 @@ def tune(
         MtpExportError: One of its subclasses. What is in the work folder then serves ``resume``.
     """
     check_folder_destination(output, TUNING, force=options.force)
+    questions = read_questions(options)
+    require_enough(len(questions.users))
     pair = Pair.of(target, drafter)
     _check_drafter(drafter)
     hashes = checkpoint_hashes(pair, reporter)
     recipe, device = recipe_of(options, hashes[TARGET]), chosen_device(options.device)
     folder = WorkFolder.open(work, tuning_key(hashes, options, recipe, device), resume=resume)
-    with folder.timed("answers"):
+    with folder.written(), folder.timed("answers"):
         deployed = deploy(target, drafter, options, recipe, work, reporter)
-        said = hear(deployed.bundle, options, work, reporter)
-    with TensorReader() as reader:
+        said = hear(deployed.bundle, questions, options, work, reporter)
+    with folder.written(), TensorReader() as reader:
         weights = pair_weights(pair, reader)
         with folder.timed("features"):
             kept = keep_trained_codes(weights, {}, reporter).weights
@@ -142,7 +146,7 @@ class Tuner:
     def _outcome(
         self, before: list[Judged], after: list[Judged], training: Training
     ) -> TuningOutcome:
-        held_out, *general = (_compared(b, a) for b, a in zip(before, after, strict=True))
+        held_out, *general = (compare(b, a) for b, a in zip(before, after, strict=True))
         answers = self.said.split.held_out
         return TuningOutcome(
             target=_named(self.pair.target),
@@ -157,7 +161,7 @@ class Tuner:
             examples=examples(
                 answers, before[0], after[0], self.said.questions, self.said.tokenizer
             ),
-            written=held_out.acceptance_gain.is_gain or self.options.force,
+            written=held_out.is_gain or self.options.force,
         )
 
     def _effort(self, training: Training) -> Effort:
@@ -190,17 +194,6 @@ class Tuner:
             "general": found["general"],
             "tools": tool_versions() | {"torch": torch.__version__},
         }
-
-
-def _compared(before: Judged, after: Judged) -> Compared:
-    pairs = before.counted(), after.counted()
-    return Compared(
-        len(before.walks),
-        before.drafting(),
-        after.drafting(),
-        acceptance_gain(*pairs),
-        tokens_gain(*pairs),
-    )
 
 
 def _named(checkpoint: Checkpoint) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import time
 from collections.abc import Iterator, Mapping
@@ -14,6 +15,7 @@ from exporter.errors import OutputError, listed
 from exporter.tune.options import TuneError
 
 KEY, TIMES = "key.json", "seconds.json"
+PARTIAL = ".partial"
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,8 @@ class WorkFolder:
         """Make a folder, or go on in one that was made for the same key.
 
         Raises:
-            TuneError: There is another tuning in it, or this one and nobody asked to go on with it.
+            TuneError: There is something else in it, or another tuning, or this one and nobody asked to go on
+                with it.
             OutputError: It cannot be made.
         """
         wanted = json.loads(json.dumps(key))
@@ -35,6 +38,7 @@ class WorkFolder:
             path.mkdir(parents=True, exist_ok=True)
             found = _read(path / KEY)
             if found is None:
+                _require_empty(path)
                 _write(path / KEY, wanted)
         except OSError as error:
             raise OutputError(f"{path}: the folder cannot be used: {error.strerror}") from error
@@ -48,6 +52,23 @@ class WorkFolder:
                 f"{path} holds the work of this tuning; give --resume to go on with it, or remove it"
             )
         return WorkFolder(path)
+
+    @contextmanager
+    def written(self) -> Iterator[None]:
+        """A block that writes into the folder.
+
+        Raises:
+            OutputError: The disk filled up meanwhile.
+        """
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise OutputError(
+                f"{self.path}: the disk filled up; what was done so far is kept there: make room, then "
+                "--resume goes on"
+            ) from error
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
@@ -65,6 +86,16 @@ class WorkFolder:
         return _read(self.path / TIMES) or {}
 
 
+def _require_empty(path: Path) -> None:
+    """Somebody else's files are not to be mixed with ours, which are removed in the end."""
+    left_behind = (path / KEY).with_suffix(PARTIAL)
+    if any(file != left_behind for file in path.iterdir()):
+        raise TuneError(
+            f"{path}: expected an empty folder, or that of a tuning, with its {KEY}; found other files: "
+            "choose another --work"
+        )
+
+
 def _read(path: Path) -> dict[str, Any] | None:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
@@ -76,7 +107,7 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 
 def _write(path: Path, value: Mapping[str, Any]) -> None:
-    partial = path.with_suffix(".partial")
+    partial = path.with_suffix(PARTIAL)
     partial.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
     partial.replace(path)
 

@@ -7,11 +7,11 @@ from exporter.tune.outcome import (
     DataCounts,
     Drafting,
     Effort,
-    Estimate,
     Example,
     Reading,
     TuningOutcome,
 )
+from runtime_py.bench.paired import Gain
 
 HOSTILE = "<script>alert('&')</script>"
 ROUNDS = 1000
@@ -24,11 +24,11 @@ def drafting(*accepted: int) -> Drafting:
     return Drafting(ROUNDS, tokens, drafted, accepted, sum(accepted) + 30, sum(drafted))
 
 
-def compared(before: Drafting, after: Drafting, error: float) -> Compared:
-    """Over forty prompts, with a standard error in shares of drafts."""
-    gain = Estimate(after.acceptance - before.acceptance, error)
-    tokens = Estimate(after.tokens_per_round - before.tokens_per_round, 3 * error)
-    return Compared(40, before, after, gain, tokens)
+def compared(before: Drafting, after: Drafting, error: float, prompts: int = 40) -> Compared:
+    """With a standard error in shares of drafts."""
+    gain = Gain(before.acceptance, after.acceptance, error, None, prompts)
+    tokens = Gain(before.tokens_per_round, after.tokens_per_round, 3 * error, None, prompts)
+    return Compared(before, after, gain, tokens)
 
 
 STOCK, TUNED = drafting(300, 120, 45), drafting(780, 600, 420)

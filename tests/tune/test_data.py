@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from exporter.tune.answers import Answer, AnswerFile, ends_repeating
-from exporter.tune.gain import Counted, acceptance_gain, tokens_gain
-from exporter.tune.judge import walk
+from exporter.tune.gain import compare
+from exporter.tune.judge import Judged, Walk, walk
 from exporter.tune.options import TuneError
 from exporter.tune.questions import read_conversations
 from exporter.tune.split import counts, repeated_share, split, unique, usable
+from runtime_py.bench.paired import Count
 from runtime_py.chat.conversation import Message
 from tests.tune.random_answers import random_answers
 
@@ -26,7 +27,9 @@ def test_rounds_along_an_answer() -> None:
     assert found.accepted == (2, 3)
     assert found.emitted == (3, 2)
     assert found.marks() == (0, 1, 2, 0, 1, 2)
-    assert found.counted(3).drafted == 6
+    judged = Judged((found,), (found,), 3, 0.0)
+    assert judged.acceptance() == [Count(5, 6)]
+    assert judged.tokens_per_round() == [Count(5, 2)]
 
 
 def test_rounds_of_an_answer_that_was_cut() -> None:
@@ -67,13 +70,19 @@ def test_too_few_prompts() -> None:
 
 
 def test_counts() -> None:
-    answers = random_answers(60)
+    """Every prompt is counted once; an answer that was cut is also on some side."""
+    good, bad = random_answers(60), (Answer((1,), (4,) * 30, ()), Answer((2,), (10, 106), (1,)))
+    answers = [*good[:59], replace(good[59], tail=()), *bad]
     prompts = [answer.prompt for answer in answers]
     given = [*prompts, prompts[0], None]
     assert unique(given) == prompts
-    found = counts(given, answers, split(answers))
-    assert (found.given, found.duplicates, found.too_long) == (62, 1, 1)
-    assert found.training_tokens == sum(len(a.tokens) for a in split(answers).training)
+    shares = split(usable(answers))
+    found = counts(given, answers, shares)
+    assert (found.given, found.duplicates, found.too_long) == (64, 1, 1)
+    assert (found.looping, found.too_short, found.cut) == (1, 1, 1)
+    kept = found.training_prompts + found.watched_prompts + found.held_out_prompts
+    assert found.given == kept + 1 + 1 + 1 + 1
+    assert found.training_tokens == sum(len(a.tokens) for a in shares.training)
 
 
 def test_repeated_share() -> None:
@@ -107,11 +116,24 @@ def test_conversations(tmp_path: Path) -> None:
     assert second.turns == (Message("user", "Hello"),)
 
 
+def test_conversations_end_where_editors_end_lines(tmp_path: Path) -> None:
+    """Not at other characters that Unicode takes for the end of a line; a byte order mark is none of them."""
+    file, text = tmp_path / "chats.jsonl", "one\u2028two\x85three"
+    line = json.dumps([{"role": "user", "content": text}], ensure_ascii=False)
+    file.write_bytes(f"{line}\r\n{line}\r\n".encode("utf-8-sig"))
+    asked = (Message("user", text),)
+    assert [one.turns for one in read_conversations(file)] == [asked, asked]
+
+
 @pytest.mark.parametrize(
     ("content", "told"),
     [
         ("", "expected a conversation a line, found none"),
-        ('[{"role": "user", "content": "x"}]\nnot json\n', "line 2: Expecting value"),
+        (
+            '[{"role": "user", "content": "x"}]\nnot json\n',
+            "line 2: expected JSON, found something",
+        ),
+        ("[" * 200 + "]" * 200, "line 1: expected JSON, found more than 100 levels"),
         ('[{"role": "assistant", "content": "x"}]', "line 1: expected a JSON list of messages"),
         ("\n".join(["{}"] * 9), "and 4 more lines"),
     ],
@@ -125,15 +147,20 @@ def test_files_that_hold_no_conversations(content: str, told: str, tmp_path: Pat
 
 def test_a_gain_is_more_than_its_noise() -> None:
     """The error itself is tested with ``runtime_py.bench.paired``."""
-    before = [Counted(accepted, 30, 10 + accepted, 10) for accepted in (10, 11, 12, 13, 14, 15)]
-    shifted = [replace(one, accepted=one.accepted + 3, tokens=one.tokens + 3) for one in before]
-    gain, tokens = acceptance_gain(before, shifted), tokens_gain(before, shifted)
-    assert gain.value == pytest.approx(0.1)
-    assert tokens.value == pytest.approx(0.3)
-    assert gain.error == pytest.approx(0)
-    assert gain.is_gain
-    assert not acceptance_gain(shifted, before).is_gain
-    assert acceptance_gain(shifted, before).beyond_noise
-    shuffled = [replace(before[i], accepted=n) for i, n in enumerate((15, 10, 14, 11, 13, 13))]
-    assert not acceptance_gain(before, shuffled).beyond_noise
-    assert not acceptance_gain(before[:1], shifted[:1]).is_gain  # one prompt says nothing
+    before = judged(0, 1, 1, 2, 0, 1)
+    better = compare(before, judged(1, 2, 2, 3, 1, 2))
+    assert better.acceptance_gain.difference == pytest.approx(1 / 3)
+    assert better.tokens_gain.difference == pytest.approx(1)
+    assert better.acceptance_gain.error == pytest.approx(0)
+    assert better.is_gain
+    worse = compare(judged(1, 2, 2, 3, 1, 2), before)
+    assert not worse.is_gain
+    assert worse.acceptance_gain.beyond_noise
+    assert not compare(before, judged(1, 0, 2, 1, 1, 1)).acceptance_gain.beyond_noise
+    assert not compare(judged(0, 0), judged(3, 3)).is_gain  # two prompts say nothing
+
+
+def judged(*accepted: int) -> Judged:
+    """Of answers with ten rounds each, in all of which so many of three drafts were accepted."""
+    walks = tuple(Walk((n + 1,) * 10, (n,) * 10) for n in accepted)
+    return Judged(walks, walks, 3, 0.0)

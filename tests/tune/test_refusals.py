@@ -36,6 +36,34 @@ def test_refused(options: Mapping[str, object], code: int, told: str, tmp_path: 
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("", "expected one prompt a line, found none"),
+        ("Hello\n" * 47, "expected 48 different prompts with usable answers at least"),
+    ],
+)
+def test_prompts_are_looked_at_first(content: str, told: str, tmp_path: Path) -> None:
+    """Before a bundle is made, which takes minutes."""
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text(content)
+    done = run("tune", *PAIR, "-o", tmp_path / "out", "--prompts", prompts)
+    assert done.returncode == 1
+    assert told in done.stderr
+    assert list(tmp_path.iterdir()) == [prompts]
+
+
+def test_a_folder_of_somebody_elses_is_no_work_folder(tmp_path: Path) -> None:
+    """It would be removed in the end."""
+    mine = tmp_path / "out.tuning" / "mine.txt"
+    mine.parent.mkdir()
+    mine.touch()
+    done = run("tune", *PAIR, "-o", tmp_path / "out", "--prompts", PROMPT_FILE)
+    assert done.returncode == 1
+    assert "out.tuning: expected an empty folder, or that of a tuning" in done.stderr
+    assert list(mine.parent.iterdir()) == [mine]
+
+
 def test_an_output_that_is_something_else(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").touch()
     done = run("tune", *PAIR, "-o", tmp_path, "--prompts", PROMPT_FILE, "--force")

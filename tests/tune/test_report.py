@@ -9,10 +9,10 @@ import pytest
 
 from exporter.cli.tune import render
 from exporter.report.tables import Table
-from exporter.tune.outcome import Drafting, Estimate
+from exporter.tune.outcome import Drafting
 from exporter.tune.report_html import render_html
 from exporter.tune.report_plots import course, speed
-from exporter.tune.report_text import figures, headline, meaning
+from exporter.tune.report_text import figures, gain, headline, meaning
 from tests.tune.outcomes import HOSTILE, STOCK, TUNED, compared, outcome
 
 GAINED = outcome(compared(STOCK, TUNED, 0.02))
@@ -64,11 +64,17 @@ def test_a_drafter_that_got_worse() -> None:
     )
 
 
+def test_a_few_prompts_conclude_nothing() -> None:
+    few = compared(STOCK, TUNED, 0.02, prompts=5)
+    assert gain(few).endswith("paired over 5 prompts; that is too few to conclude anything")
+    assert not outcome(few).gained
+
+
 def test_a_drafter_that_was_never_right() -> None:
     """No tokens to divide by, no error to go by."""
     nothing = Drafting(0, 0, (0, 0, 0), (0, 0, 0), 0, 0)
     found = outcome(compared(nothing, nothing, 0.0), general=None, written=False)
-    assert found.held_out.acceptance_gain == Estimate(0.0, 0.0)
+    assert not found.gained
     assert any("1.00 times as fast" in sentence for sentence in meaning(found))
     assert "Not measured: --keep FILE" in words(render_html(found))
 

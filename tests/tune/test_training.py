@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,9 @@ from exporter.checkpoints.hub import download
 from exporter.checkpoints.pair import Pair
 from exporter.checkpoints.tensors.tensor_reader import TensorReader
 from exporter.contract.names import Section
+from exporter.errors import OutputError
 from exporter.progress import Advance
+from exporter.tune.chain import Batch, Source
 from exporter.tune.drafter_folder import DrafterFolder
 from exporter.tune.drafter_weights import load_drafter, trained
 from exporter.tune.options import Plan, TuneError
@@ -29,6 +32,7 @@ from tests.tune.random_answers import random_answers
 PLAN = Plan(epochs=3, rate=1e-3, draft_length=2, seed=4, step_tokens=60)
 ANSWERS = 12
 STOPPED_AT = 5
+LONG_STEPS = replace(PLAN, epochs=1, step_tokens=1000)
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +70,34 @@ def test_a_resumed_training_is_the_one_that_was_not_stopped(read: Read, tmp_path
     for name, parameter in trained(whole.drafter).items():
         assert torch.equal(parameter, trained(second.drafter)[name]), name
         assert torch.equal(found.best[name], expected.best[name]), name
+
+
+def test_a_step_that_is_interrupted_has_not_taken_place(read: Read, tmp_path: Path) -> None:
+    """Behind its first batch, whose gradients are in no later step."""
+    whole = training(read, tmp_path / "whole.pt", plan=LONG_STEPS)
+    expected = whole.run(lambda count: None, lambda text: None)
+    first = training(read, tmp_path / "parts.pt", plan=LONG_STEPS)
+    first.source = InterruptedSource(**vars(read.source))
+    with pytest.raises(KeyboardInterrupt):
+        first.run(lambda count: None, lambda text: None)
+    second = training(read, tmp_path / "parts.pt", plan=LONG_STEPS)
+    assert second.progress.step == 0
+    for one in (first, second):  # with gradients left behind, and without
+        one.source = read.source
+        found = one.run(lambda count: None, lambda text: None)
+        assert without_time(found) == without_time(expected)
+        for name, parameter in trained(whole.drafter).items():
+            assert torch.equal(parameter, trained(one.drafter)[name]), name
+
+
+class InterruptedSource(Source):
+    """Of which the first batch is had, and then an interrupt."""
+
+    def batches(
+        self, indices: Sequence[int], steps: int, most: int
+    ) -> Iterator[tuple[list[int], Batch]]:
+        yield next(super().batches(indices, steps, most))
+        raise KeyboardInterrupt
 
 
 def without_time(progress: Progress) -> dict[str, object]:
@@ -166,3 +198,16 @@ def test_a_work_folder_serves_one_tuning(tmp_path: Path) -> None:
         WorkFolder.open(folder, key, resume=False)
     with pytest.raises(TuneError, match=r"another tuning.*epochs: null there, 2 now"):
         WorkFolder.open(folder, {**key, "epochs": 2}, resume=True)
+
+
+def test_a_full_disk_is_told_with_what_to_do(read: Read, tmp_path: Path) -> None:
+    """Of torch's own writer it would be an error of another kind."""
+    folder = WorkFolder.open(tmp_path / "work", {}, resume=False)
+    one = training(read, folder.path / "state.pt")
+    (folder.path / "state.partial").symlink_to("/dev/full")
+    with (
+        pytest.raises(OutputError, match=r"work: the disk filled up; .* --resume goes on"),
+        folder.written(),
+    ):
+        one.save()
+    assert not one.state.exists()
