@@ -31,7 +31,7 @@ from runtime_py.opened_model import open_model
 from runtime_py.reference_run import RunSettings, run_reference
 from tests.bundles import DRAFT_LENGTH, PROMPT_FILE, TINY_DRAFTER, TINY_TARGET, export_tiny
 from tests.command import run
-from tests.tune.conftest import CPU, PROMPTS, Tuned
+from tests.tune.conftest import CPU, PROMPTS, Tuned, training_prompts
 
 pytestmark = pytest.mark.slow
 
@@ -148,33 +148,44 @@ def test_what_it_says_of_the_data(tuned: Tuned) -> None:
 
 
 def test_nothing_to_gain(tiny_bundles: dict[str, Path], tmp_path: Path) -> None:
-    """The pair as it was trained: declined, nothing written, and the work can be resumed."""
-    output, work = tmp_path / "out", tmp_path / "work"
-    command = (
-        "tune",
-        TINY_TARGET,
-        TINY_DRAFTER,
-        "-o",
-        output,
-        "--prompts",
-        PROMPT_FILE,
-        "--bundle",
-        tiny_bundles["float32"],
-        "--epochs",
-        "1",
-        "--work",
-        work,
-    )
+    """The pair as it was trained: declined, nothing written, and resumed it ends with the same figures."""
+    folder = tmp_path / "there"
+    output, work, given, keep = (folder / n for n in ("out", "work", "chats.jsonl", "keep.txt"))
+    prompts, general = PROMPT_FILE.read_text().splitlines()[:60], training_prompts(6)
+    folder.mkdir()
+    given.write_text("".join(f"{json.dumps(_conversation(prompt))}\n" for prompt in prompts))
+    keep.write_text("\n".join([*general, prompts[0]]))
+    options: dict[str, str | Path] = {
+        "--output": output,
+        "--conversations": given,
+        "--keep": keep,
+        "--bundle": tiny_bundles["float32"],
+        "--epochs": "1",
+        "--work": work,
+        "--report": tmp_path / "report.json",
+    }
+    command = ("tune", TINY_TARGET, TINY_DRAFTER, *(x for pair in options.items() for x in pair))
     declined = run(*command)
     assert declined.returncode == 1
     assert "was not written: the gain is not above two standard errors" in declined.stderr
     assert "within the noise" in declined.stdout
-    assert {path.name for path in tmp_path.iterdir()} == {"work"}
+    assert set(folder.iterdir()) == {work, given, keep}
+    first = json.loads((tmp_path / "report.json").read_text())
+    assert (first["written"], first["gained"]) == (False, False)
+    assert first["data"]["given"] == len(prompts)
+    assert first["general"]["prompts"] == len(set(general) - set(prompts))
     again = run(*command)
     assert again.returncode == 1
     assert "give --resume to go on" in again.stderr
     forced = run(*command, "--resume", "--force", "--json")
     assert forced.returncode == 0, forced.stderr
-    assert json.loads(forced.stdout)["written"]
-    assert not json.loads(forced.stdout)["gained"]
+    second = json.loads(forced.stdout)
+    assert (second["written"], second["gained"]) == (True, False)
+    assert {**second, "written": False, "effort": None} == {**first, "effort": None}
     assert (output / TUNING).is_file()
+
+
+def _conversation(prompt: str) -> list[dict[str, str]]:
+    """With an answer, which does not count."""
+    said = (("user", prompt), ("assistant", "Nobody says this."))
+    return [{"role": role, "content": content} for role, content in said]
