@@ -192,7 +192,7 @@ def command(
 def render(found: TuningOutcome) -> str:
     """What was found, for people."""
     from exporter.report.tables import Table
-    from exporter.tune.report_text import gain, headline
+    from exporter.tune.report_text import gain, headline, speed
 
     texts = [("held-out prompts", found.held_out)]
     if found.general is not None:
@@ -211,6 +211,7 @@ def render(found: TuningOutcome) -> str:
         headline(found),
         *table.aligned(),
         *(f"{name}: {gain(compared)}" for name, compared in texts),
+        *([speed(found.speeds)] if found.speeds is not None else []),
         f"{data.given} prompts ({dropped}): {data.training_prompts} trained on, {data.watched_prompts} "
         f"watched, {data.held_out_prompts} held out; {data.training_tokens:,} tokens of answers trained on",
         f"of the held-out answers {data.repeated_share:.1%} repeats what they said before",

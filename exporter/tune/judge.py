@@ -18,6 +18,7 @@ from exporter.tune.chain import Batch, Source, hidden_states
 from exporter.tune.loss import CHUNK_ELEMENTS
 from exporter.tune.outcome import Drafting
 from runtime_py.bench.paired import Count
+from runtime_py.loop.rounds import Acceptance
 
 BATCH_TOKENS = 2048
 """Slots of answers judged at once."""
@@ -59,18 +60,30 @@ class Judged:
         """Emitted tokens by rounds, of each answer."""
         return [Count(sum(walk.emitted), len(walk.emitted)) for walk in self.walks]
 
+    def acceptances(self) -> list[Acceptance]:
+        """By position, of each answer."""
+        return [_by_position(walk.accepted, self.drafts) for walk in self.walks]
+
     def drafting(self) -> Drafting:
         """Of all answers together."""
-        rounds = [accepted for walk in self.walks for accepted in walk.accepted]
+        total = Acceptance.total(self.acceptances())
         full = [accepted for walk in self.full for accepted in walk.accepted]
         return Drafting(
-            rounds=len(rounds),
+            rounds=sum(len(walk.accepted) for walk in self.walks),
             tokens=sum(sum(walk.emitted) for walk in self.walks),
-            drafted=(len(rounds),) * self.drafts,
-            accepted=tuple(sum(n > place for n in rounds) for place in range(self.drafts)),
+            drafted=total.drafted,
+            accepted=total.accepted,
             accepted_by_full_head=sum(full),
             drafted_by_full_head=len(full) * self.drafts,
         )
+
+
+def _by_position(accepted: Sequence[int], drafts: int) -> Acceptance:
+    """Of rounds in which so many drafts were accepted."""
+    places = range(drafts)
+    return Acceptance(
+        (len(accepted),) * drafts, tuple(sum(n > place for n in accepted) for place in places)
+    )
 
 
 @torch.inference_mode()

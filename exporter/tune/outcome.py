@@ -172,6 +172,19 @@ class Reading:
 
 
 @dataclass(frozen=True)
+class Speeds:
+    """Tokens/s on this machine in the reference runtime, from what single calls cost."""
+
+    round_cost: float
+    """Of a round of ``draft_length`` drafts, in decodes."""
+    plain: float
+    before: float
+    after: float
+    best_draft_length: int | None
+    """To export with, for the stock engine; 0 if MTP is best left off, None where that cannot be said."""
+
+
+@dataclass(frozen=True)
 class TuningOutcome:
     """All that a tuning found."""
 
@@ -182,6 +195,8 @@ class TuningOutcome:
     held_out: Compared
     general: Compared | None
     """On prompts that the training had nothing to do with (``--keep``): what was forgotten."""
+    speeds: Speeds | None
+    """On held-out prompts; None where the bundle that answered makes no rounds of ``draft_length``."""
     data: DataCounts
     effort: Effort
     course: tuple[Reading, ...]

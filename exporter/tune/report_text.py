@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from exporter.report.tables import Table
-from exporter.tune.outcome import Compared, Drafting, TuningOutcome
+from exporter.tune.outcome import Compared, Drafting, Speeds, TuningOutcome
 from runtime_py.bench.paired import LEAST_PROMPTS
 
 MUCH_REPETITION = 0.2
@@ -38,6 +38,21 @@ def meaning(found: TuningOutcome) -> Iterator[str]:
         f"same with either drafter: MTP is now {_ratio(after, before):.2f} times as fast. "
         f"Against plain decoding MTP pays where a round costs less than {after:.2f} decodes of the target; "
         "mtp-export bench measures what it costs on a machine."
+    )
+    if found.speeds is not None:
+        yield speed(found.speeds)
+
+
+def speed(speeds: Speeds) -> str:
+    """Tokens/s, and the draft length to export with."""
+    best = {None: "", 0: " With the stock engine MTP is best left off."}.get(
+        speeds.best_draft_length,
+        f" For the stock engine, export with --draft-length {speeds.best_draft_length}.",
+    )
+    return (
+        f"Here, in the reference runtime, a round costs {speeds.round_cost:.2f} decodes. From that, expect "
+        f"{speeds.plain:.1f} tokens/s without MTP, {speeds.before:.1f} with the drafter before, "
+        f"{speeds.after:.1f} with the tuned one.{best}"
     )
 
 

@@ -20,7 +20,7 @@ from exporter.manifest import source_block
 from exporter.model.text.drafter import Drafter
 from exporter.progress import Reporter
 from exporter.tune.chain import Source
-from exporter.tune.deployment import deploy, recipe_of
+from exporter.tune.deployment import Deployed, deploy, recipe_of
 from exporter.tune.drafter_folder import DrafterFolder
 from exporter.tune.drafter_weights import load_drafter, stored
 from exporter.tune.examples import examples
@@ -29,8 +29,9 @@ from exporter.tune.judge import Judged, judge
 from exporter.tune.key import TUNING_VERSION, checkpoint_hashes, tuning_key
 from exporter.tune.material import Said, Sources, hear, read_target
 from exporter.tune.options import Plan, TuneError, TuningOptions
-from exporter.tune.outcome import Effort, TuningOutcome
+from exporter.tune.outcome import Effort, Speeds, TuningOutcome
 from exporter.tune.questions import read_questions
+from exporter.tune.speed import round_costs, speeds
 from exporter.tune.split import require_enough
 from exporter.tune.target_reading import TargetReader
 from exporter.tune.training import Training, set_parameters
@@ -39,7 +40,6 @@ from exporter.version import tool_versions
 from exporter.weights.matching import Weights, find_weights
 from exporter.weights.parameters import parameter_specs
 from exporter.weights.trained_codes import keep_trained_codes
-from quantize.recipe import Recipe
 
 KIB = 1024
 
@@ -86,7 +86,7 @@ def tune(
             reading = TargetReader(pair.target_config, kept, recipe, device)
             sources = read_target(said, reading, work, reporter)
         writer = DrafterFolder.of(drafter, weights[Section.MTP_DRAFTER], reader)
-        tuner = Tuner(pair, options, recipe, said, sources, writer, folder, reporter)
+        tuner = Tuner(pair, options, deployed, said, sources, writer, folder, reporter)
         return tuner.run(output, hashes)
 
 
@@ -96,7 +96,7 @@ class Tuner:
 
     pair: Pair
     options: TuningOptions
-    recipe: Recipe
+    deployed: Deployed
     said: Said
     sources: Sources
     writer: DrafterFolder
@@ -124,7 +124,7 @@ class Tuner:
 
     def _judged(self, drafter: Drafter, source: Source) -> Judged:
         """With its weights as a bundle stores them."""
-        deployed = stored(drafter, self.writer.weights, self.recipe)
+        deployed = stored(drafter, self.writer.weights, self.deployed.recipe)
         return judge(deployed, source, self.options.draft_length)
 
     def _reported(self, drafter: Drafter) -> list[Judged]:
@@ -151,10 +151,11 @@ class Tuner:
         return TuningOutcome(
             target=_named(self.pair.target),
             drafter=_named(self.writer.checkpoint),
-            recipe=self.recipe.name,
+            recipe=self.deployed.recipe.name,
             draft_length=self.options.draft_length,
             held_out=held_out,
             general=general[0] if general else None,
+            speeds=self._speeds(before[0], after[0]),
             data=self.said.data,
             effort=self._effort(training),
             course=tuple(training.progress.course),
@@ -163,6 +164,12 @@ class Tuner:
             ),
             written=held_out.is_gain or self.options.force,
         )
+
+    def _speeds(self, before: Judged, after: Judged) -> Speeds | None:
+        prompt = self.said.split.held_out[0].prompt
+        with self.reporter.stage("Measuring what a round costs", None):
+            costs = round_costs(self.deployed.bundle, self.options.draft_length, prompt)
+        return None if costs is None else speeds(before, after, costs)
 
     def _effort(self, training: Training) -> Effort:
         seconds, progress = self.folder.seconds(), training.progress
@@ -181,12 +188,12 @@ class Tuner:
 
     def _provenance(self, outcome: TuningOutcome, plan: Plan, hashes: Hashes) -> dict[str, Any]:
         """What tuning.json says and a bundle's manifest quotes; nothing of when and where."""
-        found = outcome.to_json()
+        found, recipe = outcome.to_json(), self.deployed.recipe
         return {
             "tuning_version": TUNING_VERSION,
             "target": source_block(self.pair.target, hashes[TARGET], ()),
             "drafter": source_block(self.writer.checkpoint, hashes[DRAFTER], ()),
-            "recipe": {"name": self.recipe.name, "rules": self.recipe.to_json()},
+            "recipe": {"name": recipe.name, "rules": recipe.to_json()},
             "plan": {**plan.to_json(), "max_tokens": self.options.max_tokens},
             "steps": {"done": outcome.effort.steps, "planned": outcome.effort.planned_steps},
             "data": found["data"],

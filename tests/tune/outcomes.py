@@ -9,6 +9,7 @@ from exporter.tune.outcome import (
     Effort,
     Example,
     Reading,
+    Speeds,
     TuningOutcome,
 )
 from runtime_py.bench.paired import Gain
@@ -46,6 +47,7 @@ def outcome(
         draft_length=len(held_out.before.drafted),
         held_out=held_out,
         general=general,
+        speeds=Speeds(1.75, 20.0, 16.7, 32.0, 4),
         data=DataCounts(
             given=500,
             duplicates=12,

@@ -33,12 +33,16 @@ def test_the_verdict_comes_first() -> None:
     assert "emits 2.80 tokens, 1.47 before" in read
     assert "MTP is now 1.91 times as fast" in read
     assert "pays where a round costs less than 2.80 decodes" in read
+    assert "20.0 tokens/s without MTP, 16.7 with the drafter before, 32.0 with the tuned" in read
+    assert "export with --draft-length 4" in read
 
 
 def test_the_terminal_begins_with_it_too() -> None:
     lines = render(GAINED).splitlines()
     assert lines[0] == headline(GAINED)
     assert any(line.startswith("general prompts: -0.6 points") for line in lines)
+    assert any("expect 20.0 tokens/s without MTP" in line for line in lines)
+    assert not any("tokens/s" in line for line in render(replace(GAINED, speeds=None)).splitlines())
 
 
 @pytest.mark.parametrize(

@@ -133,6 +133,15 @@ def test_an_export_with_another_target_warns(tuned: Tuned) -> None:
     assert Pair.of(open_checkpoint(tuned.target), drafter).notes() == []
 
 
+def test_what_it_means_in_tokens_a_second(tuned: Tuned) -> None:
+    """The measured cost of a round is divided out again: what is left are the tokens of rounds."""
+    speeds, held_out = tuned.outcome["speeds"], tuned.outcome["held_out"]
+    assert speeds["round_cost"] > 1
+    for when in ("before", "after"):
+        tokens = speeds[when] / speeds["plain"] * speeds["round_cost"]
+        assert tokens == pytest.approx(held_out[when]["tokens_per_round"])
+
+
 def test_what_it_says_of_the_data(tuned: Tuned) -> None:
     data, effort = tuned.outcome["data"], tuned.outcome["effort"]
     assert data["given"] == PROMPTS
@@ -181,7 +190,8 @@ def test_nothing_to_gain(tiny_bundles: dict[str, Path], tmp_path: Path) -> None:
     assert forced.returncode == 0, forced.stderr
     second = json.loads(forced.stdout)
     assert (second["written"], second["gained"]) == (True, False)
-    assert {**second, "written": False, "effort": None} == {**first, "effort": None}
+    same = {"written": None, "effort": None, "speeds": None}
+    assert {**second, **same} == {**first, **same}
     assert (output / TUNING).is_file()
 
 
