@@ -133,8 +133,10 @@ def test_features_come_back_as_they_were_written(read: Read) -> None:
         assert all(torch.equal(a.keys[kind], b.keys[kind]) for kind in AttentionKind)
     whole = file.path.read_bytes()
     assert len(whole) == file.nbytes
+    assert file.missing == 0
     try:
         file.path.write_bytes(whole[:-5])
+        assert file.missing == 5
         assert file.done() == ANSWERS - 1
         assert len(file.path.read_bytes()) < len(whole) - 5
     finally:
