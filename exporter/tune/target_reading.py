@@ -1,7 +1,8 @@
 """The target, with the weights that a bundle of it stores, read over prompts and answers.
 
 Layer by layer, some answers at a time: memory is one layer's weights and what :data:`SHARD_TOKENS` tokens
-are on their way (E2B: about 40 KB a token), however many answers there are.
+are on their way (E2B: about 40 KB a token), however many answers there are. On a GPU all layers stay in its
+memory, in float32 (E2B: 8 GB, E4B: 16 GB, estimated from sizes), and weights are read once.
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ from exporter.calibrate.choice import CodeChoices
 from exporter.calibrate.target_pass import TargetPass, gather
 from exporter.checkpoints.architecture import TargetConfig
 from exporter.contract.names import Section
-from exporter.progress import Advance, Reporter
+from exporter.progress import Reporter
 from exporter.tune.answers import Answer
 from exporter.tune.features import FeatureFile
 from exporter.weights.matching import Weights
 from quantize.recipe import Recipe
 
 SHARD_TOKENS = {"cpu": 16 * 1024, "cuda": 256 * 1024}
-"""Tokens that are read at once. Every shard reads all weights anew, so more are faster."""
+"""Tokens that are read at once. On the CPU every shard reads all weights anew, so more are faster."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class TargetReader:
     device: torch.device
     shard_tokens: int | None = None
     """Tokens read at once; None for what suits the device."""
+    resident: bool | None = None
+    """Whether all layers stay in memory; None for what suits the device."""
 
     def write(self, file: FeatureFile, title: str, reporter: Reporter) -> None:
         """Write the records that a file does not have yet."""
@@ -50,16 +53,18 @@ class TargetReader:
             return
         target = self.weights[Section.PREFILL_DECODE]
         total = sum(weight.tensor.nbytes for weight in target.values())
+        resident = self.device.type == "cuda" if self.resident is None else self.resident
         with reporter.stage(title, total * len(shards)) as advance:
+            choices = CodeChoices(self.recipe, Path(), advance)
+            target_pass = TargetPass(self.config, self.weights, choices, resident=resident)
             for shard in shards:
-                self._read(file, shard, advance)
+                self._read(target_pass, file, shard)
 
     @torch.inference_mode()
-    def _read(self, file: FeatureFile, shard: Sequence[Answer], advance: Advance) -> None:
+    def _read(self, target_pass: TargetPass, file: FeatureFile, shard: Sequence[Answer]) -> None:
         sequences = tuple((*a.prompt, *a.tokens)[: a.slots] for a in shard)
         with torch.device(self.device):
-            choices = CodeChoices(self.recipe, Path(), advance)
-            readings = TargetPass(self.config, self.weights, choices).run(sequences)
+            readings = target_pass.run(sequences)
             for answer, reading in zip(shard, readings, strict=True):
                 file.append(answer, reading)
 
