@@ -246,12 +246,11 @@ def test_sampling_under_mtp(bundle: Path) -> None:
     sampled = ("-p", "x", "--temperature", "3", "--seed", "7")
     texts = [
         answers(generate(bundle, *sampled, "--mtp", "on", "--draft-length", str(drafts)))
-        for drafts in (DRAFT_LENGTH, DRAFT_LENGTH)
+        for drafts in (1, DRAFT_LENGTH)
     ]
     assert texts[0] == texts[1]
-    done = generate(bundle, *sampled)
-    assert done.returncode == 2
-    assert "cannot be compared" in done.stderr
+    off, on = answers(generate(bundle, *sampled))
+    assert [off] == [on] == texts[0]
 
 
 @pytest.mark.parametrize("length", ["0", "-1", "some"])
