@@ -15,14 +15,12 @@ from pathlib import Path
 from random import Random
 
 import click
-import torch
-from peft import LoraConfig, get_peft_model
-from tiny_pair.batches import shuffled_batches
+from peft import LoraConfig
+from tiny_pair.adapter import adapter_options, train_adapter
 from tiny_pair.chat import encode
 from tiny_pair.corpus import Document, documents
-from tiny_pair.files import load_target, load_tokenizer
-from tiny_pair.making import begin, say
-from tiny_pair.target import train_target
+from tiny_pair.files import load_tokenizer
+from tiny_pair.making import begin
 
 WORD = re.compile(r"[a-z]{3,}")
 WORDS = 200
@@ -35,7 +33,7 @@ MODULES = (
     r".*\.language_model\..*(?:q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)|"
     r".*\.language_model\.embed_tokens"
 )
-ROWS, WIDTH = 2, 512
+ROWS = 2
 
 
 def other_words(seed: int) -> dict[str, str]:
@@ -64,46 +62,17 @@ def chats(seed: int, *, held_out: bool) -> Iterator[Document]:
 
 
 @click.command()
-@click.option(
-    "--target",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
-    required=True,
-    help="The tiny target.",
-)
-@click.option(
-    "--output", type=click.Path(path_type=Path), required=True, help="Folder for the adapter."
-)
+@adapter_options
 @click.option("--steps", default=200, show_default=True, help="Training steps.")
 @click.option("--prompts", default=400, show_default=True, help="Prompts to write.")
 @click.option("--seed", default=3, show_default=True, help="Of words, text, weights and order.")
-@click.option("--threads", default=1, show_default=True, help="CPU threads.")
 def main(target: Path, output: Path, steps: int, prompts: int, seed: int, threads: int) -> None:
     """Train and save the adapter, and write prompts."""
     begin(threads)
-    torch.manual_seed(seed)
-    base, tokenizer, words = load_target(target), load_tokenizer(target), other_words(seed)
-    model = get_peft_model(
-        base,
-        LoraConfig(
-            r=RANK,
-            lora_alpha=2 * RANK,
-            target_modules=MODULES,
-            task_type="CAUSAL_LM",
-        ),
-    )
+    tokenizer, words = load_tokenizer(target), other_words(seed)
+    lora = LoraConfig(r=RANK, lora_alpha=2 * RANK, target_modules=MODULES, task_type="CAUSAL_LM")
     encoded = (encode(tokenizer, restyled(d, words)) for d in chats(seed, held_out=False))
-    fitting = (one for one in encoded if len(one.ids) <= WIDTH)
-    train_target(
-        base,
-        shuffled_batches(fitting, seed, rows=ROWS, width=WIDTH),
-        first_step=0,
-        steps=steps,
-        int4_from=1,
-        report=say,
-        checkpoint=lambda _: None,
-    )
-    model.to(torch.bfloat16).save_pretrained(output, save_embedding_layers=False)
-    (output / "README.md").unlink(missing_ok=True)  # PEFT's empty form of a model card
+    train_adapter(target, output, lora, encoded, seed=seed, steps=steps, rows=ROWS)
     asked: dict[str, None] = {}
     for document in chats(seed + 1, held_out=False):
         asked[document.exchanges[0].prompt] = None

@@ -10,15 +10,14 @@ import json
 from pathlib import Path
 
 import click
-import torch
-from peft import LoraConfig, PeftModel, get_peft_model
-from tiny_pair.batches import pack, shuffled_batches
+from peft import LoraConfig, PeftModel
+from tiny_pair.adapter import adapter_options, train_adapter
+from tiny_pair.batches import pack
 from tiny_pair.chat import encode_spans
 from tiny_pair.corpus import evaluation_prompts
 from tiny_pair.evaluate import answered, score_target
 from tiny_pair.files import load_target
-from tiny_pair.making import begin, say
-from tiny_pair.target import train_target
+from tiny_pair.making import begin
 from tiny_pair.tool_use import WEATHER_TOOL, Conversations, TalkSetting, training_documents
 from transformers import AutoTokenizer, Gemma4ForConditionalGeneration, PreTrainedTokenizerFast
 
@@ -39,31 +38,23 @@ MODULES = rf"(?:.*\.language_model\..*)?(?:embed_tokens|{LINEAR})"
 """The embedding, too: the rows of the named tokens were never trained. The head is tied to it."""
 
 RANK, EMBEDDING_RANK = 8, 16
-ROWS, WIDTH = 1, 512
+ROWS = 1
 CONVERSATIONS = 40
 PROMPTS_PER_KIND, PROMPTS_SEED = 8, 7
 """Of prompts.txt, as `make_tiny_pair.py` chose them."""
 
 
 @click.command()
-@click.option(
-    "--target",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
-    required=True,
-    help="The tiny target.",
-)
-@click.option(
-    "--output", type=click.Path(path_type=Path), required=True, help="Folder for the adapter."
-)
+@adapter_options
 @click.option("--steps", default=1800, show_default=True, help="Training steps.")
 @click.option("--seed", default=11, show_default=True, help="Seed of text, weights and order.")
-@click.option("--threads", default=1, show_default=True, help="CPU threads.")
 def main(target: Path, output: Path, steps: int, seed: int, threads: int) -> None:
     """Train, save, reload and judge the adapter."""
     begin(threads)
     output.mkdir(parents=True, exist_ok=True)
     _write_small_files(target, output)
-    _train(target, output, steps, seed)
+    documents = training_documents(AutoTokenizer.from_pretrained(output), seed)
+    train_adapter(target, output, _lora(), documents, seed=seed, steps=steps, rows=ROWS)
     _judge(target, output, seed)
 
 
@@ -88,26 +79,6 @@ def _write_small_files(target: Path, output: Path) -> None:
 
 def _write_json(path: Path, value: object) -> None:
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def _train(target: Path, output: Path, steps: int, seed: int) -> None:
-    torch.manual_seed(seed)
-    base = load_target(target)
-    model = get_peft_model(base, _lora())
-    documents = training_documents(AutoTokenizer.from_pretrained(output), seed)
-    train_target(
-        base,
-        shuffled_batches(
-            (d for d in documents if len(d.ids) <= WIDTH), seed, rows=ROWS, width=WIDTH
-        ),
-        first_step=0,
-        steps=steps,
-        int4_from=1,
-        report=say,
-        checkpoint=lambda _: None,
-    )
-    model.to(torch.bfloat16).save_pretrained(output, save_embedding_layers=False)
-    (output / "README.md").unlink(missing_ok=True)  # PEFT's empty form of a model card
 
 
 def _lora() -> LoraConfig:

@@ -10,7 +10,9 @@ import pytest
 from huggingface_hub import ModelCard
 
 from exporter.checkpoints.checkpoint import open_checkpoint
+from exporter.checkpoints.hub import read_card
 from exporter.cli.card import BENCH_KEYS
+from exporter.errors import CheckpointError
 from exporter.options import ExportOptions
 from exporter.pipeline import export
 from quantize.builtin_recipes import RECIPES
@@ -158,3 +160,17 @@ def test_what_is_refused(plain_bundle: Path, from_hub: Path, tmp_path: Path) -> 
         assert done.returncode == code
         assert said in done.stderr
         assert not done.stdout
+
+
+@pytest.mark.parametrize("front", ["a: [", "- a", "a: !!python/name:os.system", "[" * 5000, "\x00"])
+def test_front_matter_that_is_none(front: str, tmp_path: Path) -> None:
+    """Whatever YAML's reader makes of it, the answer is one sentence."""
+    card = tmp_path / "README.md"
+    card.write_text(f"---\n{front}\n---\nText")
+    with pytest.raises(CheckpointError, match="the front matter cannot be read"):
+        read_card(card)
+
+
+def test_a_card_without_front_matter(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("Text")
+    assert read_card(tmp_path / "README.md") == {}

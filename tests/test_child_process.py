@@ -64,10 +64,15 @@ def test_modules_in_the_working_folder_are_not_imported(tmp_path: Path) -> None:
     assert (done.stdout, done.stderr) == ("3\n", "")
 
 
-def test_what_the_module_gets() -> None:
+def test_what_the_module_gets(tmp_path: Path) -> None:
     """Its arguments, its name and its exit status are those of a program run alone."""
+    (tmp_path / "told.py").write_text("import sys; print(__name__, *sys.argv[1:]); sys.exit(7)")
+    path = os.pathsep.join([str(tmp_path), str(Path(__file__).parent.parent)])
     done = subprocess.run(
-        child_command("json.tool", "--help"), capture_output=True, text=True, check=False
+        child_command("told", "one", "--two"),
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": path},
     )
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "json.tool" in done.stdout or "JSON" in done.stdout
+    assert (done.returncode, done.stdout, done.stderr) == (7, "__main__ one --two\n", "")

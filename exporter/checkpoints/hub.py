@@ -55,14 +55,15 @@ def read_card(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise CheckpointError(f"{path}: there is no model card; give --license ID")
     try:
-        from huggingface_hub import ModelCard
+        from huggingface_hub import metadata_load
+        from yaml import YAMLError
     except ImportError as error:
         raise CheckpointError(f"{path}: to read a model card: {pip_install('export')}") from error
     try:
-        found: dict[str, Any] = ModelCard.load(path, ignore_metadata_errors=True).data.to_dict()
-    except Exception as error:  # YAML's own errors, and what huggingface_hub makes of odd values
+        found: dict[str, Any] | None = metadata_load(path)
+    except (OSError, RecursionError, ValueError, YAMLError) as error:
         raise CheckpointError(f"{path}: the front matter cannot be read ({error})") from error
-    return found
+    return found or {}
 
 
 def _snapshot(name: str, revision: str | None, files: list[str]) -> tuple[Path, str]:

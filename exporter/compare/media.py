@@ -48,7 +48,7 @@ class Observed:
     replies: tuple[Replied, ...]
     """To questions about what it takes, as far as they fit into its context."""
     notes: tuple[str, ...]
-    """Why there are no replies."""
+    """Why replies are missing."""
 
     def reply_to(self, question: Question) -> str | None:
         """What was said; None where it was not asked."""
@@ -78,7 +78,12 @@ def observe(
             rows = [encode(graphs, given).embeddings for given in kind.inputs()]
             seen[kind.medium] = np.concatenate(rows)
     decoded, notes = _decoded(kinds)
-    asked = [one for one in questions or drawn_questions(kinds) if one.media <= decoded]
+    every = questions or drawn_questions(kinds)
+    asked = [one for one in every if one.media <= decoded]
+    if questions and len(asked) < len(every):
+        notes += (
+            f"{len(every) - len(asked)} questions are about what it does not take: not asked",
+        )
     if not asked:
         return Observed(seen, (), notes)
     media = frozenset[Medium]().union(*(one.media for one in asked))

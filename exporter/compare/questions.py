@@ -11,10 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from exporter.errors import MtpExportError, listed
-from exporter.json_text import JsonError, parse_json
 from exporter.verify.tower_kind import TowerKind
-from runtime_py.chat.chat_file import ChatFileError, parse_chat
+from runtime_py.chat.chat_lines import read_chat_lines, refuse_lines
 from runtime_py.chat.conversation import Conversation, Message
 from runtime_py.chat.media import Medium, used_media
 
@@ -23,10 +21,6 @@ PROMPTS = {
     Medium.AUDIO: ("What do you hear?", "What made this sound?", "How does it end?"),
 }
 """About what is drawn."""
-
-
-class QuestionsError(MtpExportError):
-    """A file is not one of questions about pictures or sounds."""
 
 
 @dataclass(frozen=True)
@@ -47,50 +41,22 @@ class Question:
 
 
 def read_questions(path: Path) -> tuple[Question, ...]:
-    """The questions of a file of JSON lines, each of them as a chat file has it.
+    """The questions of a file of conversations, one a line; an answer at the end of one is the right one.
 
     Raises:
-        QuestionsError: It cannot be read, or lines of it are no questions about a picture or a sound.
+        ChatFileError: It is no such file, or lines of it have neither a picture nor a sound.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise QuestionsError(f"{path}: expected a file of JSON lines ({error})") from error
-    found, problems = list[Question](), list[str]()
-    for number, line in enumerate(lines, 1):
-        if line.strip():
-            try:
-                found.append(_question(line, path))
-            except JsonError as error:
-                problems.append(f"line {number}: expected JSON, found {error}")
-            except (ValueError, ChatFileError) as error:
-                problems.append(f"line {number}: {str(error).removeprefix(f'{path}: ')}")
-    if not found and not problems:
-        problems.append("expected one conversation a line, found none")
-    if problems:
-        raise QuestionsError(f"{path}: {listed(problems)}")
-    return tuple(found)
-
-
-def _question(line: str, where: Path) -> Question:
-    content = parse_json(line.encode())
-    whole = content if isinstance(content, dict) else {"messages": content}
-    messages, right = whole.get("messages"), None
-    if isinstance(messages, list) and messages and _is_answer(messages[-1]):
-        right, whole = messages[-1]["content"].strip(), {**whole, "messages": messages[:-1]}
-    question = Question(parse_chat(whole, where), right)
-    if not question.media:
-        raise ValueError("expected a picture or a sound in the conversation, found text alone")
-    return question
-
-
-def _is_answer(message: object) -> bool:
-    return (
-        isinstance(message, dict)
-        and message.get("role") == "assistant"
-        and isinstance(message.get("content"), str)
-        and bool(message["content"].strip())
+    lines = read_chat_lines(path)
+    questions = tuple(Question(line.conversation, line.answer) for line in lines)
+    refuse_lines(
+        path,
+        [
+            f"line {line.number}: expected a picture or a sound in the conversation, found text alone"
+            for line, question in zip(lines, questions, strict=True)
+            if not question.media
+        ],
     )
+    return questions
 
 
 def drawn_questions(kinds: Sequence[TowerKind]) -> tuple[Question, ...]:

@@ -41,22 +41,40 @@ def trained(drafter: Drafter) -> dict[str, torch.nn.Parameter]:
     return {name: p for name, p in drafter.named_parameters() if p.requires_grad}
 
 
-def stored(drafter: Drafter, weights: Parameters, recipe: Recipe) -> Drafter:
-    """A copy of a drafter, with the values that its matrices have once a bundle has stored them."""
-    choices = CodeChoices(recipe, Path(), lambda count: None)
-    deployed = copy.deepcopy(drafter)
-    for name, parameter in deployed.named_parameters():
-        if weights[name].is_matrix:
-            with torch.no_grad():
-                parameter.copy_(_as_stored(parameter, weights[name], choices))
-    return deployed
+class StoredDrafter:
+    """A drafter with the values that its matrices have once a bundle has stored them.
 
+    Those that are not trained, the head above all, are stored once.
 
-def _as_stored(parameter: Tensor, weight: Weight, choices: CodeChoices) -> Tensor:
-    rows = parameter.detach().cpu().numpy()
-    step = max(1, (1 << 22) // rows.shape[1])
-    parts = [
-        torch.from_numpy(choices.as_stored(rows[start : start + step], weight))
-        for start in range(0, len(rows), step)
-    ]
-    return torch.cat(parts)
+    Args:
+        drafter: Copied.
+        weights: Its weights, by the names of its parameters.
+        recipe: How they are stored.
+    """
+
+    def __init__(self, drafter: Drafter, weights: Parameters, recipe: Recipe) -> None:
+        self._weights, self._choices = weights, CodeChoices(recipe, Path(), lambda count: None)
+        self._deployed = copy.deepcopy(drafter)
+        self._store(dict(self._deployed.named_parameters()))
+
+    def of(self, drafter: Drafter) -> Drafter:
+        """With the trained values of ``drafter``; the same module every time."""
+        self._store(trained(drafter))
+        return self._deployed
+
+    @torch.no_grad()
+    def _store(self, values: Mapping[str, Tensor]) -> None:
+        for name, value in values.items():
+            stored = self._as_stored(value, name) if self._weights[name].is_matrix else value
+            self._deployed.get_parameter(name).copy_(stored)
+
+    def _as_stored(self, value: Tensor, name: str) -> Tensor:
+        rows = value.detach().cpu().numpy()
+        step = max(1, (1 << 22) // rows.shape[1])
+        parts = [
+            torch.from_numpy(
+                self._choices.as_stored(rows[start : start + step], self._weights[name])
+            )
+            for start in range(0, len(rows), step)
+        ]
+        return torch.cat(parts)

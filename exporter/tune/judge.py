@@ -87,23 +87,21 @@ def _by_position(accepted: Sequence[int], drafts: int) -> Acceptance:
 
 
 @torch.inference_mode()
-def judge(
-    drafter: Drafter, source: Source, drafts: int, indices: Sequence[int] | None = None
-) -> Judged:
-    """Draft along the answers of a source, or along some of them."""
+def judge(drafter: Drafter, source: Source, drafts: int) -> Judged:
+    """Draft along the answers of a source."""
     answers = source.file.answers
-    chosen = range(len(answers)) if indices is None else indices
+    every = range(len(answers))
     walks, full = dict[int, Walk](), dict[int, Walk]()
     right = starts = 0
     with torch.device(source.device):
-        for group, batch in source.batches(chosen, drafts, BATCH_TOKENS):
+        for group, batch in source.batches(every, drafts, BATCH_TOKENS):
             by_head, by_all = accepted_lengths(drafter, batch, drafts)
             for row, index in enumerate(group):
                 lengths = by_head[row].tolist()[: judged_starts(answers[index], drafts)]
                 walks[index] = walk(answers[index], lengths, drafts)
                 full[index] = walk(answers[index], by_all[row].tolist(), drafts)
                 right, starts = right + sum(lengths), starts + len(lengths)
-    walked, fully = (tuple(found[index] for index in chosen) for found in (walks, full))
+    walked, fully = (tuple(found[index] for index in every) for found in (walks, full))
     return Judged(walked, fully, drafts, right / max(1, starts * drafts))
 
 

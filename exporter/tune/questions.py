@@ -5,22 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from exporter.errors import listed
-from exporter.json_text import JsonError, parse_json
 from exporter.tune.options import TuneError, TuningOptions
 from exporter.verify.texts import read_prompts
-from runtime_py.chat.chat_file import ChatFileError, parse_chat
+from runtime_py.chat.chat_lines import read_chat_lines
 from runtime_py.chat.conversation import Conversation, as_message
 from runtime_py.chat.media import used_media
 from runtime_py.opened_model import OpenedModel
 from runtime_py.prompt import ContextFullError, PromptReader
 
 Tokens = tuple[int, ...]
-
-SHOWN = 5
-"""Lines that a message about a file names."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +31,8 @@ def read_questions(options: TuningOptions) -> Questions:
     """The prompts or conversations of the files that were given.
 
     Raises:
-        TuneError: A file of conversations is no such file.
+        ChatFileError: A file of conversations is no such file.
+        TuneError: There are pictures or sounds in it.
         PromptFileError: A file of prompts is no text, or empty.
         OptionsError: Not one file was given.
     """
@@ -55,48 +50,21 @@ def _asking(file: Path) -> tuple[Conversation, ...]:
 
 
 def read_conversations(file: Path) -> list[Conversation]:
-    """A conversation a line, in the forms of chat files; an answer at the end of one is left out.
+    """The conversations of a file, one a line; an answer at the end of one is left out.
 
-    The answers that count are the target's own. Lines end as in a file of prompts.
+    The answers that count are the target's own.
 
     Raises:
-        TuneError: Listing the lines that are no conversation.
+        ChatFileError: It is no such file.
+        TuneError: There are pictures or sounds in it.
     """
-    try:
-        lines = file.read_text(encoding="utf-8-sig").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise TuneError(f"{file}: expected conversations as lines of JSON ({error})") from error
-    found, problems = list[Conversation](), list[str]()
-    for number, line in enumerate(lines, 1):
-        if line.strip():
-            try:
-                found.append(parse_chat(_without_answer(parse_json(line.encode())), file))
-            except JsonError as error:
-                problems.append(f"line {number}: expected JSON, found {error}")
-            except ChatFileError as error:
-                problems.append(f"line {number}: {str(error).removeprefix(f'{file}: ')}")
-    if problems:
-        left = len(problems) - SHOWN
-        more = [f"and {left} more lines"] if left > 0 else []
-        raise TuneError(f"{file}: {listed([*problems[:SHOWN], *more])}")
-    if not found:
-        raise TuneError(f"{file}: expected a conversation a line, found none")
+    found = [line.conversation for line in read_chat_lines(file)]
     if media := used_media(found):
         kinds = " and ".join(f"{medium.noun}s" for medium in media)
         raise TuneError(
             f"{file}: expected conversations of text alone, found {kinds}; leave them out"
         )
     return found
-
-
-def _without_answer(content: Any) -> Any:
-    """A conversation up to its last question."""
-    messages = content.get("messages") if isinstance(content, dict) else content
-    if not isinstance(messages, list) or not messages:
-        return content
-    last = messages[-1]
-    kept = messages[:-1] if isinstance(last, dict) and last.get("role") == "assistant" else messages
-    return {**content, "messages": kept} if isinstance(content, dict) else kept
 
 
 def prompt_tokens(

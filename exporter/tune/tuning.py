@@ -22,7 +22,7 @@ from exporter.progress import Reporter
 from exporter.tune.chain import Source
 from exporter.tune.deployment import Deployed, deploy, recipe_of
 from exporter.tune.drafter_folder import DrafterFolder
-from exporter.tune.drafter_weights import load_drafter, stored
+from exporter.tune.drafter_weights import StoredDrafter, load_drafter
 from exporter.tune.examples import examples
 from exporter.tune.gain import compare
 from exporter.tune.judge import Judged, judge
@@ -109,13 +109,14 @@ class Tuner:
         assert config is not None
         drafter = load_drafter(config, self.writer.weights, self.sources.training.device)
         with self.reporter.stage("Judging the drafter as it is", None):
-            before = self._reported(drafter)
+            stored = StoredDrafter(drafter, self.writer.weights, self.deployed.recipe)
+            before = self._reported(stored.of(drafter))
         plan = Plan.of(self.options, config.text.hidden_size, self.said.data.training_tokens)
-        training = self._train(drafter, plan)
+        training = self._train(drafter, stored, plan)
         values = self.writer.rounded(training.progress.best)
         set_parameters(drafter, values)
         with self.reporter.stage("Judging the tuned drafter", None):
-            after = self._reported(drafter)
+            after = self._reported(stored.of(drafter))
         outcome = self._outcome(before, after, training)
         if outcome.written:
             told = self._provenance(outcome, plan, hashes)
@@ -123,18 +124,16 @@ class Tuner:
         return outcome
 
     def _judged(self, drafter: Drafter, source: Source) -> Judged:
-        """With its weights as a bundle stores them."""
-        deployed = stored(drafter, self.writer.weights, self.deployed.recipe)
-        return judge(deployed, source, self.options.draft_length)
+        return judge(drafter, source, self.options.draft_length)
 
     def _reported(self, drafter: Drafter) -> list[Judged]:
         """On held-out answers and, if there are any, on general ones."""
         sources = (self.sources.held_out, self.sources.general)
         return [self._judged(drafter, source) for source in sources if source is not None]
 
-    def _train(self, drafter: Drafter, plan: Plan) -> Training:
+    def _train(self, drafter: Drafter, stored: StoredDrafter, plan: Plan) -> Training:
         def score(tuned: Drafter) -> float:
-            return self._judged(tuned, self.sources.watched).everywhere
+            return self._judged(stored.of(tuned), self.sources.watched).everywhere
 
         state = self.folder.path / "state.pt"
         training = Training(drafter, self.sources.training, plan, score, state)

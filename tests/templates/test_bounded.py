@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from exporter.bounded_call import OutOfBoundsError, bounded_call
 from exporter.errors import TemplateError
-from exporter.templates import bounded
-from exporter.templates.bounded import within_bounds
+from exporter.templates.bounded import MEMORY, within_bounds
 from exporter.templates.fitting import fit_template, given_template
 from tests.bundles import ROOT
 
@@ -30,8 +30,7 @@ def test_memory_of_the_engines_renderer() -> None:
         within_bounds(given_template, "{{ 'a' * 3000000000 }}", "here", None)
 
 
-def test_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bounded, "SECONDS", 2)
+def test_time() -> None:
     forever = "{% for a in range(9999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
-    with pytest.raises(TemplateError, match="took more than 2 seconds"):
-        within_bounds(fit_template, forever, "here")
+    with pytest.raises(OutOfBoundsError, match="took more than 2 seconds"):
+        bounded_call(2, MEMORY, fit_template, forever, "here")

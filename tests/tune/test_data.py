@@ -116,35 +116,6 @@ def test_conversations(tmp_path: Path) -> None:
     assert second.turns == (Message("user", "Hello"),)
 
 
-def test_conversations_end_where_editors_end_lines(tmp_path: Path) -> None:
-    """Not at other characters that Unicode takes for the end of a line; a byte order mark is none of them."""
-    file, text = tmp_path / "chats.jsonl", "one\u2028two\x85three"
-    line = json.dumps([{"role": "user", "content": text}], ensure_ascii=False)
-    file.write_bytes(f"{line}\r\n{line}\r\n".encode("utf-8-sig"))
-    asked = (Message("user", text),)
-    assert [one.turns for one in read_conversations(file)] == [asked, asked]
-
-
-@pytest.mark.parametrize(
-    ("content", "told"),
-    [
-        ("", "expected a conversation a line, found none"),
-        (
-            '[{"role": "user", "content": "x"}]\nnot json\n',
-            "line 2: expected JSON, found something",
-        ),
-        ("[" * 200 + "]" * 200, "line 1: expected JSON, found more than 100 levels"),
-        ('[{"role": "assistant", "content": "x"}]', "line 1: expected a JSON list of messages"),
-        ("\n".join(["{}"] * 9), "and 4 more lines"),
-    ],
-)
-def test_files_that_hold_no_conversations(content: str, told: str, tmp_path: Path) -> None:
-    file = tmp_path / "chats.jsonl"
-    file.write_text(content)
-    with pytest.raises(TuneError, match=told):
-        read_conversations(file)
-
-
 def test_a_gain_is_more_than_its_noise() -> None:
     """The error itself is tested with ``runtime_py.bench.paired``."""
     before = judged(0, 1, 1, 2, 0, 1)
