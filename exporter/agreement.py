@@ -7,11 +7,13 @@ import dataclasses
 from exporter.checkpoints.architecture import AttentionKind, DrafterConfig, HeadKind, TargetConfig
 from exporter.conflicts import check_head, check_lengths
 from exporter.contract.names import Accelerator
-from exporter.contract.text import Contract, KvCache, is_prime
-from exporter.options import ExportOptions
+from exporter.contract.text import LENGTH_MULTIPLE, Contract, KvCache, Ring, is_prime
+from exporter.options import ExportOptions, SlidingCache
 
 DEFAULT_CACHE_LENGTH = 4096
 DEFAULT_PREFILL_LENGTHS = (128, 1024)
+MOST_DRAFTS = 15
+"""Of a round; rings have room for them, so that their graphs do not depend on the draft length."""
 LONGEST_CACHE = 32768
 """That can be chosen at load, unless more is asked for: 1.2 GB of caches in E2B."""
 
@@ -48,6 +50,7 @@ def make_contract(
         batch=options.batch,
         accelerator=options.accelerator,
         kv_dtype=options.kv_dtype,
+        ring=choose_ring(target) if options.sliding_cache is SlidingCache.RING else None,
     )
     if options.prefill_lengths is None:
         agreed = _with_fitting_prefill(agreed)
@@ -66,6 +69,16 @@ def choose_head(drafter: DrafterConfig | None, options: ExportOptions) -> HeadKi
     check_head(drafter, options)
     sparse = drafter.centroid_head is not None and options.accelerator is Accelerator.CPU
     return options.drafter_head or (HeadKind.CENTROID if sparse else HeadKind.FULL)
+
+
+def choose_ring(target: TargetConfig) -> Ring:
+    """The ring for a model's sliding layers.
+
+    A turn holds what the drafter sees (the window and one more), behind it the drafts of a round that were
+    rejected, and those that a stop token among accepted ones makes the engine take back.
+    """
+    needed = target.text.sliding_window + 1 + 2 * (MOST_DRAFTS + 1)
+    return Ring(turn=-(-needed // LENGTH_MULTIPLE) * LENGTH_MULTIPLE, overhang=LENGTH_MULTIPLE)
 
 
 def choose_placeholder(target: TargetConfig, cache_length: int) -> int:

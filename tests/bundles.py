@@ -11,7 +11,7 @@ import numpy as np
 
 from exporter.checkpoints.checkpoint import open_checkpoint
 from exporter.contract.names import Accelerator, Dtype
-from exporter.options import ExportOptions, OutputFormat
+from exporter.options import ExportOptions, OutputFormat, SlidingCache
 from exporter.pipeline import export
 from quantize.builtin_recipes import RECIPES
 from tests.once import lowering, made_once
@@ -77,6 +77,7 @@ def export_tiny(
     output_format: OutputFormat = OutputFormat.LITERTLM,
     accelerator: Accelerator = Accelerator.CPU,
     kv_dtype: Dtype = Dtype.FLOAT32,
+    sliding_cache: SlidingCache = SlidingCache.FULL,
 ) -> Path:
     """Export the tiny pair; graphs are lowered once per machine and then known."""
     options = ExportOptions(
@@ -89,6 +90,7 @@ def export_tiny(
         batch=batch,
         accelerator=accelerator,
         kv_dtype=kv_dtype,
+        sliding_cache=sliding_cache,
     )
     assistant = open_checkpoint(drafter_folder) if drafter else None
     with lowering():

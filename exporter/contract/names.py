@@ -107,5 +107,13 @@ def value_cache(layer: int, sequence: int | None = None) -> str:
     return f"{VALUE_CACHE_PREFIX}{layer}{_sequence_suffix(sequence)}"
 
 
+def held_positions(sequence: int | None = None) -> str:
+    """Name of what says which token each slot of the sliding caches holds; ``sequence`` as above.
+
+    It begins as a key cache's, because the engine keeps what is called so from call to call.
+    """
+    return f"{KEY_CACHE_PREFIX}positions{_sequence_suffix(sequence)}"
+
+
 def _sequence_suffix(sequence: int | None) -> str:
     return "" if sequence is None else f"_row_{sequence}"

@@ -56,6 +56,14 @@ class Sight(Protocol[KvT]):
 
 
 @dataclass(frozen=True)
+class Prefilled:
+    """The caches of a layer after a prefill, and what the prefill's tokens attend to."""
+
+    written: Kv
+    shown: Kv
+
+
+@dataclass(frozen=True)
 class Kv:
     """The caches of one layer: keys ``[1, K, S, D]``, values ``[1, K, D, S]``."""
 
@@ -70,7 +78,12 @@ class Kv:
             values: ``[1, T, K, D]``.
             slot: First slot written; at least T slots must follow it.
         """
+        keys, values = self.coded(keys, values)
         return self._updated(keys.permute(0, 2, 1, 3), values.permute(0, 2, 3, 1), slot)
+
+    def coded(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """New entries ``[1, T, K, D]`` as these caches store them."""
+        return keys, values
 
     def _updated(self, keys: Tensor, values: Tensor, slot: Tensor) -> Kv:
         """Write ``keys`` ``[1, K, T, D]`` and ``values`` ``[1, K, D, T]`` at ``slot``."""
@@ -97,6 +110,7 @@ class Kv:
             filled: Slots that hold a token once the block is written.
         """
         tokens = keys.shape[1]
+        keys, values = self.coded(keys, values)
         first = torch.clamp(filled - tokens, min=0)
         entries = torch.arange(tokens, dtype=torch.int32)
         moved = entries - (slot - first)  # entry of the block that goes to slot first + i
@@ -109,6 +123,15 @@ class Kv:
             torch.where(is_new.transpose(2, 3), new_values, old.values),
             first,
         )
+
+    def prefilled(self, keys: Tensor, values: Tensor, slot: Tensor, filled: Tensor) -> Prefilled:
+        """The caches with a prefill's entries; arguments as for :meth:`written_padded`."""
+        written = self.written_padded(keys, values, slot, filled)
+        return Prefilled(written, written)
+
+    def assured(self, positions: Tensor, reach: int) -> Tensor:
+        """``positions`` int32 ``[T]``, if the ``reach`` positions before the first are still there."""
+        return positions
 
     def rotation(self, positions: Tensor, rope: Rope) -> Rotation:
         """The rotation of these caches' heads at ``positions`` int32 ``[T]``."""
@@ -129,6 +152,14 @@ class Kv:
     def view_latest(self, rotation: Rotation, mask: Tensor, newest: Tensor, reach: int) -> View:
         """What sliding attention sees of these caches; see :meth:`View.of_latest`."""
         return View.of_latest(rotation, mask, newest, reach)
+
+    def view_written(self, rotation: Rotation, mask: Tensor, newest: Tensor, reach: int) -> View:
+        """What tokens see by sliding attention that are written first; as :meth:`view_latest`."""
+        return self.view_latest(rotation, mask, newest, reach)
+
+    def view_prefilled(self, rotation: Rotation, mask: Tensor, newest: Tensor, reach: int) -> View:
+        """What a prefill's tokens see of :attr:`Prefilled.shown`; as :meth:`view_latest`."""
+        return self.view_latest(rotation, mask, newest, reach)
 
     def stretch(self, start: Tensor, length: int) -> Kv:
         """The ``length`` slots from ``start`` (int32 scalar tensor) on."""

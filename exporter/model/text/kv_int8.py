@@ -40,16 +40,9 @@ class Int8Kv(Kv):
 
     scales: KvScales
 
-    def written(self, keys: Tensor, values: Tensor, slot: Tensor) -> Kv:
-        """See :meth:`Kv.written`; entries are floats ``[1, T, K, D]``."""
-        return super().written(
-            codes(keys, self.scales.keys), codes(values, self.scales.values), slot
-        )
-
-    def written_padded(self, keys: Tensor, values: Tensor, slot: Tensor, filled: Tensor) -> Kv:
-        """See :meth:`Kv.written_padded`; entries are floats ``[1, T, K, D]``."""
-        coded = codes(keys, self.scales.keys), codes(values, self.scales.values)
-        return super().written_padded(*coded, slot, filled)
+    def coded(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """See :meth:`Kv.coded`."""
+        return codes(keys, self.scales.keys), codes(values, self.scales.values)
 
     def readable(self) -> Kv:
         """See :meth:`Kv.readable`: cast once for all layers that read these caches."""

@@ -82,6 +82,7 @@ class Target(nn.Module):
             mask: bool ``[1, 1, T, S]``, true where a token may attend.
             caches: The caches of every layer that owns KV.
         """
+        positions = self._assured(positions, caches)
         views = self._views(positions, mask, caches)
         written, hidden = self._run(embeddings, per_layer, views, positions[0], caches)
         return Step(written, self._logits(hidden), hidden)
@@ -103,15 +104,19 @@ class Target(nn.Module):
             mask: bool ``[B, 1, T, S]``.
             caches: Of each sequence.
         """
-        pairs = zip(positions.unbind(0), mask.chunk(len(mask)), strict=True)
-        separate = [
-            self._views(own, own_mask, {owner: kv.sequences[index] for owner, kv in caches.items()})
-            for index, (own, own_mask) in enumerate(pairs)
+        rows = [
+            {owner: kv.sequences[index] for owner, kv in caches.items()}
+            for index in range(len(mask))
         ]
+        pairs = zip(positions.unbind(0), rows, strict=True)
+        placed = [self._assured(own, row) for own, row in pairs]
+        calls = zip(placed, mask.chunk(len(mask)), rows, strict=True)
+        separate = [self._views(*call) for call in calls]
         views = {
             kind: BatchView.of_all([view[kind] for view in separate]) for kind in AttentionKind
         }
-        written, hidden = self._run(embeddings, per_layer, views, positions[:, 0], caches)
+        slots = torch.stack([own[0] for own in placed])
+        written, hidden = self._run(embeddings, per_layer, views, slots, caches)
         return BatchStep(written, self._logits(hidden), hidden)
 
     def _run(
@@ -147,7 +152,8 @@ class Target(nn.Module):
         Arguments as for :meth:`forward`, except that the last tokens may be padding, whose mask rows
         are false; their entries in the caches are garbage that later tokens overwrite.
         """
-        views = self._views(positions, mask, caches)
+        positions = self._assured(positions, caches)
+        views = self._views(positions, mask, caches, prefill=True)
         per_layer = self._mix_per_layer(embeddings, per_layer)
         owners, stack, end = self.config.kv_owners, self._stack(), filled_slots(mask)
         filled: Caches = {}
@@ -155,10 +161,10 @@ class Target(nn.Module):
         for layer in owners:
             module, view = stack[layer.index], views[layer.kind]
             keys, values = module.keys_values(x, view.rotation)
-            kv = caches[layer.index].written_padded(keys, values, positions[0], end)
-            filled[layer.index] = kv
+            kv = caches[layer.index].prefilled(keys, values, positions[0], end)
+            filled[layer.index] = kv.written
             if layer is not owners[-1]:
-                x = module(x, view, view.of(kv), per_layer[:, :, layer.index])
+                x = module(x, view, view.of(kv.shown), per_layer[:, :, layer.index])
         return filled
 
     def prefill_unused(self, name: str) -> bool:
@@ -173,14 +179,21 @@ class Target(nn.Module):
     def _stack(self) -> list[DecoderLayer]:
         return cast("list[DecoderLayer]", list(self.layers))
 
-    def _views(self, positions: Tensor, mask: Tensor, caches: Caches) -> dict[AttentionKind, View]:
+    def _assured(self, positions: Tensor, caches: Caches) -> Tensor:
+        """``positions``, if what tokens there see is still in the caches; see :meth:`Kv.assured`."""
+        sliding = caches[self.config.kv_donor(AttentionKind.SLIDING).index]
+        return sliding.assured(positions, self.config.text.sliding_window - 1)
+
+    def _views(
+        self, positions: Tensor, mask: Tensor, caches: Caches, *, prefill: bool = False
+    ) -> dict[AttentionKind, View]:
         text = self.config.text
         kv = {kind: caches[self.config.kv_donor(kind).index] for kind in AttentionKind}
         rotations = {kind: kv[kind].rotation(positions, text.rope[kind]) for kind in AttentionKind}
         sliding, full = AttentionKind.SLIDING, AttentionKind.FULL
-        reach = text.sliding_window
+        see = kv[sliding].view_prefilled if prefill else kv[sliding].view_written
         return {
-            sliding: kv[sliding].view_latest(rotations[sliding], mask, positions, reach),
+            sliding: see(rotations[sliding], mask, positions, text.sliding_window),
             full: kv[full].view_all(rotations[full], mask),
         }
 
