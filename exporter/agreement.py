@@ -30,6 +30,8 @@ def make_contract(
     donors = sorted(target.kv_donor(kind).index for kind in AttentionKind)
     on_gpu = options.accelerator is Accelerator.GPU  # whose operations hold S as an attribute
     fixed = options.fixed_cache_length or on_gpu
+    ring = choose_ring(target) if options.sliding_cache is SlidingCache.RING else None
+    prefills = tuple(sorted(set(options.prefill_lengths or DEFAULT_PREFILL_LENGTHS)))
     agreed = Contract(
         hidden_size=target.text.hidden_size,
         layer_count=len(target.text.layers),
@@ -37,8 +39,8 @@ def make_contract(
         vocab_size=target.text.vocab_size,
         sliding_window=target.text.sliding_window,
         cache_length=cache_length,
-        placeholder=None if fixed else choose_placeholder(target, cache_length),
-        prefill_lengths=tuple(sorted(set(options.prefill_lengths or DEFAULT_PREFILL_LENGTHS))),
+        placeholder=None if fixed else choose_placeholder(target, cache_length, ring, prefills),
+        prefill_lengths=prefills,
         draft_length=options.draft_length if drafter is not None else 0,
         kv_caches=tuple(
             KvCache(
@@ -50,7 +52,7 @@ def make_contract(
         batch=options.batch,
         accelerator=options.accelerator,
         kv_dtype=options.kv_dtype,
-        ring=choose_ring(target) if options.sliding_cache is SlidingCache.RING else None,
+        ring=ring,
     )
     if options.prefill_lengths is None:
         agreed = _with_fitting_prefill(agreed)
@@ -81,7 +83,12 @@ def choose_ring(target: TargetConfig) -> Ring:
     return Ring(turn=-(-needed // LENGTH_MULTIPLE) * LENGTH_MULTIPLE, overhang=LENGTH_MULTIPLE)
 
 
-def choose_placeholder(target: TargetConfig, cache_length: int) -> int:
+def choose_placeholder(
+    target: TargetConfig,
+    cache_length: int,
+    ring: Ring | None = None,
+    prefill_lengths: tuple[int, ...] = (),
+) -> int:
     """The prime that stands for S: above every length that may be asked for, and no factor of a size.
 
     All but the longest caches have one in common, and so their graphs.
@@ -91,6 +98,8 @@ def choose_placeholder(target: TargetConfig, cache_length: int) -> int:
     sizes |= {text.vocab_size, target.per_layer_vocab_size}
     sizes |= {layer.mlp_width for layer in text.layers}
     sizes |= {text.heads * layer.head_dim for layer in text.layers}
+    if ring is not None:
+        sizes |= {ring.slots + tokens for tokens in (0, *prefill_lengths)}
     number = max(cache_length, min(target.max_position, LONGEST_CACHE)) + 1
     while not is_prime(number) or any(size % number == 0 for size in sizes):
         number += 1

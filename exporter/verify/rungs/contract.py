@@ -13,7 +13,7 @@ from exporter.agreement import make_contract
 from exporter.checkpoints.checkpoint import Checkpoint, hash_files
 from exporter.checkpoints.pair import TARGET, Pair
 from exporter.contract.text import Contract
-from exporter.options import ExportOptions
+from exporter.options import ExportOptions, SlidingCache
 from exporter.progress import Reporter
 from exporter.verify.evidence import Evidence
 from exporter.verify.rung import Rung, Title
@@ -60,6 +60,7 @@ def _differences(agreed: Contract, pair: Pair) -> list[str]:
         accelerator=agreed.accelerator,
         kv_dtype=agreed.kv_dtype,
         fixed_cache_length=agreed.placeholder is None,
+        sliding_cache=SlidingCache.FULL if agreed.ring is None else SlidingCache.RING,
     )
     expected = make_contract(pair.target_config, pair.drafter_config, options)
     names = [field.name for field in fields(Contract)]
