@@ -135,6 +135,15 @@ class Contract:
     def has_drafter(self) -> bool:
         return bool(self.drafter_donors)
 
+    def earliest_return(self, written: int) -> int:
+        """The first slot that a sequence can be gone on from once ``written`` slots were; slot 0 always can.
+
+        A ring holds the last tokens of a turn; the drafter sees the window and one more.
+        """
+        if self.ring is None or written <= self.ring.turn:
+            return 0
+        return written - self.ring.turn + self.sliding_window + 1
+
     @property
     def sliding_layers(self) -> frozenset[int]:
         """Owners of caches of sliding attention."""
