@@ -15,7 +15,7 @@ and the runtimes read it back.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from exporter.contract.names import (
@@ -212,7 +212,7 @@ class Contract:
         return self.cache_length if self.placeholder is None else self.placeholder - 1
 
     def kv_specs(
-        self, layers: tuple[int, ...] | None = None, sequence: int | None = None
+        self, layers: Collection[int] | None = None, sequence: int | None = None
     ) -> dict[str, TensorSpec]:
         """Cache tensors of one sequence, of all owners or only of ``layers``."""
         specs = {}

@@ -129,9 +129,9 @@ class Kv:
         written = self.written_padded(keys, values, slot, filled)
         return Prefilled(written, written)
 
-    def assured(self, positions: Tensor, reach: int) -> Tensor:
-        """``positions`` int32 ``[T]``, if the ``reach`` positions before the first are still there."""
-        return positions
+    def assured(self, start: Tensor, reach: int) -> Kv:
+        """These caches, if they still hold the ``reach`` positions before ``start`` (int32 scalar)."""
+        return self
 
     def rotation(self, positions: Tensor, rope: Rope) -> Rotation:
         """The rotation of these caches' heads at ``positions`` int32 ``[T]``."""

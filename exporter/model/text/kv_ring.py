@@ -31,15 +31,31 @@ class Ring:
     """Which token each slot holds.
 
     ``held`` int32 ``[1, 1, 1, slots]`` is a token's position plus one; 0 where there is none. ``turn`` is
-    how many slots are used in turn; those behind it take the end of a step.
+    how many slots are used in turn; those behind it take the end of a step. ``assurance`` is 0; what is
+    written depends on it, and computing it fails where the ring does not hold what it must.
     """
 
     held: Tensor
     turn: int
+    assurance: Tensor | None = None
+
+    def assured(self, start: Tensor, reach: int) -> Ring:
+        """This ring, if it still holds the ``reach`` positions before ``start``, or all there are.
+
+        If not, the graph fails while it runs: it looks up what is not there. ``held`` becomes a copy: an
+        engine gives one buffer as what is read and what is written, so nothing may be read from it once
+        something is written.
+        """
+        held = (self.held <= start) & (self.held > torch.clamp(start - reach, min=0))
+        count = held.to(torch.int32).sum(dtype=torch.int32)
+        missing = (count < torch.clamp(start, max=reach)).to(torch.int32)
+        zero = torch.zeros(1, dtype=torch.int32).index_select(0, missing.reshape(1))
+        return replace(self, held=self.held + zero.reshape(1, 1, 1, 1), assurance=zero.reshape(()))
 
     def place(self, start: Tensor) -> Tensor:
         """The slot of position ``start`` (int32 scalar)."""
-        return torch.remainder(start, self.turn)
+        assert self.assurance is not None
+        return torch.remainder(start + self.assurance, self.turn)
 
     def after_step(self, start: Tensor, tokens: int) -> Ring:
         """With tokens from position ``start`` on, written one behind the other from its place on."""
@@ -53,6 +69,8 @@ class Ring:
 
         Negative where there is none, and behind the turn.
         """
+        assert self.assurance is not None
+        end = end + self.assurance
         slots = torch.arange(self.held.shape[-1], dtype=torch.int32)
         last = (end - 1) - torch.remainder((end - 1) - slots, self.turn)
         return torch.where(slots < self.turn, last, -1)
@@ -72,17 +90,6 @@ class Ring:
         """
         last = newest.reshape(1, 1, -1, 1) + 1
         return (self.held <= last) & (self.held > torch.clamp(last - reach, min=0))
-
-    def nothing_missing(self, start: Tensor, reach: int) -> Tensor:
-        """Zero, if the ring still holds the ``reach`` positions before ``start``, or all there are.
-
-        If not, the graph fails while it runs: it looks up what is not there.
-        """
-        held = (self.held <= start) & (self.held > torch.clamp(start - reach, min=0))
-        count = held.to(torch.int32).sum(dtype=torch.int32)
-        missing = (count < torch.clamp(start, max=reach)).to(torch.int32)
-        nothing = torch.zeros(1, dtype=torch.int32).index_select(0, missing.reshape(1))
-        return nothing.reshape(())
 
     def _before(self, start: Tensor) -> Tensor:
         """``held`` without what stands at ``start`` and behind."""
@@ -107,34 +114,34 @@ class RingKv(Kv):
         Padding is not written: each slot takes the last real token whose place it is, or keeps what it has.
         """
         keys, values = self.coded(keys, values)
-        newest = self.ring.newest(filled)
-        source = torch.clamp(newest - slot, 0, keys.shape[1] - 1)
-        is_new = (newest >= slot).reshape(1, 1, -1, 1)
-        written = replace(
-            self,
-            keys=torch.where(is_new, keys.index_select(1, source).permute(0, 2, 1, 3), self.keys),
-            values=torch.where(
-                is_new.transpose(2, 3),
-                values.index_select(1, source).permute(0, 2, 3, 1),
-                self.values,
-            ),
-            ring=self.ring.after_prefill(slot, filled),
-        )
         shown = replace(
             self,
             keys=torch.cat([self.keys, keys.permute(0, 2, 1, 3)], dim=2),
             values=torch.cat([self.values, values.permute(0, 2, 3, 1)], dim=3),
         )
+        assert self.ring.assurance is not None
+        old = shown.stretch(self.ring.assurance, self.keys.shape[2])  # not self: see Ring.assured
+        newest = self.ring.newest(filled)
+        source = torch.clamp(newest - slot, 0, keys.shape[1] - 1)
+        is_new = (newest >= slot).reshape(1, 1, -1, 1)
+        new_keys = keys.index_select(1, source).permute(0, 2, 1, 3)
+        new_values = values.index_select(1, source).permute(0, 2, 3, 1)
+        written = replace(
+            self,
+            keys=torch.where(is_new, new_keys, old.keys),
+            values=torch.where(is_new.transpose(2, 3), new_values, old.values),
+            ring=self.ring.after_prefill(slot, filled),
+        )
         return Prefilled(written, shown)
 
-    def assured(self, positions: Tensor, reach: int) -> Tensor:
-        """See :meth:`Kv.assured`; if not, the graph fails while it runs."""
-        return positions + self.ring.nothing_missing(positions[0], reach)
+    def assured(self, start: Tensor, reach: int) -> Kv:
+        """See :meth:`Kv.assured`; if they do not, the graph fails while it runs."""
+        return replace(self, ring=self.ring.assured(start, reach))
 
     def view_latest(self, rotation: Rotation, mask: Tensor, newest: Tensor, reach: int) -> View:
-        """See :meth:`Kv.view_latest`; what is missing makes the graph fail, as in :meth:`assured`."""
-        newest = newest + self.ring.nothing_missing(newest[0] + 1, reach)
-        return _view(rotation, self.ring.seen(newest, reach))
+        """See :meth:`Kv.view_latest`; fails as :meth:`assured` does."""
+        ring = self.ring.assured(newest[0] + 1, reach)
+        return _view(rotation, ring.seen(newest, reach))
 
     def view_written(self, rotation: Rotation, mask: Tensor, newest: Tensor, reach: int) -> View:
         """See :meth:`Kv.view_written`."""

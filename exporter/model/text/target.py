@@ -82,7 +82,7 @@ class Target(nn.Module):
             mask: bool ``[1, 1, T, S]``, true where a token may attend.
             caches: The caches of every layer that owns KV.
         """
-        positions = self._assured(positions, caches)
+        caches = self._assured(positions, caches)
         views = self._views(positions, mask, caches)
         written, hidden = self._run(embeddings, per_layer, views, positions[0], caches)
         return Step(written, self._logits(hidden), hidden)
@@ -105,18 +105,16 @@ class Target(nn.Module):
             caches: Of each sequence.
         """
         rows = [
-            {owner: kv.sequences[index] for owner, kv in caches.items()}
-            for index in range(len(mask))
+            self._assured(own, {owner: kv.sequences[index] for owner, kv in caches.items()})
+            for index, own in enumerate(positions.unbind(0))
         ]
-        pairs = zip(positions.unbind(0), rows, strict=True)
-        placed = [self._assured(own, row) for own, row in pairs]
-        calls = zip(placed, mask.chunk(len(mask)), rows, strict=True)
+        calls = zip(positions.unbind(0), mask.chunk(len(mask)), rows, strict=True)
         separate = [self._views(*call) for call in calls]
         views = {
             kind: BatchView.of_all([view[kind] for view in separate]) for kind in AttentionKind
         }
-        slots = torch.stack([own[0] for own in placed])
-        written, hidden = self._run(embeddings, per_layer, views, slots, caches)
+        placed = {owner: BatchKv(tuple(row[owner] for row in rows)) for owner in caches}
+        written, hidden = self._run(embeddings, per_layer, views, positions[:, 0], placed)
         return BatchStep(written, self._logits(hidden), hidden)
 
     def _run(
@@ -152,7 +150,7 @@ class Target(nn.Module):
         Arguments as for :meth:`forward`, except that the last tokens may be padding, whose mask rows
         are false; their entries in the caches are garbage that later tokens overwrite.
         """
-        positions = self._assured(positions, caches)
+        caches = self._assured(positions, caches)
         views = self._views(positions, mask, caches, prefill=True)
         per_layer = self._mix_per_layer(embeddings, per_layer)
         owners, stack, end = self.config.kv_owners, self._stack(), filled_slots(mask)
@@ -179,10 +177,10 @@ class Target(nn.Module):
     def _stack(self) -> list[DecoderLayer]:
         return cast("list[DecoderLayer]", list(self.layers))
 
-    def _assured(self, positions: Tensor, caches: Caches) -> Tensor:
-        """``positions``, if what tokens there see is still in the caches; see :meth:`Kv.assured`."""
-        sliding = caches[self.config.kv_donor(AttentionKind.SLIDING).index]
-        return sliding.assured(positions, self.config.text.sliding_window - 1)
+    def _assured(self, positions: Tensor, caches: Caches) -> Caches:
+        """The caches, if what tokens at ``positions`` see is still in them; see :meth:`Kv.assured`."""
+        reach = self.config.text.sliding_window - 1
+        return {owner: kv.assured(positions[0], reach) for owner, kv in caches.items()}
 
     def _views(
         self, positions: Tensor, mask: Tensor, caches: Caches, *, prefill: bool = False
