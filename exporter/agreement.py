@@ -30,7 +30,8 @@ def make_contract(
     donors = sorted(target.kv_donor(kind).index for kind in AttentionKind)
     on_gpu = options.accelerator is Accelerator.GPU  # whose operations hold S as an attribute
     fixed = options.fixed_cache_length or on_gpu
-    ring = choose_ring(target) if options.sliding_cache is SlidingCache.RING else None
+    in_turn = options.sliding_cache is SlidingCache.RING
+    ring = choose_ring(target, options.rewind_tokens) if in_turn else None
     prefills = tuple(sorted(set(options.prefill_lengths or DEFAULT_PREFILL_LENGTHS)))
     agreed = Contract(
         hidden_size=target.text.hidden_size,
@@ -73,13 +74,13 @@ def choose_head(drafter: DrafterConfig | None, options: ExportOptions) -> HeadKi
     return options.drafter_head or (HeadKind.CENTROID if sparse else HeadKind.FULL)
 
 
-def choose_ring(target: TargetConfig) -> Ring:
-    """The ring for a model's sliding layers.
+def choose_ring(target: TargetConfig, rewind_tokens: int = 0) -> Ring:
+    """The ring for a model's sliding layers, in which a conversation can be taken back by so many tokens.
 
     A turn holds what the drafter sees (the window and one more), behind it the drafts of a round that were
     rejected, and those that a stop token among accepted ones makes the engine take back.
     """
-    needed = target.text.sliding_window + 1 + 2 * (MOST_DRAFTS + 1)
+    needed = target.text.sliding_window + 1 + 2 * (MOST_DRAFTS + 1) + rewind_tokens
     return Ring(turn=-(-needed // LENGTH_MULTIPLE) * LENGTH_MULTIPLE, overhang=LENGTH_MULTIPLE)
 
 

@@ -54,6 +54,8 @@ def check_options(options: ExportOptions, *, drafter: bool) -> None:
         "--batch needs --format litertlm": onnx and options.batch > 1,
         "--kv-cache int8 needs --format litertlm": onnx and int8_caches,
         "--sliding-cache ring needs --format litertlm": onnx and ring,
+        "--rewind-tokens is for rings; add --sliding-cache ring": options.rewind_tokens
+        and not ring,
         "--image-tokens is for bundles that take pictures; leave out --no-vision": (
             options.image_tokens is not None and not options.vision
         ),

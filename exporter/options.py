@@ -56,6 +56,9 @@ class ExportOptions:
     fresh_graphs: bool = False
     fixed_cache_length: bool = False
     sliding_cache: SlidingCache = SlidingCache.FULL
+    rewind_tokens: int = 0
+    """How far a conversation can be taken back where sliding caches are rings; full ones allow any."""
+
     requantize: bool = False
     """Whether the recipe decides about weights, too, that have codes from their training."""
 

@@ -10,6 +10,7 @@ import json
 import random
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,15 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from exporter.agreement import make_contract
 from exporter.bundle.inspection import inspect_bundle
 from exporter.bundle.stored_contract import contract_block, parsed_contract
+from exporter.checkpoints.configs.config import parse_target
 from exporter.cli.main import cli
+from exporter.contract.text import LENGTH_MULTIPLE
 from exporter.errors import EngineError
-from exporter.options import SlidingCache
+from exporter.options import ExportOptions, SlidingCache
+from quantize.builtin_recipes import RECIPES
 from runtime_py.batch_run import run_batch
 from runtime_py.chat.conversation import Conversation
 from runtime_py.engine.stock_engine import EngineSettings, run_engine
@@ -210,6 +215,19 @@ def test_inspect_shows_the_rings(ring: Path) -> None:
     shown = CliRunner().invoke(cli, ["inspect", str(ring)]).output
     assert "rings of 128 slots, 98,816 bytes" in shown
     assert "512 a slot" in shown
+
+
+def test_longer_rings_can_be_gone_back_in_further() -> None:
+    target = parse_target(json.loads((TINY_TARGET / "config.json").read_text()), "target")
+    options = ExportOptions(RECIPES["float32"], sliding_cache=SlidingCache.RING)
+    for tokens in (0, 40, 1000):
+        agreed = make_contract(target, None, replace(options, rewind_tokens=tokens))
+        assert agreed.ring is not None
+        written = (
+            5000  # by a turn of so many tokens, a verify behind it, and what a stop token took back
+        )
+        assert agreed.earliest_return(written) <= written - tokens - 2 * (DRAFT_LENGTH + 1)
+        assert agreed.earliest_return(written) > written - tokens - 2 * LENGTH_MULTIPLE - 16
 
 
 @pytest.mark.parametrize(

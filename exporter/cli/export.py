@@ -78,6 +78,14 @@ def parse_numbers(
     "turn (docs/long_context.md).",
 )
 @click.option(
+    "--rewind-tokens",
+    type=click.IntRange(0, 32768),
+    default=0,
+    show_default=True,
+    help="Make rings so much longer that a conversation can be taken back by so many tokens, as the engine "
+    "does after thoughts.",
+)
+@click.option(
     "--prefill-lengths",
     callback=parse_numbers,
     metavar="N[,N...]",
@@ -173,6 +181,7 @@ def command(
     cache_length: int | None,
     fixed_cache_length: bool,
     sliding_cache: str,
+    rewind_tokens: int,
     prefill_lengths: tuple[int, ...] | None,
     draft_length: int,
     drafter_head: str | None,
@@ -215,6 +224,7 @@ def command(
         cache_length=cache_length,
         fixed_cache_length=fixed_cache_length,
         sliding_cache=SlidingCache(sliding_cache),
+        rewind_tokens=rewind_tokens,
         prefill_lengths=prefill_lengths,
         draft_length=draft_length,
         drafter_head=HeadKind(drafter_head) if drafter_head else None,

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from exporter.agreement import make_contract
+from exporter.agreement import choose_ring, make_contract
 from exporter.checkpoints.checkpoint import Checkpoint, hash_files
 from exporter.checkpoints.pair import TARGET, Pair
 from exporter.contract.text import Contract
@@ -51,6 +51,7 @@ def judge(evidence: Evidence) -> Rung:
 
 def _differences(agreed: Contract, pair: Pair) -> list[str]:
     """What the checkpoints would prescribe otherwise."""
+    usual = choose_ring(pair.target_config)
     options = ExportOptions(
         FLOAT32,
         agreed.cache_length,
@@ -61,6 +62,7 @@ def _differences(agreed: Contract, pair: Pair) -> list[str]:
         kv_dtype=agreed.kv_dtype,
         fixed_cache_length=agreed.placeholder is None,
         sliding_cache=SlidingCache.FULL if agreed.ring is None else SlidingCache.RING,
+        rewind_tokens=0 if agreed.ring is None else agreed.ring.turn - usual.turn,
     )
     expected = make_contract(pair.target_config, pair.drafter_config, options)
     names = [field.name for field in fields(Contract)]
