@@ -1,0 +1,82 @@
+"""Full attention that costs what is filled, not what could be.
+
+A product over a cache reads all its S slots, whatever the mask says of them. So attention is written for
+a few lengths as well, each over the first slots only, and the call takes the shortest that holds all
+tokens seen. For lowering, each is a composite, and ``exporter.lowering.choices`` turns the choice between
+them into IF operations, whose branches cost nothing unless they are taken.
+
+Cutting copies the keys and values of a stretch, which takes about as long as multiplying them. So a
+length is used only where the caches are well longer; S itself is in the graph as nothing but a shape, so
+how many slots there are is counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from litert_torch.backend.composite import StableHLOCompositeBuilder
+from torch import Tensor
+
+from exporter.contract.names import CHOICE_PREFIX
+from exporter.model.text.kv import Kv, View, filled_slots
+from exporter.model.text.layers import attend
+
+SHORTEST = 512
+"""The first length; each further one is twice as long."""
+
+WORTH = (5, 3)
+"""A length is used where 5 times it is at most 3 times S."""
+
+
+def lengths_below(slots: int) -> tuple[int, ...]:
+    """The lengths that a graph with caches of up to ``slots`` slots can choose from."""
+    lengths = [SHORTEST]
+    while WORTH[0] * lengths[-1] * 2 <= WORTH[1] * slots:
+        lengths.append(lengths[-1] * 2)
+    return tuple(n for n in lengths if WORTH[0] * n <= WORTH[1] * slots)
+
+
+def of_filled(view: View, mask: Tensor, lengths: Sequence[int]) -> View:
+    """``view``, of all slots, as the slots filled by ``mask`` ``[1, 1, T, S]`` need it.
+
+    Unchanged where there is nothing to choose from.
+    """
+    if not lengths:
+        return view
+    filled = filled_slots(mask)
+    empty = (~mask.any(dim=2)).to(torch.int32).sum(dtype=torch.int32)
+    most = (filled + empty) * WORTH[1]
+    chosen = tuple((filled <= n) & (most >= n * WORTH[0]) for n in lengths)
+    return FilledView(view.rotation, view.bias, None, view.length, chosen, tuple(lengths))
+
+
+@dataclass(frozen=True)
+class FilledView(View):
+    """What full attention sees: the first ``lengths[i]`` slots where ``chosen[i]`` is the first that holds.
+    """
+
+    chosen: tuple[Tensor, ...]  # bool scalars
+    lengths: tuple[int, ...]
+
+    def of(self, kv: Kv) -> Kv:
+        """The caches as they are: every layer cuts them for itself."""
+        return kv
+
+    def attend(self, queries: Tensor, kv: Kv) -> Tensor:
+        """See :meth:`View.attend`."""
+        attended = self._over(self.length, queries, kv)
+        for chosen, length in reversed(list(zip(self.chosen, self.lengths, strict=True))):
+            attended = torch.where(chosen, self._over(length, queries, kv), attended)
+        return attended
+
+    def _over(self, length: int, queries: Tensor, kv: Kv) -> Tensor:
+        """Attention over the first ``length`` slots, as a branch."""
+        builder = StableHLOCompositeBuilder(f"{CHOICE_PREFIX}{length}", {})
+        queries, bias, *tensors = builder.mark_inputs(queries, self.bias, *kv.tensors())
+        seen, view = kv.with_tensors(*tensors), replace(self, bias=bias)
+        if length < self.length:
+            seen, view = seen.first(length), replace(self, bias=bias[..., :length])
+        attended: Tensor = builder.mark_outputs(attend(queries, seen.readable(), view))
+        return attended
