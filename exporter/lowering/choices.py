@@ -6,9 +6,9 @@ flatbuffer, the composite's decomposition becomes a branch of an IF. LiteRT hand
 address, and gives a branch's operations to XNNPACK as it does a signature's.
 
 Subgraphs of branches are no signatures, so the stock engine does not put the cache length into them. They
-need none: LiteRT gives their inputs the shapes of the operands at every run, and XNNPACK finds all others;
-its SLICE takes what there is where a cache has fewer slots. Only sizes that RESHAPE has as a parameter
-would stay, so the one that follows from the others becomes -1.
+need none: LiteRT gives their inputs the shapes of the operands at every run, and all others follow, if no
+operation has one as a parameter. So of RESHAPE's sizes the one that follows from the others becomes -1, and
+SLICE becomes STRIDED_SLICE, which takes what there is where a cache has fewer slots than the branch is for.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import Any
 import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
+from numpy.typing import NDArray
 
 from exporter.contract.names import CHOICE_PREFIX
 from exporter.errors import LoweringError
@@ -73,7 +74,7 @@ class _Choices:
         self._branches = {int(o.outputs[0]): o for o in operators if self._is_branch(o)}
         self._selects = {int(o.outputs[0]): o for o in operators if self._code(o) in SELECTS}
         self._made: dict[Any, tuple[int, int]] = {}
-        self._if = self._if_code()
+        self._if = _operator_code(model, schema.BuiltinOperator.IF)
 
     def apply(self) -> None:
         choices = list(self._choices())
@@ -138,7 +139,8 @@ class _Choices:
     def _branch(self, composite: Any) -> int:
         """A composite's decomposition, without sizes that depend on its inputs' shapes."""
         index = int(composite.builtinOptions2.decompositionSubgraphIndex)
-        _loosen(self._model, self._model.subgraphs[index])
+        length = int(composite.builtinOptions2.name[len(CHOICE_PREFIX) :])
+        _loosen(self._model, self._model.subgraphs[index], length)
         return index
 
     def _ignore(self, index: int, unused: list[int]) -> None:
@@ -166,13 +168,6 @@ class _Choices:
         )
         return operator
 
-    def _if_code(self) -> int:
-        code = schema.OperatorCodeT()
-        code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.IF
-        code.version = 1
-        self._model.operatorCodes.append(code)
-        return len(self._model.operatorCodes) - 1
-
     def _is_branch(self, operator: Any) -> bool:
         if self._code(operator) != schema.BuiltinOperator.STABLEHLO_COMPOSITE:
             return False
@@ -182,24 +177,55 @@ class _Choices:
         return int(self._model.operatorCodes[operator.opcodeIndex].builtinCode)
 
 
-def _loosen(model: Any, subgraph: Any) -> None:
-    """RESHAPE in a branch: the largest size of its parameter is left to follow from the rest."""
+def _loosen(model: Any, subgraph: Any, length: int) -> None:
+    """Let the number of slots in a branch, ``length`` or fewer, follow from its inputs."""
+    clipping = None
     for operator in subgraph.operators:
         code = model.operatorCodes[operator.opcodeIndex].builtinCode
-        if code != schema.BuiltinOperator.RESHAPE:
-            continue
-        old = subgraph.tensors[operator.inputs[1]]
-        sizes = np.frombuffer(bytes(model.buffers[old.buffer].data), np.int32).copy()
-        if (sizes < 0).any():
-            continue
-        sizes[sizes.argmax()] = -1
-        buffer, new = schema.BufferT(), copy.copy(old)
-        buffer.data = np.frombuffer(sizes.tobytes(), np.uint8)
-        model.buffers.append(buffer)
-        new.buffer = len(model.buffers) - 1
-        subgraph.tensors.append(new)
-        operator.inputs = np.array([operator.inputs[0], len(subgraph.tensors) - 1], np.int32)
-        operator.builtinOptions, operator.builtinOptionsType = None, schema.BuiltinOptions.NONE
+        if code == schema.BuiltinOperator.RESHAPE:
+            sizes = _constant(model, subgraph, operator.inputs[1])
+            if length in sizes and (sizes >= 0).all():
+                sizes[np.flatnonzero(sizes == length)[-1]] = -1
+            shape = _new_constant(model, subgraph, sizes)
+            operator.inputs = np.array([operator.inputs[0], shape], np.int32)
+            operator.builtinOptions = None
+            operator.builtinOptionsType = schema.BuiltinOptions.NONE
+        elif code == schema.BuiltinOperator.SLICE:
+            begins, sizes = (_constant(model, subgraph, number) for number in operator.inputs[1:])
+            bounds = (begins, begins + sizes, np.ones_like(sizes))
+            places = [_new_constant(model, subgraph, values) for values in bounds]
+            clipping = _operator_code(model, schema.BuiltinOperator.STRIDED_SLICE, clipping)
+            operator.opcodeIndex = clipping
+            operator.inputs = np.array([operator.inputs[0], *places], np.int32)
+            operator.builtinOptions = schema.StridedSliceOptionsT()
+            operator.builtinOptionsType = schema.BuiltinOptions.StridedSliceOptions
+
+
+def _constant(model: Any, subgraph: Any, tensor: int) -> NDArray[np.int32]:
+    kept = model.buffers[subgraph.tensors[tensor].buffer]
+    return np.frombuffer(bytes(kept.data), np.int32).copy()
+
+
+def _new_constant(model: Any, subgraph: Any, values: NDArray[np.int32]) -> int:
+    """A tensor of int32 values."""
+    buffer, tensor = schema.BufferT(), schema.TensorT()
+    buffer.data = np.frombuffer(values.astype(np.int32).tobytes(), np.uint8)
+    model.buffers.append(buffer)
+    tensor.name, tensor.type, tensor.hasRank = b"sizes", schema.TensorType.INT32, True
+    tensor.shape, tensor.buffer = np.array(values.shape, np.int32), len(model.buffers) - 1
+    subgraph.tensors.append(tensor)
+    return len(subgraph.tensors) - 1
+
+
+def _operator_code(model: Any, builtin: int, known: int | None = None) -> int:
+    """Number of the code of a builtin operation that the converter did not use."""
+    if known is not None:
+        return known
+    code = schema.OperatorCodeT()
+    code.builtinCode, code.version = builtin, 1
+    code.deprecatedBuiltinCode = builtin
+    model.operatorCodes.append(code)
+    return len(model.operatorCodes) - 1
 
 
 def _keep_reached(model: Any) -> None:

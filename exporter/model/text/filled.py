@@ -29,6 +29,9 @@ SHORTEST = 512
 WORTH = (5, 3)
 """A length is used where 5 times it is at most 3 times S."""
 
+SCORES_AT_ONCE = 35_000_000
+"""So many are in memory at the same time, 140 MB; a prefill of 1024 over 32771 slots has 8 times as many."""
+
 
 def lengths_below(slots: int) -> tuple[int, ...]:
     """The lengths that a graph with caches of up to ``slots`` slots can choose from."""
@@ -54,8 +57,7 @@ def of_filled(view: View, mask: Tensor, lengths: Sequence[int]) -> View:
 
 @dataclass(frozen=True)
 class FilledView(View):
-    """What full attention sees: the first ``lengths[i]`` slots where ``chosen[i]`` is the first that holds.
-    """
+    """What full attention sees: ``lengths[i]`` slots where ``chosen[i]`` is the first that holds."""
 
     chosen: tuple[Tensor, ...]  # bool scalars
     lengths: tuple[int, ...]
@@ -78,5 +80,21 @@ class FilledView(View):
         seen, view = kv.with_tensors(*tensors), replace(self, bias=bias)
         if length < self.length:
             seen, view = seen.first(length), replace(self, bias=bias[..., :length])
-        attended: Tensor = builder.mark_outputs(attend(queries, seen.readable(), view))
+        attended: Tensor = builder.mark_outputs(attend_in_pieces(queries, seen.readable(), view))
         return attended
+
+
+def attend_in_pieces(queries: Tensor, kv: Kv, view: View) -> Tensor:
+    """Attention of ``queries`` ``[1, T, N, D]``; with many slots, of some tokens after the others."""
+    tokens, heads = queries.shape[1:3]
+    piece = max(1, SCORES_AT_ONCE // (heads * kv.keys.shape[2]))
+    piece = 1 << (piece.bit_length() - 1)
+    pieces = [
+        attend(
+            queries[:, first : first + piece],
+            kv,
+            replace(view, bias=view.bias[:, :, first : first + piece]),
+        )
+        for first in range(0, tokens, piece)
+    ]
+    return pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=1)
