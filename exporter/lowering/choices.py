@@ -1,9 +1,10 @@
 """Choices between composites as IF operations: the branch that is not taken costs nothing.
 
 Torch has one way to choose a tensor that survives lowering, ``torch.where``, and it computes both sides. So
-a choice is traced as ``where(chosen, branch, otherwise)`` over branches that are composites, and here, in the
-flatbuffer, the composite's decomposition becomes a branch of an IF. LiteRT hands caches to a branch by
-address, and gives a branch's operations to XNNPACK as it does a signature's.
+a choice is traced as ``where(chosen, branch, before)`` for each branch, a composite, and here, in the
+flatbuffer, the composite's decomposition becomes a branch of an IF, whose other side gives ``before`` back.
+(One IF inside the other costs more: LiteRT prepares all of a side's own branches at each run.) LiteRT hands
+caches to a branch by address, and gives a branch's operations to XNNPACK as it does a signature's.
 
 Subgraphs of branches are no signatures, so the stock engine does not put the cache length into them. They
 need none: LiteRT gives their inputs the shapes of the operands at every run, and all others follow, if no
@@ -15,7 +16,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import flatbuffers
@@ -47,24 +47,6 @@ def with_choices(graph: bytes) -> bytes:
     return bytes(builder.Output())
 
 
-@dataclass(frozen=True)
-class _Choice:
-    """``branches`` ``[i]`` where ``chosen`` ``[i]`` is the first that holds, else the last branch."""
-
-    chosen: list[int]
-    branches: list[Any]
-    selects: list[int]
-
-    @property
-    def operands(self) -> list[int]:
-        """Tensors that every branch takes."""
-        return [int(tensor) for tensor in self.branches[0].inputs]
-
-    def names(self) -> tuple[bytes, ...]:
-        """What its branches are; choices of equal names and operands have equal branches."""
-        return tuple(branch.builtinOptions2.name for branch in self.branches)
-
-
 class _Choices:
     """Rewrites the choices of one subgraph."""
 
@@ -72,69 +54,55 @@ class _Choices:
         self._model, self._subgraph = model, subgraph
         operators = subgraph.operators
         self._branches = {int(o.outputs[0]): o for o in operators if self._is_branch(o)}
-        self._selects = {int(o.outputs[0]): o for o in operators if self._code(o) in SELECTS}
         self._made: dict[Any, tuple[int, int]] = {}
         self._if = _operator_code(model, schema.BuiltinOperator.IF)
 
     def apply(self) -> None:
-        choices = list(self._choices())
-        inner = {tensor for choice in choices for tensor in choice.selects[1:]}
-        outer = {c.selects[0]: c for c in choices if c.selects[0] not in inner}
-        used = {int(b.outputs[0]) for choice in outer.values() for b in choice.branches}
-        if used != set(self._branches) or not all(
-            len(b.outputs) == 1 for b in self._branches.values()
-        ):
+        """One IF for each ``where`` over a branch."""
+        left, operators = dict(self._branches), []
+        for operator in self._subgraph.operators:
+            if self._is_branch(operator):
+                continue
+            if self._code(operator) in SELECTS and int(operator.inputs[1]) in left:
+                branch = left.pop(int(operator.inputs[1]))
+                operators.append(self._if_operator(operator, branch))
+            else:
+                operators.append(operator)
+        read = {int(tensor) for operator in operators for tensor in operator.inputs}
+        if left or read & set(self._branches):
             raise LoweringError(
                 "the converter moved a branch of a choice; this is a bug of mtp-export"
             )
-        gone, operators = used | inner, []
-        for operator in self._subgraph.operators:
-            made = int(operator.outputs[0])
-            if made in outer:
-                operators.append(self._if_operator(outer[made], made))
-            elif made not in gone:
-                operators.append(operator)
         self._subgraph.operators = operators
 
-    def _choices(self) -> Iterator[_Choice]:
-        """One for every ``where`` over a branch, inner ones of a chain too."""
-        for output, select in self._selects.items():
-            chosen, branches, selects, made = [], [], [output], select
-            while made is not None and int(made.inputs[1]) in self._branches:
-                condition, first, rest = map(int, made.inputs)
-                chosen.append(condition)
-                branches.append(self._branches[first])
-                if rest in self._branches:
-                    yield _Choice(chosen, [*branches, self._branches[rest]], selects)
-                    break
-                selects.append(rest)
-                made = self._selects.get(rest)
-
-    def _if_operator(self, choice: _Choice, output: int) -> Any:
-        """The IF over all branches of a choice: the first, and one with the others in its own subgraph."""
+    def _if_operator(self, select: Any, composite: Any) -> Any:
+        """A branch where its condition holds, else what was there before."""
+        condition, _, before = map(int, select.inputs)
+        operands = [int(tensor) for tensor in composite.inputs]
         tensors = self._subgraph.tensors
-        key = choice.names(), tuple((*tensors[t].shape, tensors[t].type) for t in choice.operands)
+        shapes = tuple((*tensors[t].shape, tensors[t].type) for t in (before, *operands))
+        key = composite.builtinOptions2.name, shapes
         if key not in self._made:
-            self._made[key] = self._nested(choice, output)
-        return self._made_if([*choice.chosen, *choice.operands], output, *self._made[key])
+            then = self._branch(composite)
+            self._ignore(then, before)
+            self._made[key] = then, self._unchanged([before, *operands])
+        options = schema.IfOptionsT()
+        options.thenSubgraphIndex, options.elseSubgraphIndex = self._made[key]
+        made = schema.OperatorT()
+        made.opcodeIndex, made.outputs = self._if, select.outputs
+        made.inputs = np.array([condition, before, *operands], np.int32)
+        made.builtinOptionsType, made.builtinOptions = schema.BuiltinOptions.IfOptions, options
+        return made
 
-    def _nested(self, choice: _Choice, output: int) -> tuple[int, int]:
-        """The subgraphs of the first branch and of all others."""
-        then, other = (self._branch(branch) for branch in choice.branches[-2:])
-        for level in range(len(choice.branches) - 2, 0, -1):
-            inputs = [*choice.chosen[level:], *choice.operands]
-            self._ignore(then, inputs[1 : -len(choice.operands)])
-            subgraph = schema.SubGraphT()
-            subgraph.name, subgraph.tensors = b"choice", []
-            numbers = [self._copied(subgraph, tensor) for tensor in (*inputs, output)]
-            subgraph.inputs = np.array(numbers[:-1], np.int32)
-            subgraph.outputs = np.array(numbers[-1:], np.int32)
-            subgraph.operators = [self._made_if(numbers[:-1], numbers[-1], then, other)]
-            self._model.subgraphs.append(subgraph)
-            other = len(self._model.subgraphs) - 1
-            then = self._branch(choice.branches[level - 1])
-        self._ignore(then, choice.chosen[1:])
-        return then, other
+    def _unchanged(self, inputs: list[int]) -> int:
+        """A subgraph that gives its first input back."""
+        subgraph = schema.SubGraphT()
+        subgraph.name, subgraph.tensors, subgraph.operators = b"unchanged", [], []
+        numbers = [self._copied(subgraph, tensor) for tensor in inputs]
+        subgraph.inputs = np.array(numbers, np.int32)
+        subgraph.outputs = np.array(numbers[:1], np.int32)
+        self._model.subgraphs.append(subgraph)
+        return len(self._model.subgraphs) - 1
 
     def _branch(self, composite: Any) -> int:
         """A composite's decomposition, without sizes that depend on its inputs' shapes."""
@@ -143,11 +111,10 @@ class _Choices:
         _loosen(self._model, self._model.subgraphs[index], length)
         return index
 
-    def _ignore(self, index: int, unused: list[int]) -> None:
-        """Give a branch inputs that it does not read: both sides of an IF take equally many."""
+    def _ignore(self, index: int, unused: int) -> None:
+        """Give a branch a first input that it does not read: both sides of an IF take equally many."""
         subgraph = self._model.subgraphs[index]
-        numbers = [self._copied(subgraph, tensor) for tensor in unused]
-        subgraph.inputs = np.array([*numbers, *subgraph.inputs], np.int32)
+        subgraph.inputs = np.array([self._copied(subgraph, unused), *subgraph.inputs], np.int32)
 
     def _copied(self, subgraph: Any, tensor: int) -> int:
         """A tensor like one of the signature's, in another subgraph."""
@@ -155,18 +122,6 @@ class _Choices:
         new.buffer = 0
         subgraph.tensors.append(new)
         return len(subgraph.tensors) - 1
-
-    def _made_if(self, inputs: list[int], output: int, then: int, other: int) -> Any:
-        options = schema.IfOptionsT()
-        options.thenSubgraphIndex, options.elseSubgraphIndex = then, other
-        operator = schema.OperatorT()
-        operator.opcodeIndex = self._if
-        operator.inputs, operator.outputs = np.array(inputs, np.int32), np.array([output], np.int32)
-        operator.builtinOptionsType, operator.builtinOptions = (
-            schema.BuiltinOptions.IfOptions,
-            options,
-        )
-        return operator
 
     def _is_branch(self, operator: Any) -> bool:
         if self._code(operator) != schema.BuiltinOperator.STABLEHLO_COMPOSITE:

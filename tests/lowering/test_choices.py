@@ -164,18 +164,18 @@ def test_layers_share_branches_and_nothing_else_is_left() -> None:
     graph = lowered(Attention(), 1, torch.float32)
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(with_choices(graph), 0))
     codes = [model.operatorCodes[o.opcodeIndex].builtinCode for o in model.subgraphs[0].operators]
-    assert codes.count(schema.BuiltinOperator.IF) == 2
+    assert codes.count(schema.BuiltinOperator.IF) == 2 * (len(LENGTHS) + 1)
     assert schema.BuiltinOperator.STABLEHLO_COMPOSITE not in codes
-    assert len(model.subgraphs) == 1 + len(LENGTHS) + 1 + (len(LENGTHS) - 1)
+    assert len(model.subgraphs) == 1 + 2 * (len(LENGTHS) + 1)
 
 
 def test_what_is_filled_decides_which_branch_runs(environment: Environment) -> None:
     """Slots past the branch's may hold anything, even what no product survives."""
     runner = Runner(environment, with_choices(lowered(Attention(), 1, torch.float32)), 96)
-    for filled, length in ((16, 16), (17, 32), (48, 48)):
+    for filled, length in ((16, 16), (17, 32), (33, 96)):
         given = inputs(1, 96, torch.float32, filled)
         expected = plain(given)
-        given["keys"][:, :, length:] = torch.nan
+        given["keys"][:, :, length:] = torch.nan  # 48 is too near to 96 for a call of one token
         assert_equal(runner(given), expected)
         given["keys"][:, :, length - 1] = torch.nan
         assert runner(given).isnan().all()

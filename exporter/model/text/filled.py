@@ -26,8 +26,8 @@ from exporter.model.text.layers import attend
 SHORTEST = 512
 """The first length; each further one is twice as long."""
 
-WORTH = (5, 3)
-"""A length is used where 5 times it is at most 3 times S."""
+WORTH_FOR_ONE, WORTH_FOR_SEVERAL = (8, 3), (5, 3)
+"""A length is used where so many times it (8 in a call of one token) is at most so many times S (3)."""
 
 SCORES_AT_ONCE = 35_000_000
 """So many are in memory at the same time, 140 MB; a prefill of 1024 over 32771 slots has 8 times as many."""
@@ -35,10 +35,9 @@ SCORES_AT_ONCE = 35_000_000
 
 def lengths_below(slots: int) -> tuple[int, ...]:
     """The lengths that a graph with caches of up to ``slots`` slots can choose from."""
-    lengths = [SHORTEST]
-    while WORTH[0] * lengths[-1] * 2 <= WORTH[1] * slots:
-        lengths.append(lengths[-1] * 2)
-    return tuple(n for n in lengths if WORTH[0] * n <= WORTH[1] * slots)
+    most = slots * WORTH_FOR_SEVERAL[1] // WORTH_FOR_SEVERAL[0]
+    doublings = range((most // SHORTEST).bit_length())
+    return tuple(SHORTEST << doubling for doubling in doublings)
 
 
 def of_filled(view: View, mask: Tensor, lengths: Sequence[int]) -> View:
@@ -48,16 +47,23 @@ def of_filled(view: View, mask: Tensor, lengths: Sequence[int]) -> View:
     """
     if not lengths:
         return view
+    times, most = WORTH_FOR_ONE if mask.shape[2] == 1 else WORTH_FOR_SEVERAL
     filled = filled_slots(mask)
     empty = (~mask.any(dim=2)).to(torch.int32).sum(dtype=torch.int32)
-    most = (filled + empty) * WORTH[1]
-    chosen = tuple((filled <= n) & (most >= n * WORTH[0]) for n in lengths)
-    return FilledView(view.rotation, view.bias, None, view.length, chosen, tuple(lengths))
+    slots, left = filled + empty, torch.ones((), dtype=torch.bool)
+    chosen = []
+    for length in lengths:
+        holds = (filled <= length) & (slots * most >= length * times)
+        chosen.append(left & holds)
+        left = left & ~holds
+    return FilledView(
+        view.rotation, view.bias, None, view.length, (*chosen, left), (*lengths, view.length)
+    )
 
 
 @dataclass(frozen=True)
 class FilledView(View):
-    """What full attention sees: ``lengths[i]`` slots where ``chosen[i]`` is the first that holds."""
+    """What full attention sees: ``lengths[i]`` slots where ``chosen[i]`` holds, which one does."""
 
     chosen: tuple[Tensor, ...]  # bool scalars
     lengths: tuple[int, ...]
@@ -68,8 +74,8 @@ class FilledView(View):
 
     def attend(self, queries: Tensor, kv: Kv) -> Tensor:
         """See :meth:`View.attend`."""
-        attended = self._over(self.length, queries, kv)
-        for chosen, length in reversed(list(zip(self.chosen, self.lengths, strict=True))):
+        attended = queries.reshape(1, queries.shape[1], -1)  # of its shape; never left
+        for chosen, length in zip(self.chosen, self.lengths, strict=True):
             attended = torch.where(chosen, self._over(length, queries, kv), attended)
         return attended
 
