@@ -21,7 +21,7 @@ from torch import Tensor
 
 from exporter.contract.names import CHOICE_PREFIX
 from exporter.model.text.kv import Kv, View, filled_slots
-from exporter.model.text.layers import attend
+from exporter.model.text.layers import FEW_ROWS, MASKED_SCORE, attend
 
 SHORTEST = 512
 """The first length; each further one is twice as long."""
@@ -29,8 +29,8 @@ SHORTEST = 512
 WORTH_FOR_ONE, WORTH_FOR_SEVERAL = (8, 3), (5, 3)
 """A length is used where so many times it (8 in a call of one token) is at most so many times S (3)."""
 
-SCORES_AT_ONCE = 35_000_000
-"""So many are in memory at the same time, 140 MB; a prefill of 1024 over 32771 slots has 8 times as many."""
+SEVERAL = 16
+"""A call of more tokens than that is a prefill."""
 
 
 def lengths_below(slots: int) -> tuple[int, ...]:
@@ -47,7 +47,9 @@ def of_filled(view: View, mask: Tensor, lengths: Sequence[int]) -> View:
     """
     if not lengths:
         return view
-    times, most = WORTH_FOR_ONE if mask.shape[2] == 1 else WORTH_FOR_SEVERAL
+    tokens = mask.shape[2]
+    times, most = WORTH_FOR_ONE if tokens == 1 else WORTH_FOR_SEVERAL
+    lengths = lengths[::2] if tokens > SEVERAL else lengths
     filled = filled_slots(mask)
     empty = (~mask.any(dim=2)).to(torch.int32).sum(dtype=torch.int32)
     slots, left = filled + empty, torch.ones((), dtype=torch.bool)
@@ -56,14 +58,18 @@ def of_filled(view: View, mask: Tensor, lengths: Sequence[int]) -> View:
         holds = (filled <= length) & (slots * most >= length * times)
         chosen.append(left & holds)
         left = left & ~holds
+    seen = mask if tokens > SEVERAL else view.bias
     return FilledView(
-        view.rotation, view.bias, None, view.length, (*chosen, left), (*lengths, view.length)
+        view.rotation, seen, None, view.length, (*chosen, left), (*lengths, view.length)
     )
 
 
 @dataclass(frozen=True)
 class FilledView(View):
-    """What full attention sees: ``lengths[i]`` slots where ``chosen[i]`` holds, which one does."""
+    """What full attention sees: ``lengths[i]`` slots where ``chosen[i]`` holds, which one does.
+
+    Of a prefill, ``bias`` is the mask: as floats it takes 134 MB for 1024 tokens and 32771 slots.
+    """
 
     chosen: tuple[Tensor, ...]  # bool scalars
     lengths: tuple[int, ...]
@@ -83,24 +89,32 @@ class FilledView(View):
         """Attention over the first ``length`` slots, as a branch."""
         builder = StableHLOCompositeBuilder(f"{CHOICE_PREFIX}{length}", {})
         queries, bias, *tensors = builder.mark_inputs(queries, self.bias, *kv.tensors())
-        seen, view = kv.with_tensors(*tensors), replace(self, bias=bias)
+        seen = kv.with_tensors(*tensors)
         if length < self.length:
-            seen, view = seen.first(length), replace(self, bias=bias[..., :length])
-        attended: Tensor = builder.mark_outputs(attend_in_pieces(queries, seen.readable(), view))
-        return attended
+            seen, bias = seen.first(length), bias[..., :length]
+        attended = attend_in_pieces(queries, seen.readable(), replace(self, bias=bias))
+        marked: Tensor = builder.mark_outputs(attended)
+        return marked
 
 
 def attend_in_pieces(queries: Tensor, kv: Kv, view: View) -> Tensor:
-    """Attention of ``queries`` ``[1, T, N, D]``; with many slots, of some tokens after the others."""
-    tokens, heads = queries.shape[1:3]
-    piece = max(1, SCORES_AT_ONCE // (heads * kv.keys.shape[2]))
-    piece = 1 << (piece.bit_length() - 1)
-    pieces = [
-        attend(
-            queries[:, first : first + piece],
-            kv,
-            replace(view, bias=view.bias[:, :, first : first + piece]),
+    """Attention of ``queries`` ``[1, T, N, D]``, of some tokens after the others.
+
+    Of as many as leave the caches on the left of the products: then they are not copied into another
+    order, and the scores of all others need not be in memory. ``view.bias`` may be the mask.
+    """
+    rows_of_token = queries.shape[2] // kv.keys.shape[1]
+    attended = [
+        attend(some, kv, replace(view, bias=as_bias(bias)))
+        for some, bias in zip(
+            queries.split(FEW_ROWS // rows_of_token, dim=1),
+            view.bias.split(FEW_ROWS // rows_of_token, dim=2),
+            strict=True,
         )
-        for first in range(0, tokens, piece)
     ]
-    return pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=1)
+    return attended[0] if len(attended) == 1 else torch.cat(attended, dim=1)
+
+
+def as_bias(seen: Tensor) -> Tensor:
+    """A mask as what is added to scores; a bias as it is."""
+    return torch.where(seen, 0.0, MASKED_SCORE) if seen.dtype is torch.bool else seen
