@@ -38,6 +38,7 @@ ACTIVATIONS = "activations"
 PROJECTED_ACTIVATIONS = "projected_activations"
 
 WEIGHT_PREFIX = "weights_"
+CHOICE_PREFIX = "mtp_export.branch_"
 """Of inputs that a graph has until it is bound: its weights, the parameter's name follows."""
 
 

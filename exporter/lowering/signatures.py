@@ -7,7 +7,7 @@ input of the graph, and ``bind`` turns it into a constant.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -17,12 +17,13 @@ from torch.func import functional_call
 
 from exporter.checkpoints.architecture import AttentionKind, DrafterConfig, HeadKind, TargetConfig
 from exporter.contract import names
-from exporter.contract.names import Dtype, Section, SignatureSpec, TensorSpec
+from exporter.contract.names import Accelerator, Dtype, Section, SignatureSpec, TensorSpec
 from exporter.contract.text import Contract
 from exporter.lowering.units import DRAFT_ROUND_UNIT, LoweringRequest, Unit
 from exporter.model.text.batch import BatchKv
 from exporter.model.text.draft_round import DraftRound
 from exporter.model.text.drafter import Drafter, widened
+from exporter.model.text.filled import lengths_below
 from exporter.model.text.kv import Kv
 from exporter.model.text.kv_gpu import GpuKv
 from exporter.model.text.kv_ring import Ring, RingKv, in_ring
@@ -94,10 +95,12 @@ def weightless(spec: TensorSpec) -> Tensor:
     return torch.zeros((), dtype=TORCH_DTYPES[spec.dtype]).expand(spec.shape)
 
 
-def target_signatures(config: TargetConfig, wanted: Contract) -> list[Signature]:
+def target_signatures(
+    config: TargetConfig, wanted: Contract, lengths: Sequence[int] = ()
+) -> list[Signature]:
     """``prefill_<T>``, ``decode`` and ``verify`` of one target, and those for several sequences."""
     with torch.device("meta"):
-        model = Target(config, wanted.kv_dtype)
+        model = Target(config, wanted.kv_dtype, lengths)
     weights = parameter_specs(model)
     used_by_prefill = {
         name: spec for name, spec in weights.items() if not model.prefill_unused(name)
@@ -140,10 +143,12 @@ def target_signatures(config: TargetConfig, wanted: Contract) -> list[Signature]
     return signatures
 
 
-def drafter_signatures(config: DrafterConfig, wanted: Contract, head: HeadKind) -> list[Signature]:
+def drafter_signatures(
+    config: DrafterConfig, wanted: Contract, head: HeadKind, lengths: Sequence[int] = ()
+) -> list[Signature]:
     """One draft step over the donors' caches, for one sequence and for several."""
     with torch.device("meta"):
-        model = Drafter(config, head, wanted.kv_dtype)
+        model = Drafter(config, head, wanted.kv_dtype, lengths)
 
     def draft(model: nn.Module, inputs: Tensors) -> Tensors:
         assert isinstance(model, Drafter)
@@ -173,11 +178,15 @@ def drafter_signatures(config: DrafterConfig, wanted: Contract, head: HeadKind) 
 
 
 def draft_round_signature(
-    target: TargetConfig, config: DrafterConfig, head: HeadKind, wanted: Contract
+    target: TargetConfig,
+    config: DrafterConfig,
+    head: HeadKind,
+    wanted: Contract,
+    lengths: Sequence[int] = (),
 ) -> Signature:
     """All draft steps of a round; weights are named as the drafter's, the table ``embedder.weight``."""
     with torch.device("meta"):
-        model = DraftRound(target, config, head, wanted.kv_dtype)
+        model = DraftRound(target, config, head, wanted.kv_dtype, lengths)
     spec = wanted.draft_round_signature()
     assert spec is not None
 
@@ -215,26 +224,33 @@ def per_layer_embedder_signature(config: TargetConfig, wanted: Contract) -> Sign
 
 def unit_signature(request: LoweringRequest, unit: Unit) -> Signature:
     """The signature that a unit asks for."""
+    contract = request.contract
+    on_cpu = contract.accelerator is Accelerator.CPU
+    lengths = lengths_below(contract.cache_length) if on_cpu else ()
     if unit == DRAFT_ROUND_UNIT:
         assert request.drafter is not None
         pair = (request.target, request.drafter, request.head)
-        return draft_round_signature(*pair, request.contract)
-    made = bundle_signatures(request.target, request.drafter, request.head, request.contract)
+        return draft_round_signature(*pair, contract, lengths)
+    made = bundle_signatures(request.target, request.drafter, request.head, contract, lengths)
     (found,) = (s for s in made[unit.section] if s.name == unit.signature)
     return found
 
 
 def bundle_signatures(
-    target: TargetConfig, drafter: DrafterConfig | None, head: HeadKind, wanted: Contract
+    target: TargetConfig,
+    drafter: DrafterConfig | None,
+    head: HeadKind,
+    wanted: Contract,
+    lengths: Sequence[int] = (),
 ) -> dict[Section, list[Signature]]:
-    """Everything a bundle needs, by section."""
+    """Everything a bundle needs, by section; ``lengths`` as for :class:`Target`."""
     sections = {
         Section.EMBEDDER: [embedder_signature(target, wanted)],
         Section.PER_LAYER_EMBEDDER: [per_layer_embedder_signature(target, wanted)],
-        Section.PREFILL_DECODE: target_signatures(target, wanted),
+        Section.PREFILL_DECODE: target_signatures(target, wanted, lengths),
     }
     if drafter is not None:
-        sections[Section.MTP_DRAFTER] = drafter_signatures(drafter, wanted, head)
+        sections[Section.MTP_DRAFTER] = drafter_signatures(drafter, wanted, head, lengths)
     return sections
 
 

@@ -169,6 +169,18 @@ class Kv:
             values=stretch(self.values, start, 3, length),
         )
 
+    def first(self, length: int) -> Self:
+        """The first ``length`` slots."""
+        return replace(self, keys=self.keys[:, :, :length], values=self.values[..., :length])
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        """All tensors that attention reads."""
+        return self.keys, self.values
+
+    def with_tensors(self, keys: Tensor, values: Tensor) -> Kv:
+        """This cache with others in the place of :meth:`tensors`."""
+        return replace(self, keys=keys, values=values)
+
     def readable(self) -> Kv:
         """This cache in the form that several layers multiply with."""
         return self

@@ -11,7 +11,7 @@ The KV heads of a layer share their scales, as they share the weights of their n
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -35,14 +35,30 @@ class KvScales(nn.Module):
 
 
 @dataclass(frozen=True)
+class Scales:
+    """As of :class:`KvScales`, of whatever tensors."""
+
+    keys: Tensor
+    values: Tensor
+
+
+@dataclass(frozen=True)
 class Int8Kv(Kv):
     """The caches of one layer as int8 codes; shapes as in :class:`Kv`."""
 
-    scales: KvScales
+    scales: KvScales | Scales
 
     def coded(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """See :meth:`Kv.coded`."""
         return codes(keys, self.scales.keys), codes(values, self.scales.values)
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        """See :meth:`Kv.tensors`."""
+        return self.keys, self.values, self.scales.keys, self.scales.values
+
+    def with_tensors(self, keys: Tensor, values: Tensor, *scales: Tensor) -> Kv:
+        """See :meth:`Kv.with_tensors`."""
+        return replace(self, keys=keys, values=values, scales=Scales(*scales))
 
     def readable(self) -> Kv:
         """See :meth:`Kv.readable`: cast once for all layers that read these caches."""
@@ -53,7 +69,7 @@ class Int8Kv(Kv):
 class CastKv(Kv):
     """Codes as float32, still to be multiplied by their scales."""
 
-    scales: KvScales
+    scales: KvScales | Scales
 
     def scores(self, rows: Tensor) -> Tensor:
         """See :meth:`Kv.scores`."""

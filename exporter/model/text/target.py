@@ -7,7 +7,7 @@ the engine runs them as sections of their own and never loads those tables into 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -18,6 +18,7 @@ from exporter.checkpoints.architecture import AttentionKind, TargetConfig
 from exporter.contract.names import Dtype
 from exporter.model.text.batch import BatchKv, BatchStep, BatchView
 from exporter.model.text.decoder import DecoderLayer
+from exporter.model.text.filled import of_filled
 from exporter.model.text.kv import Kv, KvT, Sight, View, filled_slots
 from exporter.model.text.kv_int8 import Int8Kv, KvScales
 from exporter.model.text.layers import RmsNorm, softcapped
@@ -41,11 +42,17 @@ class Target(nn.Module):
     Args:
         config: Its dimensions.
         kv_dtype: Element type of its caches.
+        lengths: Numbers of slots that full attention chooses from, see ``exporter.model.text.filled``.
     """
 
-    def __init__(self, config: TargetConfig, kv_dtype: Dtype = Dtype.FLOAT32) -> None:
+    def __init__(
+        self,
+        config: TargetConfig,
+        kv_dtype: Dtype = Dtype.FLOAT32,
+        lengths: Sequence[int] = (),
+    ) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.lengths = config, lengths
         text, layer_count = config.text, len(config.text.layers)
         self.per_layer_model_projection = nn.Linear(
             text.hidden_size, layer_count * config.per_layer_width, bias=False
@@ -192,7 +199,7 @@ class Target(nn.Module):
         see = kv[sliding].view_prefilled if prefill else kv[sliding].view_written
         return {
             sliding: see(rotations[sliding], mask, positions, text.sliding_window),
-            full: kv[full].view_all(rotations[full], mask),
+            full: of_filled(kv[full].view_all(rotations[full], mask), mask, self.lengths),
         }
 
     def _mix_per_layer(self, embeddings: Tensor, per_layer: Tensor) -> Tensor:

@@ -1,0 +1,120 @@
+"""Full attention that costs what is filled, not what could be.
+
+A product over a cache reads all its S slots, whatever the mask says of them. So attention is written for
+a few lengths as well, each over the first slots only, and the call takes the shortest that holds all
+tokens seen. For lowering, each is a composite, and ``exporter.lowering.choices`` turns the choice between
+them into IF operations, whose branches cost nothing unless they are taken.
+
+Cutting copies the keys and values of a stretch, which takes about as long as multiplying them. So a
+length is used only where the caches are well longer; S itself is in the graph as nothing but a shape, so
+how many slots there are is counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from litert_torch.backend.composite import StableHLOCompositeBuilder
+from torch import Tensor
+
+from exporter.contract.names import CHOICE_PREFIX
+from exporter.model.text.kv import Kv, View, filled_slots
+from exporter.model.text.layers import FEW_ROWS, MASKED_SCORE, attend
+
+SHORTEST = 512
+"""The first length; each further one is twice as long."""
+
+WORTH_FOR_ONE, WORTH_FOR_SEVERAL = (8, 3), (5, 3)
+"""A length is used where so many times it (8 in a call of one token) is at most so many times S (3)."""
+
+SEVERAL = 16
+"""A call of more tokens than that is a prefill."""
+
+
+def lengths_below(slots: int) -> tuple[int, ...]:
+    """The lengths that a graph with caches of up to ``slots`` slots can choose from."""
+    most = slots * WORTH_FOR_SEVERAL[1] // WORTH_FOR_SEVERAL[0]
+    doublings = range((most // SHORTEST).bit_length())
+    return tuple(SHORTEST << doubling for doubling in doublings)
+
+
+def of_filled(view: View, mask: Tensor, lengths: Sequence[int]) -> View:
+    """``view``, of all slots, as the slots filled by ``mask`` ``[1, 1, T, S]`` need it.
+
+    Unchanged where there is nothing to choose from.
+    """
+    if not lengths:
+        return view
+    tokens = mask.shape[2]
+    times, most = WORTH_FOR_ONE if tokens == 1 else WORTH_FOR_SEVERAL
+    lengths = lengths[::2] if tokens > SEVERAL else lengths
+    filled = filled_slots(mask)
+    empty = (~mask.any(dim=2)).to(torch.int32).sum(dtype=torch.int32)
+    slots, left = filled + empty, torch.ones((), dtype=torch.bool)
+    chosen = []
+    for length in lengths:
+        holds = (filled <= length) & (slots * most >= length * times)
+        chosen.append(left & holds)
+        left = left & ~holds
+    seen = mask if tokens > SEVERAL else view.bias
+    return FilledView(
+        view.rotation, seen, None, view.length, (*chosen, left), (*lengths, view.length)
+    )
+
+
+@dataclass(frozen=True)
+class FilledView(View):
+    """What full attention sees: ``lengths[i]`` slots where ``chosen[i]`` holds, which one does.
+
+    Of a prefill, ``bias`` is the mask: as floats it takes 134 MB for 1024 tokens and 32771 slots.
+    """
+
+    chosen: tuple[Tensor, ...]  # bool scalars
+    lengths: tuple[int, ...]
+
+    def of(self, kv: Kv) -> Kv:
+        """The caches as they are: every layer cuts them for itself."""
+        return kv
+
+    def attend(self, queries: Tensor, kv: Kv) -> Tensor:
+        """See :meth:`View.attend`."""
+        attended = queries.reshape(1, queries.shape[1], -1)  # of its shape; never left
+        for chosen, length in zip(self.chosen, self.lengths, strict=True):
+            attended = torch.where(chosen, self._over(length, queries, kv), attended)
+        return attended
+
+    def _over(self, length: int, queries: Tensor, kv: Kv) -> Tensor:
+        """Attention over the first ``length`` slots, as a branch."""
+        builder = StableHLOCompositeBuilder(f"{CHOICE_PREFIX}{length}", {})
+        queries, bias, *tensors = builder.mark_inputs(queries, self.bias, *kv.tensors())
+        seen = kv.with_tensors(*tensors)
+        if length < self.length:
+            seen, bias = seen.first(length), bias[..., :length]
+        attended = attend_in_pieces(queries, seen.readable(), replace(self, bias=bias))
+        marked: Tensor = builder.mark_outputs(attended)
+        return marked
+
+
+def attend_in_pieces(queries: Tensor, kv: Kv, view: View) -> Tensor:
+    """Attention of ``queries`` ``[1, T, N, D]``, of some tokens after the others.
+
+    Of as many as leave the caches on the left of the products: then they are not copied into another
+    order, and the scores of all others need not be in memory. ``view.bias`` may be the mask.
+    """
+    rows_of_token = queries.shape[2] // kv.keys.shape[1]
+    attended = [
+        attend(some, kv, replace(view, bias=as_bias(bias)))
+        for some, bias in zip(
+            queries.split(FEW_ROWS // rows_of_token, dim=1),
+            view.bias.split(FEW_ROWS // rows_of_token, dim=2),
+            strict=True,
+        )
+    ]
+    return attended[0] if len(attended) == 1 else torch.cat(attended, dim=1)
+
+
+def as_bias(seen: Tensor) -> Tensor:
+    """A mask as what is added to scores; a bias as it is."""
+    return torch.where(seen, 0.0, MASKED_SCORE) if seen.dtype is torch.bool else seen
