@@ -103,15 +103,12 @@ def attend_in_pieces(queries: Tensor, kv: Kv, view: View) -> Tensor:
     Of as many as leave the caches on the left of the products: then they are not copied into another
     order, and the scores of all others need not be in memory. ``view.bias`` may be the mask.
     """
-    rows_of_token = queries.shape[2] // kv.keys.shape[1]
-    attended = [
-        attend(some, kv, replace(view, bias=as_bias(bias)))
-        for some, bias in zip(
-            queries.split(FEW_ROWS // rows_of_token, dim=1),
-            view.bias.split(FEW_ROWS // rows_of_token, dim=2),
-            strict=True,
-        )
-    ]
+    piece = FEW_ROWS // (queries.shape[2] // kv.keys.shape[1])
+    attended = []
+    for first in range(0, queries.shape[1], piece):
+        bias = as_bias(view.bias[:, :, first : first + piece])
+        some = queries[:, first : first + piece]
+        attended.append(attend(some, kv, replace(view, bias=bias)))
     return attended[0] if len(attended) == 1 else torch.cat(attended, dim=1)
 
 
