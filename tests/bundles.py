@@ -35,6 +35,15 @@ def held_out_prompts(count: int) -> list[str]:
     return prompts[:: len(prompts) // count][:count]
 
 
+def long_prompts() -> list[str]:
+    """Two that are answered by a story, past slot 512 the first and past slot 1024 the other.
+
+    There full attention takes another length (``exporter.model.text.filled``).
+    """
+    prompts = PROMPT_FILE.read_text(encoding="utf-8").splitlines()
+    return ["\n".join(prompts[18:22]), "\n".join(prompts[6:23])]
+
+
 def poor_drafter(folder: Path) -> Path:
     """The tiny drafter with its input projection negated: it fits the target, and is hardly ever right."""
     shutil.copytree(TINY_DRAFTER, folder)

@@ -10,6 +10,10 @@ Subgraphs of branches are no signatures, so the stock engine does not put the ca
 need none: LiteRT gives their inputs the shapes of the operands at every run, and all others follow, if no
 operation has one as a parameter. So of RESHAPE's sizes the one that follows from the others becomes -1, and
 SLICE becomes STRIDED_SLICE, which takes what there is where a cache has fewer slots than the branch is for.
+
+Codes of int8 caches are cast in branches. XNNPACK takes no CAST, and LiteRT gives the memory of its own
+operations back after each branch, to ask for it again at the next; so codes have a scale of 1 there, and
+CAST becomes DEQUANTIZE, which XNNPACK takes.
 """
 
 from __future__ import annotations
@@ -134,7 +138,11 @@ class _Choices:
 
 def _loosen(model: Any, subgraph: Any, length: int) -> None:
     """Let the number of slots in a branch, ``length`` or fewer, follow from its inputs."""
-    clipping = None
+    clipping = decoding = None
+    for tensor in subgraph.tensors:
+        if tensor.type == schema.TensorType.INT8:
+            tensor.quantization = schema.QuantizationParametersT()
+            tensor.quantization.scale, tensor.quantization.zeroPoint = [1.0], [0]
     for operator in subgraph.operators:
         code = model.operatorCodes[operator.opcodeIndex].builtinCode
         if code == schema.BuiltinOperator.RESHAPE:
@@ -154,6 +162,13 @@ def _loosen(model: Any, subgraph: Any, length: int) -> None:
             operator.inputs = np.array([operator.inputs[0], *places], np.int32)
             operator.builtinOptions = schema.StridedSliceOptionsT()
             operator.builtinOptionsType = schema.BuiltinOptions.StridedSliceOptions
+        elif code == schema.BuiltinOperator.CAST:
+            (codes,) = operator.inputs
+            if subgraph.tensors[codes].type == schema.TensorType.INT8:
+                decoding = _operator_code(model, schema.BuiltinOperator.DEQUANTIZE, decoding)
+                operator.opcodeIndex = decoding
+                operator.builtinOptions = schema.DequantizeOptionsT()
+                operator.builtinOptionsType = schema.BuiltinOptions.DequantizeOptions
 
 
 def _constant(model: Any, subgraph: Any, tensor: int) -> NDArray[np.int32]:

@@ -108,12 +108,12 @@ def sizes_set(graph: bytes, slots: int) -> NDArray[np.uint8]:
         for index in range(model.Subgraphs(subgraph).TensorsLength())
         if (tensor := model.Subgraphs(subgraph).Tensors(index)).ShapeLength()
     ]
-    content = np.frombuffer(graph, np.uint8).copy()
+    content = bytearray(graph)
     Resizing(PLACEHOLDER, slots).apply(memoryview(content))
-    edited = schema.Model.GetRootAs(memoryview(content), 0)
+    edited = schema.Model.GetRootAs(content, 0)
     for shape, subgraph, index in kept:
         edited.Subgraphs(subgraph).Tensors(index).ShapeAsNumpy()[...] = shape
-    return content
+    return np.frombuffer(content, np.uint8)
 
 
 class Runner:

@@ -32,6 +32,9 @@ WORTH_FOR_ONE, WORTH_FOR_SEVERAL = (8, 3), (5, 3)
 SEVERAL = 16
 """A call of more tokens than that is a prefill."""
 
+LONG = 16384
+"""Over more slots a prefill's pieces have half as many tokens: their scores are what takes memory."""
+
 
 def lengths_below(slots: int) -> tuple[int, ...]:
     """The lengths that a graph with caches of up to ``slots`` slots can choose from."""
@@ -92,7 +95,8 @@ class FilledView(View):
         seen = kv.with_tensors(*tensors)
         if length < self.length:
             seen, bias = seen.first(length), bias[..., :length]
-        attended = attend_in_pieces(queries, seen.readable(), replace(self, bias=bias))
+            seen = seen.readable() if queries.shape[1] > SEVERAL else seen
+        attended = attend_in_pieces(queries, seen, replace(self, bias=bias))
         marked: Tensor = builder.mark_outputs(attended)
         return marked
 
@@ -103,7 +107,8 @@ def attend_in_pieces(queries: Tensor, kv: Kv, view: View) -> Tensor:
     Of as many as leave the caches on the left of the products: then they are not copied into another
     order, and the scores of all others need not be in memory. ``view.bias`` may be the mask.
     """
-    piece = FEW_ROWS // (queries.shape[2] // kv.keys.shape[1])
+    rows = FEW_ROWS if kv.keys.shape[2] <= LONG else FEW_ROWS // 2
+    piece = rows // (queries.shape[2] // kv.keys.shape[1])
     attended = []
     for first in range(0, queries.shape[1], piece):
         bias = as_bias(view.bias[:, :, first : first + piece])
