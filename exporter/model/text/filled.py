@@ -21,7 +21,7 @@ from torch import Tensor
 
 from exporter.contract.names import CHOICE_PREFIX
 from exporter.model.text.kv import Kv, View, filled_slots
-from exporter.model.text.layers import FEW_ROWS, MASKED_SCORE, attend
+from exporter.model.text.layers import FEW_ROWS, MASKED_SCORE, Attended, attend
 
 SHORTEST = 512
 """The first length; each further one is twice as long."""
@@ -32,13 +32,16 @@ WORTH_FOR_ONE, WORTH_FOR_SEVERAL = (8, 3), (5, 3)
 SEVERAL = 16
 """A call of more tokens than that is a prefill."""
 
+LONGEST = 8192
+"""The last length: what a branch cuts is in memory, 17 MB of 512 channels, whether it is taken or not."""
+
 LONG = 16384
 """Over more slots a prefill's pieces have half as many tokens: their scores are what takes memory."""
 
 
 def lengths_below(slots: int) -> tuple[int, ...]:
     """The lengths that a graph with caches of up to ``slots`` slots can choose from."""
-    most = slots * WORTH_FOR_SEVERAL[1] // WORTH_FOR_SEVERAL[0]
+    most = min(LONGEST, slots * WORTH_FOR_SEVERAL[1] // WORTH_FOR_SEVERAL[0])
     doublings = range((most // SHORTEST).bit_length())
     return tuple(SHORTEST << doubling for doubling in doublings)
 
@@ -92,16 +95,42 @@ class FilledView(View):
         """Attention over the first ``length`` slots, as a branch."""
         builder = StableHLOCompositeBuilder(f"{CHOICE_PREFIX}{length}", {})
         queries, bias, *tensors = builder.mark_inputs(queries, self.bias, *kv.tensors())
-        seen = kv.with_tensors(*tensors)
+        seen: Attended = kv.with_tensors(*tensors)
         if length < self.length:
-            seen, bias = seen.first(length), bias[..., :length]
-            seen = seen.readable() if queries.shape[1] > SEVERAL else seen
+            first = FirstSlots(kv.with_tensors(*tensors), length)
+            seen = first.at_once() if queries.shape[1] > SEVERAL else first
+            bias = bias[..., :length]
         attended = attend_in_pieces(queries, seen, replace(self, bias=bias))
         marked: Tensor = builder.mark_outputs(attended)
         return marked
 
 
-def attend_in_pieces(queries: Tensor, kv: Kv, view: View) -> Tensor:
+@dataclass(frozen=True)
+class FirstSlots:
+    """The first slots of caches. Keys are cut out to be multiplied, and then values in the same memory."""
+
+    kv: Kv
+    length: int
+
+    @property
+    def keys(self) -> Tensor:
+        """See :class:`Attended`."""
+        return self.at_once().keys
+
+    def at_once(self) -> Kv:
+        """Both, for calls that multiply them many times."""
+        return self.kv.first(self.length).readable()
+
+    def scores(self, rows: Tensor) -> Tensor:
+        """See :class:`Attended`."""
+        return self.at_once().scores(rows)
+
+    def mixed(self, probabilities: Tensor) -> Tensor:
+        """See :class:`Attended`."""
+        return self.at_once().mixed(probabilities)
+
+
+def attend_in_pieces(queries: Tensor, kv: Attended, view: View) -> Tensor:
     """Attention of ``queries`` ``[1, T, N, D]``, of some tokens after the others.
 
     Of as many as leave the caches on the left of the products: then they are not copied into another
