@@ -188,7 +188,7 @@ class Target(nn.Module):
         reach = text.sliding_window
         return {
             sliding: kv[sliding].view_latest(rotations[sliding], mask, positions, reach),
-            full: of_filled(kv[full].view_all(rotations[full], mask), mask, self.lengths),
+            full: of_filled(kv[full], kv[full].view_all(rotations[full], mask), mask, self.lengths),
         }
 
     def _mix_per_layer(self, embeddings: Tensor, per_layer: Tensor) -> Tensor:
