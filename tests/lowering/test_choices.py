@@ -38,10 +38,10 @@ class Attention(nn.Module):
     def forward(
         self, queries: Tensor, mask: Tensor, keys: Tensor, values: Tensor, scales: Tensor
     ) -> Tensor:
-        view = of_filled(View.of_all(Rotation(scales, scales), mask), mask, LENGTHS)
         kv = Kv(keys, values)
         if keys.dtype is torch.int8:
             kv = Int8Kv(keys, values, Scales(scales, scales * 2))
+        view = of_filled(kv, View.of_all(Rotation(scales, scales), mask), mask, LENGTHS)
         assert isinstance(view, FilledView)
         once = view.attend(queries, kv).reshape(queries.shape)
         return view.attend(queries + once, kv)
@@ -53,9 +53,10 @@ class Misused(Attention):
     def forward(
         self, queries: Tensor, mask: Tensor, keys: Tensor, values: Tensor, scales: Tensor
     ) -> Tensor:
-        view = of_filled(View.of_all(Rotation(scales, scales), mask), mask, LENGTHS)
+        kv = Kv(keys, values)
+        view = of_filled(kv, View.of_all(Rotation(scales, scales), mask), mask, LENGTHS)
         assert isinstance(view, FilledView)
-        return view._over(16, queries, Kv(keys, values))
+        return view._over(16, queries, kv)
 
 
 def inputs(tokens: int, slots: int, kv_dtype: torch.dtype, filled: int) -> dict[str, Tensor]:

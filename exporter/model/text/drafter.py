@@ -207,7 +207,7 @@ class Drafter(nn.Module):
         text = self.config.text
         rotation = kv.rotation(input_pos + 1, text.rope[kind])
         if kind is AttentionKind.FULL:
-            return of_filled(kv.view_all(rotation, mask), mask, self.lengths)
+            return of_filled(kv, kv.view_all(rotation, mask), mask, self.lengths)
         return kv.view_latest(rotation, mask, input_pos, text.sliding_window + 1)
 
 

@@ -26,9 +26,6 @@ from exporter.model.text.layers import FEW_ROWS, MASKED_SCORE, Attended, attend
 SHORTEST = 512
 """The first length; each further one is twice as long."""
 
-WORTH_FOR_ONE, WORTH_FOR_SEVERAL = (8, 3), (5, 3)
-"""A length is used where so many times it (8 in a call of one token) is at most so many times S (3)."""
-
 SEVERAL = 16
 """A call of more tokens than that is a prefill."""
 
@@ -41,20 +38,20 @@ LONG = 16384
 
 def lengths_below(slots: int) -> tuple[int, ...]:
     """The lengths that a graph with caches of up to ``slots`` slots can choose from."""
-    most = min(LONGEST, slots * WORTH_FOR_SEVERAL[1] // WORTH_FOR_SEVERAL[0])
+    most = min(LONGEST, slots * 3 // 5)
     doublings = range((most // SHORTEST).bit_length())
     return tuple(SHORTEST << doubling for doubling in doublings)
 
 
-def of_filled(view: View, mask: Tensor, lengths: Sequence[int]) -> View:
-    """``view``, of all slots, as the slots filled by ``mask`` ``[1, 1, T, S]`` need it.
+def of_filled(kv: Kv, view: View, mask: Tensor, lengths: Sequence[int]) -> View:
+    """``view``, of all slots of ``kv``, as the slots filled by ``mask`` ``[1, 1, T, S]`` need it.
 
     Unchanged where there is nothing to choose from.
     """
     if not lengths:
         return view
     tokens = mask.shape[2]
-    times, most = WORTH_FOR_ONE if tokens == 1 else WORTH_FOR_SEVERAL
+    times, most = kv.cut_pays(tokens)
     lengths = lengths[::2] if tokens > SEVERAL else lengths
     filled = filled_slots(mask)
     empty = (~mask.any(dim=2)).to(torch.int32).sum(dtype=torch.int32)

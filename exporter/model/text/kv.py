@@ -173,6 +173,13 @@ class Kv:
         """The first ``length`` slots."""
         return replace(self, keys=self.keys[:, :, :length], values=self.values[..., :length])
 
+    def cut_pays(self, tokens: int) -> tuple[int, int]:
+        """Attention of so many tokens over the first slots pays if there are so many more: 8 to 3.
+
+        Cutting copies the keys and values, which takes about as long as multiplying them by one token.
+        """
+        return (8, 3) if tokens == 1 else (5, 3)
+
     def tensors(self) -> tuple[Tensor, ...]:
         """All tensors that attention reads."""
         return self.keys, self.values

@@ -61,6 +61,10 @@ class Int8Kv(Kv):
         """See :meth:`Kv.coded`."""
         return codes(keys, self.scales.keys), codes(values, self.scales.values)
 
+    def cut_pays(self, tokens: int) -> tuple[int, int]:
+        """See :meth:`Kv.cut_pays`: what is cut is cast anyway."""
+        return 1, 1
+
     def tensors(self) -> tuple[Tensor, ...]:
         """See :meth:`Kv.tensors`."""
         return self.keys, self.values, self.scales.keys, self.scales.values

@@ -199,7 +199,7 @@ class Target(nn.Module):
         see = kv[sliding].view_prefilled if prefill else kv[sliding].view_written
         return {
             sliding: see(rotations[sliding], mask, positions, text.sliding_window),
-            full: of_filled(kv[full].view_all(rotations[full], mask), mask, self.lengths),
+            full: of_filled(kv[full], kv[full].view_all(rotations[full], mask), mask, self.lengths),
         }
 
     def _mix_per_layer(self, embeddings: Tensor, per_layer: Tensor) -> Tensor:
