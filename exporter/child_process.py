@@ -3,6 +3,9 @@
 A parent that is killed cannot stop its children. So each of them runs within this module, as
 ``python -m exporter.child_process PARENT MODULE ARGUMENT...``, which looks every second whether the process
 PARENT is still the one it belongs to. On Windows that cannot be told, and children run to their end.
+
+``python -m`` imports from the working folder first, which may be a checkpoint's, with Python files of
+strangers. So a child does that only where its parent does.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import runpy
 import sys
 import threading
 import time
+from pathlib import Path
 
 SECONDS = 1.0
 """Between looks."""
@@ -19,7 +23,9 @@ SECONDS = 1.0
 
 def child_command(module: str, *arguments: str) -> list[str]:
     """The command that runs a module as a program while this process lives."""
-    return [sys.executable, "-m", __name__, str(os.getpid()), module, *arguments]
+    here = {"", str(Path.cwd())}
+    safe = [] if here & set(sys.path) else ["-P"]
+    return [sys.executable, *safe, "-m", __name__, str(os.getpid()), module, *arguments]
 
 
 def _end_with(parent: int) -> None:

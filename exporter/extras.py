@@ -58,6 +58,15 @@ def require_torch() -> None:
     _require("verify --target needs", ("torch",), "reference")
 
 
+def require_tuning() -> None:
+    """Refuse to go on without what trains a drafter and generates the answers that it learns from.
+
+    Raises:
+        MissingExtraError: Naming the packages that are missing.
+    """
+    _require("tune needs", ("torch", "litert_torch", "tokenizers"), "export,runtime")
+
+
 def has_engine() -> bool:
     """Whether the stock engine is installed."""
     return importlib.util.find_spec("litert_lm") is not None

@@ -34,7 +34,7 @@ class Finding:
     found: str
     """Versions, or what is wrong."""
     remedy: str = ""
-    """The command that mends it."""
+    """The command that makes it work."""
 
 
 def examine() -> Iterator[Finding]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -76,7 +77,6 @@ def _check_texts(level: list[Any]) -> None:
 def _with_unique_keys(pairs: list[tuple[str, Any]]) -> Mapping[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for index, key in enumerate(keys) if key in keys[:index])
+        ((twice, _),) = Counter(key for key, _ in pairs).most_common(1)
         raise JsonError(f"the key {twice!r} twice in one object")
     return found

@@ -28,13 +28,15 @@ MANIFEST_VERSION = 1
 def source_block(
     checkpoint: Checkpoint, hashes: Mapping[str, str], ignored: Sequence[str]
 ) -> dict[str, Any]:
-    """Where a checkpoint came from and what of it was not used."""
+    """Where a checkpoint came from, what of it was not used and, of a tuned drafter, how it was tuned."""
+    tuning = checkpoint.tuning()
     return {
         "source": checkpoint.source,
         "revision": checkpoint.revision,
         "sha256": dict(hashes),
         "adapter": _adapter_block(checkpoint.adapter),
         "ignored_tensors": dict(group_names(ignored)),
+        **({"tuning": tuning} if tuning is not None else {}),
     }
 
 

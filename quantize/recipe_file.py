@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 from exporter.errors import RecipeError, listed
 from exporter.json_text import JsonError, parse_json
+from quantize.builtin_recipes import ALGORITHMS, PLAIN_NAMES, built_in
 from quantize.recipe import Algorithm, Recipe, Rule
 from quantize.storage import Storage
 
@@ -40,6 +41,28 @@ def read_recipe(path: Path) -> Recipe:
     except JsonError as error:
         raise RecipeError(f"{path}: expected a recipe as JSON, found {error}") from error
     return parse_recipe(value, str(path))
+
+
+def load_recipe(name: str | Path) -> Recipe:
+    """The built-in recipe of a name; what ends in ``.json`` is a file.
+
+    Raises:
+        RecipeError: There is no such recipe, or the file is not one.
+    """
+    if str(name).endswith(".json"):
+        return read_recipe(Path(name))
+    if (recipe := built_in(str(name))) is None:
+        raise RecipeError(unknown_recipe(str(name)))
+    return recipe
+
+
+def unknown_recipe(name: str) -> str:
+    """What to tell of a name that no built-in recipe has."""
+    suffixes = ", ".join(f"-{algorithm.value}" for algorithm in ALGORITHMS)
+    return (
+        f"{name!r} is no recipe; choose one of {', '.join(PLAIN_NAMES)}, all but float32 with {suffixes} "
+        "behind if you like, or give a file whose name ends in .json"
+    )
 
 
 def as_recipe_name(text: str) -> str:

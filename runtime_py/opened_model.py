@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+import time
+from collections.abc import Collection, Iterator, Sequence, Set
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,8 +24,9 @@ from runtime_py.graph_executor import GraphExecutor
 from runtime_py.litert.executor import LitertExecutor
 from runtime_py.litert.hardware import Hardware
 from runtime_py.loop.adaptive import Adaptive
+from runtime_py.loop.rounds import Source
 from runtime_py.loop.sampling import GREEDY, SamplingSettings
-from runtime_py.loop.speculative import DraftPolicy, Fixed
+from runtime_py.loop.speculative import Clock, DraftPolicy, Fixed
 from runtime_py.media.media_encoder import MediaEncoder
 from runtime_py.session import Session
 
@@ -33,6 +35,8 @@ AUTO = "auto"
 
 DraftLength = int | str
 """Drafts per round: a number (0 is off), or ``auto``."""
+
+DRAFTER_ONLY = frozenset({Source.DRAFTER})
 
 
 ExecutorT = TypeVar("ExecutorT", bound=GraphExecutor[Any])
@@ -48,8 +52,8 @@ class Opened(Generic[ExecutorT]):
     markers: Markers
     media: MediaEncoder | None = None
     """What encodes pictures and sounds; None where there are to be none."""
-    learnt: dict[int, Adaptive] = field(default_factory=dict)
-    """By how many sequences run together, which decides what a call costs."""
+    learnt: dict[tuple[int, frozenset[Source]], Adaptive] = field(default_factory=dict)
+    """By how many sequences run together, which decides what a call costs, and what may be drafted."""
 
     def session(
         self,
@@ -59,6 +63,7 @@ class Opened(Generic[ExecutorT]):
         policy: DraftPolicy | None = None,
         sampling: SamplingSettings = GREEDY,
         context_length: int | None = None,
+        clock: Clock = time.perf_counter,
     ) -> Session[Any]:
         """A conversation; arguments as for :class:`~runtime_py.session.Session`."""
         return Session(
@@ -72,17 +77,23 @@ class Opened(Generic[ExecutorT]):
             sampling=sampling,
             context_length=context_length,
             media=self.media,
+            clock=clock,
         )
 
-    def policy(self, drafts: DraftLength, together: int = 1) -> DraftPolicy:
+    def policy(
+        self, drafts: DraftLength, together: int = 1, sources: Set[Source] = DRAFTER_ONLY
+    ) -> DraftPolicy:
         """The policy for a draft length; at most as many as the bundle's ``verify`` takes.
 
-        ``auto`` is one policy for all sessions: the times of calls need not be measured again.
+        ``auto`` is one policy for all sessions: the times of calls need not be measured again. It chooses
+        between ``sources``; a number of drafts is for the drafter, unless there is none among them.
         """
         longest = self.executor.draft_length
         if drafts == AUTO:
-            return self.learnt.setdefault(together, Adaptive(longest))
-        return Fixed(min(int(drafts), longest))
+            known = (together, frozenset(sources))
+            return self.learnt.setdefault(known, Adaptive(longest, sources))
+        first = Source.DRAFTER if Source.DRAFTER in sources else Source.LOOKUP
+        return Fixed(min(int(drafts), longest), first)
 
 
 OpenedModel = Opened[LitertExecutor]

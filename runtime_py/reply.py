@@ -8,7 +8,7 @@ from itertools import chain
 from typing import Any
 
 from exporter.bundle.engine_template import Json
-from runtime_py.loop.rounds import Acceptance, Finish, Round
+from runtime_py.loop.rounds import Acceptance, Finish, Round, Source
 
 OnChunk = Callable[[str], None]
 """Is told each piece of text as it comes, and a newline after each reply."""
@@ -49,7 +49,7 @@ class Reply:
 
     @property
     def acceptance(self) -> Acceptance:
-        """Drafted and accepted, by draft position."""
+        """The drafter's drafts and those accepted, by draft position."""
         return Acceptance.of(self.rounds)
 
     @property
@@ -75,7 +75,8 @@ class Reply:
 class RunResult:
     """The replies to every turn of every conversation.
 
-    ``success_rate`` is accepted drafts by drafted ones, over all replies; None without drafting.
+    ``success_rate`` is accepted drafts by drafted ones, over all replies; None without drafting. What was
+    looked up in the context does not count.
     """
 
     replies: tuple[tuple[Reply, ...], ...]
@@ -95,8 +96,17 @@ class RunResult:
 
     @property
     def acceptance(self) -> Acceptance:
-        """Drafted and accepted, by draft position; of no drafts where rounds are not known."""
-        return Acceptance.of([done for reply in chain(*self.replies) for done in reply.rounds])
+        """The drafter's drafts and those accepted, by position; of no drafts where rounds are not known."""
+        return Acceptance.of(self._rounds)
+
+    @property
+    def lookup_acceptance(self) -> Acceptance:
+        """The same of drafts that were looked up in the context."""
+        return Acceptance.of(self._rounds, Source.LOOKUP)
+
+    @property
+    def _rounds(self) -> list[Round]:
+        return [done for reply in chain(*self.replies) for done in reply.rounds]
 
     @property
     def decode_tokens(self) -> int:
@@ -116,8 +126,9 @@ class RunResult:
             "success_rate": self.success_rate,
             "init_seconds": self.init_seconds,
         }
-        if any(reply.rounds for reply in chain(*self.replies)):
+        if self._rounds:
             told["acceptance"] = asdict(self.acceptance)
+            told["lookup_acceptance"] = asdict(self.lookup_acceptance)
         return told
 
 

@@ -38,7 +38,7 @@ class Session(Generic[CacheT]):
         markers: How the bundle's answers mark thoughts and tool calls.
         history: What was said before, a system prompt first if there is one.
         setting: Tools, and whether the model is to think.
-        policy: How much to draft; by default not at all. It may be shared to share what it learns.
+        policy: What to draft; by default nothing. It may be shared to share what it learns.
         sampling: By default greedy.
         context_length: Use less of the cache than there is.
         media: What encodes pictures and sounds; None where there are to be none.
@@ -103,7 +103,7 @@ class Session(Generic[CacheT]):
         growing.prefilled()
         start = Cursor(len(self._committed), prompt[-1])
         limits = Limits(max_new_tokens, self._tokenizer.stop_tokens, self._context_length)
-        rounds = Returning(generate(self._speaker, start, limits, self._policy))
+        rounds = Returning(generate(self._speaker, start, limits, self._policy, prompt[:-1]))
         try:
             for done in rounds:
                 self._commit(done.committed)

@@ -33,7 +33,7 @@ from exporter.contract.names import Section
 from runtime_py.bench.memory import children_watched
 from runtime_py.chat.conversation import Conversation
 from runtime_py.engine.stock_engine import EngineSettings, run_engine
-from runtime_py.litert.hardware import Hardware
+from runtime_py.litert.hardware import cpu_options
 from runtime_py.reply import Reply
 
 OURS, THEIRS = SIDES = ("mtp-export", "litert-torch")
@@ -165,8 +165,7 @@ def calls(ours: Path, theirs: Path, count: int) -> None:
 
 def target_of(bundle: Bundle) -> LitertFile:
     """The target's section of either bundle."""
-    options = Hardware(threads=1).options(bundle.path.stem)
-    return LitertFile.section(bundle, Section.PREFILL_DECODE, options)
+    return LitertFile.section(bundle, Section.PREFILL_DECODE, cpu_options(threads=1))
 
 
 @main.command()

@@ -35,7 +35,7 @@ from exporter.contract.audio import ENCODER, FRAMES
 from exporter.contract.names import MASK, Section
 from exporter.contract.vision import DEFAULT_IMAGE_TOKENS, POSITIONS
 from runtime_py.bench.memory import children_watched
-from runtime_py.litert.hardware import Hardware
+from runtime_py.litert.hardware import cpu_options
 
 OURS, PLAIN, PLAIN_FLOAT32, THEIRS = (
     "mtp-export, int8",
@@ -120,7 +120,7 @@ def sound(target: Path, bundles: tuple[Path, ...], calls: int, threads: int) -> 
     """Time the audio encoders of BUNDLES and that of TARGET in transformers, for clips that fill them."""
     with ExitStack() as stack:
         sides: dict[str, Call] = {}
-        options = Hardware(threads=threads).options(Section.AUDIO_ENCODER.value)
+        options = cpu_options(threads)
         for path in bundles:
             file = LitertFile.section(open_bundle(path), Section.AUDIO_ENCODER, options)
             call = stack.enter_context(closing(file)).call(ENCODER)

@@ -24,7 +24,7 @@ from exporter.bundle.reader import Bundle, open_bundle
 from exporter.bundle.stored_contract import parsed_contract
 from exporter.contract.names import DECODE, Section
 from exporter.contract.text import Contract
-from runtime_py.litert.hardware import Hardware
+from runtime_py.litert.hardware import cpu_options
 
 STREAM_BYTES = 1 << 30
 
@@ -66,7 +66,7 @@ def main(path: Path, threads: int, calls: int) -> None:
     def read_stream() -> None:
         stream.max()
 
-    options = Hardware(threads=threads).options(path.stem)
+    options = cpu_options(threads)
     with closing(LitertFile.section(bundle, Section.PREFILL_DECODE, options)) as target:
         costs = alternate({"decode": target.call(DECODE), "read": read_stream}, calls)
     decode, read = (

@@ -46,6 +46,24 @@ def test_a_killed_parent(tmp_path: Path) -> None:
     assert not is_running(child)
 
 
+BOUNDED = "from exporter.bounded_call import bounded_call;print(bounded_call(60, 1 << 30, abs, -3))"
+
+
+def test_modules_in_the_working_folder_are_not_imported(tmp_path: Path) -> None:
+    """A checkpoint's folder may have files with the names of modules."""
+    for name in ("pickle", "resource", "exporter"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('code of a stranger')")
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", BOUNDED],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)},
+    )
+    assert (done.stdout, done.stderr) == ("3\n", "")
+
+
 def test_what_the_module_gets() -> None:
     """Its arguments, its name and its exit status are those of a program run alone."""
     done = subprocess.run(

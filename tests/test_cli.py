@@ -47,7 +47,18 @@ def test_help_loads_nothing_heavy() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["export", "inspect", "generate", "verify", "bench", "recipes", "compare-drafters"]
+    "command",
+    [
+        "export",
+        "inspect",
+        "generate",
+        "verify",
+        "bench",
+        "recipes",
+        "compare-drafters",
+        "card",
+        "rebuild",
+    ],
 )
 def test_every_command_has_help(command: str) -> None:
     done = run(command, "--help")
@@ -139,6 +150,40 @@ def test_sampling_under_mtp_is_refused(tiny_bundles: dict[str, Path]) -> None:
     done = run("generate", tiny_bundles["int8"], "-p", "x", "--temperature", "0.7")
     assert done.returncode == 2
     assert "--mtp off" in done.stderr
+
+
+def test_a_seed_decides_a_text_whatever_is_drafted(tiny_bundles: dict[str, Path]) -> None:
+    """Drafting adapts to how long things take, which differs from run to run."""
+    options = ("--runtime", "reference", "--temperature", "2", "--seed", "7", "--json")
+    prompts = [option for prompt in held_out_prompts(3) for option in ("-p", prompt)]
+    asked = (*prompts, "--max-new-tokens", "60", *options)
+    done = [run("generate", tiny_bundles["int8"], *asked, "--mtp", mtp) for mtp in ("both", "on")]
+    assert [each.returncode for each in done] == [0, 0], done
+    both, on = (json.loads(each.stdout) for each in done)
+    found = [
+        [reply["text"] for (reply,) in side["replies"]]
+        for side in (both["off"], both["on"], on["on"])
+    ]
+    assert found[0] == found[1] == found[2]
+    assert len(set(found[0])) == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--temperature", "nan"), "nan is not a number"),
+        (("--temperature", "inf"), "not in the range"),
+        (("--top-p", "nan"), "nan is not a number"),
+        (("--seed", "-1"), "not in the range"),
+        (("--threads", "2147483648"), "not in the range"),
+        (("--max-new-tokens", "4294967297"), "not in the range"),
+        (("--prompt", "\udcff"), "expected text in UTF-8"),
+    ],
+)
+def test_values_that_no_runtime_takes(options: tuple[str, str], said: str, tmp_path: Path) -> None:
+    done = run("generate", tmp_path / "x.litertlm", "--prompt", "x", *options)
+    assert done.returncode == 2
+    assert said in done.stderr
 
 
 def test_an_accelerator_for_onnx_is_refused(tmp_path: Path) -> None:

@@ -36,8 +36,14 @@ BUNDLE = (
 )
 """All that the runtime takes of the exporter."""
 
-ABOVE_RUNTIME = ("exporter.verify", "exporter.compare", "exporter.cli")
-"""Packages of the exporter that may use the runtime."""
+ABOVE_RUNTIME = (
+    "exporter.__init__",
+    "exporter.verify",
+    "exporter.compare",
+    "exporter.tune",
+    "exporter.cli",
+)
+"""Packages of the exporter that may use the runtime, and the Python interface, which names it."""
 
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "exporter/files": (*LEAVES, "exporter.files"),
@@ -51,7 +57,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "exporter.model",
     ),
     "quantize": ("exporter.errors", "exporter.json_text", "quantize"),
-    "runtime_py": (*BUNDLE, "runtime_py"),
+    "runtime_py": (*BUNDLE, "exporter.files", "runtime_py"),
     "runtime_py/loop": ("runtime_py.loop",),
     "runtime_py/chat": (*BUNDLE, "runtime_py.chat"),
 }
@@ -121,6 +127,7 @@ def test_reports_do_not_know_commands() -> None:
     reports = [
         *modules("exporter/verify"),
         *modules("exporter/compare"),
+        *modules("exporter/tune"),
         *modules("exporter/report"),
     ]
     assert not {m: n for m in reports for n in ours(m) if within(n, ("exporter.cli",))}

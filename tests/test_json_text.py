@@ -58,6 +58,13 @@ def test_a_key_twice() -> None:
         parse_json(b'[{"a": 1, "a": 2}]', unique_keys=True)
 
 
+def test_the_last_of_many_keys_twice() -> None:
+    """As many as a header of a few megabytes has; comparing each with each would take hours."""
+    keys = ",".join(f'"{number}": 0' for number in [*range(200_000), 199_999])
+    with pytest.raises(JsonError, match="the key '199999' twice"):
+        parse_json(f"{{{keys}}}".encode(), unique_keys=True)
+
+
 def test_the_deepest_that_is_taken() -> None:
     value = parse_json(b"[" * DEEPEST + b"]" * DEEPEST)
     for _ in range(DEEPEST - 1):

@@ -105,8 +105,8 @@ def float_blocks(weight: Weight) -> Iterator[Floats]:
 
 
 def load(module: ModuleT, weights: Parameters) -> ModuleT:
-    """Give a module made on the meta device memory and its values."""
-    module.to_empty(device="cpu")
+    """Give a module made on the meta device memory, on torch's default device, and its values."""
+    module.to_empty(device=torch.get_default_device())
     for name, weight in weights.items():
         fill(module, name, float_blocks(weight))
     return module.eval()

@@ -50,6 +50,8 @@ class TargetPass:
         weights: Of the target's sections.
         choices: What is decided on the way goes there.
         see: Told of keys and values as later layers see them.
+        resident: Keep all layers once they are loaded and settled, so that a further run reads none of them
+            again. Memory is then that of the whole stack, in float32.
     """
 
     def __init__(
@@ -58,8 +60,11 @@ class TargetPass:
         weights: Weights,
         choices: CodeChoices,
         see: SeeKv = lambda layer, keys, values: None,
+        *,
+        resident: bool = False,
     ) -> None:
         self.config, self.choices, self._see = config, choices, see
+        self._resident = dict[int, DecoderLayer]() if resident else None
         self._tables = {
             section: weights[section]["weight"]
             for section in (Section.EMBEDDER, Section.PER_LAYER_EMBEDDER)
@@ -96,7 +101,7 @@ class TargetPass:
         """Rows ``[T, C]`` of a table, as they will be stored."""
         table = self._tables[section]
         rows = self.choices.as_stored(gather(table, np.array(tokens)), table)
-        return torch.from_numpy(rows)
+        return torch.from_numpy(rows).to(torch.get_default_device())
 
     def _mixer(self, readings: list[ReadSequence]) -> PerLayerInputs:
         config = self.config
@@ -114,7 +119,19 @@ class TargetPass:
         return mixer
 
     def _layer(self, layer: Layer, readings: list[ReadSequence], mixer: PerLayerInputs) -> None:
+        inputs = mixer.split(readings, layer.index)
+        module = self._module(layer, readings, inputs)
+        for reading, per_layer in zip(readings, inputs, strict=True):
+            reading.x = self._through(module, layer, reading, per_layer, self._see)
+
+    def _module(
+        self, layer: Layer, readings: Sequence[ReadSequence], inputs: Sequence[Tensor]
+    ) -> DecoderLayer:
+        """A layer with the values of its codes: kept from an earlier run, or loaded and settled now."""
         weights = under(self._weights, f"layers.{layer.index}.")
+        if self._resident and (kept := self._resident.get(layer.index)) is not None:
+            self.choices.progress(sum(weight.tensor.nbytes for weight in weights.values()))
+            return kept
         with torch.device("meta"):
             module = DecoderLayer(
                 self.config.text,
@@ -123,15 +140,15 @@ class TargetPass:
                 writes_kv=layer.owns_kv,
             )
         load(module, weights)
-        inputs = mixer.split(readings, layer.index)
         sums = InputSums(module)
         if self.choices.calibrated(weights):
             with sums:
                 for reading, per_layer in zip(readings, inputs, strict=True):
                     self._through(module, layer, reading, per_layer)
         self.choices.settle(module, weights, sums)
-        for reading, per_layer in zip(readings, inputs, strict=True):
-            reading.x = self._through(module, layer, reading, per_layer, self._see)
+        if self._resident is not None:
+            self._resident[layer.index] = module
+        return module
 
     def _through(
         self,

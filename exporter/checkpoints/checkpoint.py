@@ -38,6 +38,9 @@ SMALL_FILES = (
 
 TEMPLATES = "additional_chat_templates"
 
+TUNING = "tuning.json"
+"""What `mtp-export tune` says of a drafter that it made."""
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -123,6 +126,11 @@ class Checkpoint:
             return path.read_text(encoding="utf-8") if path.is_file() else None
         except UnicodeDecodeError as error:
             raise CheckpointError(f"{path}: expected UTF-8 text ({error})") from error
+
+    def tuning(self) -> dict[str, Any] | None:
+        """How `mtp-export tune` made this drafter; None if it did not."""
+        path = self.folder / TUNING
+        return read_json(path) if path.is_file() else None
 
     def json_file(self, name: str) -> dict[str, Any] | None:
         """A small JSON object of the checkpoint, or None if there is no such file."""

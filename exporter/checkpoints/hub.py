@@ -1,17 +1,72 @@
-"""Checkpoints by hub id, through huggingface_hub: only weights, configs and tokenizer files."""
+"""Checkpoints by hub id, through huggingface_hub: weights, configs and tokenizer files, or a config alone."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+from exporter.checkpoints.checkpoint import Checkpoint, resolve
 from exporter.errors import CheckpointError
+from exporter.path_kind import CONFIG
 from exporter.pip_install import pip_install
 
+CARD = "README.md"
 WANTED_FILES = ["*.json", "*.safetensors", "*.jinja"]
 
 
+def load_checkpoint(
+    name: str | Path, revision: str | None = None, adapter: str | Path | None = None
+) -> Checkpoint:
+    """Open a local folder, or a hub id, which is downloaded first; weights are not read yet.
+
+    Args:
+        name: A folder or a hub id.
+        revision: Branch, tag or commit on the hub; None for the default branch.
+        adapter: Folder or hub id of a LoRA adapter to merge into the weights.
+
+    Raises:
+        CheckpointError: Neither a folder nor a hub id, or what is there cannot be read.
+    """
+    return resolve(str(name), revision, download, None if adapter is None else str(adapter))
+
+
 def download(name: str, revision: str | None) -> tuple[Path, str]:
-    """Fetch ``name`` into the hub's cache, with its own progress bars.
+    """Fetch ``name`` into the hub's cache, with its own progress bars (see :func:`_snapshot`)."""
+    return _snapshot(name, revision, WANTED_FILES)
+
+
+def download_config(name: str, revision: str | None) -> tuple[Path, str]:
+    """Fetch nothing but the ``config.json`` of ``name`` (see :func:`_snapshot`)."""
+    return _snapshot(name, revision, [CONFIG])
+
+
+def download_card(name: str, revision: str | None) -> tuple[Path, str]:
+    """Fetch nothing but the model card of ``name`` (see :func:`_snapshot`)."""
+    return _snapshot(name, revision, [CARD])
+
+
+def read_card(path: Path) -> dict[str, Any]:
+    """The front matter of a model card.
+
+    Raises:
+        CheckpointError: There is no card, it has no front matter that can be read, or huggingface_hub, which
+            reads it, is not installed.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"{path}: there is no model card; give --license ID")
+    try:
+        from huggingface_hub import ModelCard
+    except ImportError as error:
+        raise CheckpointError(f"{path}: to read a model card: {pip_install('export')}") from error
+    try:
+        found: dict[str, Any] = ModelCard.load(path, ignore_metadata_errors=True).data.to_dict()
+    except Exception as error:  # YAML's own errors, and what huggingface_hub makes of odd values
+        raise CheckpointError(f"{path}: the front matter cannot be read ({error})") from error
+    return found
+
+
+def _snapshot(name: str, revision: str | None, files: list[str]) -> tuple[Path, str]:
+    """Fetch the files of a model that match these patterns.
 
     Returns:
         The snapshot's folder and the commit it resolved to.
@@ -37,7 +92,7 @@ def download(name: str, revision: str | None) -> tuple[Path, str]:
 
     at = f"{name}@{revision}" if revision else name
     try:
-        folder = Path(snapshot_download(name, revision=revision, allow_patterns=WANTED_FILES))
+        folder = Path(snapshot_download(name, revision=revision, allow_patterns=files))
     except GatedRepoError as error:
         raise CheckpointError(
             f"{at}: the hub wants you to accept this model's licence first; do so on its page and run "

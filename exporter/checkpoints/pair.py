@@ -51,6 +51,7 @@ class Pair:
             notes.append(f"taken from the target's adapter: {', '.join(taken)}")
         if self.drafter_config is None:
             return notes
+        notes += self._tuned_to()
         known, tokens = self.drafter_config.text.vocab_size, self.target_config.text.vocab_size
         if known < tokens:
             notes.append(
@@ -58,6 +59,24 @@ class Pair:
                 "those are never drafted, and come from the target alone"
             )
         return notes
+
+    def _tuned_to(self) -> list[str]:
+        """A warning if the drafter was tuned to another target, as far as names tell."""
+        tuning = self.drafter.tuning() if self.drafter is not None else None
+        told = tuning.get("target") if tuning else None
+        if not isinstance(told, dict):
+            return []
+        adapter = told.get("adapter")
+        theirs = [str(told.get("source"))]
+        theirs += [str(adapter.get("source"))] if isinstance(adapter, dict) else []
+        ours = [self.target.source]
+        ours += [self.target.adapter.source] if self.target.adapter is not None else []
+        if theirs == ours:
+            return []
+        return [
+            f"warning: the drafter was tuned to {' + '.join(theirs)}, and the target is {' + '.join(ours)}: "
+            "it foresees the former's answers"
+        ]
 
 
 def _check_tables(target: Checkpoint, config: TargetConfig) -> None:

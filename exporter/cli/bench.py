@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from exporter.cli.option_types import THREADS
 from exporter.cli.report_option import report_option
 from exporter.cli.runtimes import check_accelerator
 from exporter.cli.strict_command import StrictCommand
@@ -41,7 +42,7 @@ DEFAULT_ROUNDS = 3
 )
 @click.option(
     "--threads",
-    type=click.IntRange(min=1),
+    type=THREADS,
     help="CPU threads of both runtimes.  [default: the cores there are]",
 )
 @click.option(

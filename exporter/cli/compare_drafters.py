@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from exporter.cli.option_types import THREADS
 from exporter.cli.strict_command import StrictCommand
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ PROMPT_WIDTH = 60  # characters
     show_default=True,
     help="Length of each answer.",
 )
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: the cores]")
+@click.option("--threads", type=THREADS, help="CPU threads.  [default: the cores]")
 @click.option("--json", "as_json", is_flag=True, help="Every figure, machine-readable.")
 def command(
     bundles: tuple[Path, ...],
@@ -112,7 +113,7 @@ def render(found: Drafters) -> str:
         [
             *Table(header, tuple(rows)).aligned(),
             "",
-            "tokens a round, by prompt",
+            "tokens a round, by prompt, last rounds that the limit cuts short included",
             *Table((*numbers, "prompt"), tuple(by_prompt), words=0).aligned(),
             *notes,
             "",

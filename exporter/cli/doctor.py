@@ -29,10 +29,10 @@ def command(as_json: bool) -> None:
     for finding in findings:
         click.echo(f"{_mark(finding)}  {finding.what:{width}}  {finding.found}")
     wanted = [finding.remedy for finding in findings if finding.remedy]
-    click.echo("" if wanted else "\nnothing is missing")
+    click.echo("\nall is well" if all(finding.works for finding in findings) else "")
     for remedy in dict.fromkeys(wanted):
-        click.echo(f"to mend: {remedy}")
+        click.echo(f"to fix that: {remedy}")
 
 
 def _mark(finding: Finding) -> str:
-    return "ok     " if finding.works else "missing"
+    return "ok    " if finding.works else "not ok"

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from exporter.checkpoints.checkpoint import Checkpoint
+from exporter.checkpoints.checkpoint import TUNING, Checkpoint
 
 SUFFIX = "-assistant"
 """Of a drafter's name: what is before it is its target's."""
-
-TUNING = "tuning.json"
-"""Is in the folder of a drafter that was adapted to its target."""
 
 
 def drafter_advice(target: Checkpoint, drafter: Checkpoint, measure: str) -> str | None:
@@ -34,7 +31,12 @@ def drafter_advice(target: Checkpoint, drafter: Checkpoint, measure: str) -> str
 
 
 def _another_target(target: Checkpoint, drafter: Checkpoint) -> str | None:
-    """The target that the drafter's name names, if it is not this one."""
+    """The target that the drafter's name names, if it is not this one.
+
+    A folder may be called anything; names of hub ids are compared with each other, and of folders likewise.
+    """
+    if ("/" in drafter.source) != ("/" in target.source):
+        return None
     name, own = (checkpoint.source.rpartition("/")[2] for checkpoint in (drafter, target))
     stem = name.removesuffix(SUFFIX)
     return stem if stem not in (name, own) else None

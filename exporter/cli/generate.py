@@ -12,12 +12,15 @@ import click
 from exporter.cli.conversations import read_conversations
 from exporter.cli.generate_output import compare, measurements, show_calls, verdict_of
 from exporter.cli.generate_usage import check_usage
+from exporter.cli.option_types import COUNT, LARGEST, SEED, SHARE, TEMPERATURE, THREADS, whole_texts
 from exporter.cli.runtimes import (
+    DRAFT_FROM,
     RUNTIMES,
     STOCK,
     DraftLengthType,
     GenerateRequest,
     check_accelerator,
+    draft_sources,
 )
 from exporter.cli.strict_command import StrictCommand
 from exporter.contract.names import Accelerator
@@ -32,7 +35,12 @@ DEFAULT_NEW_TOKENS = 256
 @click.command(cls=StrictCommand)
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option(
-    "-p", "--prompt", "prompts", multiple=True, help="What to ask; may be given several times."
+    "-p",
+    "--prompt",
+    "prompts",
+    multiple=True,
+    callback=whole_texts,
+    help="What to ask; may be given several times.",
 )
 @click.option(
     "--prompts",
@@ -79,36 +87,41 @@ DEFAULT_NEW_TOKENS = 256
 )
 @click.option(
     "--max-new-tokens",
-    type=click.IntRange(min=1),
+    type=COUNT,
     default=DEFAULT_NEW_TOKENS,
     show_default=True,
     help="Longest answer.",
 )
 @click.option(
     "--max-num-tokens",
-    type=click.IntRange(min=8),
+    type=click.IntRange(8, LARGEST),
     help="Slots of the KV cache.  [default: what the bundle says]",
 )
 @click.option(
     "--threads",
-    type=click.IntRange(min=1),
+    type=THREADS,
     help="CPU threads.  [default: the runtime's own choice]",
 )
 @click.option(
     "--weight-cache",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Folder for packed weights; makes a second start faster.  [default: none kept]",
+    help="Folder for packed weights; makes a second start faster. Files are named by what they were packed "
+    "from; remove them when you like.  [default: none kept]",
 )
 @click.option(
     "--temperature",
-    type=click.FloatRange(min=0),
+    type=TEMPERATURE,
     help="Sample; under MTP not with --runtime litert-lm.",
 )
-@click.option("--top-k", type=click.IntRange(min=1), help="Sample, from the likeliest so many.")
+@click.option("--top-k", type=COUNT, help="Sample, from the likeliest so many.")
+@click.option("--top-p", type=SHARE, help="Sample, from the likeliest that sum up to this.")
 @click.option(
-    "--top-p", type=click.FloatRange(0, 1), help="Sample, from the likeliest that sum up to this."
+    "--seed",
+    type=SEED,
+    default=0,
+    show_default=True,
+    help="Seed of the sampler; in the reference runtimes the same text follows, whatever is drafted.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the sampler.")
 @click.option(
     "--runtime",
     type=click.Choice(list(RUNTIMES)),
@@ -124,6 +137,13 @@ DEFAULT_NEW_TOKENS = 256
     help="Drafts per round; `auto` drafts while that pays. Not with --runtime litert-lm.  [default: auto]",
 )
 @click.option(
+    "--draft-from",
+    type=click.Choice(DRAFT_FROM),
+    help="Where drafts are from: the drafter; the context, where its latest tokens stood before (`lookup`, "
+    "prompt lookup decoding); or, `auto`, what pays most as measured. Not with --runtime litert-lm; several "
+    "prompts at once have the drafter's.  [default: auto, with --draft-length N drafter]",
+)
+@click.option(
     "--batch",
     type=click.IntRange(1, 8),
     help="Prompts answered at once; when one is answered, the next takes its place. Needs --runtime "
@@ -134,7 +154,8 @@ DEFAULT_NEW_TOKENS = 256
     type=click.Choice([accelerator.value for accelerator in Accelerator]),
     default=Accelerator.CPU.value,
     show_default=True,
-    help="Where target and drafter run, and in the stock engine the encoder of pictures; see docs/gpu.md.",
+    help="Where target and drafter run, and in the stock engine the encoders of pictures and sound; see "
+    "docs/gpu.md.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Text and measurements, machine-readable.")
 def command(
@@ -157,6 +178,7 @@ def command(
     seed: int,
     runtime: str,
     draft_length: str | int | None,
+    draft_from: str | None,
     batch: int | None,
     accelerator: str,
     as_json: bool,
@@ -177,6 +199,7 @@ def command(
         asked=[bool(prompts), prompt_file is not None, chat_file is not None].count(True),
         sampled=any(given is not None for given in (temperature, top_k, top_p)),
         draft_length=draft_length,
+        draft_from=draft_from,
         batch=batch,
         weight_cache=weight_cache,
         accelerator=accelerator,
@@ -200,6 +223,7 @@ def command(
         weight_cache=weight_cache,
         sampling=_sampling(temperature, top_k, top_p, seed),
         draft_length="auto" if draft_length is None else draft_length,
+        sources=draft_sources(draft_from, draft_length),
         batch=batch,
         accelerator=Accelerator(accelerator),
         on_chunk=None if as_json else partial(click.echo, nl=False),

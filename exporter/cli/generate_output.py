@@ -36,11 +36,15 @@ def measurements(run: RunResult) -> str:
     )
     if run.success_rate is not None:
         text += f", success rate of drafts {run.success_rate:.2f}"
+    if (rate := run.lookup_acceptance.rate) is not None:
+        text += f", of {sum(run.lookup_acceptance.drafted)} looked up in the context {rate:.2f}"
     return text
 
 
 def verdict_of(runs: Mapping[str, RunResult], drafts: int, *, adaptive: bool) -> MtpVerdict | None:
-    """What runs with MTP, and without if there are such, say of it; None where there is none with MTP.
+    """What runs with MTP, and without if there are such, say of it.
+
+    None where there is none with MTP, or where all drafts were looked up in the context.
 
     Args:
         runs: By mode, `on` and `off`.
@@ -58,8 +62,10 @@ def verdict_of(runs: Mapping[str, RunResult], drafts: int, *, adaptive: bool) ->
     found = Drafts.of(counts, drafts, adaptive=adaptive)
     if found is None:
         found = Drafts.of_rate(on.success_rate, drafts, len(on.replies))
-    if (off := runs.get("off")) is None:
-        return judge(found)
+    if found is None and on.lookup_acceptance.drafted:
+        return None
+    if (off := runs.get("off")) is None or on.lookup_acceptance.drafted:
+        return judge(found)  # the speed of what was looked up, too, is not the drafter's
     pairs = list(zip(off.replies, on.replies, strict=True))
     gain = paired_gain([_speed(o, o) for o, _ in pairs], [_speed(w, o) for o, w in pairs])
     return judge(found, measured=Speed.of_pairs(gain))

@@ -17,6 +17,7 @@ def check_usage(
     asked: int,
     sampled: bool,
     draft_length: str | int | None,
+    draft_from: str | None,
     batch: int | None,
     weight_cache: Path | None,
     accelerator: str,
@@ -40,10 +41,6 @@ def check_usage(
             "--runtime reference or onnx",
         ),
         (
-            sampled and mtp == "both",
-            "two sampled texts differ and cannot be compared: add --mtp on or --mtp off",
-        ),
-        (
             draft_length is not None and stock,
             "the engine drafts as many tokens as the bundle's verify takes: --draft-length needs "
             "--runtime reference or onnx",
@@ -51,6 +48,22 @@ def check_usage(
         (
             draft_length is not None and mtp == "off",
             "nothing is drafted with --mtp off: leave out --draft-length",
+        ),
+        (
+            draft_from is not None and stock,
+            "the engine drafts with the drafter: --draft-from needs --runtime reference or onnx",
+        ),
+        (
+            draft_from is not None and mtp == "off",
+            "nothing is drafted with --mtp off: leave out --draft-from",
+        ),
+        (
+            draft_from == "auto" and isinstance(draft_length, int),
+            "--draft-from auto drafts as much as pays: leave out --draft-length, or choose drafter or lookup",
+        ),
+        (
+            draft_from == "lookup" and batch is not None and batch > 1,
+            "several prompts at once have their drafts from the drafter: leave out --batch or --draft-from",
         ),
         (
             batch is not None and runtime != "reference",

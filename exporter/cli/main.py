@@ -19,9 +19,12 @@ COMMANDS = {
     "verify": "Prove a bundle right, rung by rung, against its checkpoints and the engine.",
     "bench": "Measure a bundle: calls, tokens/s in both runtimes, memory, acceptance, speed-up.",
     "compare-drafters": "Compare drafters of one target on prompts of your own.",
-    "recipes": "List the quantisation recipes.",
+    "tune": "Train a drafter on what a fine-tuned target answers.",
+    "recipes": "List recipes; of a model: sizes, losses, and which one to take.",
     "quantize-report": "Compare recipes on a text: size, quality, drafts accepted, speed, tensors.",
     "quantize-search": "Find a recipe for a budget, from measured sensitivities.",
+    "rebuild": "Make a bundle again from its sources, and compare the bytes.",
+    "card": "Write the model card of a bundle, for the hub.",
     "doctor": "Say what works on this machine, and what installs the rest.",
 }
 

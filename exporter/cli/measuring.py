@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from exporter.cli.option_types import THREADS
+
 if TYPE_CHECKING:
     from exporter.compare.passages import PassagePlan
 
@@ -62,7 +64,7 @@ def measuring_options(function: CommandT) -> CommandT:
         *counts,
         click.option(
             "--threads",
-            type=click.IntRange(min=1),
+            type=THREADS,
             default=os.cpu_count() or 1,
             help="CPU threads.  [default: the cores there are]",
         ),

@@ -25,17 +25,17 @@ class TerminalReporter:
         click.echo(text, err=True)
 
     @contextmanager
-    def stage(self, title: str, total_bytes: int | None) -> Iterator[Advance]:
+    def stage(self, title: str, total: int | None, unit: str = "B") -> Iterator[Advance]:
         """Show a stage while the context is open, and how long it took."""
         started = time.monotonic()
         if not self.interactive:
             click.echo(f"{title} ...", err=True)
             yield lambda count: None
-        elif total_bytes is None:
+        elif total is None:
             with _ticking(title):
                 yield lambda count: None
         else:
-            with tqdm(desc=title, total=total_bytes, unit="B", unit_scale=True, leave=False) as bar:
+            with tqdm(desc=title, total=total, unit=unit, unit_scale=True, leave=False) as bar:
                 yield bar.update
         click.echo(f"{title}: {time.monotonic() - started:.1f} s", err=True)
 

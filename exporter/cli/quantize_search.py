@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from exporter.cli.measuring import measuring_options, passage_plan, work_folder
+from exporter.cli.size import parse_size
 from exporter.cli.strict_command import StrictCommand
 from exporter.cli.text_file import write_text
 
@@ -18,15 +18,7 @@ if TYPE_CHECKING:
     from exporter.compare.groups import Way
     from exporter.compare.search import Found
 
-UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 STORED = ("int8", "int4-block32-clip", "int4-clip", "int2-clip")
-
-
-def parse_size(text: str) -> int:
-    """``2.4GB``, ``900MB`` or a number of bytes."""
-    if match := re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]B)?", text):
-        return int(float(match[1]) * UNITS[match[2] or ""])
-    raise click.BadParameter(f"expected a size like 2.4GB or a number of bytes, found {text!r}")
 
 
 def parse_storage(text: str) -> Way:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from quantize.builtin_recipes import ALGORITHMS, PLAIN_NAMES, built_in
+from quantize.builtin_recipes import built_in
 from quantize.recipe import Recipe
-from quantize.recipe_file import read_recipe
+from quantize.recipe_file import read_recipe, unknown_recipe
 
 
 class RecipeType(click.ParamType[Recipe]):
@@ -34,13 +34,7 @@ class RecipeType(click.ParamType[Recipe]):
             return read_recipe(Path(value))
         recipe = built_in(value)
         if recipe is None:
-            suffixes = ", ".join(f"-{algorithm.value}" for algorithm in ALGORITHMS)
-            self.fail(
-                f"{value!r} is no recipe; choose one of {', '.join(PLAIN_NAMES)}, all but float32 with "
-                f"{suffixes} behind if you like, or give a file whose name ends in .json",
-                param,
-                ctx,
-            )
+            self.fail(unknown_recipe(value), param, ctx)
         return recipe
 
 

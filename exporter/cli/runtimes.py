@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from exporter.errors import BundleError
 
 if TYPE_CHECKING:
     from runtime_py.chat.conversation import Conversation
+    from runtime_py.loop.rounds import Source
     from runtime_py.loop.sampling import SamplingSettings
     from runtime_py.opened_model import Opened
     from runtime_py.reply import OnChunk, RunResult
@@ -41,6 +42,19 @@ class DraftLengthType(click.ParamType[str | int]):
         )
 
 
+DRAFT_FROM = ("auto", "drafter", "lookup")
+"""What ``--draft-from`` takes."""
+
+
+def draft_sources(draft_from: str | None, draft_length: str | int | None) -> frozenset[Source]:
+    """Where drafts are from; by default a number of drafts is the drafter's."""
+    from runtime_py.loop.rounds import Source
+
+    if draft_from in (None, "auto"):
+        return frozenset({Source.DRAFTER} if isinstance(draft_length, int) else Source)
+    return frozenset({Source(draft_from)})
+
+
 @dataclass(frozen=True)
 class GenerateRequest:
     """What to generate, for either runtime; ``on_chunk`` None is silence."""
@@ -55,6 +69,7 @@ class GenerateRequest:
     weight_cache: Path | None
     sampling: SamplingSettings
     draft_length: str | int
+    sources: Set[Source]
     batch: int | None
     accelerator: Accelerator
     on_chunk: OnChunk | None
@@ -169,7 +184,11 @@ def _each_mode(
         drafts = request.draft_length if mode == "on" else 0
         request.announce(mode)
         settings = RunSettings(
-            drafts, request.max_new_tokens, request.sampling, request.max_num_tokens
+            drafts,
+            request.max_new_tokens,
+            request.sampling,
+            request.max_num_tokens,
+            request.sources,
         )
         asked = (model, settings, request.conversations, request.on_chunk)
         one_by_one = together == 1
@@ -188,6 +207,8 @@ def _together(request: GenerateRequest, batch: int) -> int:
             f"{request.bundle}: expected a bundle that answers {request.batch} prompts at once, found "
             f"one for {batch}; export it with --batch {request.batch}"
         )
+    if len(request.sources) == 1 and "lookup" in request.sources:
+        return 1  # several together draft with the drafter only
     return min(request.batch or batch, len(request.conversations))
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from exporter.cli.option_types import THREADS
 from exporter.cli.report_option import report_option, write_report
 from exporter.cli.strict_command import StrictCommand
 from exporter.contract.names import Accelerator
@@ -45,7 +46,7 @@ DEFAULT_NEW_TOKENS = 64
 )
 @click.option(
     "--threads",
-    type=click.IntRange(min=1),
+    type=THREADS,
     default=2,
     show_default=True,
     help="CPU threads of torch, the reference runtime and the stock engine.",

@@ -7,12 +7,12 @@ clips that ``verify`` draws, to which nobody knows one.
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from exporter.errors import MtpExportError, listed
+from exporter.json_text import JsonError, parse_json
 from exporter.verify.tower_kind import TowerKind
 from runtime_py.chat.chat_file import ChatFileError, parse_chat
 from runtime_py.chat.conversation import Conversation, Message
@@ -53,7 +53,7 @@ def read_questions(path: Path) -> tuple[Question, ...]:
         QuestionsError: It cannot be read, or lines of it are no questions about a picture or a sound.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise QuestionsError(f"{path}: expected a file of JSON lines ({error})") from error
     found, problems = list[Question](), list[str]()
@@ -61,6 +61,8 @@ def read_questions(path: Path) -> tuple[Question, ...]:
         if line.strip():
             try:
                 found.append(_question(line, path))
+            except JsonError as error:
+                problems.append(f"line {number}: expected JSON, found {error}")
             except (ValueError, ChatFileError) as error:
                 problems.append(f"line {number}: {str(error).removeprefix(f'{path}: ')}")
     if not found and not problems:
@@ -71,11 +73,11 @@ def read_questions(path: Path) -> tuple[Question, ...]:
 
 
 def _question(line: str, where: Path) -> Question:
-    content = json.loads(line)
+    content = parse_json(line.encode())
     whole = content if isinstance(content, dict) else {"messages": content}
     messages, right = whole.get("messages"), None
     if isinstance(messages, list) and messages and _is_answer(messages[-1]):
-        right, whole = messages[-1]["content"], {**whole, "messages": messages[:-1]}
+        right, whole = messages[-1]["content"].strip(), {**whole, "messages": messages[:-1]}
     question = Question(parse_chat(whole, where), right)
     if not question.media:
         raise ValueError("expected a picture or a sound in the conversation, found text alone")

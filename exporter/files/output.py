@@ -109,10 +109,14 @@ def scratch_folder(output: Path) -> Iterator[Path]:
                     yield folder
                     return
     except OSError as error:
+        if (
+            error.errno == errno.EPIPE
+        ):  # whoever read what is printed has gone: nothing of the output's
+            raise
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise OutputError(
                 f"{output}: the disk filled up while writing; nothing was left behind: make room and "
-                "run the export again"
+                "try again"
             ) from error
         raise OutputError(
             f"{output}: reading or writing failed ({error.strerror or error}"

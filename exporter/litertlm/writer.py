@@ -1,8 +1,7 @@
 """Packing sections into one ``.litertlm`` file, with the format's own builder.
 
 Knows the sections' order, the engine's metadata and where the manifest goes; knows nothing about
-what is inside a graph. The builder stamps a fresh uuid and creation time into every file: those two
-header fields are all that differs between two exports of the same input.
+what is inside a graph.
 """
 
 from __future__ import annotations
@@ -32,6 +31,7 @@ from exporter.contract.media import TEXT_ONLY, Media
 from exporter.contract.names import DRAFT_ROUND, Accelerator, Section
 from exporter.contract.text import Contract
 from exporter.files.checksum import sha256
+from exporter.litertlm.stamp import build_stamped
 from exporter.llm_metadata import llm_metadata
 
 BUNDLE = "bundle"
@@ -124,8 +124,7 @@ def write_bundle(
         _add_data(
             builder, draft_round, _text(LABEL_KEY, DRAFT_ROUND_VALUE), _text(READS_KEY, reads)
         )
-    with (scratch / BUNDLE).open("wb") as stream:
-        builder.build(stream, validate_metadata=True)
+    build_stamped(builder, scratch / BUNDLE)
     return scratch / BUNDLE
 
 

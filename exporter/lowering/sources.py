@@ -17,7 +17,12 @@ from pathlib import Path
 PROJECT = Path(__file__).parent.parent.parent
 PACKAGES = ("exporter", "quantize", "runtime_py")
 
-UNRELATED = ("exporter.errors", "exporter.files.interrupts", "exporter.lowering.child_processes")
+UNRELATED = (
+    "exporter.child_process",
+    "exporter.errors",
+    "exporter.files.interrupts",
+    "exporter.lowering.child_processes",
+)
 """Modules that say how a process fails or is run, and nothing about a graph; nor does what they import."""
 
 

@@ -36,7 +36,7 @@ class Series:
     """A line with a dot at each of its points; its place among the lines decides the colour."""
 
     name: str
-    x: tuple[int, ...]
+    x: tuple[float, ...]
     y: tuple[float, ...]
 
 

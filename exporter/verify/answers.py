@@ -15,7 +15,6 @@ from runtime_py.chat.chat_template import ChatTemplate
 from runtime_py.chat.conversation import Message
 from runtime_py.chat.tokenizer import Tokenizer
 from runtime_py.graph_executor import GraphExecutor
-from runtime_py.loop.drafting import Proposal
 from runtime_py.loop.executor import CacheT, Floats, Lookups
 from runtime_py.loop.rounds import Cursor, Limits, Round, Rounds
 from runtime_py.loop.speculative import Chooser, Fixed, Greedy, Speaker, generate
@@ -54,16 +53,12 @@ class Witness:
     def greedy(self) -> bool:
         return self.chooser.greedy
 
-    def choose(self, logits: Floats) -> int:
-        self.margins.append(margin(logits))
-        return self.chooser.choose(logits)
+    def choose(self, logits: Floats, slot: int) -> int:
+        return self.chooser.choose(logits, slot)
 
-    def propose(self, logits: Floats) -> Proposal:
-        return self.chooser.propose(logits)
-
-    def judge(self, proposals: Sequence[Proposal], logits: Floats) -> tuple[int, int]:
-        self.proposals += [proposal.token for proposal in proposals]
-        accepted, following = self.chooser.judge(proposals, logits)
+    def judge(self, drafts: Sequence[int], logits: Floats, slot: int) -> tuple[int, int]:
+        self.proposals += drafts
+        accepted, following = self.chooser.judge(drafts, logits, slot)
         self.margins += [margin(row) for row in logits[: accepted + 1]]
         return accepted, following
 

@@ -5,12 +5,15 @@ To add a rung, write ``rungs/<name>.py`` with its ``TITLE`` and its ``judge``, a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 from types import ModuleType
 
-from exporter.progress import Reporter
+from exporter.checkpoints.checkpoint import Checkpoint
+from exporter.contract.names import Accelerator
+from exporter.progress import Reporter, SilentReporter
 from exporter.report.plots import Series
 from exporter.verify.evidence import Evidence, VerifyRequest
 from exporter.verify.report import Report
@@ -37,6 +40,7 @@ from exporter.verify.rungs import (
 )
 from exporter.verify.sides.engine import missing_engine
 from exporter.verify.sides.golden import Ask, ask, missing
+from exporter.verify.texts import DEFAULT_PROMPTS
 from exporter.verify.views import answer_views
 from exporter.version import installed
 
@@ -85,6 +89,37 @@ def climb(request: VerifyRequest, reporter: Reporter, asking: Ask = ask) -> Repo
             if rung in LAST_OF_CHECKPOINTS and not blocked:  # what comes after may need the memory
                 evidence.release_checkpoints()
         return _report(evidence, whole=not blocked)
+
+
+def verify_bundle(
+    bundle: Path,
+    target: Checkpoint | None = None,
+    drafter: Checkpoint | None = None,
+    *,
+    prompts: Sequence[str] = DEFAULT_PROMPTS,
+    accelerator: Accelerator = Accelerator.CPU,
+    threads: int = 2,
+    max_new_tokens: int = 64,
+    reporter: Reporter | None = None,
+) -> Report:
+    """Prove a bundle right, or say where it is wrong: ``Report.failed`` has the rungs that failed.
+
+    Args:
+        bundle: A ``.litertlm`` file.
+        target: The checkpoint it was made from; without it the bundle is compared with itself and the engine.
+        drafter: Its drafter.
+        prompts: What is answered.
+        accelerator: Where the graphs run.
+        threads: CPU threads.
+        max_new_tokens: Length of each answer.
+        reporter: Told what is going on; nobody is by default.
+
+    Raises:
+        MtpExportError: Something could not be read or run at all.
+    """
+    asked = tuple(prompts)
+    request = VerifyRequest(bundle, target, drafter, asked, accelerator, threads, max_new_tokens)
+    return climb(request, reporter or SilentReporter())
 
 
 def _judged(rung: ModuleType, evidence: Evidence, blocked: str) -> Rung:

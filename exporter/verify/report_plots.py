@@ -49,7 +49,7 @@ def _error_plot(title: str, lines: tuple[Series, ...], limit: float | None, labe
     names = {10.0**e: f"1e{e}" for e in _thinned(range(low, high + 1), 6)}
     if min(values) <= FLOOR:
         names[10.0**low] = "0"
-    places = [x for line in lines for x in line.x]
+    places = [int(x) for line in lines for x in line.x]
     first, last = min(places), max(places)
     below = tuple((x, str(x)) for x in _thinned(range(first, last + 1), 8))
     return Plot(

@@ -18,8 +18,9 @@ from statistics import median, quantiles
 from runtime_py.bench.curve import Known, chances
 from runtime_py.bench.timed_executor import CallKind, TimedCall, TimedChooser, TimedExecutor
 from runtime_py.loop.executor import CacheT, Executor
+from runtime_py.loop.lookup import NO_MATCH, Match
 from runtime_py.loop.rounds import Acceptance, Cursor, Limits, Round
-from runtime_py.loop.speculative import Clock, Greedy, Speaker, generate
+from runtime_py.loop.speculative import Clock, DraftPlan, Greedy, Speaker, generate
 
 IN_A_ROW = 4
 """Rounds made one way before the next way has its turn.
@@ -180,6 +181,8 @@ def _prefill(executor: TimedExecutor[CacheT], work: Work, length: int) -> Timing
 class InTurn:
     """A :class:`~runtime_py.loop.speculative.DraftPolicy`: some rounds each way, again and again."""
 
+    looks_up = False
+
     def __init__(self, executor: TimedExecutor[CacheT]) -> None:
         longest = executor.draft_length
         ways = [(0, False), (longest, True), (longest, False)]  # drafts, stepwise
@@ -194,9 +197,9 @@ class InTurn:
     def begin(self) -> None:
         """Nothing to forget."""
 
-    def length(self) -> int:
+    def plan(self, match: Match = NO_MATCH) -> DraftPlan:
         drafts, self._executor.stepwise = next(self._next)
-        return drafts
+        return DraftPlan(drafts)
 
     def observe(self, done: Round) -> None:
         """Nothing to learn."""

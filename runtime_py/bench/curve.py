@@ -31,6 +31,7 @@ from dataclasses import dataclass
 from runtime_py.loop.rounds import Acceptance
 
 LONGEST = 8
+"""Draft length up to which others are estimated; a bundle's own may be longer."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,7 @@ def speed_up(known: Known, drafts: int, verify: float) -> float:
 
 
 def curve(known: Known, longest: int = LONGEST) -> tuple[Point, ...]:
-    """Draft lengths 1 to ``longest``."""
+    """Draft lengths from 1 to ``longest``, or to the bundle's own if that is longer."""
     return tuple(
         Point(
             drafts,
@@ -132,5 +133,5 @@ def curve(known: Known, longest: int = LONGEST) -> tuple[Point, ...]:
             speed_up(known, drafts, verify_in_steps(known, drafts + 1)),
             drafts <= known.drafts,
         )
-        for drafts in range(1, longest + 1)
+        for drafts in range(1, max(longest, known.drafts) + 1)
     )

@@ -41,7 +41,8 @@ def told(found: Drafters) -> str:
         return f"Fewer than {LEAST_PROMPTS} prompts conclude nothing: give more with --prompts."
     each = [f"Bundle {index}: {_against(gain)}." for index, gain in enumerate(gains, start=2)]
     best = found.drafters[found.best]
-    return " ".join([*each, _choice(found, best), f"With it, {told_verdict(best.verdict)}"])
+    verdict = f"With bundle {found.best + 1}: {told_verdict(best.verdict)}"
+    return " ".join([*each, _choice(found, best), verdict])
 
 
 def _against(gain: Gain) -> str:

@@ -12,8 +12,8 @@ import re
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -26,9 +26,13 @@ from runtime_py.chat.media import require_media, used_media
 from runtime_py.litert.gpu.device import MISSING, is_missing
 from runtime_py.loop.sampling import GREEDY, SamplingSettings
 from runtime_py.reply import OnChunk, Reply, RunResult, silent
+from runtime_py.weight_cache import content_key, kept_folder
 
 SUCCESS_RATE = re.compile(r"MTP Drafter - Success rate: ([0-9.]+)")
 LOG_LINES_SHOWN = 8
+
+ENGINE = "litert-lm-api"
+"""The package that the extra `engine` installs."""
 
 WORKER = "runtime_py.engine.stock_engine_worker"
 """The module that the child process runs."""
@@ -66,18 +70,37 @@ def run_engine(
         on_chunk: Called with each piece of text as it arrives, and with a newline after each answer.
 
     Raises:
-        BundleError: There are pictures or sounds, and the bundle takes none.
+        BundleError: There are pictures or sounds, and the bundle takes none; or weights were packed from a
+            damaged one.
         EngineError: The engine is not installed, refused the bundle, failed or aborted.
+        OutputError: Packed weights cannot be kept.
     """
     if media := used_media(conversations):
         require_media(open_bundle(settings.bundle), media)
-    finished, log = _ask(settings, conversations, on_chunk)
+    with _own_weight_cache(settings) as settings:
+        finished, log = _ask(settings, conversations, on_chunk)
     rates = SUCCESS_RATE.findall(log)
     return RunResult(
         replies=tuple(tuple(map(_reply, replies)) for replies in finished["replies"]),
         success_rate=float(rates[-1]) if rates else None,
         init_seconds=float(finished["init_seconds"]),
     )
+
+
+@contextmanager
+def _own_weight_cache(settings: EngineSettings) -> Iterator[EngineSettings]:
+    """The settings with a folder for packed weights of this bundle's content, if they are to be kept.
+
+    The engine itself goes by the name, size and time of a bundle, and believes what it finds.
+    """
+    if settings.weight_cache is None:
+        yield settings
+        return
+    bundle = open_bundle(settings.bundle)
+    sections = [section for section in bundle.sections if section.model_type is not None]
+    folder = settings.weight_cache / f"{ENGINE}-{content_key(bundle, sections, ENGINE)}"
+    with kept_folder(folder, bundle, sections) as kept:
+        yield replace(settings, weight_cache=kept)
 
 
 def render_in_engine(

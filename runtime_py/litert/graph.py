@@ -42,13 +42,15 @@ class GraphParts:
     graph_bytes: int
     """Of the first region: the graph itself, without weights behind it."""
     regions: tuple[FileRegion, ...]
+    sections: tuple[BundleSection, ...]
+    """Where the regions are from."""
 
 
 def section_parts(bundle: Bundle, section: Section) -> GraphParts:
     """A model section, which the bundle must have."""
     entry = bundle.model(section)
     assert entry is not None
-    return GraphParts(section.value, entry.graph_bytes, (_region(entry, 0),))
+    return GraphParts(section.value, entry.graph_bytes, (_region(entry, 0),), (entry,))
 
 
 def draft_round_parts(bundle: Bundle) -> GraphParts:
@@ -58,7 +60,7 @@ def draft_round_parts(bundle: Bundle) -> GraphParts:
     read = [found for section in DRAFT_ROUND_SECTIONS if (found := bundle.model(section))]
     starts = side_by_side(entry.nbytes, [found.nbytes for found in read])
     behind = (_region(found, start) for found, start in zip(read, starts, strict=True))
-    return GraphParts(DRAFT_ROUND, entry.nbytes, (_region(entry, 0), *behind))
+    return GraphParts(DRAFT_ROUND, entry.nbytes, (_region(entry, 0), *behind), (entry, *read))
 
 
 def _region(entry: BundleSection, at: int) -> FileRegion:

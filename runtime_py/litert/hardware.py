@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from exporter.bundle.reader import Bundle
 from exporter.contract.names import Accelerator, Section
 from exporter.contract.text import Contract
-from exporter.errors import BundleError, OutputError
+from exporter.errors import BundleError
 from runtime_py.litert.c_api import Environment
 from runtime_py.litert.compiled_model import CompileOptions
 from runtime_py.litert.gpu.graph import GpuGraph
 from runtime_py.litert.graph import CpuGraph, Graph, GraphParts
 from runtime_py.litert.resized_graph import Resizing
+from runtime_py.weight_cache import content_key, kept_file
 
 IN_MEMORY = ":memory"
 """XNNPACK's name for a weight cache without a file.
@@ -21,6 +24,9 @@ IN_MEMORY = ":memory"
 Without any cache every signature packs the weights for itself: a 330 MB int4 bundle took 1064 MB of
 memory and 0.57 s to open, and 426 MB and 0.31 s with this.
 """
+
+LITERT = "ai-edge-litert"
+"""The package that packs weights."""
 
 ENGINE_XNNPACK_FLAGS = 0x1 | 0x2 | 0x8
 """Signed and unsigned 8 bit, dynamic fully connected: what the stock engine sets, and some 5 % faster
@@ -62,16 +68,21 @@ class Hardware:
     def on_cpu(self) -> bool:
         return self.accelerator == Accelerator.CPU
 
-    def options(self, cache_name: str) -> CompileOptions:
-        """For one graph on the CPU, whose packed weights may be kept in a file of that name.
+    @contextmanager
+    def cpu_options(self, bundle: Bundle, parts: GraphParts) -> Iterator[CompileOptions]:
+        """For compiling a graph on the CPU within the block; then its packed weights are kept, if so wanted.
 
         Raises:
-            OutputError: There can be no folder for packed weights.
+            BundleError: The sections that weights were packed from do not have their checksums.
+            OutputError: They cannot be kept.
         """
         if self.weight_cache is None:
-            return cpu_options(self.threads)
-        _make_folder(self.weight_cache)
-        return cpu_options(self.threads, str(self.weight_cache / f"{cache_name}.xnnpack_cache"))
+            yield cpu_options(self.threads)
+            return
+        key = content_key(bundle, parts.sections, LITERT, f"flags {ENGINE_XNNPACK_FLAGS}")
+        file = self.weight_cache / f"{parts.name}-{key}.xnnpack_cache"
+        with kept_file(file, bundle, parts.sections) as path:
+            yield cpu_options(self.threads, str(path))
 
 
 def cpu_options(threads: int | None, weight_cache: str = IN_MEMORY) -> CompileOptions:
@@ -86,16 +97,6 @@ def gpu_options(*, float16: bool) -> CompileOptions:
     """For any graph on a GPU."""
     precision = FLOAT16 if float16 else FLOAT32
     return CompileOptions(b"gpu_options", GPU_OPTIONS.format(precision=precision))
-
-
-def _make_folder(path: Path) -> None:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"{path}: packed weights cannot be kept there: {error.strerror}; choose another "
-            "--weight-cache, or none"
-        ) from error
 
 
 class Devices:
@@ -119,11 +120,12 @@ class Devices:
         Raises:
             BundleError: LiteRT refuses it.
             EngineError: There is no such device.
+            OutputError: Its packed weights cannot be kept.
         """
         if self.hardware.on_cpu or section not in ACCELERATED:
-            options = self.hardware.options(f"{bundle.path.stem}.{parts.name}")
             environment = self._environment(Accelerator.CPU)
-            return CpuGraph(bundle, parts, environment, options, resizing)
+            with self.hardware.cpu_options(bundle, parts) as options:
+                return CpuGraph(bundle, parts, environment, options, resizing)
         options = gpu_options(float16=self.hardware.float16)
         return GpuGraph(bundle, parts, self._environment(Accelerator.GPU), options)
 

@@ -2,7 +2,8 @@
 
 Each round drafts for every sequence that can use drafts, verifies all in one call, and lets each accept
 its own prefix; a sequence that ends makes room for the next that waits. What a sequence emits does not
-depend on its neighbours: with the greedy chooser it is greedy decoding, one sequence at a time.
+depend on its neighbours: with the greedy chooser it is greedy decoding, one sequence at a time. Drafts are
+the drafter's: nothing is looked up in contexts here.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from itertools import islice
 from typing import Generic
 
 from runtime_py.loop.batch_executor import BatchExecutor, Feed
-from runtime_py.loop.drafting import DraftChain, Proposal
+from runtime_py.loop.drafting import DraftChain
 from runtime_py.loop.executor import CacheT, TargetOutput
 from runtime_py.loop.rounds import Cursor, Finish, Limits, Round
 from runtime_py.loop.speculative import (
@@ -103,7 +104,7 @@ class Batch(Generic[CacheT]):
         self, running: Sequence[Running[CacheT]]
     ) -> Iterator[tuple[Running[CacheT], Progress]]:
         """One token or more for each sequence: a verify of those it suits, a decode of the others."""
-        wanted, longest = self._policy.length() if running else 0, self._executor.draft_length
+        wanted, longest = self._policy.plan().drafts if running else 0, self._executor.draft_length
         drafts = {
             row.key: possible_drafts(wanted, row.cursor, row.limits, row.produced, longest)
             for row in running
@@ -123,7 +124,7 @@ class Batch(Generic[CacheT]):
         begun = self._clock()
         steps = self._executor.decode([_feed(row, []) for row in rows])
         seconds = 0.0, self._clock() - begun
-        nothing: list[list[Proposal]] = [[] for _ in rows]
+        nothing: list[list[int]] = [[] for _ in rows]
         return self._settle(rows, nothing, steps, seconds, observed=observed)
 
     def _speculate(
@@ -137,12 +138,10 @@ class Batch(Generic[CacheT]):
         seconds = drafted - begun, self._clock() - drafted
         return self._settle(rows, proposals, steps, seconds, observed=True)
 
-    def _draft(
-        self, rows: Sequence[Running[CacheT]], drafts: Mapping[int, int]
-    ) -> list[list[Proposal]]:
-        """As many proposals for each sequence as ``drafts`` has by its key; some sit out later steps."""
+    def _draft(self, rows: Sequence[Running[CacheT]], drafts: Mapping[int, int]) -> list[list[int]]:
+        """As many drafts for each sequence as ``drafts`` has by its key; some sit out later steps."""
         chains = {
-            row.key: DraftChain(first_feed(row.cache, row.cursor), row.chooser.propose)
+            row.key: DraftChain(first_feed(row.cache, row.cursor), row.chooser.choose)
             for row in rows
             if drafts[row.key]
         }
@@ -151,12 +150,12 @@ class Batch(Generic[CacheT]):
             outputs = self._executor.draft([chain.feed for chain in active])
             for chain, output in zip(active, outputs, strict=True):
                 chain.take(output)
-        return [chains[row.key].proposals if row.key in chains else [] for row in rows]
+        return [chains[row.key].drafts if row.key in chains else [] for row in rows]
 
     def _settle(
         self,
         rows: Sequence[Running[CacheT]],
-        proposals: Sequence[Sequence[Proposal]],
+        proposals: Sequence[Sequence[int]],
         steps: Sequence[TargetOutput],
         seconds: tuple[float, float],
         *,
@@ -176,8 +175,8 @@ class Batch(Generic[CacheT]):
             yield _advanced(row, until_stop(done, row.limits.stop_tokens), cursor, len(rows))
 
 
-def _feed(row: Running[CacheT], proposed: Sequence[Proposal]) -> Feed[CacheT]:
-    tokens = (row.cursor.pending, *(proposal.token for proposal in proposed))
+def _feed(row: Running[CacheT], proposed: Sequence[int]) -> Feed[CacheT]:
+    tokens = (row.cursor.pending, *proposed)
     return Feed(row.cache, tokens, row.cursor.position)
 
 

@@ -12,30 +12,26 @@ DraftStep = Callable[[DraftFeed[CacheT]], DrafterOutput]
 """Makes one draft, as ``Executor.draft`` does."""
 
 
-@dataclass(frozen=True)
-class Proposal:
-    """A drafted token, and how likely each token was to be drafted (None: it was certain)."""
-
-    token: int
-    chances: object | None = None
-
-
 @dataclass
 class DraftChain(Generic[CacheT]):
-    """The proposals of one sequence so far; the next draft is to be made from ``feed``."""
+    """The drafts of one sequence so far; the next is to be made from ``feed``.
+
+    ``choose`` makes a token of the drafter's logits ``[V]`` and the slot that the draft is for.
+    """
 
     feed: DraftFeed[CacheT]
-    propose: Callable[[Floats], Proposal]
-    proposals: list[Proposal] = field(default_factory=list)
+    choose: Callable[[Floats, int], int]
+    drafts: list[int] = field(default_factory=list)
 
-    def take(self, draft: DrafterOutput) -> None:
-        """Propose a token from the draft that was made from ``feed``."""
-        proposal = self.propose(draft.logits)
-        self.proposals.append(proposal)
-        self.feed = replace(self.feed, token=proposal.token, hidden=draft.projected)
+    def take(self, output: DrafterOutput) -> None:
+        """Choose the draft that was made from ``feed``, whose position is that of the last committed slot."""
+        slot = self.feed.position + 2 + len(self.drafts)  # the pending token's comes before
+        draft = self.choose(output.logits, slot)
+        self.drafts.append(draft)
+        self.feed = replace(self.feed, token=draft, hidden=output.projected)
 
-    def walk(self, draft: DraftStep[CacheT], steps: int) -> list[Proposal]:
-        """Draft ``steps`` times; returns all proposals."""
+    def walk(self, draft: DraftStep[CacheT], steps: int) -> list[int]:
+        """Draft ``steps`` times; returns all drafts."""
         for _ in range(steps):
             self.take(draft(self.feed))
-        return self.proposals
+        return self.drafts

@@ -44,12 +44,19 @@ class Limits:
     """Cache slots that may be used; at most the executor's ``cache_length``."""
 
 
+class Source(enum.StrEnum):
+    """Where drafts are from: the drafter, or the context, which costs nothing."""
+
+    DRAFTER = "drafter"
+    LOOKUP = "lookup"
+
+
 @dataclass(frozen=True)
 class Round:
     """One step of the loop: a decode if ``drafted`` is 0, else a draft and its verification.
 
     ``tokens`` are emitted; ``committed`` are those that now stand in the cache, in slots from the
-    round's position on (the pending token first). Seconds are wall time in drafter and target.
+    round's position on (the pending token first). Seconds are wall time in drafting and in the target.
     """
 
     tokens: tuple[int, ...]
@@ -58,6 +65,8 @@ class Round:
     accepted: int
     draft_seconds: float
     target_seconds: float
+    source: Source = Source.DRAFTER
+    """Of the drafts, if there are any."""
 
     @property
     def seconds(self) -> float:
@@ -76,8 +85,9 @@ class Acceptance:
     accepted: tuple[int, ...]
 
     @staticmethod
-    def of(rounds: Sequence[Round]) -> Acceptance:
-        """Count over rounds; positions up to the longest draft."""
+    def of(rounds: Sequence[Round], source: Source = Source.DRAFTER) -> Acceptance:
+        """Count drafts of one source over rounds; positions up to the longest draft."""
+        rounds = [done for done in rounds if done.source is source]
         longest = max((done.drafted for done in rounds), default=0)
         drafted, accepted = np.zeros(longest, dtype=int), np.zeros(longest, dtype=int)
         for done in rounds:

@@ -1,12 +1,16 @@
-"""Sampling under speculative decoding, without changing what is sampled.
+"""Sampling that speculative decoding does not change: the same seed gives the same text.
 
-A draft x, drawn from the drafter's distribution q, is accepted with probability min(1, p(x) / q(x)),
-where p is the target's; a rejected one is replaced by a draw from max(p - q, 0), normalised. Each
-emitted token is then distributed as p exactly, for any q. Both p and q have the settings applied
-(temperature, then top-k, then top-p), so a good drafter is accepted as often as under greedy decoding.
+For each slot every token has a random number of its own, its noise, that follows from the seed, the slot and
+the token alone. The token is chosen whose log-probability and noise (from Gumbel's distribution) have the
+largest sum, which is a draw from the distribution. Drafts are chosen with the noise of their slots from what
+the drafter says, and accepted where the target chooses the same. So what is emitted is what the target alone
+would have drawn, whoever drafts how much; and a drafter that is nearly right is accepted nearly always: at
+least (1 - d) / (1 + d) of the time, where d is the total variation distance of its distribution from the
+target's. (Rejection sampling accepts 1 - d, but its draws depend on what was drafted.) Both distributions
+have the settings applied: temperature, then top-k, then top-p.
 
-Source: Leviathan et al., "Fast Inference from Transformers via Speculative Decoding", 2023, section 2.3
-and appendix A.1.
+Source: Daliri, Musco and Suresh, "Coupling without Communication and Drafter-Invariant Speculative Decoding",
+2024, section 3.
 """
 
 from __future__ import annotations
@@ -17,9 +21,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime_py.loop.drafting import Proposal
 from runtime_py.loop.executor import Floats
-from runtime_py.loop.speculative import Chooser, Greedy
+from runtime_py.loop.speculative import Chooser, Greedy, longest_agreed
 
 NOT_A_CANDIDATE = -5.0e3
 """Logits below are the floor (-1e4) of tokens a centroid head did not score: probability 0.
@@ -56,23 +59,32 @@ class Distribution:
     tokens: NDArray[np.int64]
     chances: NDArray[np.float64]
 
-    def of(self, tokens: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Probabilities of ``tokens`` ``[m]``."""
-        where = np.searchsorted(self.tokens, tokens)
-        where = np.minimum(where, len(self.tokens) - 1)
-        return np.where(self.tokens[where] == tokens, self.chances[where], 0.0)
+    def draw(self, seed: int, slot: int) -> int:
+        """The token of a slot."""
+        with np.errstate(divide="ignore"):  # of a chance that is too small for a float
+            scores = np.log(self.chances) + noise(seed, slot, self.tokens)
+        return int(self.tokens[scores.argmax()])
 
-    def draw(self, random: np.random.Generator) -> int:
-        """A token, by one uniform number."""
-        cumulative = np.cumsum(self.chances)
-        index = np.searchsorted(cumulative, random.random() * cumulative[-1], side="right")
-        return int(self.tokens[min(int(index), len(self.tokens) - 1)])
 
-    def without(self, other: Distribution) -> Distribution:
-        """max(self - other, 0), normalised; self where nothing is left (the two are equal)."""
-        rest = np.maximum(self.chances - other.of(self.tokens), 0.0)
-        total = rest.sum()
-        return Distribution(self.tokens, rest / total) if total > 0 else self
+def noise(seed: int, slot: int, tokens: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Gumbel noise ``[n]`` of ``tokens`` ``[n]``; independent for any two seeds, slots or tokens."""
+    base = _mixed(_mixed(np.array([seed], np.uint64)) + np.uint64(slot))
+    bits = _mixed(_mixed(base + tokens.astype(np.uint64)))
+    uniform = ((bits >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53  # above 0, below 1
+    gumbel: NDArray[np.float64] = -np.log(-np.log(uniform))
+    return gumbel
+
+
+def _mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Each number as another one that looks random.
+
+    Source: SplitMix64 (Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators", 2014).
+    """
+    values = values + np.uint64(0x9E3779B97F4A7C15)  # arrays wrap around
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    mixed: NDArray[np.uint64] = values ^ (values >> np.uint64(31))
+    return mixed
 
 
 def distribution(
@@ -85,8 +97,9 @@ def distribution(
     if settings.top_k and settings.top_k < len(tokens):
         best = np.argpartition(logits[tokens], -settings.top_k)[-settings.top_k :]
         tokens = np.sort(tokens[best])
-    scores = logits[tokens].astype(np.float64) / settings.temperature
-    chances = np.exp(scores - scores.max())
+    scores = logits[tokens].astype(np.float64)
+    with np.errstate(over="ignore"):  # at temperatures so low that only the likeliest are left
+        chances = np.exp((scores - scores.max()) / settings.temperature)
     chances /= chances.sum()
     if settings.top_p < 1:
         kept = _nucleus(chances, settings.top_p)
@@ -102,7 +115,7 @@ def _nucleus(chances: NDArray[np.float64], top_p: float) -> NDArray[np.int64]:
 
 
 class Sampler:
-    """Chooses by sampling; the same seed and calls give the same tokens.
+    """Chooses by sampling; the same seed gives the same tokens for the same logits and slots.
 
     Args:
         settings: How to sample.
@@ -113,28 +126,13 @@ class Sampler:
 
     def __init__(self, settings: SamplingSettings, suppressed: Collection[int] = ()) -> None:
         self._settings, self._suppressed = settings, sorted(suppressed)
-        self._random = np.random.default_rng(settings.seed)
 
-    def choose(self, logits: Floats) -> int:
-        return self._distribution(logits).draw(self._random)
+    def choose(self, logits: Floats, slot: int) -> int:
+        found = distribution(logits, self._settings, self._suppressed)
+        return found.draw(self._settings.seed, slot)
 
-    def propose(self, logits: Floats) -> Proposal:
-        drafter = self._distribution(logits)
-        return Proposal(drafter.draw(self._random), drafter)
-
-    def judge(self, proposals: Sequence[Proposal], logits: Floats) -> tuple[int, int]:
-        for index, proposal in enumerate(proposals):
-            target = self._distribution(logits[index])
-            drafter = proposal.chances
-            assert isinstance(drafter, Distribution)
-            token = np.array([proposal.token])
-            allowed = float(target.of(token)[0] / drafter.of(token)[0])
-            if self._random.random() >= allowed:
-                return index, target.without(drafter).draw(self._random)
-        return len(proposals), self.choose(logits[len(proposals)])
-
-    def _distribution(self, logits: Floats) -> Distribution:
-        return distribution(logits, self._settings, self._suppressed)
+    def judge(self, drafts: Sequence[int], logits: Floats, slot: int) -> tuple[int, int]:
+        return longest_agreed(self.choose, drafts, logits, slot)
 
 
 def chooser(settings: SamplingSettings, suppressed: Collection[int] = ()) -> Chooser:

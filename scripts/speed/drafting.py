@@ -25,5 +25,4 @@ def places(executor: LitertExecutor, tokens: list[int], count: int) -> Iterator[
 
 def one_by_one(executor: LitertExecutor, place: Place) -> tuple[int, ...]:
     """G drafts of single steps."""
-    proposals = DraftChain(place, Greedy().propose).walk(executor.draft, executor.draft_length)
-    return tuple(proposal.token for proposal in proposals)
+    return tuple(DraftChain(place, Greedy().choose).walk(executor.draft, executor.draft_length))

@@ -17,7 +17,7 @@ from exporter.bundle.stored_contract import stored_contract
 from exporter.contract.names import Accelerator, Section
 from runtime_py.litert.c_api import Environment, HostBuffer
 from runtime_py.litert.compiled_model import CompiledModel, CompileOptions
-from runtime_py.litert.hardware import Hardware
+from runtime_py.litert.hardware import cpu_options
 from runtime_py.litert.mapped_section import FileRegion, MappedSection
 from runtime_py.litert.native_log import captured_native_log
 from runtime_py.litert.resized_graph import Resizing
@@ -68,7 +68,7 @@ class LitertFile:
     @classmethod
     def of(cls, path: Path, threads: int = 1) -> Self:
         """Opened as the reference runtime opens sections, with ``threads`` threads."""
-        return cls(path, Hardware(threads=threads).options(path.stem))
+        return cls(path, cpu_options(threads))
 
     @classmethod
     def section(cls, bundle: Bundle, section: Section, options: CompileOptions) -> Self:

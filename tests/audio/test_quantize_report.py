@@ -99,7 +99,8 @@ BLOB = {"type": "image", "blob": "x"}
     ("line", "words"),
     [
         ("", "expected one conversation a line, found none"),
-        ("{", "line 1: Expecting"),
+        ("{", "line 1: expected JSON, found something else"),
+        ("\n" + "[" * 2000, "line 2: expected JSON, found more than 100 levels"),
         ('[{"role": "user", "content": "Hello"}]', "expected a picture or a sound in the conv"),
         (json.dumps([{"role": "user", "content": [BLOB]}]), "expected a picture in base64"),
         ('[{"role": "assistant", "content": "Hello"}]', "expected a JSON list of messages"),
@@ -112,6 +113,16 @@ def test_what_is_wrong_with_a_file_is_said(tmp_path: Path, line: str, words: str
         read_questions(path)
     with pytest.raises(QuestionsError, match="expected a file of JSON lines"):
         read_questions(tmp_path)
+
+
+def test_a_separator_of_unicode_ends_no_line(clips: Path, tmp_path: Path) -> None:
+    picture = {"type": "image", "path": str(clips / "red.png")}
+    parts = [{"type": "text", "text": "What is\u2028this?"}, picture]
+    asked = [{"role": "user", "content": parts}, {"role": "assistant", "content": "a fox\n"}]
+    path = tmp_path / "asked.jsonl"
+    path.write_text(json.dumps(asked, ensure_ascii=False), encoding="utf-8")
+    (question,) = read_questions(path)
+    assert question.right == "a fox"
 
 
 def test_a_right_answer_is_in_the_reply() -> None:

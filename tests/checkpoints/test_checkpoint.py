@@ -152,6 +152,21 @@ def test_damaged_header(header: bytes, tmp_path: Path) -> None:
         open_checkpoint(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("header", "said"),
+    [
+        (b"{", "expected JSON, found something else"),
+        (b'{"b": {"dtype": "F32"}}', "b has no shape, data_offsets"),
+        (entry(dtype="F4"), "b is of the type 'F4', which is not known here"),
+    ],
+)
+def test_what_is_wrong_with_a_header_is_said(header: bytes, said: str, tmp_path: Path) -> None:
+    file = write(tmp_path) / SINGLE
+    set_header(file, header)
+    with pytest.raises(CheckpointError, match=said):
+        open_checkpoint(tmp_path)
+
+
 @given(at=st.integers(0, 200), value=st.integers(0, 255))
 def test_any_damaged_byte_is_our_error_or_harmless(
     at: int, value: int, tmp_path_factory: pytest.TempPathFactory

@@ -57,7 +57,7 @@ class PrintingReporter:
     """Prints when each stage begins and ends, as JSON lines."""
 
     @contextmanager
-    def stage(self, title: str, total_bytes: int | None) -> Iterator[Advance]:
+    def stage(self, title: str, total: int | None, unit: str = "B") -> Iterator[Advance]:
         begin = time.monotonic()
         yield lambda count: None
         print(json.dumps([title, begin, time.monotonic()]), flush=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,9 +19,9 @@ from exporter.weights.matching import Weights, find_weights
 from exporter.weights.parameters import parameter_specs
 from quantize.builtin_recipes import RECIPES, built_in
 from quantize.recipe import Algorithm, Recipe, Rule
-from quantize.recipe_file import read_recipe, write_recipe
+from quantize.recipe_file import write_recipe
 from quantize.storage import Storage
-from tests.bundles import ROOT, TINY_DRAFTER, TINY_TARGET
+from tests.bundles import TINY_DRAFTER, TINY_TARGET
 from tests.command import Done
 from tests.export.command import run
 
@@ -86,7 +84,7 @@ def test_a_calibrated_recipe_fits(weights: Weights) -> None:
     ("recipe", "code", "message"),
     [
         ("int1", 2, "'int1' is no recipe; choose one of float32, int8"),
-        ("absent.json", 1, "absent.json: expected a recipe as JSON"),
+        ("absent.json", 1, "absent.json: expected a recipe (No such file or directory)"),
         pytest.param("int4-gptq", 1, "gptq needs a text", marks=pytest.mark.slow),
     ],
 )
@@ -113,19 +111,3 @@ def test_the_command_takes_a_file(tmp_path: Path) -> None:
 
 def export(recipe: str, output: Path) -> Done:
     return run("-o", output, "--recipe", recipe, "--force")
-
-
-def test_the_recipe_of_googles_bundle() -> None:
-    """By E2B's shapes, every section that it shapes is no larger than Google's."""
-    file = ROOT / "docs" / "recipes" / "google-e2b.json"
-    assert read_recipe(file).name == "google-e2b"
-    script = [
-        sys.executable,
-        str(ROOT / "scripts" / "recipe_sizes.py"),
-        "--head",
-        "full",
-        str(file),
-    ]
-    done = subprocess.run(script, capture_output=True, text=True, check=True, cwd=ROOT)
-    _, ours, google = (line.split() for line in done.stdout.splitlines())
-    assert all(float(a) <= float(b) for a, b in zip(ours[1:], google[1:], strict=True)), done.stdout

@@ -56,10 +56,14 @@ def test_reading_configs_is_not_covered(makers: tuple[str, ...]) -> None:
 
 
 def test_packages_hold_no_code() -> None:
-    """They are not among the modules that are covered."""
-    for package in PACKAGES:
-        for file in (PROJECT / package).rglob("__init__.py"):
-            assert code_of(file.read_text()) == "", file
+    """They are not among the modules that are covered.
+
+    The one that has code is the Python interface, which imports nothing before a name of it is used
+    (tests/test_python_interface.py).
+    """
+    files = {file for package in PACKAGES for file in (PROJECT / package).rglob("__init__.py")}
+    with_code = {file for file in files if code_of(file.read_text())}
+    assert with_code == {PROJECT / "exporter" / "__init__.py"}
 
 
 def test_comments_and_docstrings_do_not_count() -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from runtime_py.loop.adaptive import Adaptive
+from runtime_py.loop.observed import Times
 from runtime_py.loop.rounds import Round
 from runtime_py.loop.speculative import DraftPolicy, Fixed
 
@@ -74,7 +75,7 @@ def seconds(
     spent, done = 0.0, 0
     policy.begin()
     while done < tokens:
-        drafts = min(policy.length() if done else 0, tokens - done - 1)
+        drafts = min(policy.plan().drafts if done else 0, tokens - done - 1)
         factor = 1 + 0.2 * next(noise)
         if drafts:
             accepted = 0
@@ -101,6 +102,19 @@ def test_auto_is_never_much_slower_than_the_better_choice(text: str, cost: str) 
     never = total(lambda: Fixed(0), text, cost)
     auto = total(lambda: Adaptive(DRAFTS), text, cost)
     assert auto <= WORST * min(always, never), f"{auto / min(always, never):.3f}"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "typical"),
+    [([9], 9), ([9, 2], 2), ([9, 2, 3, 4], 3), ([2, 40], 21), ([2, 40, 3], 3)],
+)
+def test_the_first_call_does_not_count_unless_the_second_was_held_up(
+    seconds: list[float], typical: float
+) -> None:
+    times = Times()
+    for each in seconds:
+        times.add(each)
+    assert times.typical == typical
 
 
 def test_auto_can_beat_both() -> None:
@@ -190,7 +204,7 @@ def first_lengths(policy: Adaptive, accepted: int, verify: float, rounds: int) -
     """
     lengths: list[int] = []
     for _ in range(rounds):
-        drafts = policy.length()
+        drafts = policy.plan().drafts
         cold = 1.0 if drafts in lengths else 10.0
         tokens = (0,) * (min(accepted, drafts) + 1)
         times = (drafts * 0.001, verify * cold) if drafts else (0.0, 0.01 * cold)
@@ -221,7 +235,7 @@ def test_a_trial_is_short_until_it_goes_well() -> None:
     policy = taught(0, cost)
     lengths: list[int] = []
     for _ in range(280):
-        drafts = policy.length()
+        drafts = policy.plan().drafts
         accepted = drafts if len(lengths) > 200 else 0
         lengths.append(drafts)
         tokens, times = (0,) * (accepted + 1), (drafts * cost[2], cost[1])
@@ -235,7 +249,7 @@ def test_a_trial_is_short_until_it_goes_well() -> None:
 
 
 def test_the_length_follows_acceptance_and_cost() -> None:
-    assert taught(3, (0.042, 0.102, 0.0033)).length() == 3
+    assert taught(3, (0.042, 0.102, 0.0033)).plan().drafts == 3
     assert taught(0, (0.042, 0.102, 0.0033)).best_length() == 0
     assert taught(1, (0.010, 0.011, 0.003)).best_length() == 1  # later drafts are never accepted
     assert taught(3, (0.010, 0.100, 0.001)).best_length() == 0  # not even full acceptance pays
@@ -250,5 +264,5 @@ def test_rates_are_tokens_a_second() -> None:
 def test_without_a_drafter_nothing_is_drafted() -> None:
     policy = Adaptive(0)
     for _ in range(10):
-        assert policy.length() == 0
+        assert policy.plan().drafts == 0
         policy.observe(Round((0,), (0,), 0, 0, 0.0, 0.01))

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from runtime_py.batch_run import InOrder
 from runtime_py.loop.batch_loop import Batch, Progress, Running
+from runtime_py.loop.lookup import NO_MATCH, Match
 from runtime_py.loop.rounds import Cursor, Finish, Limits, Round
 from runtime_py.loop.sampling import Sampler, SamplingSettings
-from runtime_py.loop.speculative import Chooser, DraftPolicy, Fixed, Greedy
+from runtime_py.loop.speculative import Chooser, DraftPlan, DraftPolicy, Fixed, Greedy
 from tests.runtime.toys import DRAFTERS, Outcome, ToyBatch, ToyCache, ToyExecutor, generated
 
 VOCABULARY = 5
@@ -170,14 +171,16 @@ def test_at_the_end_of_its_context_a_sequence_decodes_beside_the_others() -> Non
 
 def test_the_policy_hears_of_every_call_once() -> None:
     class Listening:
+        looks_up = False
+
         def __init__(self) -> None:
             self.heard: list[Round] = []
 
         def begin(self) -> None:
             assert not self.heard
 
-        def length(self) -> int:
-            return len(self.heard) % 3
+        def plan(self, match: Match = NO_MATCH) -> DraftPlan:
+            return DraftPlan(len(self.heard) % 3)
 
         def observe(self, done: Round) -> None:
             self.heard.append(done)

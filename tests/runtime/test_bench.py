@@ -129,6 +129,11 @@ class TestCurve:
         assert [point.drafts for point in points] == list(range(1, 9))
         assert points[2].line == points[2].steps == pytest.approx(4 * 10.0 / (3 + 17.0))
 
+    def test_a_verify_is_not_taken_to_cost_less_than_a_decode(self) -> None:
+        """One that was measured to, by noise; all drafts are right, and longer ones cost nothing more."""
+        found = curve(Known(3, 10.0, 0.5, 9.0, (1.0, 1.0, 1.0)))
+        assert found[7].line == pytest.approx(9 * 10.0 / (8 * 0.5 + 10.0))
+
     def test_the_bundle_s_own_length_is_one_call_if_there_is_one(self) -> None:
         """So is a longer one; shorter ones are steps."""
         known = Known(3, 10.0, 1.0, 17.0, (1.0, 1.0, 1.0), draft_round=1.5)

@@ -62,7 +62,7 @@ class TestConclusions:
         found = compared(run_of(STOCK), run_of([0] * 8))
         assert found.best == 0
         assert "fewer than bundle 1" in told(found)
-        assert "Keep bundle 1. With it, 30% of drafts accepted" in told(found)
+        assert "Keep bundle 1. With bundle 1: 30% of drafts accepted" in told(found)
 
     @pytest.mark.parametrize("other", [STOCK, [5, 1, 4, 2, 5, 1, 3, 4]])
     def test_no_difference_beyond_noise(self, other: list[int]) -> None:

@@ -265,3 +265,37 @@ def test_the_engine_has_no_draft_length(bundle: Path) -> None:
     done = run("generate", bundle, "-p", "x", "--draft-length", "2")
     assert done.returncode == 2
     assert "--runtime reference" in done.stderr
+
+
+REPEAT = "Repeat this text: The zebra ate the lamp in the castle, and the zebra was happy."
+
+
+@pytest.mark.parametrize("source", ["lookup", "drafter", "auto"])
+def test_where_drafts_are_from(source: str, bundle: Path) -> None:
+    arguments = ("-p", REPEAT, "-p", REPEAT, "--draft-from", source, "--json")
+    shown = json.loads(generate(bundle, *arguments).stdout)
+    off, on = ([reply["text"] for (reply,) in shown[mode]["replies"]] for mode in ("off", "on"))
+    assert off == on
+    assert bool(shown["on"]["acceptance"]["drafted"]) == (source != "lookup")
+    assert shown["on"]["lookup_acceptance"]["drafted"] or source != "lookup"
+    assert not shown["on"]["lookup_acceptance"]["drafted"] or source != "drafter"
+    if source == "lookup":
+        assert shown["on"]["success_rate"] is None, "what was looked up counts for the drafter"
+        assert "verdict" not in shown, "the drafter drafted nothing"
+    elif shown["on"]["lookup_acceptance"]["drafted"]:
+        assert shown["verdict"]["speed"] is None, "the speed of what was looked up is the drafter's"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("auto", "--draft-length", "2", *REFERENCE), "leave out --draft-length"),
+        (("lookup", "--batch", "2", *REFERENCE), "leave out --batch or --draft-from"),
+        (("lookup", "--mtp", "off", *REFERENCE), "leave out --draft-from"),
+        (("lookup",), "--draft-from needs --runtime"),
+    ],
+)
+def test_where_drafts_cannot_be_from(options: tuple[str, ...], words: str, bundle: Path) -> None:
+    done = run("generate", bundle, "-p", "x", "--draft-from", *options)
+    assert done.returncode == 2
+    assert words in done.stderr

@@ -268,16 +268,6 @@ def test_two_sessions_do_not_disturb_each_other(model: OpenedModel) -> None:
     assert text + "".join(pieces) == alone[0]
 
 
-def test_a_weight_cache_is_kept_and_used(bundle: Path, tmp_path: Path) -> None:
-    cache = tmp_path / "cache"
-    texts = []
-    for _ in range(2):
-        with open_model(bundle, replace(HARDWARE, weight_cache=cache)) as opened:
-            texts.append(opened.session().answer(held_out_prompts(1)[0], 12).text)
-    assert texts[0] == texts[1]
-    assert list(cache.iterdir())
-
-
 def test_a_bundle_without_drafter(plain_bundle: Path) -> None:
     with open_model(plain_bundle, HARDWARE, drafting=False) as opened:
         assert opened.executor.draft_length == 0

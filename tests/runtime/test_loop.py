@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from runtime_py.loop.lookup import NO_MATCH, Match
 from runtime_py.loop.rounds import Acceptance, Cursor, Finish, Limits, Round
-from runtime_py.loop.speculative import DraftPolicy, Fixed, Greedy, Speaker, generate
+from runtime_py.loop.speculative import DraftPlan, DraftPolicy, Fixed, Greedy, Speaker, generate
 from tests.runtime.toys import DRAFTERS, Outcome, ToyExecutor, generated
 
 PROMPT = [1, 2, 3]
@@ -139,14 +140,16 @@ def test_the_end_of_the_context_is_reached_by_plain_decoding() -> None:
 
 def test_a_policy_hears_of_every_round() -> None:
     class Listening:
+        looks_up = False
+
         def __init__(self) -> None:
             self.heard: list[Round] = []
 
         def begin(self) -> None:
             assert not self.heard
 
-        def length(self) -> int:
-            return len(self.heard) % 3
+        def plan(self, match: Match = NO_MATCH) -> DraftPlan:
+            return DraftPlan(len(self.heard) % 3)
 
         def observe(self, done: Round) -> None:
             self.heard.append(done)

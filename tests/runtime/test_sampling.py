@@ -12,21 +12,31 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from runtime_py.loop.drafting import Proposal
 from runtime_py.loop.executor import Floats
-from runtime_py.loop.rounds import Acceptance, Cursor, Limits, Round
-from runtime_py.loop.sampling import Distribution, Sampler, SamplingSettings, chooser, distribution
-from runtime_py.loop.speculative import Chooser, Fixed, Greedy, Speaker, generate
+from runtime_py.loop.lookup import NO_MATCH, Match
+from runtime_py.loop.rounds import Acceptance, Cursor, Limits, Round, Source
+from runtime_py.loop.sampling import Sampler, SamplingSettings, chooser, distribution, noise
+from runtime_py.loop.speculative import (
+    Chooser,
+    DraftPlan,
+    DraftPolicy,
+    Fixed,
+    Greedy,
+    Speaker,
+    generate,
+)
 from tests.runtime.toys import DRAFTERS, DraftLogits, ToyExecutor
 
 VOCAB = 8
 CHAINS, CHAIN_LENGTH = 64, 250
 SIGNIFICANCE = 1e-3
+TWO_DRAFTS = Fixed(2)
 FLOOR = -1.0e4  # of the exported centroid heads
 
 
@@ -44,29 +54,34 @@ def test_the_chi_square_approximation() -> None:
 
 
 def speak(
-    toy: ToyExecutor, choosing: Chooser, drafts: int, tokens: int = CHAIN_LENGTH
+    toy: ToyExecutor, choosing: Chooser, policy: DraftPolicy, tokens: int = CHAIN_LENGTH
 ) -> tuple[list[int], list[Round]]:
     """One chain, from token 0 on."""
     cache = toy.new_cache()
     toy.prefill(cache, [0], 0)
     limits = Limits(tokens, frozenset(), toy.cache_length)
     speaker = Speaker(toy, cache, choosing)
-    rounds = list(generate(speaker, Cursor(1, 0), limits, Fixed(drafts)))
+    rounds = list(generate(speaker, Cursor(1, 0), limits, policy))
     return [token for done in rounds for token in done.tokens], rounds
 
 
 def agreement(
-    toy: ToyExecutor, choosing: Chooser, settings: SamplingSettings, *, drafts: int = 2
+    toy: ToyExecutor,
+    settings: SamplingSettings,
+    policy: DraftPolicy = TWO_DRAFTS,
+    sampler: Callable[[SamplingSettings], Chooser] = chooser,
 ) -> float:
     """Significance of the difference between transitions and the target's probabilities."""
     statistic, freedom = 0.0, 0
-    chains = [speak(toy, choosing, drafts)[0] for _ in range(CHAINS)]
+    each = [replace(settings, seed=settings.seed + 1000 * chain) for chain in range(CHAINS)]
+    chains = [speak(toy, sampler(of_chain), policy)[0] for of_chain in each]
     pairs = np.hstack([np.array([[0, *chain[:-1]], chain]) for chain in chains])
     for state in range(VOCAB):
         following = pairs[1][pairs[0] == state]
         observed = np.bincount(following, minlength=VOCAB).astype(float)
         target = distribution(toy.target_logits([state]), settings)
-        expected = target.of(np.arange(VOCAB)) * len(following)
+        expected = np.zeros(VOCAB)
+        expected[target.tokens] = target.chances * len(following)
         assert not observed[expected == 0].any(), "a token was emitted that cannot be sampled"
         observed, expected = joined(observed, expected)
         if len(expected) > 1:
@@ -127,44 +142,100 @@ CASES = [
 @pytest.mark.parametrize(("drafter", "name"), CASES)
 def test_speculative_sampling_is_sampling(drafter: str, name: str) -> None:
     toy = build(few_candidates if drafter == "few candidates" else DRAFTERS[drafter])
-    assert agreement(toy, chooser(SETTINGS[name]), SETTINGS[name]) > SIGNIFICANCE
+    assert agreement(toy, SETTINGS[name]) > SIGNIFICANCE
 
 
 def test_direct_sampling_passes_the_same_test() -> None:
     toy = build(DRAFTERS["perfect"])
     plain = SETTINGS["plain"]
-    assert agreement(toy, chooser(plain), plain, drafts=0) > SIGNIFICANCE
+    assert agreement(toy, plain, Fixed(0)) > SIGNIFICANCE
+
+
+@pytest.mark.parametrize("name", ["plain", "top-k"])
+def test_sampling_with_drafts_of_the_context_is_sampling(name: str) -> None:
+    toy, context = build(DRAFTERS["perfect"]), Fixed(2, Source.LOOKUP)
+    assert agreement(toy, SETTINGS[name], context) > SIGNIFICANCE
+    assert Acceptance.of(speak(toy, chooser(SETTINGS[name]), context)[1], Source.LOOKUP).rate
 
 
 class WrongSampler(Sampler):
-    """Replaces a rejected draft by a draw from p instead of from max(p - q, 0)."""
+    """Accepts every draft that the target might have chosen."""
 
-    def judge(self, proposals: Sequence[Proposal], logits: Floats) -> tuple[int, int]:
-        for index, proposal in enumerate(proposals):
-            target = distribution(logits[index], self._settings)
-            drafter = proposal.chances
-            assert isinstance(drafter, Distribution)
-            token = np.array([proposal.token])
-            if self._random.random() >= float(target.of(token)[0] / drafter.of(token)[0]):
-                return index, target.draw(self._random)
-        return len(proposals), self.choose(logits[len(proposals)])
+    def judge(self, drafts: Sequence[int], logits: Floats, slot: int) -> tuple[int, int]:
+        for index, draft in enumerate(drafts):
+            if draft not in distribution(logits[index], self._settings).tokens:
+                return index, self.choose(logits[index], slot + index)
+        return len(drafts), self.choose(logits[len(drafts)], slot + len(drafts))
 
 
-def test_a_wrong_rule_fails_the_same_test() -> None:
-    toy = build(DRAFTERS["unrelated"])
-    wrong = WrongSampler(SETTINGS["plain"])
-    assert agreement(toy, wrong, SETTINGS["plain"]) < SIGNIFICANCE / 1000
+@pytest.mark.parametrize("source", Source)
+def test_a_wrong_rule_fails_the_same_test(source: Source) -> None:
+    toy, policy = build(DRAFTERS["unrelated"]), Fixed(2, source)
+    assert agreement(toy, SETTINGS["plain"], policy, WrongSampler) < SIGNIFICANCE / 1000
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("drafter", ["perfect", "adversarial", "unrelated"])
+def test_drafts_change_no_token(drafter: str, name: str) -> None:
+    """The text of a seed is that of plain decoding, whatever is drafted, and however much."""
+    toy, choosing = build(DRAFTERS[drafter]), chooser(SETTINGS[name])
+    plain, _ = speak(toy, choosing, Fixed(0), tokens=120)
+    for policy in (Fixed(1), Fixed(3), Fixed(3, Source.LOOKUP), Whims()):
+        assert speak(toy, choosing, policy, tokens=120)[0] == plain
+
+
+class Whims:
+    """Decides by chance, as a policy does that measures time."""
+
+    looks_up = True
+
+    def __init__(self) -> None:
+        self._random = np.random.default_rng()
+
+    def begin(self) -> None:
+        """Nothing to forget."""
+
+    def plan(self, match: Match = NO_MATCH) -> DraftPlan:
+        looked_up = match.tokens if self._random.random() < 0.5 else ()
+        return DraftPlan(int(self._random.integers(4)), looked_up)
+
+    def observe(self, done: Round) -> None:
+        """Nothing to learn."""
+
+
+def test_acceptance_of_a_drafter_that_is_wrong() -> None:
+    """At least (1 - d) / (1 + d), at most 1 - d, by the distributions' total variation distance d."""
+    rng, drafts = np.random.default_rng(0), 4000
+    mine, other = rng.dirichlet(np.ones(30)), rng.dirichlet(np.ones(30))
+    target, drafter = (np.log(0.7 * mine + 0.3 * each).astype(np.float32) for each in (mine, other))
+    distance = np.abs(np.exp(target) - np.exp(drafter)).sum() / 2
+    choosing = chooser(SamplingSettings())
+    same = sum(choosing.choose(target, n) == choosing.choose(drafter, n) for n in range(drafts))
+    error = 3 / math.sqrt(drafts)
+    assert (1 - distance) / (1 + distance) - error < same / drafts < 1 - distance + error
+
+
+def test_noise_is_gumbels() -> None:
+    """Its mean is Euler's constant, its variance pi^2 / 6; neighbours have nothing in common."""
+    tokens = np.arange(2000)
+    rows = np.stack([noise(seed, slot, tokens) for seed in range(5) for slot in range(20)])
+    assert rows.mean() == pytest.approx(np.euler_gamma, abs=0.01)
+    assert rows.var() == pytest.approx(math.pi**2 / 6, abs=0.03)
+    correlations = np.corrcoef(rows) - np.eye(len(rows))
+    assert np.abs(correlations).max() < 6 / math.sqrt(len(tokens))
+    shifted = np.corrcoef(rows[:, 1:].ravel(), rows[:, :-1].ravel())[0, 1]
+    assert abs(shifted) < 5 / math.sqrt(rows.size)
 
 
 def test_a_perfect_drafter_is_always_accepted() -> None:
-    _, rounds = speak(build(DRAFTERS["perfect"]), chooser(SETTINGS["top-p"]), drafts=3, tokens=200)
+    _, rounds = speak(build(DRAFTERS["perfect"]), chooser(SETTINGS["top-p"]), Fixed(3), tokens=200)
     assert Acceptance.of(rounds).rate == 1.0
 
 
 def test_the_seed_decides() -> None:
     def run(seed: int) -> list[int]:
         toy = build(DRAFTERS["unrelated"])
-        return speak(toy, chooser(SamplingSettings(seed=seed)), drafts=2, tokens=60)[0]
+        return speak(toy, chooser(SamplingSettings(seed=seed)), TWO_DRAFTS, tokens=60)[0]
 
     assert run(5) == run(5)
     assert run(5) != run(6)
@@ -187,12 +258,5 @@ def test_a_distribution_by_hand() -> None:
     floored = np.array([FLOOR, 1.0, FLOOR, 1.0], dtype=np.float32)
     hot = distribution(floored, SamplingSettings(temperature=1e5))
     assert hot.tokens.tolist() == [1, 3]
-
-
-def test_what_is_left_of_a_distribution() -> None:
-    p = Distribution(np.array([0, 1, 4]), np.array([0.5, 0.3, 0.2]))
-    q = Distribution(np.array([1, 2]), np.array([0.1, 0.9]))
-    rest = p.without(q)
-    assert rest.tokens.tolist() == [0, 1, 4]
-    assert rest.chances == pytest.approx(np.array([0.5, 0.2, 0.2]) / 0.9)
-    assert p.without(p).chances == pytest.approx(p.chances)
+    cold = distribution(logits * 100, SamplingSettings(temperature=1e-310))
+    assert cold.chances.tolist() == [1, 0, 0, 0]

@@ -71,6 +71,15 @@ class TestDrafts:
 class TestFromCosts:
     """Where single calls were measured."""
 
+    def test_a_draft_length_beyond_those_that_are_estimated(self) -> None:
+        """As long as `export --draft-length` allows; all of 15 drafts are right."""
+        drafts = drafts_of(*[ROUNDS] * 15)
+        verdict = judge(drafts, known_of(drafts, (1.0,) * 15))
+        assert verdict.speed is not None
+        assert verdict.speed.value == pytest.approx(16 / (1.51 + 15 * 0.07))
+        assert near(verdict.best, 15, verdict.speed.value)
+        assert near(verdict.auto, 15, verdict.speed.value)
+
     def test_a_good_drafter_pays(self) -> None:
         drafts = drafts_of(18, 16, 14)
         verdict = judge(drafts, known_of(drafts, (0.9, 0.89, 0.875)))
@@ -137,11 +146,28 @@ class TestFromCosts:
             in told(verdict)
         )
 
+    def test_good_drafts_are_not_sent_to_be_tuned(self) -> None:
+        """9 of 10 are right and a round costs as much as it emits; all of them would be 1.07."""
+        drafts = drafts_of(18, 18, 18)
+        verdict = judge(drafts, known_of(drafts, (0.9, 1.0, 1.0), verify=35.3))
+        assert verdict.outcome is Outcome.EVEN
+        assert verdict.ceiling == pytest.approx(1.07, abs=0.005)
+        assert "no difference: ship with MTP off." in told(verdict)
+
+    def test_a_length_that_is_hardly_better_is_not_worth_an_export(self) -> None:
+        drafts = drafts_of(18, 16, 2)
+        verdict = judge(drafts, known_of(drafts, (0.9, 0.9, 0.1)))
+        assert 2.71 / 1.65 > 2.791 / 1.72  # 2 drafts would be faster than 3, by 1 %
+        assert verdict.best is not None
+        assert verdict.best.drafts == 3
+
+    def test_a_length_that_might_be_hardly_better_is_not_suggested(self) -> None:
+        drafts = drafts_of(18, 16, 15)
+        verdict = judge(drafts, known_of(drafts, (0.9, 0.9, 0.9)))  # 6: by 7 %
+        assert verdict.perhaps is None
+
     def test_prompts_that_disagree_leave_it_open(self) -> None:
-        """Half of them have every draft right, half none: 2.5 tokens a round, give or take 1.1."""
-        counts = [Acceptance((9,) * 3, (9 * (n % 2),) * 3) for n in range(8)]
-        drafts = Drafts.of(counts, 3)
-        assert drafts is not None
+        drafts = drafts_that_disagree()
         verdict = judge(drafts, known_of(drafts, (0.5, 1.0, 1.0)))
         assert verdict.outcome is Outcome.UNCLEAR
         assert "give more prompts" in told(verdict)
@@ -153,6 +179,14 @@ class TestFromCosts:
         assert verdict.outcome is Outcome.TOO_FEW
         assert (verdict.best, verdict.auto) == (None, None)
         assert "Fewer than 6 prompts conclude nothing" in told(verdict)
+
+
+def drafts_that_disagree() -> Drafts:
+    """Half of the prompts have every draft right, half none: 2.5 tokens a round, give or take 1.1."""
+    counts = [Acceptance((9,) * 3, (9 * (n % 2),) * 3) for n in range(8)]
+    drafts = Drafts.of(counts, 3)
+    assert drafts is not None
+    return drafts
 
 
 def speeds(off: float, on: list[float]) -> Speed | None:
@@ -181,6 +215,16 @@ class TestMeasured:
             judge(Drafts.of_rate(0.4, 3, 8), measured=speeds(8, rates)).outcome is Outcome.UNCLEAR
         )
         assert judge(Drafts.of_rate(0.4, 3, 8), measured=speeds(4, rates)).outcome is Outcome.PAYS
+
+    def test_a_ratio_near_1_is_no_difference_only_if_it_is_known_well(self) -> None:
+        drafts = drafts_of(18, 16, 14)
+        assert judge(drafts, measured=Speed(1.02, 0.9, 1.1)).outcome is Outcome.EVEN
+        assert judge(drafts, measured=Speed(1.02, 0.7, 1.3)).outcome is Outcome.UNCLEAR
+
+    def test_other_prompts_would_differ_more_than_rounds_do(self) -> None:
+        speed = Speed.of_rounds(1.5, 1.4, 1.6, drafts_that_disagree())
+        noise = 1.5 * 2 * (8 * 8 / 7 * (1.5 / 8) ** 2) ** 0.5 / 2.5
+        assert (speed.low, speed.high) == pytest.approx((1.5 - noise, 1.5 + noise))
 
     def test_one_short_answer(self) -> None:
         verdict = judge(Drafts.of_rate(1.0, 3, 1), measured=speeds(10, [30]))

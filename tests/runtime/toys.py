@@ -93,8 +93,7 @@ class ToyExecutor:
 
     def draft_round(self, feed: DraftFeed[list[int]]) -> list[int]:
         self._count("draft_round")
-        chain = DraftChain(feed, Greedy().propose)
-        return [proposal.token for proposal in chain.walk(self.draft, self.drafts_at_once)]
+        return DraftChain(feed, Greedy().choose).walk(self.draft, self.drafts_at_once)
 
     def _step(self, cache: list[int], tokens: Sequence[int], position: int) -> TargetOutput:
         self._write(cache, tokens, position)

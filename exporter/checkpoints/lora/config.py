@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from exporter.bounded_call import OutOfBoundsError, bounded_call
 from exporter.checkpoints.configs.config_reader import is_number
 from exporter.errors import CheckpointError, listed
+
+T = TypeVar("T")
 
 UNSUPPORTED = {
     "alora_invocation_tokens": "it acts only after certain tokens, so it cannot be merged",
@@ -45,6 +48,9 @@ READ = {
     "r", "rank_pattern", "trainable_token_indices", "use_dora", "use_rslora",
 }  # fmt: skip
 """Options that decide how tensors are merged, or whether they can be."""
+
+TIED = ("embed_tokens", "lm_head")
+"""What PEFT takes for an embedding and its head, by the ends of their names."""
 
 CHANGES_BASE = ("pissa", "corda", "olora", "loftq", "lora_ga")
 """Values of ``init_lora_weights`` (or their beginning) with which training began by changing the base
@@ -130,7 +136,7 @@ def parse_adapter_config(config: Mapping[str, Any], where: str) -> AdapterConfig
         root_scaling=bool(config.get("use_rslora", False)),
         dora=bool(config.get("use_dora", False)),
         saved_modules=tuple(saved),
-        ties_embeddings=bool(config.get("ensure_weight_tying", False)),
+        ties_embeddings=_ties_embeddings(config, saved, where),
         tokens={name: tuple(ids) for name, ids in tokens.items()},
         unknown=tuple(
             sorted(
@@ -138,6 +144,36 @@ def parse_adapter_config(config: Mapping[str, Any], where: str) -> AdapterConfig
             )
         ),
     )
+
+
+def _ties_embeddings(config: Mapping[str, Any], saved: Sequence[str], where: str) -> bool:
+    """Whether PEFT ties the adapters of head and embedding as it was asked to.
+
+    A ``target_modules`` that is a regular expression is compared with their bare names, so one with the names
+    of the modules around them ties nothing; PEFT warns of that.
+    Source: PEFT 0.21 ``BaseTuner._check_tied_modules``.
+
+    Raises:
+        CheckpointError: Matching does not end.
+    """
+    if not config.get("ensure_weight_tying", False):
+        return False
+    targets = config.get("target_modules") or ()
+    if isinstance(targets, str):
+        return _names_tied(saved) or _in_time(
+            "target_modules", where, targets, _matches_tied, targets
+        )
+    return _names_tied((*map(str, targets), *saved))
+
+
+def _matches_tied(pattern: str) -> bool:
+    with suppress(*NO_PATTERN):  # it matches nothing
+        return any(re.fullmatch(pattern, name) for name in TIED)
+    return False
+
+
+def _names_tied(modules: Iterable[str]) -> bool:
+    return any(module.rsplit(".", 1)[-1] in TIED for module in modules)
 
 
 def _ends_with(module: str, name: str) -> bool:
@@ -161,7 +197,10 @@ def _token_problems(tokens: Mapping[str, Any]) -> list[str]:
 
 
 REPEATS = re.compile(r"[*+?{]")
-"""What can make a pattern take for ever, where there are several of them."""
+"""What can make a pattern take for ever."""
+
+NO_PATTERN = (re.error, OverflowError, RecursionError)
+"""What compiling arbitrary text as a regular expression can raise."""
 
 PATTERN_SECONDS = 5
 
@@ -174,15 +213,21 @@ def check_patterns(config: AdapterConfig, modules: Iterable[str], where: str) ->
     Raises:
         CheckpointError: It does not end.
     """
-    patterns = {**config.rank_pattern, **config.alpha_pattern}
-    slow = {pattern: 0.0 for pattern in patterns if len(REPEATS.findall(pattern)) > 1}
+    patterns = tuple({**config.rank_pattern, **config.alpha_pattern})
+    what = "rank_pattern and alpha_pattern"
+    _in_time(what, where, "".join(patterns), _match_all, patterns, tuple(modules))
+
+
+def _in_time(what: str, where: str, text: str, match: Callable[..., T], *args: object) -> T:
+    """What ``match`` returns; called in another process if ``text``, its patterns, can take for ever."""
+    if not REPEATS.search(text):
+        return match(*args)
     try:
-        if slow:
-            bounded_call(PATTERN_SECONDS, 1 << 30, _match_all, tuple(slow), tuple(modules))
+        return bounded_call(PATTERN_SECONDS, 1 << 30, match, *args)
     except OutOfBoundsError as error:
         raise CheckpointError(
-            f"{where}: matching the modules' names with rank_pattern and alpha_pattern {error}; write the "
-            "modules' names instead of regular expressions"
+            f"{where}: matching the modules' names with {what} {error}; write the modules' names instead of "
+            "regular expressions"
         ) from error
 
 
@@ -195,9 +240,13 @@ def _match_all(patterns: Sequence[str], modules: Sequence[str]) -> None:
 def _by_pattern(patterns: Mapping[str, float], module: str, default: float) -> float:
     """The value of the first pattern that matches the end of a module's name, as PEFT matches it."""
     for pattern, value in patterns.items():
-        if re.match(rf"(.*\.)?({pattern})$", module):
+        if re.match(_within_name(pattern), module):
             return value
     return default
+
+
+def _within_name(pattern: str) -> str:
+    return rf"(.*\.)?({pattern})$"
 
 
 def _pattern_problems(key: str, patterns: Any) -> list[str]:
@@ -206,8 +255,8 @@ def _pattern_problems(key: str, patterns: Any) -> list[str]:
     problems = []
     for pattern, value in patterns.items():
         try:
-            re.compile(pattern)
-        except re.error as error:
+            re.compile(_within_name(pattern))
+        except NO_PATTERN as error:
             problems.append(f"{key}: {pattern!r} is not a regular expression ({error})")
         if key == "rank_pattern" and not _is_rank(value):
             problems.append(f"{key}.{pattern}: expected a positive whole number, found {value!r}")

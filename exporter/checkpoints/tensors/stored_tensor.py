@@ -13,7 +13,7 @@ from typing import Any
 
 from exporter.checkpoints.json_file import read_json
 from exporter.errors import CheckpointError, listed
-from exporter.json_text import parse_json
+from exporter.json_text import JsonError, parse_json
 from exporter.path_kind import ADAPTER_WEIGHTS
 
 INDEX = "model.safetensors.index.json"
@@ -23,7 +23,7 @@ HEADER_LIMIT = 100 * 1024 * 1024
 """Largest safetensors header accepted, as in the format's own implementation."""
 
 DAMAGED_HEADER = (
-    ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError,
+    ValueError, TypeError, AttributeError, OverflowError,
 )  # fmt: skip
 """What parsing a header of arbitrary bytes can raise."""
 
@@ -123,6 +123,10 @@ def read_directory(file: Path) -> dict[str, StoredTensor]:
             tensors = {
                 name: _stored(name, entry, file, 8 + length) for name, entry in entries.items()
             }
+        except JsonError as error:
+            raise CheckpointError(
+                f"{file}: the safetensors header is damaged (expected JSON, found {error})"
+            ) from error
         except DAMAGED_HEADER as error:
             raise CheckpointError(f"{file}: the safetensors header is damaged ({error})") from error
     end = _end(file, tensors.values(), 8 + length)
@@ -153,6 +157,10 @@ def _end(file: Path, tensors: Iterable[StoredTensor], begin: int) -> int:
 
 
 def _stored(name: str, entry: dict[str, Any], file: Path, data_start: int) -> StoredTensor:
+    if missing := [key for key in ("dtype", "shape", "data_offsets") if key not in entry]:
+        raise ValueError(f"{name} has no {', '.join(missing)}")
+    if entry["dtype"] not in ITEM_SIZES:
+        raise ValueError(f"{name} is of the type {entry['dtype']!r}, which is not known here")
     begin, end = (_count(offset) for offset in entry["data_offsets"])
     shape = tuple(_count(dimension) for dimension in entry["shape"])
     tensor = StoredTensor(name, entry["dtype"], shape, file, data_start + begin)

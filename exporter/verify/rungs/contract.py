@@ -49,10 +49,10 @@ def judge(evidence: Evidence) -> Rung:
     return TITLE.judged((), REASON, problems=problems)
 
 
-def _differences(agreed: Contract, pair: Pair) -> list[str]:
-    """What the checkpoints would prescribe otherwise."""
+def agreed_options(agreed: Contract, pair: Pair) -> ExportOptions:
+    """The options that lead to a contract, in a float32 bundle of a pair."""
     usual = choose_ring(pair.target_config)
-    options = ExportOptions(
+    return ExportOptions(
         FLOAT32,
         agreed.cache_length,
         agreed.prefill_lengths,
@@ -64,6 +64,11 @@ def _differences(agreed: Contract, pair: Pair) -> list[str]:
         sliding_cache=SlidingCache.FULL if agreed.ring is None else SlidingCache.RING,
         rewind_tokens=0 if agreed.ring is None else agreed.ring.turn - usual.turn,
     )
+
+
+def _differences(agreed: Contract, pair: Pair) -> list[str]:
+    """What the checkpoints would prescribe otherwise."""
+    options = agreed_options(agreed, pair)
     expected = make_contract(pair.target_config, pair.drafter_config, options)
     names = [field.name for field in fields(Contract)]
     if pair.drafter is None:  # nothing to say about drafting

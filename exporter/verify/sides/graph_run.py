@@ -19,7 +19,7 @@ from exporter.contract.text import Contract
 from exporter.verify.sides.ring_caches import Caches, PlainCopy, in_turn
 from runtime_py.graph_executor import GraphExecutor
 from runtime_py.litert.graph import LitertCache
-from runtime_py.loop.drafting import DraftChain, DraftStep, Proposal
+from runtime_py.loop.drafting import DraftChain, DraftStep
 from runtime_py.loop.executor import CacheT, DrafterOutput, DraftFeed, Lookups, TargetOutput
 
 Floats = NDArray[np.float32]
@@ -188,14 +188,14 @@ def draft_chain(
 ) -> Drafted:
     """Chained drafts by any side; the tokens in ``fed`` are fed, then the likeliest of each draft."""
     outputs, following = list[DrafterOutput](), iter(fed[1:])
-    chain = DraftChain(first, lambda logits: Proposal(next(following, int(logits.argmax()))))
+    chain = DraftChain(first, lambda logits, slot: next(following, int(logits.argmax())))
     for _ in range(steps):
         output = draft(chain.feed)
         outputs.append(DrafterOutput(output.logits.copy(), output.projected.copy()))
         chain.take(outputs[-1])
     return Drafted(
         first.position + 1,
-        (first.token, *(proposal.token for proposal in chain.proposals[:-1])),
+        (first.token, *chain.drafts[:-1]),
         np.stack([output.logits for output in outputs]),
         np.stack([output.projected for output in outputs]),
     )

@@ -108,6 +108,8 @@ EMBEDDING, HEAD = "target.embed_tokens.weight", "target.lm_head.weight"
         ({"target_modules": TEXT + "embed_tokens"}, {EMBEDDING}),
         ({"target_modules": ["lm_head"]}, {HEAD}),
         ({"target_modules": ["embed_tokens"], "ensure_weight_tying": True}, {EMBEDDING, HEAD}),
+        ({"target_modules": TEXT + "embed_tokens", "ensure_weight_tying": True}, {EMBEDDING}),
+        ({"target_modules": r".*embed_tokens", "ensure_weight_tying": True}, {EMBEDDING, HEAD}),
         (
             {"target_modules": TEXT + "q_proj", "trainable_token_indices": [2000, 9, 5]},
             {EMBEDDING, HEAD},
@@ -118,7 +120,16 @@ EMBEDDING, HEAD = "target.embed_tokens.weight", "target.lm_head.weight"
         ),
         ({"target_modules": TEXT + "q_proj", "modules_to_save": ["lm_head"]}, {HEAD}),
     ],
-    ids=["embedding", "head", "both", "tokens", "tokens of the head", "whole head"],
+    ids=[
+        "embedding",
+        "head",
+        "both",
+        "not both",
+        "both by pattern",
+        "tokens",
+        "tokens of the head",
+        "whole head",
+    ],
 )
 def test_tied_head(options: dict[str, Any], changed: set[str], tmp_path: Path) -> None:
     """A change of one module's output leaves the other as it is, though they share a parameter.

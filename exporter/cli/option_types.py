@@ -1,0 +1,51 @@
+"""Types of options that several commands take: numbers within what runtimes can be given, and whole texts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import click
+
+LARGEST = 2**31 - 1
+"""Of a number that the engine is given as an int32."""
+
+COUNT = click.IntRange(1, LARGEST)
+
+SEED = click.IntRange(0, LARGEST)
+
+THREADS = click.IntRange(1, 1024)
+
+
+class FiniteRange(click.FloatRange):
+    """A range of numbers; "nan", which is in no range, is refused as well."""
+
+    def convert(
+        self, value: float, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """The number; ``value`` may be text still."""
+        number = float(super().convert(value, param, ctx))
+        if math.isnan(number):
+            self.fail(f"{value} is not a number.", param, ctx)
+        return number
+
+
+TEMPERATURE = FiniteRange(0, 1e6)
+"""Sampling is uniform long before its end."""
+
+SHARE = FiniteRange(0, 1)
+
+
+def whole_texts(ctx: click.Context, param: click.Parameter, texts: Sequence[str]) -> Sequence[str]:
+    """The texts of an option, if all bytes of them were characters.
+
+    Raises:
+        click.BadParameter: One is not text in the terminal's encoding.
+    """
+    for text in texts:
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            shown = ascii(text[:20])
+            raise click.BadParameter(f"expected text in UTF-8, found {shown}") from error
+    return texts
