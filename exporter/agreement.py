@@ -7,11 +7,13 @@ import dataclasses
 from exporter.checkpoints.architecture import AttentionKind, DrafterConfig, HeadKind, TargetConfig
 from exporter.conflicts import check_head, check_lengths
 from exporter.contract.names import Accelerator
-from exporter.contract.text import Contract, KvCache, is_prime
-from exporter.options import ExportOptions
+from exporter.contract.text import LENGTH_MULTIPLE, Contract, KvCache, Ring, is_prime
+from exporter.options import ExportOptions, SlidingCache
 
 DEFAULT_CACHE_LENGTH = 4096
 DEFAULT_PREFILL_LENGTHS = (128, 1024)
+MOST_DRAFTS = 15
+"""Of a round; rings have room for them, so that their graphs do not depend on the draft length."""
 LONGEST_CACHE = 32768
 """That can be chosen at load, unless more is asked for: 1.2 GB of caches in E2B."""
 
@@ -28,6 +30,9 @@ def make_contract(
     donors = sorted(target.kv_donor(kind).index for kind in AttentionKind)
     on_gpu = options.accelerator is Accelerator.GPU  # whose operations hold S as an attribute
     fixed = options.fixed_cache_length or on_gpu
+    in_turn = options.sliding_cache is SlidingCache.RING
+    ring = choose_ring(target, options.rewind_tokens) if in_turn else None
+    prefills = tuple(sorted(set(options.prefill_lengths or DEFAULT_PREFILL_LENGTHS)))
     agreed = Contract(
         hidden_size=target.text.hidden_size,
         layer_count=len(target.text.layers),
@@ -35,8 +40,8 @@ def make_contract(
         vocab_size=target.text.vocab_size,
         sliding_window=target.text.sliding_window,
         cache_length=cache_length,
-        placeholder=None if fixed else choose_placeholder(target, cache_length),
-        prefill_lengths=tuple(sorted(set(options.prefill_lengths or DEFAULT_PREFILL_LENGTHS))),
+        placeholder=None if fixed else choose_placeholder(target, cache_length, ring, prefills),
+        prefill_lengths=prefills,
         draft_length=options.draft_length if drafter is not None else 0,
         kv_caches=tuple(
             KvCache(
@@ -48,6 +53,7 @@ def make_contract(
         batch=options.batch,
         accelerator=options.accelerator,
         kv_dtype=options.kv_dtype,
+        ring=ring,
     )
     if options.prefill_lengths is None:
         agreed = _with_fitting_prefill(agreed)
@@ -68,7 +74,22 @@ def choose_head(drafter: DrafterConfig | None, options: ExportOptions) -> HeadKi
     return options.drafter_head or (HeadKind.CENTROID if sparse else HeadKind.FULL)
 
 
-def choose_placeholder(target: TargetConfig, cache_length: int) -> int:
+def choose_ring(target: TargetConfig, rewind_tokens: int = 0) -> Ring:
+    """The ring for a model's sliding layers, in which a conversation can be taken back by so many tokens.
+
+    A turn holds what the drafter sees (the window and one more), behind it the drafts of a round that were
+    rejected, and those that a stop token among accepted ones makes the engine take back.
+    """
+    needed = target.text.sliding_window + 1 + 2 * (MOST_DRAFTS + 1) + rewind_tokens
+    return Ring(turn=-(-needed // LENGTH_MULTIPLE) * LENGTH_MULTIPLE, overhang=LENGTH_MULTIPLE)
+
+
+def choose_placeholder(
+    target: TargetConfig,
+    cache_length: int,
+    ring: Ring | None = None,
+    prefill_lengths: tuple[int, ...] = (),
+) -> int:
     """The prime that stands for S: above every length that may be asked for, and no factor of a size.
 
     All but the longest caches have one in common, and so their graphs.
@@ -78,6 +99,8 @@ def choose_placeholder(target: TargetConfig, cache_length: int) -> int:
     sizes |= {text.vocab_size, target.per_layer_vocab_size}
     sizes |= {layer.mlp_width for layer in text.layers}
     sizes |= {text.heads * layer.head_dim for layer in text.layers}
+    if ring is not None:
+        sizes |= {ring.slots + tokens for tokens in (0, *prefill_lengths)}
     number = max(cache_length, min(target.max_position, LONGEST_CACHE)) + 1
     while not is_prime(number) or any(size % number == 0 for size in sizes):
         number += 1

@@ -14,7 +14,7 @@ from exporter.checkpoints.tensors.tower_names import AUDIO, VISION
 from exporter.contract.names import Accelerator, Dtype, Section
 from exporter.contract.text import Contract, is_prime
 from exporter.errors import ConfigError, OptionsError, RecipeError, listed
-from exporter.options import ExportOptions, OutputFormat
+from exporter.options import ExportOptions, OutputFormat, SlidingCache
 from exporter.weights.matching import Weight, Weights
 from exporter.weights.storing import misfit
 from quantize.recipe import Algorithm, Recipe
@@ -45,6 +45,7 @@ def check_options(options: ExportOptions, *, drafter: bool) -> None:
     """
     onnx, gpu = options.format is OutputFormat.ONNX, options.accelerator is Accelerator.GPU
     int8_caches = options.kv_dtype is Dtype.INT8
+    ring = options.sliding_cache is SlidingCache.RING
     senseless = {
         "graphs for a GPU hold operations of LiteRT's delegate: --format onnx needs --accelerator cpu": (
             onnx and gpu
@@ -52,6 +53,9 @@ def check_options(options: ExportOptions, *, drafter: bool) -> None:
         NEEDS_DRAFTER: options.drafter_head is not None and not drafter,
         "--batch needs --format litertlm": onnx and options.batch > 1,
         "--kv-cache int8 needs --format litertlm": onnx and int8_caches,
+        "--sliding-cache ring needs --format litertlm": onnx and ring,
+        "--rewind-tokens is for rings; add --sliding-cache ring": options.rewind_tokens
+        and not ring,
         "--image-tokens is for bundles that take pictures; leave out --no-vision": (
             options.image_tokens is not None and not options.vision
         ),
@@ -65,6 +69,8 @@ def check_options(options: ExportOptions, *, drafter: bool) -> None:
         ),
         "the operations that read and write caches on a GPU are exported for float caches only; "
         "leave out --kv-cache int8": gpu and int8_caches,
+        "on a GPU all caches are as long as the context; leave out --sliding-cache ring": gpu
+        and ring,
         "LiteRT's GPU delegate has no scatter, which a centroid head ends with; export with "
         "--drafter-head full": gpu and options.drafter_head is HeadKind.CENTROID,
     }

@@ -13,6 +13,15 @@ from quantize.recipe import Recipe
 DEFAULT_DRAFT_LENGTH = 3
 
 
+class SlidingCache(enum.StrEnum):
+    """How long the caches of sliding layers are."""
+
+    FULL = "full"
+    """As long as all others."""
+    RING = "ring"
+    """As long as what they see, used in turn."""
+
+
 class OutputFormat(enum.StrEnum):
     """The format of the output."""
 
@@ -46,6 +55,10 @@ class ExportOptions:
     force: bool = False
     fresh_graphs: bool = False
     fixed_cache_length: bool = False
+    sliding_cache: SlidingCache = SlidingCache.FULL
+    rewind_tokens: int = 0
+    """How far a conversation can be taken back where sliding caches are rings; full ones allow any."""
+
     requantize: bool = False
     """Whether the recipe decides about weights, too, that have codes from their training."""
 

@@ -145,6 +145,10 @@ class GraphExecutor(ABC, Generic[CacheT]):
     def draft_length(self) -> int:
         return self.contract.draft_length if self._drafting else 0
 
+    def earliest_return(self, written: int) -> int:
+        """The first slot that can be gone on from; see :meth:`~runtime_py.loop.executor.Executor`."""
+        return self.contract.earliest_return(written)
+
     @property
     def drafts_at_once(self) -> int:
         return self.draft_length if names.DRAFT_ROUND in self.signatures else 0

@@ -69,6 +69,7 @@ class Session(Generic[CacheT]):
         self._context_length = min(context_length or executor.cache_length, executor.cache_length)
         self._messages = list(history)
         self._committed: list[int] = []
+        self._written = 0  # slots, rejected drafts among them, since slot 0 was
 
     @property
     def messages(self) -> tuple[Message, ...]:
@@ -91,21 +92,21 @@ class Session(Generic[CacheT]):
         """
         asked = [*self._messages, as_message(turn).sent()]
         read = self._reader.read(asked, self._context_length)
-        prompt, reused = read.tokens, self._common_prefix(read.tokens)
+        prompt, reused = read.tokens, self._reusable(read.tokens)
         reading = self._markers.reading(self._setting, read.text)
         clock = self._speaker.clock
         growing = GrowingReply(self._tokenizer, reading, len(prompt), clock, reused)
         del self._committed[reused:]
         new, lookups = prompt[reused:-1], self._reader.lookups
         self._speaker.executor.prefill(self._speaker.cache, new, reused, lookups)
-        self._committed += new
+        self._commit(new)
         growing.prefilled()
         start = Cursor(len(self._committed), prompt[-1])
         limits = Limits(max_new_tokens, self._tokenizer.stop_tokens, self._context_length)
         rounds = Returning(generate(self._speaker, start, limits, self._policy, prompt[:-1]))
         try:
             for done in rounds:
-                self._committed += done.committed
+                self._commit(done.committed)
                 if text := growing.push(done):
                     yield text
             if text := growing.end():
@@ -126,7 +127,20 @@ class Session(Generic[CacheT]):
             pass
         return pieces.value
 
-    def _common_prefix(self, prompt: Sequence[int]) -> int:
-        """How much of ``prompt`` is in the cache; never its last token, which is still to be decoded."""
+    def _commit(self, tokens: Sequence[int]) -> None:
+        self._committed += tokens
+        overshoot = self._speaker.executor.draft_length + 1
+        self._written = max(self._written, len(self._committed) + overshoot)
+
+    def _reusable(self, prompt: Sequence[int]) -> int:
+        """How much of ``prompt`` is in the cache; never its last token, which is still to be decoded.
+
+        Nothing, if the cache no longer has what the next token would see.
+        """
         pairs = zip(self._committed, prompt[:-1], strict=False)
-        return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+        common = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+        if common < self._speaker.executor.earliest_return(self._written):
+            common = 0
+        if not common:
+            self._written = 0
+        return common

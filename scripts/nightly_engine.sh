@@ -30,6 +30,7 @@ PY
 tests=(
   tests/test_engine.py
   tests/test_int8_caches.py
+  tests/test_ring_caches.py
   tests/runtime/test_batch_litert.py
   tests/runtime/test_cache_length.py
   tests/runtime/test_litert.py

@@ -11,7 +11,7 @@ import numpy as np
 
 from exporter.checkpoints.checkpoint import open_checkpoint
 from exporter.contract.names import Accelerator, Dtype
-from exporter.options import ExportOptions, OutputFormat
+from exporter.options import ExportOptions, OutputFormat, SlidingCache
 from exporter.pipeline import export
 from quantize.builtin_recipes import RECIPES
 from tests.once import lowering, made_once
@@ -33,6 +33,15 @@ def held_out_prompts(count: int) -> list[str]:
     prompts = PROMPT_FILE.read_text(encoding="utf-8").splitlines()
     assert len(prompts) >= count
     return prompts[:: len(prompts) // count][:count]
+
+
+def long_prompts() -> list[str]:
+    """Two that are answered by a story, past slot 512 the first and past slot 1024 the other.
+
+    There full attention takes another length (``exporter.model.text.filled``).
+    """
+    prompts = PROMPT_FILE.read_text(encoding="utf-8").splitlines()
+    return ["\n".join(prompts[18:22]), "\n".join(prompts[6:23])]
 
 
 def poor_drafter(folder: Path) -> Path:
@@ -77,6 +86,7 @@ def export_tiny(
     output_format: OutputFormat = OutputFormat.LITERTLM,
     accelerator: Accelerator = Accelerator.CPU,
     kv_dtype: Dtype = Dtype.FLOAT32,
+    sliding_cache: SlidingCache = SlidingCache.FULL,
 ) -> Path:
     """Export the tiny pair; graphs are lowered once per machine and then known."""
     options = ExportOptions(
@@ -89,6 +99,7 @@ def export_tiny(
         batch=batch,
         accelerator=accelerator,
         kv_dtype=kv_dtype,
+        sliding_cache=sliding_cache,
     )
     assistant = open_checkpoint(drafter_folder) if drafter else None
     with lowering():

@@ -8,18 +8,27 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
 import pytest
 
 from exporter.errors import EngineError
+from exporter.model.text.filled import lengths_below
 from quantize.builtin_recipes import PLAIN_NAMES
 from runtime_py.chat.conversation import Conversation, Message
 from runtime_py.engine.stock_engine import EngineSettings, run_engine
 from runtime_py.reply import Reply, RunResult
 from runtime_py.same_text import ReplyLimits, same_text
-from tests.bundles import CACHE_LENGTH, DRAFT_LENGTH, SHORT_CACHE, TINY_TARGET, held_out_prompts
+from tests.bundles import (
+    CACHE_LENGTH,
+    DRAFT_LENGTH,
+    SHORT_CACHE,
+    TINY_TARGET,
+    held_out_prompts,
+    long_prompts,
+)
 
 PROMPTS = 24
 MAX_NEW_TOKENS = 160
@@ -106,16 +115,35 @@ def test_an_app_need_not_choose_a_sampler(mtp: bool, tiny_bundles: dict[str, Pat
 
 def test_answers_are_those_of_transformers(tiny_bundles: dict[str, Path]) -> None:
     """Tokenizer, template, start token, stop tokens and greedy decoding, all at once."""
-    prompts = held_out_prompts(REFERENCE_PROMPTS)
+    run = same_as_transformers(tiny_bundles["float32"], held_out_prompts(REFERENCE_PROMPTS), [True])
+    assert len(run.texts) == REFERENCE_PROMPTS
+
+
+@pytest.mark.slow
+def test_answers_past_every_length_of_full_attention(tiny_bundles: dict[str, Path]) -> None:
+    """Also in a cache that is shorter than what a branch was made for."""
+    bundle, (short, long) = tiny_bundles["float32"], long_prompts()
+    run = same_as_transformers(bundle, [short, long], [False, True])
+    for length, reply in zip(lengths_below(CACHE_LENGTH), chain(*run.replies), strict=True):
+        assert reply.prefill_tokens < length - DRAFT_LENGTH
+        assert reply.context_tokens > length + DRAFT_LENGTH
+    few = replace(settings(bundle, mtp=True), max_num_tokens=700)
+    assert run_engine(few, [Conversation.asking(short)]).texts[0] == run.texts[0]
+
+
+def same_as_transformers(bundle: Path, prompts: list[str], mtp: list[bool]) -> RunResult:
+    """Compare the engine's answers, with MTP on or off, with those of transformers; the last run."""
     command = [sys.executable, str(REFERENCE_GENERATE), str(TINY_TARGET), str(MAX_NEW_TOKENS)]
     done = subprocess.run(
         command, input=json.dumps(prompts), capture_output=True, text=True, check=True
     )
     conversations = [Conversation.asking(prompt) for prompt in prompts]
-    run = run_engine(settings(tiny_bundles["float32"], mtp=True), conversations)
-    for answer, expected in zip(run.texts, json.loads(done.stdout), strict=True):
-        assert answer.startswith(expected)
-        assert len(answer) == len(expected) or run.decode_tokens >= MAX_NEW_TOKENS
+    for on in mtp:
+        run = run_engine(settings(bundle, mtp=on), conversations)
+        for answer, expected in zip(run.texts, json.loads(done.stdout), strict=True):
+            assert answer.startswith(expected)
+            assert len(answer) == len(expected) or run.decode_tokens >= MAX_NEW_TOKENS
+    return run
 
 
 def test_history_counts(tiny_bundles: dict[str, Path]) -> None:

@@ -38,6 +38,7 @@ from tests.bundles import (
     TINY_TARGET,
     export_tiny,
     held_out_prompts,
+    long_prompts,
 )
 
 pytestmark = pytest.mark.slow
@@ -108,6 +109,15 @@ def test_the_engine_takes_another_length(
     limits = ReplyLimits(NEW_TOKENS, OTHER_LENGTH, DRAFT_LENGTH)
     pairs = zip(chain(*runs[True].replies), chain(*run.replies), strict=True)
     assert all(same_text(long, short, limits) for long, short in pairs)
+
+
+def test_long_answers_are_those_of_float_caches(
+    bundle: Path, tiny_bundles: dict[str, Path]
+) -> None:
+    asked = [Conversation.asking(prompt) for prompt in long_prompts()]
+    floats = run_engine(settings(tiny_bundles["float32"], mtp=True), asked)
+    for mtp in (False, True):
+        assert run_engine(settings(bundle, mtp=mtp), asked).texts == floats.texts
 
 
 def test_caches_take_a_quarter(bundle: Path, tiny_bundles: dict[str, Path]) -> None:

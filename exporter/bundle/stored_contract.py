@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from exporter.contract.names import Accelerator, Dtype
-from exporter.contract.text import Contract, KvCache
+from exporter.contract.text import Contract, KvCache, Ring
 from exporter.errors import BundleError
 
 VERSION = 2
@@ -59,7 +59,7 @@ def parsed_contract(block: object) -> Contract:
 
 
 def _read(block: Mapping[str, Any]) -> Contract:
-    """Read fields; ``batch``, ``accelerator`` and ``kv_dtype`` are missing in older blocks.
+    """Read fields; ``batch``, ``accelerator``, ``kv_dtype`` and ``ring`` are missing in older blocks.
 
     Raises:
         ValueError: A field is missing or not of its type.
@@ -80,6 +80,7 @@ def _read(block: Mapping[str, Any]) -> Contract:
             batch=int(block.get("batch", 1)),
             accelerator=Accelerator(block.get("accelerator", Accelerator.CPU)),
             kv_dtype=Dtype(block.get("kv_dtype", Dtype.FLOAT32)),
+            ring=None if block.get("ring") is None else Ring(**block["ring"]),
         )
     except (KeyError, TypeError) as error:
         raise ValueError(f"the contract block is incomplete: {error}") from error

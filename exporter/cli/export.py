@@ -12,7 +12,7 @@ from exporter.checkpoints.architecture import HeadKind
 from exporter.cli.recipe_option import RECIPE
 from exporter.cli.strict_command import StrictCommand
 from exporter.contract.names import Accelerator, Dtype
-from exporter.options import ExportOptions, OutputFormat
+from exporter.options import ExportOptions, OutputFormat, SlidingCache
 from quantize.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -68,6 +68,22 @@ def parse_numbers(
 )
 @click.option(
     "--fixed-cache-length", is_flag=True, help="The app cannot ask for another cache length."
+)
+@click.option(
+    "--sliding-cache",
+    type=click.Choice([kind.value for kind in SlidingCache]),
+    default=SlidingCache.FULL.value,
+    show_default=True,
+    help="Caches of sliding layers as long as all others, or only as long as what these layers see, used in "
+    "turn (docs/long_context.md).",
+)
+@click.option(
+    "--rewind-tokens",
+    type=click.IntRange(0, 32768),
+    default=0,
+    show_default=True,
+    help="Make rings so much longer that a conversation can be taken back by so many tokens, as the engine "
+    "does after thoughts.",
 )
 @click.option(
     "--prefill-lengths",
@@ -164,6 +180,8 @@ def command(
     no_drafter: bool,
     cache_length: int | None,
     fixed_cache_length: bool,
+    sliding_cache: str,
+    rewind_tokens: int,
     prefill_lengths: tuple[int, ...] | None,
     draft_length: int,
     drafter_head: str | None,
@@ -205,6 +223,8 @@ def command(
         recipe=recipe,
         cache_length=cache_length,
         fixed_cache_length=fixed_cache_length,
+        sliding_cache=SlidingCache(sliding_cache),
+        rewind_tokens=rewind_tokens,
         prefill_lengths=prefill_lengths,
         draft_length=draft_length,
         drafter_head=HeadKind(drafter_head) if drafter_head else None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -78,9 +78,14 @@ def contract_lines(agreed: Contract | None, problems: Sequence[str]) -> list[str
     lines = [
         "contract: kept",
         f"cache: {agreed.cache_length} slots{_choice(agreed)} in {len(agreed.kv_caches)} layers, "
-        f"{agreed.kv_dtype.value}, {_cache_bytes(agreed):,} bytes, "
+        f"{agreed.kv_dtype.value}, {_cache_bytes(agreed):,} bytes, {_growth(agreed)}"
         f"sliding window {agreed.sliding_window or 'unknown'}",
     ]
+    if agreed.ring is not None:
+        lines.append(
+            f"caches of sliding layers: rings of {agreed.ring.slots} slots, "
+            f"{_cache_bytes(agreed, agreed.sliding_layers):,} bytes however many slots the others have"
+        )
     if agreed.has_drafter:
         donors = " and ".join(str(layer) for layer in agreed.drafter_donors)
         lines.append(f"drafts per round: {agreed.draft_length}, over the caches of layers {donors}")
@@ -89,11 +94,19 @@ def contract_lines(agreed: Contract | None, problems: Sequence[str]) -> list[str
     return lines
 
 
-def _cache_bytes(agreed: Contract) -> int:
+def _cache_bytes(agreed: Contract, layers: Collection[int] | None = None) -> int:
     from exporter.bundle.graph_reader import BITS
 
-    elements = sum(math.prod(spec.shape) for spec in agreed.kv_specs().values())
-    return elements * BITS[agreed.kv_dtype.value] // 8
+    specs = agreed.kv_specs(layers).values()
+    return sum(math.prod(spec.shape) * BITS[spec.dtype.value] // 8 for spec in specs)
+
+
+def _growth(agreed: Contract) -> str:
+    """Bytes that another slot would take; nothing where there can be no other number of slots."""
+    if agreed.placeholder is None:
+        return ""
+    growing = [kv.layer for kv in agreed.kv_caches if agreed.ring is None or not kv.sliding]
+    return f"{_cache_bytes(agreed, growing) // agreed.cache_length:,} a slot, "
 
 
 def _choice(agreed: Contract) -> str:

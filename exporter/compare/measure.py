@@ -20,7 +20,7 @@ from exporter.verify.sides.graph_run import draft_chain, read_text
 from exporter.verify.text_fit import TextFit, fit_text
 from runtime_py.litert.executor import LitertExecutor
 from runtime_py.litert.graph import LitertCache
-from runtime_py.loop.executor import DraftFeed
+from runtime_py.loop.executor import DraftFeed, TargetOutput
 from runtime_py.loop.rounds import Acceptance, Limits, Round
 from runtime_py.loop.speculative import Greedy
 from runtime_py.opened_model import OpenedModel
@@ -177,14 +177,18 @@ def accepted_lengths(
     executor: LitertExecutor, cache: LitertCache, text: tuple[int, ...], prompt: int
 ) -> list[int]:
     """How many drafts in a row are right, from each position that has as many tokens behind it."""
-    hidden = read_text(executor, cache, text, ())[1]
-    lengths = []
-    for committed in range(prompt, len(text) - executor.draft_length):
-        first = DraftFeed(cache, text[committed], hidden[committed - 1], committed - 1)
-        chain = draft_chain(executor.draft, first, executor.draft_length)
-        drafts = (*chain.tokens[1:], int(chain.logits[-1].argmax()))
-        pairs = zip(drafts, text[committed + 1 :], strict=False)
-        lengths.append(sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs)))
+    wanted, lengths = range(prompt, len(text) - executor.draft_length), list[int]()
+
+    def draft(start: int, step: TargetOutput) -> None:
+        for row, state in enumerate(step.hidden):
+            if (committed := start + row + 1) in wanted:
+                first = DraftFeed(cache, text[committed], state.copy(), committed - 1)
+                chain = draft_chain(executor.draft, first, executor.draft_length)
+                drafts = (*chain.tokens[1:], int(chain.logits[-1].argmax()))
+                pairs = zip(drafts, text[committed + 1 :], strict=False)
+                lengths.append(sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs)))
+
+    read_text(executor, cache, text, (), after=draft)  # while it is read: a ring cannot go back
     return lengths
 
 

@@ -38,6 +38,7 @@ ACTIVATIONS = "activations"
 PROJECTED_ACTIVATIONS = "projected_activations"
 
 WEIGHT_PREFIX = "weights_"
+CHOICE_PREFIX = "mtp_export.branch_"
 """Of inputs that a graph has until it is bound: its weights, the parameter's name follows."""
 
 
@@ -105,6 +106,14 @@ def key_cache(layer: int, sequence: int | None = None) -> str:
 def value_cache(layer: int, sequence: int | None = None) -> str:
     """Name of the (transposed) value cache that ``layer`` owns; ``sequence`` as for :func:`key_cache`."""
     return f"{VALUE_CACHE_PREFIX}{layer}{_sequence_suffix(sequence)}"
+
+
+def held_positions(sequence: int | None = None) -> str:
+    """Name of what says which token each slot of the sliding caches holds; ``sequence`` as above.
+
+    It begins as a key cache's, because the engine keeps what is called so from call to call.
+    """
+    return f"{KEY_CACHE_PREFIX}positions{_sequence_suffix(sequence)}"
 
 
 def _sequence_suffix(sequence: int | None) -> str:

@@ -15,7 +15,7 @@ and the runtimes read it back.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from exporter.contract.names import (
@@ -43,6 +43,7 @@ from exporter.contract.names import (
     Section,
     SignatureSpec,
     TensorSpec,
+    held_positions,
     key_cache,
     value_cache,
 )
@@ -65,6 +66,23 @@ class KvCache:
     kv_heads: int
     head_dim: int
     sliding: bool
+
+
+@dataclass(frozen=True)
+class Ring:
+    """Caches of sliding layers that are used in turn: position p is in slot ``p mod turn``.
+
+    A call of several tokens writes them one behind the other; what sticks out past the turn is in one of
+    ``overhang`` slots behind it. So a call may write ``overhang`` tokens and one.
+    """
+
+    turn: int
+    overhang: int
+
+    @property
+    def slots(self) -> int:
+        """Of each cache."""
+        return self.turn + self.overhang
 
 
 def is_prime(number: int) -> bool:
@@ -93,7 +111,8 @@ class Contract:
     ``drafter_donors`` lists the layers whose caches the drafter reads (sliding, then full); it is
     empty in a bundle without a drafter, and ``draft_length`` is then 0. ``batch`` is how many sequences
     the batch signatures take at once; with 1 there are none. ``kv_dtype`` is the element type of the
-    caches: float32, or int8 codes whose scales are constants of the graphs.
+    caches: float32, or int8 codes whose scales are constants of the graphs. With a ``ring`` the caches
+    of sliding layers have its slots whatever S is, and one more tensor says which token each slot holds.
     """
 
     hidden_size: int
@@ -110,10 +129,25 @@ class Contract:
     batch: int = 1
     accelerator: Accelerator = Accelerator.CPU
     kv_dtype: Dtype = Dtype.FLOAT32
+    ring: Ring | None = None
 
     @property
     def has_drafter(self) -> bool:
         return bool(self.drafter_donors)
+
+    def earliest_return(self, written: int) -> int:
+        """The first slot that a sequence can be gone on from once ``written`` slots were; slot 0 always can.
+
+        A ring holds the last tokens of a turn; the drafter sees the window and one more.
+        """
+        if self.ring is None or written <= self.ring.turn:
+            return 0
+        return written - self.ring.turn + self.sliding_window + 1
+
+    @property
+    def sliding_layers(self) -> frozenset[int]:
+        """Owners of caches of sliding attention."""
+        return frozenset(kv.layer for kv in self.kv_caches if kv.sliding)
 
     def as_lowered(self) -> Contract:
         """The contract with the S that is in the graphs."""
@@ -166,6 +200,8 @@ class Contract:
 
     def _slots_for(self, prefill: int) -> int:
         """The longest stretch of slots that is cut, with no longer prefill than this."""
+        if self.ring is not None:  # nothing is cut but what a prefill writes to the full layers
+            return max(prefill, self.draft_length + 1)
         drafter = stretch_length(self.sliding_window + 1, 1) if self.has_drafter else 0
         longest_call = max(prefill, self.draft_length + 1)
         return max(stretch_length(self.sliding_window, longest_call), drafter)
@@ -176,19 +212,26 @@ class Contract:
         return self.cache_length if self.placeholder is None else self.placeholder - 1
 
     def kv_specs(
-        self, layers: tuple[int, ...] | None = None, sequence: int | None = None
+        self, layers: Collection[int] | None = None, sequence: int | None = None
     ) -> dict[str, TensorSpec]:
         """Cache tensors of one sequence, of all owners or only of ``layers``."""
         specs = {}
-        for kv in self.kv_caches:
-            if layers is None or kv.layer in layers:
-                specs[key_cache(kv.layer, sequence)] = TensorSpec(
-                    (1, kv.kv_heads, self.cache_length, kv.head_dim), self.kv_dtype
-                )
-                specs[value_cache(kv.layer, sequence)] = TensorSpec(
-                    (1, kv.kv_heads, kv.head_dim, self.cache_length), self.kv_dtype
-                )
+        wanted = [kv for kv in self.kv_caches if layers is None or kv.layer in layers]
+        for kv in wanted:
+            slots = self.slots(kv)
+            specs[key_cache(kv.layer, sequence)] = TensorSpec(
+                (1, kv.kv_heads, slots, kv.head_dim), self.kv_dtype
+            )
+            specs[value_cache(kv.layer, sequence)] = TensorSpec(
+                (1, kv.kv_heads, kv.head_dim, slots), self.kv_dtype
+            )
+        if self.ring is not None and any(kv.sliding for kv in wanted):
+            specs[held_positions(sequence)] = TensorSpec((1, 1, 1, self.ring.slots), Dtype.INT32)
         return specs
+
+    def slots(self, kv: KvCache) -> int:
+        """How many slots a cache has."""
+        return self.cache_length if self.ring is None or not kv.sliding else self.ring.slots
 
     def batch_kv_specs(self, layers: tuple[int, ...] | None = None) -> dict[str, TensorSpec]:
         """Cache tensors of every sequence of a batch signature: each has caches of its own."""

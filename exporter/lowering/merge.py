@@ -23,6 +23,7 @@ SUBGRAPH_REFERENCES = (
     "updateComputationSubgraphIndex",
     "decompositionSubgraphIndex",
     "thenSubgraphIndex",
+    "elseSubgraphIndex",
     "condSubgraphIndex",
     "initSubgraphIndex",
     "bodySubgraphIndex",

@@ -7,7 +7,7 @@ input of the graph, and ``bind`` turns it into a constant.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -17,14 +17,16 @@ from torch.func import functional_call
 
 from exporter.checkpoints.architecture import AttentionKind, DrafterConfig, HeadKind, TargetConfig
 from exporter.contract import names
-from exporter.contract.names import Dtype, Section, SignatureSpec, TensorSpec
+from exporter.contract.names import Accelerator, Dtype, Section, SignatureSpec, TensorSpec
 from exporter.contract.text import Contract
 from exporter.lowering.units import DRAFT_ROUND_UNIT, LoweringRequest, Unit
 from exporter.model.text.batch import BatchKv
 from exporter.model.text.draft_round import DraftRound
 from exporter.model.text.drafter import Drafter, widened
+from exporter.model.text.filled import lengths_below
 from exporter.model.text.kv import Kv
 from exporter.model.text.kv_gpu import GpuKv
+from exporter.model.text.kv_ring import Ring, RingKv, in_ring
 from exporter.model.text.target import Caches, PerLayerEmbedder, Target, TokenEmbedder
 
 Tensors = dict[str, Tensor]
@@ -93,10 +95,12 @@ def weightless(spec: TensorSpec) -> Tensor:
     return torch.zeros((), dtype=TORCH_DTYPES[spec.dtype]).expand(spec.shape)
 
 
-def target_signatures(config: TargetConfig, wanted: Contract) -> list[Signature]:
+def target_signatures(
+    config: TargetConfig, wanted: Contract, lengths: Sequence[int] = ()
+) -> list[Signature]:
     """``prefill_<T>``, ``decode`` and ``verify`` of one target, and those for several sequences."""
     with torch.device("meta"):
-        model = Target(config, wanted.kv_dtype)
+        model = Target(config, wanted.kv_dtype, lengths)
     weights = parameter_specs(model)
     used_by_prefill = {
         name: spec for name, spec in weights.items() if not model.prefill_unused(name)
@@ -106,7 +110,7 @@ def target_signatures(config: TargetConfig, wanted: Contract) -> list[Signature]
         assert isinstance(model, Target)
         result = model(*_token_inputs(inputs), _caches(model, wanted, inputs))
         return {
-            **_named_caches(result.caches),
+            **named_caches(result.caches),
             names.LOGITS: result.logits,
             names.ACTIVATIONS: result.hidden,
         }
@@ -114,15 +118,17 @@ def target_signatures(config: TargetConfig, wanted: Contract) -> list[Signature]
     def prefill(model: nn.Module, inputs: Tensors) -> Tensors:
         assert isinstance(model, Target)
         caches = _caches(model, wanted, inputs)
-        return _named_caches(model.prefill(*_token_inputs(inputs), caches))
+        return named_caches(model.prefill(*_token_inputs(inputs), caches))
 
     def step_batch(model: nn.Module, inputs: Tensors) -> Tensors:
         assert isinstance(model, Target)
-        layers = [kv.layer for kv in wanted.kv_caches]
-        caches = {i: _batch_kv(wanted, inputs, i, partial(model.cache, i)) for i in layers}
+        caches = {
+            kv.layer: _batch_kv(wanted, inputs, kv.layer, partial(model.cache, kv.layer))
+            for kv in wanted.kv_caches
+        }
         result = model.forward_batch(*_token_inputs(inputs), caches)
         return {
-            **_named_batch_caches(result.caches),
+            **_named_batch_caches(result.caches, wanted.batch),
             names.LOGITS: result.logits,
             names.ACTIVATIONS: result.hidden,
         }
@@ -137,15 +143,16 @@ def target_signatures(config: TargetConfig, wanted: Contract) -> list[Signature]
     return signatures
 
 
-def drafter_signatures(config: DrafterConfig, wanted: Contract, head: HeadKind) -> list[Signature]:
+def drafter_signatures(
+    config: DrafterConfig, wanted: Contract, head: HeadKind, lengths: Sequence[int] = ()
+) -> list[Signature]:
     """One draft step over the donors' caches, for one sequence and for several."""
     with torch.device("meta"):
-        model = Drafter(config, head, wanted.kv_dtype)
-    kinds = _donor_kinds(wanted)
+        model = Drafter(config, head, wanted.kv_dtype, lengths)
 
     def draft(model: nn.Module, inputs: Tensors) -> Tensors:
         assert isinstance(model, Drafter)
-        donors = _donors(model, kinds, inputs)
+        donors = _donors(model, wanted, inputs)
         activations, position = inputs[names.ACTIVATIONS], inputs[names.INPUT_POS]
         result = model(activations, position, inputs[names.MASK], donors)
         logits = widened(result.logits, wanted.vocab_size)
@@ -155,7 +162,7 @@ def drafter_signatures(config: DrafterConfig, wanted: Contract, head: HeadKind) 
         assert isinstance(model, Drafter)
         donors = {
             kind: _batch_kv(wanted, inputs, layer, partial(model.donor, kind))
-            for kind, layer in kinds.items()
+            for kind, layer in _donor_kinds(wanted).items()
         }
         activations, positions = inputs[names.ACTIVATIONS], inputs[names.INPUT_POS]
         result = model.forward_batch(activations, positions, inputs[names.MASK], donors)
@@ -171,12 +178,16 @@ def drafter_signatures(config: DrafterConfig, wanted: Contract, head: HeadKind) 
 
 
 def draft_round_signature(
-    target: TargetConfig, config: DrafterConfig, head: HeadKind, wanted: Contract
+    target: TargetConfig,
+    config: DrafterConfig,
+    head: HeadKind,
+    wanted: Contract,
+    lengths: Sequence[int] = (),
 ) -> Signature:
     """All draft steps of a round; weights are named as the drafter's, the table ``embedder.weight``."""
     with torch.device("meta"):
-        model = DraftRound(target, config, head, wanted.kv_dtype)
-    kinds, spec = _donor_kinds(wanted), wanted.draft_round_signature()
+        model = DraftRound(target, config, head, wanted.kv_dtype, lengths)
+    spec = wanted.draft_round_signature()
     assert spec is not None
 
     def draft(model: nn.Module, inputs: Tensors) -> Tensors:
@@ -186,7 +197,7 @@ def draft_round_signature(
             inputs[names.ACTIVATIONS],
             inputs[names.INPUT_POS],
             inputs[names.MASK],
-            _donors(model, kinds, inputs),
+            _donors(model, wanted, inputs),
             wanted.draft_length,
         )
         return {names.TOKENS: tokens}
@@ -213,26 +224,33 @@ def per_layer_embedder_signature(config: TargetConfig, wanted: Contract) -> Sign
 
 def unit_signature(request: LoweringRequest, unit: Unit) -> Signature:
     """The signature that a unit asks for."""
+    contract = request.contract
+    on_cpu = contract.accelerator is Accelerator.CPU
+    lengths = lengths_below(contract.cache_length) if on_cpu else ()
     if unit == DRAFT_ROUND_UNIT:
         assert request.drafter is not None
         pair = (request.target, request.drafter, request.head)
-        return draft_round_signature(*pair, request.contract)
-    made = bundle_signatures(request.target, request.drafter, request.head, request.contract)
+        return draft_round_signature(*pair, contract, lengths)
+    made = bundle_signatures(request.target, request.drafter, request.head, contract, lengths)
     (found,) = (s for s in made[unit.section] if s.name == unit.signature)
     return found
 
 
 def bundle_signatures(
-    target: TargetConfig, drafter: DrafterConfig | None, head: HeadKind, wanted: Contract
+    target: TargetConfig,
+    drafter: DrafterConfig | None,
+    head: HeadKind,
+    wanted: Contract,
+    lengths: Sequence[int] = (),
 ) -> dict[Section, list[Signature]]:
-    """Everything a bundle needs, by section."""
+    """Everything a bundle needs, by section; ``lengths`` as for :class:`Target`."""
     sections = {
         Section.EMBEDDER: [embedder_signature(target, wanted)],
         Section.PER_LAYER_EMBEDDER: [per_layer_embedder_signature(target, wanted)],
-        Section.PREFILL_DECODE: target_signatures(target, wanted),
+        Section.PREFILL_DECODE: target_signatures(target, wanted, lengths),
     }
     if drafter is not None:
-        sections[Section.MTP_DRAFTER] = drafter_signatures(drafter, wanted, head)
+        sections[Section.MTP_DRAFTER] = drafter_signatures(drafter, wanted, head, lengths)
     return sections
 
 
@@ -254,9 +272,9 @@ def _lookup_signature(name: str, spec: SignatureSpec, model: nn.Module, output: 
 
 def _donor_kinds(wanted: Contract) -> dict[AttentionKind, int]:
     """The layer whose caches the drafter's layers of each kind read."""
-    sliding = {kv.layer: kv.sliding for kv in wanted.kv_caches}
+    sliding = wanted.sliding_layers
     return {
-        AttentionKind.SLIDING if sliding[layer] else AttentionKind.FULL: layer
+        AttentionKind.SLIDING if layer in sliding else AttentionKind.FULL: layer
         for layer in wanted.drafter_donors
     }
 
@@ -265,29 +283,37 @@ MakeKv = Callable[[Tensor, Tensor], Kv]
 """A model's own caches of keys and values."""
 
 
-def _kv(inputs: Tensors, layer: int, make: MakeKv, sequence: int | None = None) -> Kv:
+def _kv(
+    wanted: Contract, inputs: Tensors, layer: int, make: MakeKv, sequence: int | None = None
+) -> Kv:
     keys, values = (
         inputs[names.key_cache(layer, sequence)],
         inputs[names.value_cache(layer, sequence)],
     )
     if names.PARAM_TENSOR in inputs:
         return GpuKv(keys, values, inputs[names.PARAM_TENSOR])
-    return make(keys, values)
+    kv = make(keys, values)
+    if wanted.ring is None or layer not in wanted.sliding_layers:
+        return kv
+    return in_ring(kv, Ring(inputs[names.held_positions(sequence)], wanted.ring.turn))
 
 
-def _donors(
-    model: Drafter, kinds: Mapping[AttentionKind, int], inputs: Tensors
-) -> dict[AttentionKind, Kv]:
-    return {kind: _kv(inputs, layer, partial(model.donor, kind)) for kind, layer in kinds.items()}
+def _donors(model: Drafter, wanted: Contract, inputs: Tensors) -> dict[AttentionKind, Kv]:
+    return {
+        kind: _kv(wanted, inputs, layer, partial(model.donor, kind))
+        for kind, layer in _donor_kinds(wanted).items()
+    }
 
 
 def _batch_kv(wanted: Contract, inputs: Tensors, layer: int, make: MakeKv) -> BatchKv:
-    return BatchKv(tuple(_kv(inputs, layer, make, one) for one in range(wanted.batch)))
+    return BatchKv(tuple(_kv(wanted, inputs, layer, make, one) for one in range(wanted.batch)))
 
 
 def _caches(model: Target, wanted: Contract, inputs: Tensors) -> Caches:
-    layers = [kv.layer for kv in wanted.kv_caches]
-    return {layer: _kv(inputs, layer, partial(model.cache, layer)) for layer in layers}
+    return {
+        kv.layer: _kv(wanted, inputs, kv.layer, partial(model.cache, kv.layer))
+        for kv in wanted.kv_caches
+    }
 
 
 def _token_inputs(inputs: Tensors) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -299,18 +325,19 @@ def _token_inputs(inputs: Tensors) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     )
 
 
-def _named_caches(caches: Caches) -> Tensors:
-    named = {}
+def named_caches(caches: Caches, sequence: int | None = None) -> Tensors:
+    """Caches by the contract's names."""
+    named, held = Tensors(), Tensors()
     for layer, kv in sorted(caches.items()):
-        named[names.key_cache(layer)] = kv.keys
-        named[names.value_cache(layer)] = kv.values
-    return named
+        named[names.key_cache(layer, sequence)] = kv.keys
+        named[names.value_cache(layer, sequence)] = kv.values
+        if isinstance(kv, RingKv):
+            held[names.held_positions(sequence)] = kv.ring.held  # the same in all of them
+    return named | held
 
 
-def _named_batch_caches(caches: Mapping[int, BatchKv]) -> Tensors:
-    named = {}
-    for layer, kvs in sorted(caches.items()):
-        for sequence, kv in enumerate(kvs.sequences):
-            named[names.key_cache(layer, sequence)] = kv.keys
-            named[names.value_cache(layer, sequence)] = kv.values
+def _named_batch_caches(caches: Mapping[int, BatchKv], batch: int) -> Tensors:
+    named = Tensors()
+    for one in range(batch):
+        named |= named_caches({layer: kv.sequences[one] for layer, kv in caches.items()}, one)
     return named

@@ -79,6 +79,7 @@ def dependencies(request: LoweringRequest, unit: Unit) -> dict[str, Any]:
         "caches": [asdict(cache) for cache in contract.kv_caches],
         "accelerator": contract.accelerator,
         "kv_dtype": contract.kv_dtype,
+        "ring": None if contract.ring is None else asdict(contract.ring),
         "signature": in_order(_spec(contract, unit)),
     }
     return {name: plain(value) for name, value in found.items()}

@@ -12,6 +12,7 @@ import pickle
 import sys
 from pathlib import Path
 
+from exporter.lowering.choices import with_choices
 from exporter.lowering.lower import Traceable
 from exporter.lowering.units import Unit
 
@@ -30,7 +31,8 @@ def main(asked: Path) -> None:
         converter = litert_torch.signature(
             signature.name, signature.module.eval(), sample_kwargs=signature.example()
         )
-        (asked.parent / unit.file_name).write_bytes(converter.convert().model_content())
+        graph = with_choices(converter.convert().model_content())
+        (asked.parent / unit.file_name).write_bytes(graph)
 
 
 if __name__ == "__main__":

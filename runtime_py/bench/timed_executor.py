@@ -40,6 +40,7 @@ class TimedExecutor(Generic[CacheT]):
         self.stepwise = False
         self.cache_length, self.draft_length = executor.cache_length, executor.draft_length
         self.new_cache = executor.new_cache
+        self.earliest_return = executor.earliest_return
         self.prefill = self._timed("prefill", executor.prefill)
         self.decode = self._timed("decode", executor.decode)
         self.verify = self._timed("verify", executor.verify)

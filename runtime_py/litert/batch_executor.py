@@ -22,8 +22,8 @@ from runtime_py.litert.native_log import captured_native_log
 from runtime_py.loop.batch_executor import Feed
 from runtime_py.loop.executor import DrafterOutput, DraftFeed, Lookups, TargetOutput
 
-NOWHERE = 0
-"""Position of a row without a sequence."""
+NOWHERE = -1
+"""Last committed slot of a row without a sequence, which begins at slot 0."""
 
 
 class BatchLitertExecutor:

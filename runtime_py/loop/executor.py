@@ -95,6 +95,12 @@ class Executor(BaseExecutor[CacheT], Protocol[CacheT]):
     def drafts_at_once(self) -> int:
         """G if there is a :meth:`draft_round`, else 0."""
 
+    def earliest_return(self, written: int) -> int:
+        """The first slot that can be gone on from once ``written`` slots were; slot 0 always can.
+
+        Not 0 where what tokens see may be overwritten: going on from there then fails.
+        """
+
     def decode(self, cache: CacheT, token: int, position: int) -> TargetOutput:
         """Write ``token`` to slot ``position`` and say what follows (T = 1)."""
 

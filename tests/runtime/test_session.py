@@ -62,9 +62,14 @@ class LetterTemplate(ChatTemplate):
 
 
 def toy_session(
-    drafter: str = "leading astray", *, dropped: str = "", drafts: int = 3, cache_length: int = 90
+    drafter: str = "leading astray",
+    *,
+    dropped: str = "",
+    drafts: int = 3,
+    cache_length: int = 90,
+    turn: int = 0,
 ) -> Session[list[int]]:
-    toy = ToyExecutor(vocab=VOCAB, cache_length=cache_length, seed=4)
+    toy = ToyExecutor(vocab=VOCAB, cache_length=cache_length, seed=4, turn=turn)
     toy.drafter = DRAFTERS[drafter](toy)
     template = LetterTemplate(dropped)
     return Session(toy, LetterTokenizer(), template, NO_MARKERS, policy=Fixed(drafts))
@@ -83,16 +88,27 @@ def fresh_answer(history: Sequence[Message], question: str, *, dropped: str = ""
     drafter=st.sampled_from(sorted(DRAFTERS)),
     drafts=st.integers(0, 3),
     dropped=st.sampled_from(["", "a", "h"]),
+    turn=st.sampled_from([0, 8, 13]),
 )
 def test_every_turn_is_as_if_it_had_been_given_the_conversation(
-    questions: list[str], drafter: str, drafts: int, dropped: str
+    questions: list[str], drafter: str, drafts: int, dropped: str, turn: int
 ) -> None:
-    session = toy_session(drafter, dropped=dropped, drafts=drafts)
+    session = toy_session(drafter, dropped=dropped, drafts=drafts, turn=turn)
     for question in questions:
         expected = fresh_answer(session.messages, question, dropped=dropped)
         answer = session.answer(question, 12)
         assert answer.text == expected
         assert_cache_is_what_was_said(session, answer)
+
+
+def test_what_a_ring_has_overwritten_is_prefilled_again() -> None:
+    """The template drops the first letter of the answer, which is far behind what the cache holds."""
+    said = toy_session().answer("abc", 12).text
+    full, ring = (toy_session(dropped=said[0], turn=turn) for turn in (0, 8))
+    assert full.answer("abc", 12).text == ring.answer("abc", 12).text == said
+    expected, answer = full.answer("d", 8), ring.answer("d", 8)
+    assert answer.text == expected.text
+    assert (expected.reused_tokens, answer.reused_tokens) == (6, 0)
 
 
 def assert_cache_is_what_was_said(session: Session[list[int]], answer: Reply) -> None:

@@ -48,6 +48,8 @@ class ToyExecutor:
     seed: int = 0
     memory: int = 2
     drafts_at_once: int = 0
+    turn: int = 0
+    """How many tokens the cache holds at most, and so forgets of what is older; 0 for all."""
     drafter: DraftLogits | None = field(default=None, init=False)
     calls: dict[str, int] = field(default_factory=dict, init=False)
     _drafted: list[int] = field(default_factory=list, init=False)
@@ -75,6 +77,7 @@ class ToyExecutor:
         assert position + slots <= self.cache_length, "verify would run past the end of the cache"
         step = self._step(cache, tokens, position)
         cache[position + len(tokens) : position + slots] = [GARBAGE] * (slots - len(tokens))
+        self._forget(cache, position + slots)
         return step
 
     def draft(self, feed: DraftFeed[list[int]]) -> DrafterOutput:
@@ -103,9 +106,18 @@ class ToyExecutor:
     def _write(self, cache: list[int], tokens: Sequence[int], position: int) -> None:
         assert position + len(tokens) <= self.cache_length
         cache[position : position + len(tokens)] = tokens
+        self._forget(cache, position + len(tokens))
+
+    def _forget(self, cache: list[int], written: int) -> None:
+        if self.turn and written > self.turn:
+            cache[: written - self.turn] = [GARBAGE] * (written - self.turn)
+
+    def earliest_return(self, written: int) -> int:
+        return written - self.turn + self.memory if 0 < self.turn < written else 0
 
     def _read(self, cache: list[int], slots: int) -> list[int]:
-        assert GARBAGE not in cache[:slots], "a slot is read that nothing was committed to"
+        seen = cache[:slots][-self.memory :] if self.turn else cache[:slots]
+        assert GARBAGE not in seen, "a slot is read that nothing was committed to"
         return cache[:slots]
 
     def _count(self, call: str) -> None:

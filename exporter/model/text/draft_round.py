@@ -7,6 +7,8 @@ step, so the tokens are, too.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -26,8 +28,9 @@ class DraftRound(Drafter):
         config: DrafterConfig,
         head: HeadKind,
         kv_dtype: Dtype = Dtype.FLOAT32,
+        lengths: Sequence[int] = (),
     ) -> None:
-        super().__init__(config, head, kv_dtype)
+        super().__init__(config, head, kv_dtype, lengths)
         self.embedder = TokenEmbedder(target)
 
     def draft(

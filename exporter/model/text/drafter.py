@@ -10,7 +10,7 @@ Source: transformers ``models/gemma4_assistant/modeling_gemma4_assistant.py``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -21,6 +21,7 @@ from exporter.checkpoints.architecture import AttentionKind, CentroidHead, Draft
 from exporter.contract.names import Dtype
 from exporter.model.text.batch import BatchKv, BatchView
 from exporter.model.text.decoder import DecoderLayer
+from exporter.model.text.filled import of_filled
 from exporter.model.text.kv import Kv, KvT, Sight, View
 from exporter.model.text.kv_int8 import Int8Kv, KvScales
 from exporter.model.text.layers import RmsNorm
@@ -90,13 +91,18 @@ class Drafter(nn.Module):
         config: Its dimensions.
         head: How it scores the vocabulary.
         kv_dtype: Element type of the target's caches.
+        lengths: As for the target.
     """
 
     def __init__(
-        self, config: DrafterConfig, head: HeadKind, kv_dtype: Dtype = Dtype.FLOAT32
+        self,
+        config: DrafterConfig,
+        head: HeadKind,
+        kv_dtype: Dtype = Dtype.FLOAT32,
+        lengths: Sequence[int] = (),
     ) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.lengths = config, lengths
         text, width = config.text, config.backbone_hidden_size
         self.pre_projection = nn.Linear(2 * width, text.hidden_size, bias=False)
         self.layers = nn.ModuleList(
@@ -201,7 +207,7 @@ class Drafter(nn.Module):
         text = self.config.text
         rotation = kv.rotation(input_pos + 1, text.rope[kind])
         if kind is AttentionKind.FULL:
-            return kv.view_all(rotation, mask)
+            return of_filled(kv, kv.view_all(rotation, mask), mask, self.lengths)
         return kv.view_latest(rotation, mask, input_pos, text.sliding_window + 1)
 
 

@@ -56,6 +56,14 @@ class Sight(Protocol[KvT]):
 
 
 @dataclass(frozen=True)
+class Prefilled:
+    """The caches of a layer after a prefill, and what the prefill's tokens attend to."""
+
+    written: Kv
+    shown: Kv
+
+
+@dataclass(frozen=True)
 class Kv:
     """The caches of one layer: keys ``[1, K, S, D]``, values ``[1, K, D, S]``."""
 
@@ -70,7 +78,12 @@ class Kv:
             values: ``[1, T, K, D]``.
             slot: First slot written; at least T slots must follow it.
         """
+        keys, values = self.coded(keys, values)
         return self._updated(keys.permute(0, 2, 1, 3), values.permute(0, 2, 3, 1), slot)
+
+    def coded(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """New entries ``[1, T, K, D]`` as these caches store them."""
+        return keys, values
 
     def _updated(self, keys: Tensor, values: Tensor, slot: Tensor) -> Kv:
         """Write ``keys`` ``[1, K, T, D]`` and ``values`` ``[1, K, D, T]`` at ``slot``."""
@@ -97,6 +110,7 @@ class Kv:
             filled: Slots that hold a token once the block is written.
         """
         tokens = keys.shape[1]
+        keys, values = self.coded(keys, values)
         first = torch.clamp(filled - tokens, min=0)
         entries = torch.arange(tokens, dtype=torch.int32)
         moved = entries - (slot - first)  # entry of the block that goes to slot first + i
@@ -109,6 +123,15 @@ class Kv:
             torch.where(is_new.transpose(2, 3), new_values, old.values),
             first,
         )
+
+    def prefilled(self, keys: Tensor, values: Tensor, slot: Tensor, filled: Tensor) -> Prefilled:
+        """The caches with a prefill's entries; arguments as for :meth:`written_padded`."""
+        written = self.written_padded(keys, values, slot, filled)
+        return Prefilled(written, written)
+
+    def assured(self, start: Tensor, reach: int) -> Kv:
+        """These caches, if they still hold the ``reach`` positions before ``start`` (int32 scalar)."""
+        return self
 
     def rotation(self, positions: Tensor, rope: Rope) -> Rotation:
         """The rotation of these caches' heads at ``positions`` int32 ``[T]``."""
@@ -130,6 +153,14 @@ class Kv:
         """What sliding attention sees of these caches; see :meth:`View.of_latest`."""
         return View.of_latest(rotation, mask, newest, reach)
 
+    def view_written(self, rotation: Rotation, mask: Tensor, newest: Tensor, reach: int) -> View:
+        """What tokens see by sliding attention that are written first; as :meth:`view_latest`."""
+        return self.view_latest(rotation, mask, newest, reach)
+
+    def view_prefilled(self, rotation: Rotation, mask: Tensor, newest: Tensor, reach: int) -> View:
+        """What a prefill's tokens see of :attr:`Prefilled.shown`; as :meth:`view_latest`."""
+        return self.view_latest(rotation, mask, newest, reach)
+
     def stretch(self, start: Tensor, length: int) -> Kv:
         """The ``length`` slots from ``start`` (int32 scalar tensor) on."""
         return replace(
@@ -137,6 +168,25 @@ class Kv:
             keys=stretch(self.keys, start, 2, length),
             values=stretch(self.values, start, 3, length),
         )
+
+    def first(self, length: int) -> Self:
+        """The first ``length`` slots."""
+        return replace(self, keys=self.keys[:, :, :length], values=self.values[..., :length])
+
+    def cut_pays(self, tokens: int) -> tuple[int, int]:
+        """Attention of so many tokens over the first slots pays if there are so many more: 8 to 3.
+
+        Cutting copies the keys and values, which takes about as long as multiplying them by one token.
+        """
+        return (8, 3) if tokens == 1 else (5, 3)
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        """All tensors that attention reads."""
+        return self.keys, self.values
+
+    def with_tensors(self, keys: Tensor, values: Tensor) -> Kv:
+        """This cache with others in the place of :meth:`tensors`."""
+        return replace(self, keys=keys, values=values)
 
     def readable(self) -> Kv:
         """This cache in the form that several layers multiply with."""

@@ -7,7 +7,7 @@ the engine runs them as sections of their own and never loads those tables into 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -18,6 +18,7 @@ from exporter.checkpoints.architecture import AttentionKind, TargetConfig
 from exporter.contract.names import Dtype
 from exporter.model.text.batch import BatchKv, BatchStep, BatchView
 from exporter.model.text.decoder import DecoderLayer
+from exporter.model.text.filled import of_filled
 from exporter.model.text.kv import Kv, KvT, Sight, View, filled_slots
 from exporter.model.text.kv_int8 import Int8Kv, KvScales
 from exporter.model.text.layers import RmsNorm, softcapped
@@ -41,11 +42,17 @@ class Target(nn.Module):
     Args:
         config: Its dimensions.
         kv_dtype: Element type of its caches.
+        lengths: Numbers of slots that full attention chooses from, see ``exporter.model.text.filled``.
     """
 
-    def __init__(self, config: TargetConfig, kv_dtype: Dtype = Dtype.FLOAT32) -> None:
+    def __init__(
+        self,
+        config: TargetConfig,
+        kv_dtype: Dtype = Dtype.FLOAT32,
+        lengths: Sequence[int] = (),
+    ) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.lengths = config, lengths
         text, layer_count = config.text, len(config.text.layers)
         self.per_layer_model_projection = nn.Linear(
             text.hidden_size, layer_count * config.per_layer_width, bias=False
@@ -82,6 +89,7 @@ class Target(nn.Module):
             mask: bool ``[1, 1, T, S]``, true where a token may attend.
             caches: The caches of every layer that owns KV.
         """
+        caches = self._assured(positions, caches)
         views = self._views(positions, mask, caches)
         written, hidden = self._run(embeddings, per_layer, views, positions[0], caches)
         return Step(written, self._logits(hidden), hidden)
@@ -103,15 +111,17 @@ class Target(nn.Module):
             mask: bool ``[B, 1, T, S]``.
             caches: Of each sequence.
         """
-        pairs = zip(positions.unbind(0), mask.chunk(len(mask)), strict=True)
-        separate = [
-            self._views(own, own_mask, {owner: kv.sequences[index] for owner, kv in caches.items()})
-            for index, (own, own_mask) in enumerate(pairs)
+        rows = [
+            self._assured(own, {owner: kv.sequences[index] for owner, kv in caches.items()})
+            for index, own in enumerate(positions.unbind(0))
         ]
+        calls = zip(positions.unbind(0), mask.chunk(len(mask)), rows, strict=True)
+        separate = [self._views(*call) for call in calls]
         views = {
             kind: BatchView.of_all([view[kind] for view in separate]) for kind in AttentionKind
         }
-        written, hidden = self._run(embeddings, per_layer, views, positions[:, 0], caches)
+        placed = {owner: BatchKv(tuple(row[owner] for row in rows)) for owner in caches}
+        written, hidden = self._run(embeddings, per_layer, views, positions[:, 0], placed)
         return BatchStep(written, self._logits(hidden), hidden)
 
     def _run(
@@ -147,7 +157,8 @@ class Target(nn.Module):
         Arguments as for :meth:`forward`, except that the last tokens may be padding, whose mask rows
         are false; their entries in the caches are garbage that later tokens overwrite.
         """
-        views = self._views(positions, mask, caches)
+        caches = self._assured(positions, caches)
+        views = self._views(positions, mask, caches, prefill=True)
         per_layer = self._mix_per_layer(embeddings, per_layer)
         owners, stack, end = self.config.kv_owners, self._stack(), filled_slots(mask)
         filled: Caches = {}
@@ -155,10 +166,10 @@ class Target(nn.Module):
         for layer in owners:
             module, view = stack[layer.index], views[layer.kind]
             keys, values = module.keys_values(x, view.rotation)
-            kv = caches[layer.index].written_padded(keys, values, positions[0], end)
-            filled[layer.index] = kv
+            kv = caches[layer.index].prefilled(keys, values, positions[0], end)
+            filled[layer.index] = kv.written
             if layer is not owners[-1]:
-                x = module(x, view, view.of(kv), per_layer[:, :, layer.index])
+                x = module(x, view, view.of(kv.shown), per_layer[:, :, layer.index])
         return filled
 
     def prefill_unused(self, name: str) -> bool:
@@ -173,15 +184,22 @@ class Target(nn.Module):
     def _stack(self) -> list[DecoderLayer]:
         return cast("list[DecoderLayer]", list(self.layers))
 
-    def _views(self, positions: Tensor, mask: Tensor, caches: Caches) -> dict[AttentionKind, View]:
+    def _assured(self, positions: Tensor, caches: Caches) -> Caches:
+        """The caches, if what tokens at ``positions`` see is still in them; see :meth:`Kv.assured`."""
+        reach = self.config.text.sliding_window - 1
+        return {owner: kv.assured(positions[0], reach) for owner, kv in caches.items()}
+
+    def _views(
+        self, positions: Tensor, mask: Tensor, caches: Caches, *, prefill: bool = False
+    ) -> dict[AttentionKind, View]:
         text = self.config.text
         kv = {kind: caches[self.config.kv_donor(kind).index] for kind in AttentionKind}
         rotations = {kind: kv[kind].rotation(positions, text.rope[kind]) for kind in AttentionKind}
         sliding, full = AttentionKind.SLIDING, AttentionKind.FULL
-        reach = text.sliding_window
+        see = kv[sliding].view_prefilled if prefill else kv[sliding].view_written
         return {
-            sliding: kv[sliding].view_latest(rotations[sliding], mask, positions, reach),
-            full: kv[full].view_all(rotations[full], mask),
+            sliding: see(rotations[sliding], mask, positions, text.sliding_window),
+            full: of_filled(kv[full], kv[full].view_all(rotations[full], mask), mask, self.lengths),
         }
 
     def _mix_per_layer(self, embeddings: Tensor, per_layer: Tensor) -> Tensor:

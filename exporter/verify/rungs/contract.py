@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from exporter.agreement import make_contract
+from exporter.agreement import choose_ring, make_contract
 from exporter.checkpoints.checkpoint import Checkpoint, hash_files
 from exporter.checkpoints.pair import TARGET, Pair
 from exporter.contract.text import Contract
-from exporter.options import ExportOptions
+from exporter.options import ExportOptions, SlidingCache
 from exporter.progress import Reporter
 from exporter.verify.evidence import Evidence
 from exporter.verify.rung import Rung, Title
@@ -51,6 +51,7 @@ def judge(evidence: Evidence) -> Rung:
 
 def agreed_options(agreed: Contract, pair: Pair) -> ExportOptions:
     """The options that lead to a contract, in a float32 bundle of a pair."""
+    usual = choose_ring(pair.target_config)
     return ExportOptions(
         FLOAT32,
         agreed.cache_length,
@@ -60,6 +61,8 @@ def agreed_options(agreed: Contract, pair: Pair) -> ExportOptions:
         accelerator=agreed.accelerator,
         kv_dtype=agreed.kv_dtype,
         fixed_cache_length=agreed.placeholder is None,
+        sliding_cache=SlidingCache.FULL if agreed.ring is None else SlidingCache.RING,
+        rewind_tokens=0 if agreed.ring is None else agreed.ring.turn - usual.turn,
     )
 
 

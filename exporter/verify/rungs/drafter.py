@@ -109,8 +109,8 @@ def _chains(
     """Of every start."""
     caches, coded = (side.donor_caches(golden.arrays) for side in (pair, stored))
     cache, found = executor.new_cache(), []
-    write_caches(cache, stored.arrays(coded))
     for start in golden.starts:
+        write_caches(executor.contract, cache, stored.arrays(coded), start)
         reference, state = _reference(golden, start), golden.arrays["hidden"][start - 1]
         found.append(
             Chains(

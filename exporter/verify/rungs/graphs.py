@@ -17,8 +17,9 @@ from exporter.verify.allowed import Allowed, nearest_to_limit
 from exporter.verify.compare import bridged, compare_choices, position_errors, worst
 from exporter.verify.evidence import Evidence
 from exporter.verify.rung import Bound, Figure, Rung, Title
-from exporter.verify.sides.graph_run import Caches, Drafted, GraphRun, floor_logit, replayed, slots
+from exporter.verify.sides.graph_run import Drafted, GraphRun, floor_logit, replayed, slots
 from exporter.verify.sides.noise import draft_errors
+from exporter.verify.sides.ring_caches import Caches
 from exporter.verify.sides.stored_weights import UnreadableWeightError
 from exporter.verify.tolerances import GRAPH_FLOAT
 from runtime_py.litert.executor import LitertExecutor

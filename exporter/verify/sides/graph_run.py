@@ -7,7 +7,7 @@ call. A bundle without ``verify`` decodes all of it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,16 +16,16 @@ from numpy.typing import NDArray
 
 from exporter.contract import names
 from exporter.contract.text import Contract
+from exporter.verify.sides.ring_caches import Caches, PlainCopy, in_turn
 from runtime_py.graph_executor import GraphExecutor
 from runtime_py.litert.graph import LitertCache
 from runtime_py.loop.drafting import DraftChain, DraftStep
-from runtime_py.loop.executor import CacheT, DrafterOutput, DraftFeed, Lookups
+from runtime_py.loop.executor import CacheT, DrafterOutput, DraftFeed, Lookups, TargetOutput
 
 Floats = NDArray[np.float32]
 
-Caches = Mapping[str, NDArray[Any]]
-"""KV caches by the contract's tensor names: keys ``[1, K, S, D]``, values ``[1, K, D, S]``; floats, or
-codes."""
+AfterCall = Callable[[int, TargetOutput], None]
+"""Told after each call which token it began with, and what it gave; that holds until the next call."""
 
 DECODED = 12
 """Tokens at the end of the text that are decoded one by one."""
@@ -92,22 +92,29 @@ def run_graphs(
 ) -> GraphRun:
     """Run every signature on ``tokens``; the last :data:`DECODED` must be among the probes."""
     cache = executor.new_cache()
-    logits, hidden = read_text(executor, cache, tokens, probes)
-    caches = executor.read_cache(cache)
+    copy, drafts, rounds = PlainCopy(executor, cache), list[Drafted](), list[DraftedAtOnce]()
+
+    def draft(start: int, step: TargetOutput) -> None:
+        """From the starts among the tokens just read: a ring cannot go back to them later."""
+        copy.take(start, start + len(step.hidden))
+        for row, state in enumerate(step.hidden):
+            if (at := start + row + 1) in starts and executor.draft_length:
+                feed = DraftFeed(cache, tokens[at], state.copy(), at - 1)
+                drafts.append(draft_chain(executor.draft, feed, executor.draft_length))
+                if executor.drafts_at_once:
+                    rounds.append(_draft_at_once(executor, feed))
+
+    logits, hidden = read_text(executor, cache, tokens, probes, after=draft)
+    caches = copy.caches()
     decoded_from = max(0, len(tokens) - DECODED)
-    feeds = [DraftFeed(cache, tokens[at], hidden[at - 1], at - 1) for at in starts]
-    drafts, rounds = list[Drafted](), list[DraftedAtOnce]()
-    if longest := executor.draft_length:
-        drafts = [draft_chain(executor.draft, feed, longest) for feed in feeds]
-    if executor.drafts_at_once:
-        rounds = [_draft_at_once(executor, feed) for feed in feeds]
     tail_logits, tail_hidden = [], []
     for position in range(decoded_from, len(tokens)):
         step = executor.decode(cache, tokens[position], position)
         tail_logits.append(step.logits[0].copy())
         tail_hidden.append(step.hidden[0].copy())
     prefilled = tuple(
-        (count, _prefill(executor, tokens[:count])) for count in _prefill_counts(executor, tokens)
+        (count, _prefill(executor, tokens[:count], caches))
+        for count in _prefill_counts(executor, tokens)
     )
     return GraphRun(
         executor.contract,
@@ -136,6 +143,7 @@ def read_text(
     tokens: Sequence[int],
     probes: Sequence[int],
     lookups: Lookups | None = None,
+    after: AfterCall = lambda start, step: None,
 ) -> tuple[Floats, Floats]:
     """A text from slot 0 on: logits ``[N, V]`` at the probes, hidden states ``[T, H]`` everywhere.
 
@@ -149,6 +157,7 @@ def read_text(
         hidden.append(step.hidden.copy())
         kept = [row for row in range(len(part)) if start + row in wanted]
         logits.append(step.logits[kept])
+        after(start, step)
     return np.concatenate(logits), np.concatenate(hidden)
 
 
@@ -158,10 +167,13 @@ def _prefill_counts(executor: GraphExecutor[Any], tokens: Sequence[int]) -> list
     return sorted({min(length, len(tokens)) - 1 for length in lengths} - {0} | {len(tokens)})
 
 
-def _prefill(executor: GraphExecutor[Any], tokens: Sequence[int]) -> Caches:
+def _prefill(executor: GraphExecutor[Any], tokens: Sequence[int], verified: Caches) -> Caches:
+    """The caches after a prefill; what a ring no longer holds is as ``verified`` has it."""
     cache = executor.new_cache()
     executor.prefill(cache, tokens, 0)
-    return executor.read_cache(cache)
+    copy = PlainCopy(executor, cache, verified)
+    copy.take(0, len(tokens))
+    return copy.caches()
 
 
 def _draft_at_once(executor: GraphExecutor[Any], feed: DraftFeed[Any]) -> DraftedAtOnce:
@@ -202,9 +214,9 @@ def floor_logit() -> float:
     return FLOOR_LOGIT
 
 
-def write_caches(cache: LitertCache, caches: Caches) -> None:
-    """Overwrite LiteRT's caches of the given names."""
-    for name, values in caches.items():
+def write_caches(agreed: Contract, cache: LitertCache, caches: Caches, count: int) -> None:
+    """Overwrite LiteRT's caches of the given names with those of the first ``count`` tokens."""
+    for name, values in in_turn(agreed, caches, count).items():
         cache.buffers[name].write(np.ascontiguousarray(values))
 
 

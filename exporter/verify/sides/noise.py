@@ -27,6 +27,7 @@ from exporter.verify.sides.graph_run import (
     slots,
     write_caches,
 )
+from exporter.verify.sides.ring_caches import PlainCopy
 from runtime_py.litert.executor import LitertExecutor
 from runtime_py.loop.executor import Lookups
 
@@ -101,8 +102,9 @@ def moved_within_a_step(rows: Floats, source: np.random.Generator, steps: float 
 def _moved_run(executor: LitertExecutor, run: GraphRun, seed: int) -> Noise:
     source = np.random.default_rng(seed)
     lookups, cache, count = MovedLookups(executor, source), executor.new_cache(), len(run.tokens)
-    logits, hidden = read_text(executor, cache, run.tokens, run.probes, lookups)
-    caches = slots(run.contract, executor.read_cache(cache), count)
+    copy = PlainCopy(executor, cache)
+    logits, hidden = read_text(executor, cache, run.tokens, run.probes, lookups, copy.after)
+    caches = slots(run.contract, copy.caches(), count)
     drafts = _moved_drafts(executor, run, lookups)
     return Noise(
         position_errors(caches, slots(run.contract, run.caches, count)),
@@ -118,9 +120,9 @@ def _moved_drafts(
 ) -> Sequence[tuple[Floats, Floats]]:
     """The chains of a run from embeddings and hidden states that were moved, over its own caches."""
     cache = executor.new_cache()
-    write_caches(cache, run.caches)
     draft, found = partial(executor.draft, lookups=lookups), []
     for drafted in run.drafts:
+        write_caches(run.contract, cache, run.caches, drafted.committed)
         state = moved_within_a_step(run.hidden[drafted.committed - 1][None], lookups.source)[0]
         found.append(draft_errors(replayed(draft, cache, drafted, state), drafted))
     return found

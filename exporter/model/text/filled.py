@@ -1,0 +1,148 @@
+"""Full attention that costs what is filled, not what could be.
+
+A product over a cache reads all its S slots, whatever the mask says of them. So attention is written for
+a few lengths as well, each over the first slots only, and the call takes the shortest that holds all
+tokens seen. For lowering, each is a composite, and ``exporter.lowering.choices`` turns the choice between
+them into IF operations, whose branches cost nothing unless they are taken.
+
+Cutting copies the keys and values of a stretch, which takes about as long as multiplying them. So a
+length is used only where the caches are well longer; S itself is in the graph as nothing but a shape, so
+how many slots there are is counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from litert_torch.backend.composite import StableHLOCompositeBuilder
+from torch import Tensor
+
+from exporter.contract.names import CHOICE_PREFIX
+from exporter.model.text.kv import Kv, View, filled_slots
+from exporter.model.text.layers import FEW_ROWS, MASKED_SCORE, Attended, attend
+
+SHORTEST = 512
+"""The first length; each further one is twice as long."""
+
+SEVERAL = 16
+"""A call of more tokens than that is a prefill."""
+
+LONGEST = 8192
+"""The last length: what a branch cuts is in memory, 17 MB of 512 channels, whether it is taken or not."""
+
+LONG = 16384
+"""Over more slots a prefill's pieces have half as many tokens: their scores are what takes memory."""
+
+
+def lengths_below(slots: int) -> tuple[int, ...]:
+    """The lengths that a graph with caches of up to ``slots`` slots can choose from."""
+    most = min(LONGEST, slots * 3 // 5)
+    doublings = range((most // SHORTEST).bit_length())
+    return tuple(SHORTEST << doubling for doubling in doublings)
+
+
+def of_filled(kv: Kv, view: View, mask: Tensor, lengths: Sequence[int]) -> View:
+    """``view``, of all slots of ``kv``, as the slots filled by ``mask`` ``[1, 1, T, S]`` need it.
+
+    Unchanged where there is nothing to choose from.
+    """
+    if not lengths:
+        return view
+    tokens = mask.shape[2]
+    times, most = kv.cut_pays(tokens)
+    lengths = lengths[::2] if tokens > SEVERAL else lengths
+    filled = filled_slots(mask)
+    empty = (~mask.any(dim=2)).to(torch.int32).sum(dtype=torch.int32)
+    slots, left = filled + empty, torch.ones((), dtype=torch.bool)
+    chosen = []
+    for length in lengths:
+        holds = (filled <= length) & (slots * most >= length * times)
+        chosen.append(left & holds)
+        left = left & ~holds
+    seen = mask if tokens > SEVERAL else view.bias
+    return FilledView(
+        view.rotation, seen, None, view.length, (*chosen, left), (*lengths, view.length)
+    )
+
+
+@dataclass(frozen=True)
+class FilledView(View):
+    """What full attention sees: ``lengths[i]`` slots where ``chosen[i]`` holds, which one does.
+
+    Of a prefill, ``bias`` is the mask: as floats it takes 134 MB for 1024 tokens and 32771 slots.
+    """
+
+    chosen: tuple[Tensor, ...]  # bool scalars
+    lengths: tuple[int, ...]
+
+    def of(self, kv: Kv) -> Kv:
+        """The caches as they are: every layer cuts them for itself."""
+        return kv
+
+    def attend(self, queries: Tensor, kv: Kv) -> Tensor:
+        """See :meth:`View.attend`."""
+        attended = queries.reshape(1, queries.shape[1], -1)  # of its shape; never left
+        for chosen, length in zip(self.chosen, self.lengths, strict=True):
+            attended = torch.where(chosen, self._over(length, queries, kv), attended)
+        return attended
+
+    def _over(self, length: int, queries: Tensor, kv: Kv) -> Tensor:
+        """Attention over the first ``length`` slots, as a branch."""
+        builder = StableHLOCompositeBuilder(f"{CHOICE_PREFIX}{length}", {})
+        queries, bias, *tensors = builder.mark_inputs(queries, self.bias, *kv.tensors())
+        seen: Attended = kv.with_tensors(*tensors)
+        if length < self.length:
+            first = FirstSlots(kv.with_tensors(*tensors), length)
+            seen = first.at_once() if queries.shape[1] > SEVERAL else first
+            bias = bias[..., :length]
+        attended = attend_in_pieces(queries, seen, replace(self, bias=bias))
+        marked: Tensor = builder.mark_outputs(attended)
+        return marked
+
+
+@dataclass(frozen=True)
+class FirstSlots:
+    """The first slots of caches. Keys are cut out to be multiplied, and then values in the same memory."""
+
+    kv: Kv
+    length: int
+
+    @property
+    def keys(self) -> Tensor:
+        """See :class:`Attended`."""
+        return self.at_once().keys
+
+    def at_once(self) -> Kv:
+        """Both, for calls that multiply them many times."""
+        return self.kv.first(self.length).readable()
+
+    def scores(self, rows: Tensor) -> Tensor:
+        """See :class:`Attended`."""
+        return self.at_once().scores(rows)
+
+    def mixed(self, probabilities: Tensor) -> Tensor:
+        """See :class:`Attended`."""
+        return self.at_once().mixed(probabilities)
+
+
+def attend_in_pieces(queries: Tensor, kv: Attended, view: View) -> Tensor:
+    """Attention of ``queries`` ``[1, T, N, D]``, of some tokens after the others.
+
+    Of as many as leave the caches on the left of the products: then they are not copied into another
+    order, and the scores of all others need not be in memory. ``view.bias`` may be the mask.
+    """
+    rows = FEW_ROWS if kv.keys.shape[2] <= LONG else FEW_ROWS // 2
+    piece = rows // (queries.shape[2] // kv.keys.shape[1])
+    attended = []
+    for first in range(0, queries.shape[1], piece):
+        bias = as_bias(view.bias[:, :, first : first + piece])
+        some = queries[:, first : first + piece]
+        attended.append(attend(some, kv, replace(view, bias=bias)))
+    return attended[0] if len(attended) == 1 else torch.cat(attended, dim=1)
+
+
+def as_bias(seen: Tensor) -> Tensor:
+    """A mask as what is added to scores; a bias as it is."""
+    return torch.where(seen, 0.0, MASKED_SCORE) if seen.dtype is torch.bool else seen
