@@ -50,7 +50,9 @@ class Server:
     def ask(self, path: str, body: object = None) -> str:
         """What it answers, as soon as it answers at all."""
         for _ in range(PATIENCE):
-            connection = HTTPConnection("127.0.0.1", self.port)  # one that was refused sends no more
+            connection = HTTPConnection(
+                "127.0.0.1", self.port
+            )  # one that was refused sends no more
             with suppress(ConnectionRefusedError):  # it does not listen yet
                 connection.request(
                     "POST" if body else "GET",
