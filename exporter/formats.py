@@ -49,6 +49,9 @@ class WeightlessGraphs(Protocol):
 class Format(Protocol):
     """One format of the output: a module with these functions."""
 
+    SUFFIX: str
+    """The end of names that are made for outputs."""
+
     def check_destination(self, output: Path, *, force: bool) -> None:
         """Refuse early what would fail late.
 

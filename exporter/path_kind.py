@@ -51,8 +51,8 @@ class Kind(enum.Enum):
 CONVERTED = "give the safetensors checkpoint that it was converted from"
 
 WAYS_OUT = {
-    Kind.CHECKPOINT: "`export {path} DRAFTER -o OUT.litertlm` makes a bundle of it",
-    Kind.ADAPTER: "`export {detail} DRAFTER --lora {path} -o OUT.litertlm` merges it",
+    Kind.CHECKPOINT: "`export {path}` makes a bundle of it",
+    Kind.ADAPTER: "`export {path}` merges it and makes a bundle of that",
     Kind.BOTH: "if the adapter is merged already, remove it; if not, move it to a folder of its own and "
     "give that by --lora",
     Kind.BELOW: "give the path of that",
@@ -160,7 +160,7 @@ def _by_files(path: Path, names: list[str]) -> PathKind | None:
             return PathKind(path, Kind.BOTH, f"{weights[0]} and {ADAPTER_WEIGHTS}")
         return PathKind(path, Kind.CHECKPOINT)
     if ADAPTER_CONFIG in names:
-        return PathKind(path, Kind.ADAPTER, base_of(path) or "TARGET")
+        return PathKind(path, Kind.ADAPTER, base_of(path) or "a model that it does not name")
     if MANIFEST in names and any(name.endswith(".onnx") for name in names):
         return PathKind(path, Kind.ONNX_EXPORT)
     for end, kind in ENDS.items():

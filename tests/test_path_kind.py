@@ -38,7 +38,7 @@ ADAPTER = (
 CHECKPOINT = ("config.json", "model.safetensors", "optimizer.pt")
 
 FOLDERS: dict[str, tuple[tuple[str, ...], Kind, str]] = {
-    "adapter": (ADAPTER, Kind.ADAPTER, f"`export {BASE} DRAFTER --lora"),
+    "adapter": (ADAPTER, Kind.ADAPTER, f"found a LoRA adapter of {BASE}; `export "),
     "pickled adapter": (("adapter_config.json", "adapter_model.bin"), Kind.ADAPTER, BASE),
     "both": ((*ADAPTER, *CHECKPOINT), Kind.BOTH, "if the adapter is merged already, remove it"),
     "trainer output": (

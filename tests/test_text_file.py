@@ -18,13 +18,18 @@ def test_a_file_is_made_and_replaced(tmp_path: Path) -> None:
         assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_link_stays_one(tmp_path: Path) -> None:
-    link, file = tmp_path / "link.md", tmp_path / "elsewhere" / "file.md"
-    file.parent.mkdir()
+@pytest.mark.parametrize("dangling", [False, True])
+def test_a_link_is_replaced(dangling: bool, tmp_path: Path) -> None:
+    """A file of the hub's cache, to which many links lead, must stay as it is."""
+    link, file = tmp_path / "link.md", tmp_path / "file.md"
+    if not dangling:
+        file.write_text("precious")
     link.symlink_to(file)
     write_text(link, "text", "report")
-    assert link.is_symlink()
-    assert file.read_text() == "text"
+    assert not link.is_symlink()
+    assert link.read_text() == "text"
+    assert file.exists() != dangling
+    assert dangling or file.read_text() == "precious"
 
 
 def test_a_write_that_fails_leaves_what_was_there(

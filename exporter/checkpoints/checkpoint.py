@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from exporter.checkpoints.json_file import read_json
-from exporter.checkpoints.lora.adapter import Adapter, resolve_adapter
-from exporter.checkpoints.source_folder import Download, locate
+from exporter.checkpoints.lora.adapter import Adapter, open_adapter
+from exporter.checkpoints.named_target import locate_target
+from exporter.checkpoints.source_folder import Download
 from exporter.checkpoints.tensors.packed_tensor import PackedTensor, packed_tensors
 from exporter.checkpoints.tensors.quantisation import remarks_on_quantisation
 from exporter.checkpoints.tensors.stored_tensor import StoredTensor, read_tensors
@@ -160,10 +161,10 @@ def open_checkpoint(
 def resolve(
     name: str, revision: str | None, download: Download, adapter: str | None = None
 ) -> Checkpoint:
-    """Open a local folder, or download a hub id first (see :func:`locate`).
+    """Open a local folder, or download a hub id first (see :func:`locate_target`).
 
     Args:
-        name: A path or a hub id.
+        name: A path or a hub id; of an adapter, to open the model it was trained on and merge it.
         revision: Branch, tag or commit on the hub; None for the default branch.
         download: How a hub id is fetched.
         adapter: Path or hub id of a LoRA adapter to merge into the weights.
@@ -171,11 +172,13 @@ def resolve(
     Raises:
         CheckpointError: Neither a folder nor a hub id, or what is there cannot be read.
     """
-    found = locate(name, revision, download)
+    named = locate_target(name, revision, download, adapter)
+    found, merged = named.target, named.adapter
     checkpoint = open_checkpoint(found.folder, found.source, found.revision)
-    if adapter is None:
+    if merged is None:
         return checkpoint
-    return replace(checkpoint, adapter=resolve_adapter(adapter, download))
+    opened = open_adapter(merged.folder, merged.source, merged.revision)
+    return replace(checkpoint, adapter=opened)
 
 
 def hash_files(files: list[Path], advance: Advance) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Checkpoints by hub id, through huggingface_hub: weights, configs and tokenizer files, or a config alone."""
+"""Checkpoints by hub id, through huggingface_hub: weights, configs and tokenizer files, or configs alone."""
 
 from __future__ import annotations
 
@@ -7,11 +7,19 @@ from typing import Any
 
 from exporter.checkpoints.checkpoint import Checkpoint, resolve
 from exporter.errors import CheckpointError
-from exporter.path_kind import CONFIG
+from exporter.path_kind import ADAPTER_CONFIG, CONFIG
 from exporter.pip_install import pip_install
 
 CARD = "README.md"
 WANTED_FILES = ["*.json", "*.safetensors", "*.jinja"]
+
+
+class HubError(CheckpointError):
+    """The hub has no such model, does not hand it out, or is out of reach: ``reason`` says which."""
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 def load_checkpoint(
@@ -20,7 +28,7 @@ def load_checkpoint(
     """Open a local folder, or a hub id, which is downloaded first; weights are not read yet.
 
     Args:
-        name: A folder or a hub id.
+        name: A folder or a hub id; of an adapter, to open the model it was trained on and merge it.
         revision: Branch, tag or commit on the hub; None for the default branch.
         adapter: Folder or hub id of a LoRA adapter to merge into the weights.
 
@@ -36,8 +44,8 @@ def download(name: str, revision: str | None) -> tuple[Path, str]:
 
 
 def download_config(name: str, revision: str | None) -> tuple[Path, str]:
-    """Fetch nothing but the ``config.json`` of ``name`` (see :func:`_snapshot`)."""
-    return _snapshot(name, revision, [CONFIG])
+    """Fetch nothing but the configuration of a model or adapter (see :func:`_snapshot`)."""
+    return _snapshot(name, revision, [CONFIG, ADAPTER_CONFIG])
 
 
 def download_card(name: str, revision: str | None) -> tuple[Path, str]:
@@ -73,7 +81,7 @@ def _snapshot(name: str, revision: str | None, files: list[str]) -> tuple[Path, 
         The snapshot's folder and the commit it resolved to.
 
     Raises:
-        CheckpointError: The hub has no such model or revision, access is denied, or it is out of reach.
+        HubError: The hub has no such model or revision, access is denied, or it is out of reach.
     """
     try:
         from huggingface_hub import snapshot_download
@@ -86,33 +94,39 @@ def _snapshot(name: str, revision: str | None, files: list[str]) -> tuple[Path, 
             RevisionNotFoundError,
         )
     except ImportError as error:
-        raise CheckpointError(
+        raise HubError(
             f"{name}: no local folder of that name; to download it from the hub: "
-            f"{pip_install('export')}"
+            f"{pip_install('export')}",
+            "huggingface_hub is not installed",
         ) from error
 
     at = f"{name}@{revision}" if revision else name
+    no_folder = "no local folder of that name"
     try:
         folder = Path(snapshot_download(name, revision=revision, allow_patterns=files))
     except GatedRepoError as error:
-        raise CheckpointError(
+        raise HubError(
             f"{at}: the hub wants you to accept this model's licence first; do so on its page and run "
-            "`hf auth login`"
+            "`hf auth login`",
+            "its licence is not accepted yet",
         ) from error
     except RepositoryNotFoundError as error:
-        raise CheckpointError(
-            f"{at}: no local folder of that name and no such model on the hub (or it is private: run "
-            "`hf auth login`)"
+        raise HubError(
+            f"{at}: {no_folder} and no such model on the hub (or it is private: run `hf auth login`)",
+            "not on the hub",
         ) from error
     except RevisionNotFoundError as error:
-        raise CheckpointError(f"{at}: the hub has this model but not this revision") from error
+        raise HubError(
+            f"{at}: the hub has this model but not this revision", "no such revision"
+        ) from error
     except HFValidationError as error:
-        raise CheckpointError(
-            f"{name}: no local folder of that name, and not a hub id (owner/name)"
+        raise HubError(
+            f"{name}: {no_folder}, and not a hub id (owner/name)", "not a hub id"
         ) from error
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        raise CheckpointError(
-            f"{at}: no local folder of that name, and the hub could not be reached "
-            f"({type(error).__name__}); check the path or the connection"
+        raise HubError(
+            f"{at}: {no_folder}, and the hub could not be reached ({type(error).__name__}); check the "
+            "path or the connection",
+            "the hub could not be reached",
         ) from error
     return folder, folder.name

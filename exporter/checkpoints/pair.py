@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from exporter.checkpoints.architecture import AttentionKind, DrafterConfig, TargetConfig
 from exporter.checkpoints.checkpoint import Checkpoint
@@ -63,12 +65,9 @@ class Pair:
     def _tuned_to(self) -> list[str]:
         """A warning if the drafter was tuned to another target, as far as names tell."""
         tuning = self.drafter.tuning() if self.drafter is not None else None
-        told = tuning.get("target") if tuning else None
-        if not isinstance(told, dict):
+        theirs = tuned_to(tuning) if tuning else None
+        if theirs is None:
             return []
-        adapter = told.get("adapter")
-        theirs = [str(told.get("source"))]
-        theirs += [str(adapter.get("source"))] if isinstance(adapter, dict) else []
         ours = [self.target.source]
         ours += [self.target.adapter.source] if self.target.adapter is not None else []
         if theirs == ours:
@@ -77,6 +76,16 @@ class Pair:
             f"warning: the drafter was tuned to {' + '.join(theirs)}, and the target is {' + '.join(ours)}: "
             "it foresees the former's answers"
         ]
+
+
+def tuned_to(tuning: Mapping[str, Any]) -> list[str] | None:
+    """The target that a drafter was tuned to, and its adapter, as its tuning.json names them."""
+    told = tuning.get("target")
+    if not isinstance(told, dict):
+        return None
+    adapter = told.get("adapter")
+    of_adapter = [str(adapter.get("source"))] if isinstance(adapter, dict) else []
+    return [str(told.get("source")), *of_adapter]
 
 
 def _check_tables(target: Checkpoint, config: TargetConfig) -> None:

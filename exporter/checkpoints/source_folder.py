@@ -50,12 +50,31 @@ def locate(name: str, revision: str | None, download: Download) -> SourceFolder:
         return _named(path)
     if is_file:
         raise CheckpointError(kind_of(path).instead_of("a folder or a hub id (owner/name)"))
-    if name.count("/") != 1 or name.startswith((".", "/", "~")):
+    if not is_hub_id(name):
         raise CheckpointError(
             f"{name}: expected a folder or a hub id (owner/name), found no such folder"
         )
     folder, commit = download(name, revision)
     return SourceFolder(folder, name, commit)
+
+
+def is_folder(name: str | Path) -> bool:
+    """Whether there is a folder of this name; what cannot be the name of a file has none."""
+    try:
+        return Path(name).expanduser().is_dir()
+    except (OSError, RuntimeError, ValueError):
+        return False
+
+
+def is_hub_id(name: str) -> bool:
+    """Whether a name that is no folder's may be a hub id (owner/name)."""
+    return name.count("/") == 1 and not name.startswith((".", "/", "~"))
+
+
+def last_name(name: str) -> str:
+    """The last part of what a name leads to, a folder's or a hub id's; nothing is read."""
+    source = _named(Path(name).expanduser()).source if is_folder(name) else name
+    return source.rstrip("/").rpartition("/")[2]
 
 
 def _named(path: Path) -> SourceFolder:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from exporter.checkpoints.checkpoint import TUNING, Checkpoint
-
-SUFFIX = "-assistant"
-"""Of a drafter's name: what is before it is its target's."""
+from exporter.checkpoints.drafter_search import SUFFIX
 
 
 def drafter_advice(target: Checkpoint, drafter: Checkpoint, measure: str) -> str | None:

@@ -18,6 +18,9 @@ from quantize.recipe import Recipe
 if TYPE_CHECKING:
     from exporter.templates.fitting import RenderInEngine
 
+SHOWN = 3
+"""Kinds of ignored tensors that are named."""
+
 
 def parse_numbers(
     ctx: click.Context, parameter: click.Parameter, value: str | None
@@ -42,9 +45,10 @@ def parse_numbers(
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="The bundle (or, with --format onnx, the folder) to write.",
+    "given_output",
+    metavar="OUT",
+    help="The bundle (or, with --format onnx, the folder) to write, or a folder for it to be in.  [default: "
+    "NAME-RECIPE.litertlm]",
 )
 @click.option(
     "--recipe",
@@ -129,7 +133,7 @@ def parse_numbers(
 @click.option(
     "--lora",
     metavar="ADAPTER",
-    help="LoRA adapter (PEFT format, folder or hub id) to merge into TARGET.",
+    help="LoRA adapter (PEFT format, folder or hub id) to merge into TARGET, if TARGET is not one itself.",
 )
 @click.option("--drafter-lora", metavar="ADAPTER", help="LoRA adapter to merge into DRAFTER.")
 @click.option(
@@ -174,7 +178,7 @@ def parse_numbers(
 def command(
     target: str,
     drafter: str | None,
-    output: Path,
+    given_output: str | None,
     recipe: Recipe,
     calibration: Path | None,
     no_drafter: bool,
@@ -202,19 +206,20 @@ def command(
     no_audio: bool,
     audio_seconds: int | None,
 ) -> None:
-    """Make a bundle from the checkpoint TARGET and its drafter (-assistant) DRAFTER.
+    """Make a bundle of TARGET and its drafter.
 
-    Both are folders or Hugging Face hub ids.
+    Both are folders or Hugging Face hub ids. TARGET is a model, or a LoRA adapter, which says what it was
+    trained on. DRAFTER (-assistant), if not given, is looked for beside TARGET and on the hub.
     """
-    if (drafter is None) != no_drafter:
+    if drafter is not None and no_drafter:
         raise click.UsageError("give a DRAFTER, or --no-drafter for a bundle without one")
     from exporter.checkpoints.checkpoint import resolve
     from exporter.checkpoints.hub import download
     from exporter.cli.drafter_advice import drafter_advice
+    from exporter.cli.export_inference import Asked, choose
     from exporter.cli.progress import TerminalReporter
     from exporter.conflicts import NEEDS_DRAFTER, check_options
     from exporter.errors import OptionsError
-    from exporter.formats import format_of
     from exporter.pipeline import export
 
     if no_drafter and (drafter_revision or drafter_lora):
@@ -243,27 +248,41 @@ def command(
         audio_seconds=audio_seconds,
     )
     try:
-        check_options(options, drafter=drafter is not None)
+        check_options(options, drafter=not no_drafter)
     except OptionsError as error:
         raise click.UsageError(str(error)) from error
-    format_of(options.format).check_destination(output, force=force)
+    asked = Asked(target, drafter, given_output, lora, revision, no_drafter)
+    chosen = choose(asked, options)
+    for line in chosen.told:
+        click.echo(line, err=True)
+    output = chosen.output
     target_checkpoint = resolve(target, revision, download, lora)
     drafter_checkpoint = (
-        resolve(drafter, drafter_revision, download, drafter_lora) if drafter else None
+        resolve(chosen.drafter, drafter_revision, download, drafter_lora)
+        if chosen.drafter
+        else None
     )
     exported = export(
         target_checkpoint, drafter_checkpoint, output, options, TerminalReporter(), _engine()
     )
     for role, kinds in exported.ignored.items():
         if kinds:
-            names = ", ".join(f"{name} ({count})" for name, count in _by_tower(kinds).items())
-            click.echo(f"ignored in the {role}, tensors of: {names}", err=True)
+            click.echo(_ignored(role, _by_tower(kinds)), err=True)
     if drafter_checkpoint is not None:
         runtime = " --runtime onnx" if options.format is OutputFormat.ONNX else ""
         measure = f"mtp-export generate {output}{runtime}"
         if advice := drafter_advice(target_checkpoint, drafter_checkpoint, measure):
             click.echo(advice, err=True)
     click.echo(f"{output}: {exported.nbytes:,} bytes")
+
+
+def _ignored(role: str, found: Mapping[str, int]) -> str:
+    """One line; the manifest lists all."""
+    most = sorted(found, key=lambda name: -found[name])
+    more = f" and {len(most) - SHOWN} more (the manifest has all)" if len(most) > SHOWN else ""
+    return (
+        f"ignored in the {role}: {sum(found.values())} tensors of {', '.join(most[:SHOWN])}{more}"
+    )
 
 
 def _by_tower(kinds: Mapping[str, int]) -> dict[str, int]:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
+import tempfile
 from pathlib import Path
 
 from exporter.errors import OutputError
 
 
 def write_text(path: Path, content: str, what: str) -> None:
-    """Write a file, or replace it in one step; a link stays one.
+    """Write a file, or replace it, or a link, in one step; what a link leads to stays as it is.
 
     Args:
         path: The file.
@@ -20,13 +19,10 @@ def write_text(path: Path, content: str, what: str) -> None:
     Raises:
         OutputError: It cannot be written; what was there is still there.
     """
-    target = Path(os.path.realpath(path))
-    partial = target.with_name(f".mtp-export-{os.getpid()}.partial")
     try:
-        partial.write_text(content, encoding="utf-8")
-        partial.replace(target)
+        with tempfile.TemporaryDirectory(prefix=".mtp-export-", dir=path.absolute().parent) as made:
+            partial = Path(made) / "text"
+            partial.write_text(content, encoding="utf-8")
+            partial.replace(path)
     except OSError as error:
         raise OutputError(f"{path}: the {what} cannot be written: {error.strerror}") from error
-    finally:
-        with suppress(OSError):  # it has been renamed, or could not be made
-            partial.unlink()

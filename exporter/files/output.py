@@ -2,7 +2,8 @@
 
 Everything is made in a scratch folder beside the destination, on the same disk, and the last step is
 a rename. The folder is removed on success, error and interrupt; one that a killed process left behind is
-known by its name, and the next run for the same output removes it.
+known by its name, and the next run for the same output removes it. A link is replaced like a file: what it
+leads to stays as it is.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import errno
 import glob
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -39,15 +41,12 @@ def check_destination(output: Path, *, force: bool) -> None:
     Raises:
         OutputError: The output exists without ``force``, is a folder, or its folder is missing.
     """
-    try:
-        exists, is_file, is_dir = output.exists(), output.is_file(), output.is_dir()
-    except OSError as error:
-        raise OutputError(f"{output}: {error.strerror}") from error
-    if is_dir:
-        raise OutputError(f"{output}: expected a file name for the bundle, found a folder")
-    if exists and not is_file:
+    there = _mode(output)
+    if output.is_dir():
+        raise OutputError(f"{output}: expected the name of a file, found a folder")
+    if output.exists() and not output.is_file():
         raise OutputError(f"{output}: expected a regular file or none, found a device or a pipe")
-    if exists and not force:
+    if there is not None and not force:
         raise OutputError(EXISTS.format(output))
     _check_parent(output)
 
@@ -58,24 +57,33 @@ def check_folder_destination(output: Path, mark: str, *, force: bool) -> None:
     Raises:
         OutputError: The output exists without ``force``, is not such a folder, or its parent is missing.
     """
-    try:
-        exists, ours = os.path.lexists(output), (output / mark).is_file()
-    except OSError as error:
-        raise OutputError(f"{output}: {error.strerror}") from error
-    if exists and (output.is_symlink() or not ours):
+    there = _mode(output)
+    if there is not None and not stat.S_ISLNK(there) and not (output / mark).is_file():
         raise OutputError(
             f"{output}: expected a folder with a {mark} to replace, or nothing; choose another name"
         )
-    if exists and not force:
+    if there is not None and not force:
         raise OutputError(EXISTS.format(output))
     _check_parent(output)
 
 
+def _mode(output: Path) -> int | None:
+    """The mode of what has this name, a link itself included; None if nothing has it."""
+    try:
+        return output.lstat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise OutputError(f"{output}: {error.strerror}") from error
+
+
 def _check_parent(output: Path) -> None:
     parent = output.absolute().parent
-    if not parent.is_dir():
+    if not parent.exists():
         raise OutputError(f"{output}: the folder {output.parent} does not exist; create it first")
-    if not os.access(parent, os.W_OK):
+    if not parent.is_dir():
+        raise OutputError(f"{output}: {output.parent} is no folder")
+    if not os.access(parent, os.W_OK | os.X_OK):
         raise OutputError(f"{output}: the folder {output.parent} is not writable")
 
 
@@ -196,11 +204,11 @@ def publish_folder(finished: Path, output: Path, mark: str, *, force: bool) -> N
     check_folder_destination(output, mark, force=force)
     replaced = finished.with_name("replaced")
     try:
-        if output.exists():
+        if _mode(output) is not None:
             output.rename(replaced)
         finished.rename(output)
     except BaseException:  # an interrupt, too: one of the two must be there
-        if replaced.exists() and not output.exists():
+        if _mode(replaced) is not None and _mode(output) is None:
             replaced.rename(output)
         raise
     _sync_names(output.absolute().parent)

@@ -9,6 +9,7 @@ from typing import Any
 from exporter.checkpoints.assets.assets import Assets
 from exporter.contract.media import TEXT_ONLY, Media
 from exporter.contract.text import Contract
+from exporter.errors import OutputError
 from exporter.files.output import check_folder_destination, publish_folder
 from exporter.lowering.tower import TowerRequest
 from exporter.lowering.units import LoweringRequest
@@ -17,11 +18,25 @@ from exporter.onnx.writer import write_folder
 from exporter.path_kind import MANIFEST
 from exporter.progress import Reporter
 
-__all__ = ["check_destination", "find_graphs", "pack", "publish"]
+SUFFIX = "-onnx"
+"""Of names that are chosen for folders."""
+
+FILES = (".litertlm", ".onnx", ".task", ".tflite")
+"""Ends of names that only files have."""
+
+__all__ = ["SUFFIX", "check_destination", "find_graphs", "pack", "publish"]
 
 
 def check_destination(output: Path, *, force: bool) -> None:
-    """A folder that exists is replaced only if it is such an export."""
+    """A folder that exists is replaced only if it is such an export.
+
+    Raises:
+        OutputError: The output cannot be made or replaced, or its name is one of a file.
+    """
+    if output.suffix in FILES:
+        raise OutputError(
+            f"{output}: an export to ONNX is a folder of models; give it a name without {output.suffix}"
+        )
     check_folder_destination(output, MANIFEST, force=force)
 
 

@@ -217,7 +217,6 @@ def test_lengths_that_do_not_fit(options: list[str], said: str, folder: Path) ->
 def test_usage_errors_exit_with_2(folder: Path) -> None:
     output = str(folder / "x.litertlm")
     for arguments in (
-        [str(TINY_TARGET), "-o", output],
         [str(TINY_TARGET), str(TINY_DRAFTER), "--no-drafter", "-o", output],
         [str(TINY_TARGET), str(TINY_DRAFTER), "-o", output, "--recipe", "int1"],
         [str(TINY_TARGET), str(TINY_DRAFTER), "-o", output, "--prefill-lengths", "many"],

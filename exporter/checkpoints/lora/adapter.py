@@ -16,7 +16,6 @@ from exporter.checkpoints.lora.base_model import base_note
 from exporter.checkpoints.lora.config import AdapterConfig, check_patterns, parse_adapter_config
 from exporter.checkpoints.lora.low_rank import LowRank
 from exporter.checkpoints.lora.token_rows import TokenRows
-from exporter.checkpoints.source_folder import Download, locate
 from exporter.checkpoints.tensors.stored_tensor import StoredTensor, read_directory
 from exporter.checkpoints.tensors.text_modules import text_module
 from exporter.errors import CheckpointError, listed
@@ -82,17 +81,6 @@ class Adapter:
     def source_files(self) -> list[Path]:
         """Every file that merging reads."""
         return [self.folder / ADAPTER_CONFIG, self.folder / ADAPTER_WEIGHTS]
-
-
-def resolve_adapter(name: str, download: Download) -> Adapter:
-    """Open a local folder, or download a hub id first.
-
-    Raises:
-        CheckpointError: Neither a folder nor a hub id, or what is there is not a LoRA adapter that can
-            be merged.
-    """
-    found = locate(name, None, download)
-    return open_adapter(found.folder, found.source, found.revision)
 
 
 def open_adapter(folder: Path, source: str | None = None, revision: str | None = None) -> Adapter:
