@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,33 @@ def download(name: str, revision: str | None) -> tuple[Path, str]:
     return _snapshot(name, revision, WANTED_FILES)
 
 
+@dataclass(frozen=True)
+class HubFile:
+    """A file of a model on the hub, as :func:`download` would fetch it."""
+
+    name: str
+    nbytes: int
+    here: bool
+    """Whether the hub's cache has it."""
+
+
+def list_files(name: str, revision: str | None) -> list[HubFile]:
+    """What :func:`download` would fetch; nothing is.
+
+    Raises:
+        HubError: The hub has no such model or revision, access is denied, or it is out of reach.
+    """
+    found = _asked(name, revision, WANTED_FILES, dry_run=True)
+    return [HubFile(each.filename, each.file_size, not each.will_download) for each in found]
+
+
+def cache_folder() -> Path:
+    """Where the hub's files are kept."""
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    return Path(HF_HUB_CACHE)
+
+
 def download_config(name: str, revision: str | None) -> tuple[Path, str]:
     """Fetch nothing but the configuration of a model or adapter (see :func:`_snapshot`)."""
     return _snapshot(name, revision, [CONFIG, ADAPTER_CONFIG])
@@ -75,10 +103,20 @@ def read_card(path: Path) -> dict[str, Any]:
 
 
 def _snapshot(name: str, revision: str | None, files: list[str]) -> tuple[Path, str]:
-    """Fetch the files of a model that match these patterns.
+    """Fetch the files of a model that match these patterns (see :func:`_asked`).
 
     Returns:
         The snapshot's folder and the commit it resolved to.
+    """
+    folder = Path(_asked(name, revision, files, dry_run=False))
+    return folder, folder.name
+
+
+def _asked(name: str, revision: str | None, files: list[str], *, dry_run: bool) -> Any:
+    """What the hub's library gives of the files that match these patterns.
+
+    Returns:
+        The snapshot's folder or, of a dry run, what would be fetched.
 
     Raises:
         HubError: The hub has no such model or revision, access is denied, or it is out of reach.
@@ -103,7 +141,7 @@ def _snapshot(name: str, revision: str | None, files: list[str]) -> tuple[Path, 
     at = f"{name}@{revision}" if revision else name
     no_folder = "no local folder of that name"
     try:
-        folder = Path(snapshot_download(name, revision=revision, allow_patterns=files))
+        return snapshot_download(name, revision=revision, allow_patterns=files, dry_run=dry_run)
     except GatedRepoError as error:
         raise HubError(
             f"{at}: the hub wants you to accept this model's licence first; do so on its page and run "
@@ -129,4 +167,3 @@ def _snapshot(name: str, revision: str | None, files: list[str]) -> tuple[Path, 
             "path or the connection",
             "the hub could not be reached",
         ) from error
-    return folder, folder.name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,9 @@ from exporter.options import ExportOptions, OutputFormat, SlidingCache
 from quantize.recipe import Recipe
 
 if TYPE_CHECKING:
+    from exporter.checkpoints.checkpoint import Checkpoint
+    from exporter.cli.export_forecast import OpenPair
+    from exporter.cli.export_inference import Chosen
     from exporter.templates.fitting import RenderInEngine
 
 SHOWN = 3
@@ -175,6 +179,12 @@ def parse_numbers(
 )
 @click.option("--fresh-graphs", is_flag=True, help="Lower the graphs again even if they are known.")
 @click.option("--force", is_flag=True, help="Replace the output if it exists.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Tell what would be read, downloaded and made, and what that takes; make nothing.",
+)
+@click.option("--json", "as_json", is_flag=True, help="What --dry-run tells, machine-readable.")
 def command(
     target: str,
     drafter: str | None,
@@ -205,6 +215,8 @@ def command(
     image_tokens: tuple[int, ...] | None,
     no_audio: bool,
     audio_seconds: int | None,
+    dry_run: bool,
+    as_json: bool,
 ) -> None:
     """Make a bundle of TARGET and its drafter.
 
@@ -213,6 +225,10 @@ def command(
     """
     if drafter is not None and no_drafter:
         raise click.UsageError("give a DRAFTER, or --no-drafter for a bundle without one")
+    if as_json and not dry_run:
+        raise click.UsageError("--json is of what --dry-run tells")
+    if dry_run and output_format == OutputFormat.ONNX.value:
+        raise click.UsageError("--dry-run needs --format litertlm")
     from exporter.checkpoints.checkpoint import resolve
     from exporter.checkpoints.hub import download
     from exporter.cli.drafter_advice import drafter_advice
@@ -251,20 +267,23 @@ def command(
         check_options(options, drafter=not no_drafter)
     except OptionsError as error:
         raise click.UsageError(str(error)) from error
-    asked = Asked(target, drafter, given_output, lora, revision, no_drafter)
-    chosen = choose(asked, options)
+    more = no_drafter, drafter_revision, drafter_lora
+    chosen = choose(Asked(target, drafter, given_output, lora, revision, *more), options)
     for line in chosen.told:
         click.echo(line, err=True)
-    output = chosen.output
-    target_checkpoint = resolve(target, revision, download, lora)
-    drafter_checkpoint = (
-        resolve(chosen.drafter, drafter_revision, download, drafter_lora)
-        if chosen.drafter
-        else None
-    )
-    exported = export(
-        target_checkpoint, drafter_checkpoint, output, options, TerminalReporter(), _engine()
-    )
+    output, reporter = chosen.output, TerminalReporter()
+
+    def open_pair() -> tuple[Checkpoint, Checkpoint | None]:
+        opened = resolve(target, revision, download, lora)
+        if chosen.drafter is None:
+            return opened, None
+        return opened, resolve(chosen.drafter, drafter_revision, download, drafter_lora)
+
+    if dry_run:
+        _look_ahead(chosen, options, open_pair, as_json=as_json)
+        return
+    target_checkpoint, drafter_checkpoint = open_pair()
+    exported = export(target_checkpoint, drafter_checkpoint, output, options, reporter, _engine())
     for role, kinds in exported.ignored.items():
         if kinds:
             click.echo(_ignored(role, _by_tower(kinds)), err=True)
@@ -274,6 +293,20 @@ def command(
         if advice := drafter_advice(target_checkpoint, drafter_checkpoint, measure):
             click.echo(advice, err=True)
     click.echo(f"{output}: {exported.nbytes:,} bytes")
+
+
+def _look_ahead(
+    chosen: Chosen, options: ExportOptions, open_pair: OpenPair, *, as_json: bool
+) -> None:
+    """Tell what an export would do, and fail where the disk has no room for it."""
+    from exporter.cli.export_forecast import look_ahead, render, require_room
+    from exporter.cli.progress import TerminalReporter
+
+    found = look_ahead(chosen, options, open_pair, TerminalReporter())
+    output = {"output": str(chosen.output), "drafter": chosen.drafter}
+    shown = render(found, chosen, options)
+    click.echo(json.dumps({**output, **found.to_json()}, indent=2) if as_json else shown)
+    require_room(found, chosen.output)
 
 
 def _ignored(role: str, found: Mapping[str, int]) -> str:

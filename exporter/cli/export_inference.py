@@ -30,6 +30,8 @@ class Asked:
     lora: str | None
     revision: str | None
     no_drafter: bool
+    drafter_revision: str | None
+    drafter_lora: str | None
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class Chosen:
     named: NamedTarget
     drafter: str | None
     """None for a bundle without one."""
+    named_drafter: NamedTarget | None
     output: Path
     told: tuple[str, ...]
     """A line for everything that was not given."""
@@ -60,7 +63,11 @@ def choose(asked: Asked, options: ExportOptions) -> Chosen:
     drafter = asked.drafter
     if drafter is None and not asked.no_drafter:
         drafter = drafter_of(named)
-    return Chosen(named, drafter, output, tuple(_told(asked, named, drafter, output)))
+    told = tuple(_told(asked, named, drafter, output))
+    if drafter is None:
+        return Chosen(named, None, None, output, told)
+    more = asked.drafter_revision, download_config, asked.drafter_lora
+    return Chosen(named, drafter, locate_target(drafter, *more), output, told)
 
 
 def choose_output(given: str | None, stem: str, form: Format) -> Path:

@@ -12,7 +12,7 @@ from exporter.contract.names import DRAFT_ROUND, Section
 from exporter.litertlm.bind import LoweredGraph, bind, stored_size
 from exporter.litertlm.constant import Constant
 from exporter.litertlm.draft_round import bind_draft_round, draft_round_size, section_and_name
-from exporter.litertlm.tower_graphs import LoweredTower, find_tower_graphs
+from exporter.litertlm.tower_graphs import LoweredTower, find_tower_graphs, known_tower_graphs
 from exporter.lowering import graph_cache
 from exporter.lowering.graph_cache import LITERT, KnownGraphs, describe
 from exporter.lowering.merge import Lowered
@@ -100,3 +100,14 @@ def find_graphs(
     text = graph_cache.find_graphs(request, units, LITERT, reporter, fresh=fresh)
     found = tuple(find_tower_graphs(tower, reporter, fresh=fresh) for tower in towers)
     return LitertGraphs(text, found)
+
+
+def known_graphs(
+    request: LoweringRequest, towers: Sequence[TowerRequest] = ()
+) -> LitertGraphs | None:
+    """Graphs from the package or the user's cache, if all are there; none is lowered."""
+    text = graph_cache.find_known(request, list(litert_units(request.contract)))
+    found = [known_tower_graphs(tower) for tower in towers]
+    if text is None or None in found:
+        return None
+    return LitertGraphs(text, tuple(tower for tower in found if tower is not None))

@@ -56,3 +56,9 @@ def find_tower_graphs(request: TowerRequest, reporter: Reporter, *, fresh: bool)
     kind = graph_kind(request)
     known = graph_cache.find_graphs(request, request.units(), kind, reporter, fresh=fresh)
     return LoweredTower(request, known)
+
+
+def known_tower_graphs(request: TowerRequest) -> LoweredTower | None:
+    """Every graph of a tower, if all are known."""
+    known = graph_cache.find_known(request, request.units(), graph_kind(request))
+    return None if known is None else LoweredTower(request, known)

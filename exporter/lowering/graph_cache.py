@@ -126,6 +126,20 @@ def find_shipped(
     return None
 
 
+def find_known(
+    request: Request, units: Sequence[Unit], kind: GraphKind = LITERT
+) -> KnownGraphs | None:
+    """Graphs that are shipped or kept, if all are; none is made."""
+    if (shipped := find_shipped(request, units, kind)) is not None:
+        return shipped
+    keys = {unit: unit_key(request, unit, kind) for unit in units}
+    tools = dict(kind.tools())
+    paths = {unit: kept_path(default_folder(), key, tools) for unit, key in keys.items()}
+    known = _kept(keys, paths, tools)
+    whole = _hash("".join(keys.values()))
+    return KnownGraphs(whole, tools, known) if len(known) == len(units) else None
+
+
 def _shipped(keys: Collection[str]) -> Iterator[GraphArchive]:
     """What of these graphs comes with the package, by architecture."""
     for path in sorted(SHIPPED.glob("*.zip")):

@@ -16,21 +16,20 @@ from exporter.checkpoints.configs.audio import parse_audio
 from exporter.checkpoints.configs.config import parse_drafter, parse_target
 from exporter.checkpoints.configs.vision import parse_vision
 from exporter.checkpoints.hub import download_config
-from exporter.checkpoints.json_file import read_json
+from exporter.checkpoints.named_target import locate_target
 from exporter.checkpoints.pair import check_pair
-from exporter.checkpoints.source_folder import locate
 from exporter.checkpoints.tensors.tensor_names import recipe_name
 from exporter.checkpoints.tensors.tower_names import AUDIO, VISION
 from exporter.contract.names import Dtype, Section, TensorSpec
-from exporter.errors import CheckpointError, RecipeError
+from exporter.errors import RecipeError
 from exporter.options import ExportOptions
-from exporter.path_kind import CONFIG, kind_of
 from exporter.weights.audio_parameters import RELATIVE_KEYS, audio_parameter_specs
 from exporter.weights.parameters import Specs, parameter_specs
 from exporter.weights.vision_parameters import vision_parameter_specs
 from quantize.builtin_recipes import covering_towers
 from quantize.evidence import BEST_FIRST, RECOMMENDED
-from quantize.recipe import Recipe
+from quantize.recipe import UNQUANTISED, Recipe, Rule
+from quantize.storage import Storage
 
 ROW_SCALE_BYTES = 12
 """A float32 scale and an int64 zero point."""
@@ -108,16 +107,24 @@ def section_sizes(weights: NamedSpecs, recipe: Recipe) -> dict[Section, int] | N
 
 def stored_bytes(name: str, spec: TensorSpec, recipe: Recipe) -> int | None:
     """Of one weight; None if its rows do not fit the storage."""
-    elements, length = math.prod(spec.shape), spec.shape[-1]
-    storage, matrix = recipe.storage(name), len(spec.shape) == 2 and spec.dtype is Dtype.FLOAT32
-    if not matrix or name.endswith(RELATIVE_KEYS) or not storage.quantised:
-        return elements * 4
-    if not storage.fits(length):
+    rule = rule_of(name, spec, recipe)
+    length = spec.shape[-1]
+    if not rule.storage.fits(length):
         return None
-    scales = elements // length * storage.scales_per_row(length)
-    return elements * storage.bits // 8 + scales * (
-        BLOCK_SCALE_BYTES if storage.block else ROW_SCALE_BYTES
-    )
+    return storage_bytes(math.prod(spec.shape) // length, length, rule.storage)
+
+
+def rule_of(name: str, spec: TensorSpec, recipe: Recipe) -> Rule:
+    """How a weight is stored; integers take as many bytes as floats."""
+    matrix = len(spec.shape) == 2 and spec.dtype is Dtype.FLOAT32
+    return recipe.rule(name) if matrix and not name.endswith(RELATIVE_KEYS) else UNQUANTISED
+
+
+def storage_bytes(rows: int, length: int, storage: Storage) -> int:
+    """Of rows of so many elements, with their scales."""
+    scales = rows * storage.scales_per_row(length)
+    scale_bytes = BLOCK_SCALE_BYTES if storage.block else ROW_SCALE_BYTES
+    return rows * length * storage.bits // 8 + scales * scale_bytes
 
 
 @dataclass(frozen=True)
@@ -172,7 +179,4 @@ def read_config(name: str) -> Config:
     Raises:
         CheckpointError: There is none.
     """
-    folder = locate(name, None, download_config).folder
-    if not (folder / CONFIG).is_file():
-        raise CheckpointError(kind_of(folder).instead_of("a folder with a config.json"))
-    return read_json(folder / CONFIG)
+    return locate_target(name, None, download_config).config()
