@@ -47,7 +47,7 @@ TOKENIZER, BESIDE = "tokenizer", "metadata and manifest"
 
 BESIDE_BYTES = 64_000
 """Of metadata, manifest, header, and the gaps between sections, which begin on 16 KiB."""
-WEIGHT_BYTES = 700
+WEIGHT_BYTES = 300
 """By which the room of a weight in a graph (tables, alignment) may differ from what is counted."""
 
 STORING_MEMORY = 230_000_000

