@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from exporter.bundle.inspection import Inspection, inspect_bundle
     from exporter.checkpoints.checkpoint import Checkpoint
+    from exporter.checkpoints.drafter_search import find_drafter
     from exporter.checkpoints.hub import load_checkpoint
     from exporter.errors import MtpExportError
     from exporter.options import ExportOptions
@@ -41,6 +42,7 @@ __all__ = [
     "Report",
     "Reporter",
     "export",
+    "find_drafter",
     "inspect_bundle",
     "load_checkpoint",
     "load_recipe",
@@ -59,6 +61,7 @@ _HOMES = {
     "Report": "exporter.verify.report",
     "Reporter": "exporter.progress",
     "export": "exporter.pipeline",
+    "find_drafter": "exporter.checkpoints.drafter_search",
     "inspect_bundle": "exporter.bundle.inspection",
     "load_checkpoint": "exporter.checkpoints.hub",
     "load_recipe": "quantize.recipe_file",

@@ -124,16 +124,19 @@ def _read(found: Forecast, chosen: Chosen) -> Iterator[str]:
 
 def _needs(found: Forecast, output: Path) -> Iterator[str]:
     read = shown_size(sum(file.nbytes for file in found.files))
+    written = shown_size(2 * found.nbytes)
     if found.seconds is None:
         yield "time: not foretold; a text goes through the models first, layer by layer"
-        yield "memory: not foretold; at least what a layer takes in float32"
     else:
         yield (
             f"time: about {max(1, round(found.seconds))} s to store the weights, measured here on "
             f"{shown_size(found.measured_bytes)} of them, and what the disk takes to read {read} and write "
-            f"{shown_size(2 * found.nbytes)}"
+            f"{written}"
         )
-        yield f"memory: up to {shown_size(found.memory_bytes or 0)}, as measured at E4B's size"
+    if found.memory_bytes is None:
+        yield "memory: not foretold; a text goes through the models first, layer by layer"
+    else:
+        yield f"memory: up to {shown_size(found.memory_bytes)}, by what E2B and E4B took"
     if found.graphs_known is None:
         yield "graphs: looked for when all is downloaded; those not known take a minute or two to lower"
     elif not found.graphs_known:

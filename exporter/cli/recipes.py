@@ -25,7 +25,7 @@ ABOUT_ALGORITHMS = """\
 A name other than float32 may have an algorithm behind it: -minmax, -clip (scales by least squared error)
 or -gptq (codes chosen with `export --calibration FILE.txt`). A file with rules of your own may be given
 instead of a name: see docs/recipes.md. Towers for pictures and sound are int8 unless a rule for vision.* or
-audio.* says otherwise. `mtp-export recipes TARGET DRAFTER` has sizes of a model and recommends a recipe."""
+audio.* says otherwise. `mtp-export recipes TARGET` has sizes of a model and recommends a recipe."""
 
 ABOUT_SIZES = """\
 Sizes are of weights and their scales. Matrices whose codes were chosen in training (QAT) keep these, whatever
@@ -42,6 +42,7 @@ the recipe, unless `export --requantize` says otherwise. Losses were measured on
     metavar="SIZE",
     help="Recommend the best recipe for a bundle that takes no more than this, such as 3GB.",
 )
+@click.option("--no-drafter", is_flag=True, help="Size bundles without speculative decoding.")
 @click.option("--no-vision", is_flag=True, help="Size bundles without the tower for pictures.")
 @click.option("--no-audio", is_flag=True, help="Size bundles without the tower for sound.")
 @click.option(
@@ -62,6 +63,7 @@ def command(
     target: str | None,
     drafter: str | None,
     fits: int | None,
+    no_drafter: bool,
     no_vision: bool,
     no_audio: bool,
     own: tuple[Recipe, ...],
@@ -69,11 +71,12 @@ def command(
 ) -> None:
     """List the recipes: how each stores the weights.
 
-    Given TARGET, and its DRAFTER if the bundle is to have one (folders or hub ids), also tell how large each
-    makes a bundle of that model, what it loses, and which one to take. Nothing but config.json is read.
+    Given TARGET and, if it is not found by itself, its DRAFTER (as `export` takes them), also tell how large
+    each makes a bundle of that model, what it loses, and which one to take. Nothing but configs and model
+    cards are read.
     """
     if target is None:
-        if fits is not None or own or no_vision or no_audio:
+        if fits is not None or own or no_drafter or no_vision or no_audio:
             raise click.UsageError("give a TARGET: without one there are no sizes")
         every = [_described(recipe) for recipe in RECIPES.values()]
         click.echo(json.dumps(every, indent=2) if as_json else _listed())
@@ -81,8 +84,17 @@ def command(
     for recipe in own:
         if (known := built_in(recipe.name)) is not None and known.rules != recipe.rules:
             raise click.UsageError(f"{recipe.name} is a built-in recipe: give yours another name")
+    if drafter is not None and no_drafter:
+        raise click.UsageError("give a DRAFTER, or --no-drafter for sizes without one")
+    from exporter.checkpoints.drafter_search import find_drafter
     from exporter.plan import recipe_sizes as sizes
 
+    if drafter is None and not no_drafter:
+        drafter = find_drafter(target)
+        click.echo(
+            f"drafter: {drafter} (inferred; name another behind TARGET, or give --no-drafter)",
+            err=True,
+        )
     options = ExportOptions(FLOAT32, vision=not no_vision, audio=not no_audio)
     config, drafts = sizes.read_config(target), sizes.read_config(drafter) if drafter else None
     recipes = [*filter(None, map(built_in, _names())), *own]

@@ -23,7 +23,7 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 @click.command(cls=StrictCommand)
 @click.argument("target")
-@click.argument("drafter")
+@click.argument("drafter", required=False)
 @click.option(
     "-o",
     "--output",
@@ -45,7 +45,11 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     metavar="FILE",
     help="General prompts, one a line, to see what was forgotten; they are not trained on.",
 )
-@click.option("--lora", metavar="ADAPTER", help="LoRA adapter that TARGET will be deployed with.")
+@click.option(
+    "--lora",
+    metavar="ADAPTER",
+    help="LoRA adapter that TARGET will be deployed with, if TARGET is not one itself.",
+)
 @click.option("--drafter-lora", metavar="ADAPTER", help="LoRA adapter to merge into DRAFTER first.")
 @click.option(
     "--recipe",
@@ -110,7 +114,7 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--json", "as_json", is_flag=True, help="Every figure, machine-readable.")
 def command(
     target: str,
-    drafter: str,
+    drafter: str | None,
     output: Path,
     prompts: Path | None,
     conversations: Path | None,
@@ -135,8 +139,9 @@ def command(
 ) -> None:
     """Train DRAFTER to foresee what TARGET answers to your prompts.
 
-    For fine-tuned targets, whose answers Google's drafter does not know. TARGET is taken as it will be
-    deployed: with its adapter, and weights as the recipe stores them.
+    For fine-tuned targets, whose answers Google's drafter does not know. TARGET and DRAFTER are named as for
+    `export`, and DRAFTER is looked for if it is not. TARGET is taken as it will be deployed: with its
+    adapter, and weights as the recipe stores them.
     """
     from exporter.errors import OptionsError
     from exporter.extras import require_tuning
@@ -162,11 +167,16 @@ def command(
         raise click.UsageError(str(error)) from error
     require_tuning()
     from exporter.checkpoints.checkpoint import resolve
-    from exporter.checkpoints.hub import download
+    from exporter.checkpoints.drafter_search import drafter_of
+    from exporter.checkpoints.hub import download, download_config
+    from exporter.checkpoints.named_target import locate_target
     from exporter.cli.progress import TerminalReporter
     from exporter.tune.report_html import render_html
     from exporter.tune.tuning import tune
 
+    if drafter is None:
+        drafter = drafter_of(locate_target(target, revision, download_config, lora), tuned=False)
+        click.echo(f"drafter: {drafter} (inferred; name another behind TARGET)", err=True)
     chosen = work or output.absolute().with_name(f"{output.name}.tuning")
     checkpoints = (
         resolve(target, revision, download, lora),

@@ -22,7 +22,7 @@ from exporter.bundle.layout import DRAFT_ROUND_SECTIONS
 from exporter.checkpoints.checkpoint import Checkpoint
 from exporter.checkpoints.configs.config import parse_target
 from exporter.checkpoints.tensors.tower_names import AUDIO, VISION
-from exporter.contract.names import DRAFT_ROUND, Section
+from exporter.contract.names import Dtype, Section
 from exporter.errors import RecipeError
 from exporter.litertlm.graphs import LitertGraphs, known_graphs
 from exporter.options import ExportOptions
@@ -42,7 +42,7 @@ from quantize.arrays import StoredRows, store_rows
 from quantize.builtin_recipes import covering_towers
 from quantize.recipe import UNQUANTISED, Algorithm, Recipe, Rule
 
-TOKENIZER, BESIDE = "tokenizer", "metadata and manifest"
+ROUND, TOKENIZER, BESIDE = "draft round", "tokenizer", "metadata and manifest"
 """What a bundle has beside its sections of graphs."""
 
 BESIDE_BYTES = 64_000
@@ -54,6 +54,8 @@ STORING_MEMORY = 230_000_000
 """The most an export took with known graphs, of E4B (docs/benchmarks.md, an export)."""
 LOWERING_MEMORY = 820_000_000
 """The most a process took that lowered graphs, of E4B (there, too)."""
+GPTQ_MEMORY = 30
+"""For a matrix with C inputs, times C squared (docs/recipes.md, calibration)."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,8 @@ class Forecast:
     """For storing the weights, without what the disk takes; None where a text is read for codes or scales."""
     measured_bytes: int
     """Of the weights that this was measured on."""
+    memory_bytes: int | None
+    """At most; None where int8 caches get their scales from a text, which was not measured."""
 
     @property
     def nbytes(self) -> int:
@@ -114,13 +118,6 @@ class Forecast:
     def missing_bytes(self) -> int:
         """Of what must be downloaded."""
         return sum(file.nbytes for file in self.files if not file.here)
-
-    @property
-    def memory_bytes(self) -> int | None:
-        """At most, as measured of E4B; None where a text is read, which takes more."""
-        if self.seconds is None:
-            return None
-        return STORING_MEMORY if self.graphs_known else LOWERING_MEMORY
 
     @property
     def disk_bytes(self) -> int:
@@ -164,6 +161,7 @@ def forecast_of_plan(plan: ExportPlan) -> Forecast:
         graphs is not None,
         seconds,
         measured,
+        _memory(parts, plan.options, known=graphs is not None),
     )
 
 
@@ -211,6 +209,7 @@ def forecast_of_configs(
         None,
         seconds,
         measured,
+        _memory(parts, options, known=False),
     )
 
 
@@ -256,7 +255,7 @@ def _sections(parts: Sequence[Part], graphs: LitertGraphs | None) -> dict[str, i
     for part in parts:
         sizes[part.section.value] = sizes.get(part.section.value, 0) + part.nbytes
     if Section.MTP_DRAFTER.value in sizes:
-        sizes[DRAFT_ROUND] = sum(
+        sizes[ROUND] = sum(
             part.row_scale_bytes for part in parts if part.section in DRAFT_ROUND_SECTIONS
         )
     if graphs is None:
@@ -265,7 +264,7 @@ def _sections(parts: Sequence[Part], graphs: LitertGraphs | None) -> dict[str, i
         sizes[section.value] = sizes.get(section.value, 0) + len(graph)
     if graphs.lowered.draft_round is not None:
         both = graphs.lowered.draft_round, graphs.lowered.sections[Section.MTP_DRAFTER]
-        sizes[DRAFT_ROUND] += sum(map(len, both))
+        sizes[ROUND] += sum(map(len, both))
     return sizes
 
 
@@ -291,3 +290,12 @@ def _seconds(parts: Sequence[Part], options: ExportOptions) -> tuple[float | Non
         seconds += (time.perf_counter() - begun) * elements[kind] / done
         measured += 2 * done
     return seconds, measured
+
+
+def _memory(parts: Sequence[Part], options: ExportOptions, *, known: bool) -> int | None:
+    """The most that one process takes, by what was measured."""
+    if options.kv_dtype is Dtype.INT8:
+        return None
+    inputs = [part.length for part in parts if part.rule.algorithm is Algorithm.GPTQ]
+    calibrating = STORING_MEMORY + GPTQ_MEMORY * max(inputs, default=0) ** 2
+    return calibrating if known else max(LOWERING_MEMORY, calibrating)

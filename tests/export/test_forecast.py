@@ -16,6 +16,7 @@ from exporter.checkpoints.json_file import read_json
 from exporter.checkpoints.pair import Pair
 from exporter.checkpoints.tensors.tensor_reader import TensorReader
 from exporter.cli.size import shown_size
+from exporter.contract.names import Dtype
 from exporter.options import ExportOptions
 from exporter.plan.export_plan import ExportPlan, make_plan
 from exporter.plan.forecast import SourceFile, forecast_of_configs, forecast_of_plan
@@ -73,7 +74,18 @@ def test_times_are_measured_and_those_of_calibration_are_not_foretold(plan: Expo
     assert gptq is not None
     calibrated = replace(plan, options=replace(plan.options, recipe=gptq))
     assert forecast_of_plan(calibrated).seconds is None
-    assert forecast_of_plan(calibrated).memory_bytes is None
+    assert (forecast_of_plan(calibrated).memory_bytes or 0) > (found.memory_bytes or 0)
+    caches = replace(plan, options=replace(plan.options, kv_dtype=Dtype.INT8))
+    assert forecast_of_plan(caches).memory_bytes is None
+
+
+@pytest.mark.parametrize(("size", "documented"), [("e2b", 4.5e9), ("e4b", 3.1e9)])
+def test_the_memory_that_is_documented_of_calibration(size: str, documented: float) -> None:
+    gptq = built_in("mixed-gptq")
+    assert gptq is not None
+    found = forecast_of_configs(*PUBLISHED[size], size, ExportOptions(gptq), [NONE_READ])
+    assert found.memory_bytes is not None
+    assert abs(found.memory_bytes - documented) < 0.4e9
 
 
 def test_graphs_that_are_not_known(
