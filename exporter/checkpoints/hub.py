@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,7 +62,7 @@ def list_files(name: str, revision: str | None) -> list[HubFile]:
     Raises:
         HubError: The hub has no such model or revision, access is denied, or it is out of reach.
     """
-    found = _asked(name, revision, WANTED_FILES, dry_run=True)
+    found = _asked(name, revision, WANTED_FILES, dry_run=True, quietly=True)
     return [HubFile(each.filename, each.file_size, not each.will_download) for each in found]
 
 
@@ -73,12 +75,12 @@ def cache_folder() -> Path:
 
 def download_config(name: str, revision: str | None) -> tuple[Path, str]:
     """Fetch nothing but the configuration of a model or adapter (see :func:`_snapshot`)."""
-    return _snapshot(name, revision, [CONFIG, ADAPTER_CONFIG])
+    return _snapshot(name, revision, [CONFIG, ADAPTER_CONFIG], quietly=True)
 
 
 def download_card(name: str, revision: str | None) -> tuple[Path, str]:
     """Fetch nothing but the model card of ``name`` (see :func:`_snapshot`)."""
-    return _snapshot(name, revision, [CARD])
+    return _snapshot(name, revision, [CARD], quietly=True)
 
 
 def read_card(path: Path) -> dict[str, Any]:
@@ -102,18 +104,22 @@ def read_card(path: Path) -> dict[str, Any]:
     return found or {}
 
 
-def _snapshot(name: str, revision: str | None, files: list[str]) -> tuple[Path, str]:
+def _snapshot(
+    name: str, revision: str | None, files: list[str], *, quietly: bool = False
+) -> tuple[Path, str]:
     """Fetch the files of a model that match these patterns (see :func:`_asked`).
 
     Returns:
         The snapshot's folder and the commit it resolved to.
     """
-    folder = Path(_asked(name, revision, files, dry_run=False))
+    folder = Path(_asked(name, revision, files, dry_run=False, quietly=quietly))
     return folder, folder.name
 
 
-def _asked(name: str, revision: str | None, files: list[str], *, dry_run: bool) -> Any:
-    """What the hub's library gives of the files that match these patterns.
+def _asked(
+    name: str, revision: str | None, files: list[str], *, dry_run: bool, quietly: bool
+) -> Any:
+    """What the hub's library gives of the files that match these patterns; ``quietly`` without its bars.
 
     Returns:
         The snapshot's folder or, of a dry run, what would be fetched.
@@ -141,7 +147,8 @@ def _asked(name: str, revision: str | None, files: list[str], *, dry_run: bool) 
     at = f"{name}@{revision}" if revision else name
     no_folder = "no local folder of that name"
     try:
-        return snapshot_download(name, revision=revision, allow_patterns=files, dry_run=dry_run)
+        with _quiet() if quietly else nullcontext():
+            return snapshot_download(name, revision=revision, allow_patterns=files, dry_run=dry_run)
     except GatedRepoError as error:
         raise HubError(
             f"{at}: the hub wants you to accept this model's licence first; do so on its page and run "
@@ -167,3 +174,19 @@ def _asked(name: str, revision: str | None, files: list[str], *, dry_run: bool) 
             "path or the connection",
             "the hub could not be reached",
         ) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The hub's library draws no bars and warns of nothing."""
+    from huggingface_hub import utils
+
+    hidden, verbosity = utils.are_progress_bars_disabled(), utils.logging.get_verbosity()
+    utils.disable_progress_bars()
+    utils.logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        utils.logging.set_verbosity(verbosity)
+        if not hidden:
+            utils.enable_progress_bars()
