@@ -54,6 +54,8 @@ def check_options(options: ExportOptions, *, drafter: bool) -> None:
         "--batch needs --format litertlm": onnx and options.batch > 1,
         "--kv-cache int8 needs --format litertlm": onnx and int8_caches,
         "--sliding-cache ring needs --format litertlm": onnx and ring,
+        "--activations is for graphs for a GPU: LiteRT computes in float32 on a CPU; add --accelerator "
+        "gpu, or leave it out": options.activations is not None and not gpu,
         "--rewind-tokens is for rings; add --sliding-cache ring": options.rewind_tokens
         and not ring,
         "--image-tokens is for bundles that take pictures; leave out --no-vision": (

@@ -17,12 +17,16 @@ from exporter.checkpoints.lora.adapter import Adapter
 from exporter.contract.media import Media
 from exporter.contract.names import Section
 from exporter.contract.text import Contract
+from exporter.options import Activations
 from exporter.version import tool_versions
 from exporter.weights.storing import StoredWeight
 from quantize.recipe import Recipe
 from quantize.recipe_file import parse_recipe
 
 MANIFEST_VERSION = 1
+
+ACTIVATIONS_KEY = "activations"
+"""Key among the options of a bundle for the GPU that says what to compute with; missing in all others."""
 
 
 def source_block(
@@ -62,6 +66,12 @@ def stored_recipe(manifest: Mapping[str, Any]) -> Recipe:
     return (
         parse_recipe({"name": name, "rules": rules}, "manifest") if rules else Recipe(name, "", ())
     )
+
+
+def stored_activations(manifest: Mapping[str, Any]) -> Activations | None:
+    """What a bundle was made to be computed with on a GPU; None if that was left to the engine."""
+    found = manifest.get("options", {}).get(ACTIVATIONS_KEY)
+    return None if found is None else Activations(found)
 
 
 def build_manifest(

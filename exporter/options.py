@@ -22,6 +22,13 @@ class SlidingCache(enum.StrEnum):
     """As long as what they see, used in turn."""
 
 
+class Activations(enum.StrEnum):
+    """What a GPU computes with, between the weights."""
+
+    FLOAT16 = "float16"
+    FLOAT32 = "float32"
+
+
 class OutputFormat(enum.StrEnum):
     """The format of the output."""
 
@@ -51,6 +58,8 @@ class ExportOptions:
     format: OutputFormat = OutputFormat.LITERTLM
     calibration: Path | None = None
     accelerator: Accelerator = Accelerator.CPU
+    activations: Activations | None = None
+    """What a bundle for the GPU asks the engine to compute with; None: the engine's choice, float16."""
     kv_dtype: Dtype = Dtype.FLOAT32
     force: bool = False
     fresh_graphs: bool = False

@@ -17,7 +17,7 @@ from exporter.contract.text import Contract
 from exporter.errors import LoweringError
 from exporter.files.output import check_free_space, scratch_folder, size_of
 from exporter.formats import WeightlessGraphs
-from exporter.manifest import build_manifest, group_names, source_block
+from exporter.manifest import ACTIVATIONS_KEY, build_manifest, group_names, source_block
 from exporter.options import ExportOptions
 from exporter.plan.export_plan import ExportPlan, make_plan
 from exporter.progress import Reporter, SilentReporter
@@ -167,7 +167,9 @@ def _recipe_block(plan: ExportPlan) -> dict[str, Any]:
 def _options_block(plan: ExportPlan) -> dict[str, Any]:
     """What the manifest says of other options."""
     head = plan.head.value if plan.pair.drafter is not None else None
-    block = {"drafter_head": head, "chat_template": plan.assets.template.to_json()}
+    block: dict[str, Any] = {"drafter_head": head, "chat_template": plan.assets.template.to_json()}
     if plan.text is not None and plan.options.kv_dtype is Dtype.INT8:
         block["kv_cache_text"] = plan.text.describe()
+    if plan.options.activations is not None:
+        block[ACTIVATIONS_KEY] = plan.options.activations.value
     return block

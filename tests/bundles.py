@@ -11,7 +11,7 @@ import numpy as np
 
 from exporter.checkpoints.checkpoint import open_checkpoint
 from exporter.contract.names import Accelerator, Dtype
-from exporter.options import ExportOptions, OutputFormat, SlidingCache
+from exporter.options import Activations, ExportOptions, OutputFormat, SlidingCache
 from exporter.pipeline import export
 from quantize.builtin_recipes import RECIPES
 from tests.once import lowering, made_once
@@ -85,6 +85,7 @@ def export_tiny(
     drafter_folder: Path = TINY_DRAFTER,
     output_format: OutputFormat = OutputFormat.LITERTLM,
     accelerator: Accelerator = Accelerator.CPU,
+    activations: Activations | None = None,
     kv_dtype: Dtype = Dtype.FLOAT32,
     sliding_cache: SlidingCache = SlidingCache.FULL,
 ) -> Path:
@@ -98,6 +99,7 @@ def export_tiny(
         fixed_cache_length=fixed_cache_length,
         batch=batch,
         accelerator=accelerator,
+        activations=activations,
         kv_dtype=kv_dtype,
         sliding_cache=sliding_cache,
     )

@@ -23,7 +23,16 @@ from exporter.contract.names import Accelerator, Dtype, Section
 from exporter.errors import BundleError
 from exporter.litertlm.writer import backends
 from exporter.llm_metadata import MIN_RUNTIME_VERSION
-from tests.bundles import CACHE_LENGTH, SHORT_CACHE, SHORT_PREFILLS, TINY_TARGET, export_tiny
+from exporter.options import Activations
+from tests import command
+from tests.bundles import (
+    CACHE_LENGTH,
+    SHORT_CACHE,
+    SHORT_PREFILLS,
+    TINY_DRAFTER,
+    TINY_TARGET,
+    export_tiny,
+)
 
 ALIGNMENT = 16 * 1024
 
@@ -67,14 +76,16 @@ def test_tokenizer_template_and_tokens_are_the_checkpoints(tiny_bundles: dict[st
     assert list(metadata.pad_token.token_ids.ids) == [0]
 
 
-def test_every_model_says_which_backend_it_is_for(
-    tiny_bundles: dict[str, Path], tmp_path: Path
-) -> None:
-    """LiteRT-LM's own command takes the first of a constraint, and the CPU where there is none."""
+def test_every_model_says_what_it_is_for(tiny_bundles: dict[str, Path], tmp_path: Path) -> None:
+    """LiteRT-LM's own command takes the first of a constraint, and the CPU where there is none.
+
+    The engine reads the activations of the target (``tests/gpu/test_activations.py``).
+    """
     gpu = export_tiny(
         tmp_path / "gpu.litertlm",
         "int8",
         accelerator=Accelerator.GPU,
+        activations=Activations.FLOAT32,
         cache_length=SHORT_CACHE,
         prefill_lengths=SHORT_PREFILLS,
     )
@@ -82,6 +93,14 @@ def test_every_model_says_which_backend_it_is_for(
         models = [s for s in open_bundle(path).sections if s.model_type is not None]
         assert {s.model_type for s in models} == {section.value for section in TEXT}
         assert {s.metadata["backend_constraint"] for s in models} == {backend}
+    asked = {s.model_type: s.activations for s in open_bundle(gpu).sections if s.activations}
+    assert asked == dict.fromkeys((Section.PREFILL_DECODE, Section.MTP_DRAFTER), "float32")
+    assert not [s for s in open_bundle(tiny_bundles["int8"]).sections if s.activations]
+    shown = command.run("inspect", gpu)
+    assert "activations on a GPU: float32, unless the app asks for others\n" in shown.stdout
+    pair = "--target", TINY_TARGET, "--drafter", TINY_DRAFTER
+    done = command.run("rebuild", gpu, "-o", tmp_path / "again.litertlm", *pair)
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_engine_reads_the_metadata(tiny_bundles: dict[str, Path]) -> None:

@@ -26,6 +26,10 @@ GRAPH_BYTES_KEY = "graph_bytes"
 """Keys, on a model section, of the checksum of its first bytes alone: the graph, which lies before the
 weights. Damage there may crash a runtime, and it is small enough to be looked at every time."""
 
+ACTIVATIONS_METADATA = "prefer_activation_type"
+"""Key, on a model section, of what the engine computes it with on a GPU unless the app says so; the format's
+own."""
+
 DRAFT_ROUND_VALUE = "mtp_export_draft_round"
 """The value of :data:`LABEL_KEY` on the graph of a draft round, which is generic binary data, so that no
 engine compiles it."""

@@ -20,6 +20,7 @@ from litert_lm_builder import litertlm_header_schema_py_generated as schema
 from litert_lm_builder.runtime.proto import llm_metadata_pb2
 
 from exporter.bundle.layout import (
+    ACTIVATIONS_METADATA,
     DRAFT_ROUND_VALUE,
     GRAPH_BYTES_KEY,
     LABEL_KEY,
@@ -66,6 +67,11 @@ class BundleSection:
     def label(self) -> str | None:
         """What is in a section of generic binary data that this project wrote."""
         return self.metadata.get(LABEL_KEY)
+
+    @property
+    def activations(self) -> str | None:
+        """What the engine is asked to compute a model section with on a GPU, if it is asked."""
+        return self.metadata.get(ACTIVATIONS_METADATA)
 
     @property
     def graph_bytes(self) -> int:

@@ -13,7 +13,7 @@ from exporter.checkpoints.architecture import HeadKind
 from exporter.cli.recipe_option import RECIPE
 from exporter.cli.strict_command import StrictCommand
 from exporter.contract.names import Accelerator, Dtype
-from exporter.options import ExportOptions, OutputFormat, SlidingCache
+from exporter.options import Activations, ExportOptions, OutputFormat, SlidingCache
 from quantize.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -170,6 +170,12 @@ def parse_numbers(
     show_default=True,
     help="What the graphs are written for; see docs/gpu.md.",
 )
+@click.option(
+    "--activations",
+    type=click.Choice([kind.value for kind in Activations]),
+    help="What a GPU computes with in target and drafter, unless the app asks for something else.  [default: "
+    "the engine's, float16]",
+)
 @click.option("--revision", help="Branch, tag or commit of TARGET on the hub.")
 @click.option("--drafter-revision", help="Branch, tag or commit of DRAFTER on the hub.")
 @click.option(
@@ -206,6 +212,7 @@ def command(
     drafter_lora: str | None,
     output_format: str,
     accelerator: str,
+    activations: str | None,
     revision: str | None,
     drafter_revision: str | None,
     requantize: bool,
@@ -254,6 +261,7 @@ def command(
         format=OutputFormat(output_format),
         calibration=calibration,
         accelerator=Accelerator(accelerator),
+        activations=Activations(activations) if activations else None,
         kv_dtype=Dtype(kv_dtype),
         force=force,
         fresh_graphs=fresh_graphs,

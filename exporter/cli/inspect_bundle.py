@@ -84,6 +84,7 @@ def render(inspection: Inspection) -> str:
     from exporter.bundle.layout import DRAFT_ROUND_VALUE
     from exporter.bundle.stored_pictures import stated_pictures
     from exporter.bundle.stored_sound import stated_sound
+    from exporter.contract.names import Section
 
     bundle = inspection.bundle
     size = bundle.path.stat().st_size
@@ -94,6 +95,9 @@ def render(inspection: Inspection) -> str:
     if inspection.sound is not None:
         lines += [stated_sound(inspection.sound)]
     lines += contract_lines(inspection.contract, inspection.problems)
+    target = bundle.model(Section.PREFILL_DECODE)
+    if target is not None and target.activations is not None:
+        lines += [f"activations on a GPU: {target.activations}, unless the app asks for others"]
     lines += ["", "sections:"]
     lines += [
         f"  {section.model_type or section.label or section.data_type:28} {section.nbytes:>15,} bytes"

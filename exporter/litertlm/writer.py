@@ -17,6 +17,7 @@ from litert_lm_builder.litertlm_builder import DType, LitertLmFileBuilder, Metad
 
 from exporter.bundle.graph_reader import GraphReader
 from exporter.bundle.layout import (
+    ACTIVATIONS_METADATA,
     DRAFT_ROUND_SECTIONS,
     DRAFT_ROUND_VALUE,
     GRAPH_BYTES_KEY,
@@ -33,6 +34,7 @@ from exporter.contract.text import Contract
 from exporter.files.checksum import sha256
 from exporter.litertlm.stamp import build_stamped
 from exporter.llm_metadata import llm_metadata
+from exporter.manifest import stored_activations
 
 BUNDLE = "bundle"
 """What is made, within the scratch folder."""
@@ -47,6 +49,9 @@ ON_CPU = frozenset(
 )
 """What never runs on a GPU: what follows an encoder is small, and the engine keeps it on the CPU."""
 
+COMPUTED = frozenset({Section.PREFILL_DECODE, Section.MTP_DRAFTER})
+"""What ``--activations`` is about."""
+
 
 def backends(section: Section, accelerator: Accelerator) -> tuple[Accelerator, ...]:
     """What the engine may run a section on, in a bundle for ``accelerator``.
@@ -58,6 +63,17 @@ def backends(section: Section, accelerator: Accelerator) -> tuple[Accelerator, .
     if section is Section.AUDIO_ENCODER:
         return tuple(dict.fromkeys((Accelerator.CPU, accelerator)))
     return (accelerator,)
+
+
+def _activations(section: Section, manifest: Mapping[str, Any]) -> list[Metadata]:
+    """What the engine is asked to compute a section with, if it is asked.
+
+    It reads the target's, and computes the drafter with the same (0.18.1); encoders stay in float32.
+    """
+    activations = stored_activations(manifest)
+    if activations is None or section not in COMPUTED:
+        return []
+    return [_text(ACTIVATIONS_METADATA, activations.value)]
 
 
 def checksum(path: Path) -> Metadata:
@@ -116,7 +132,11 @@ def write_bundle(
             str(path),
             TfLiteModelType(section.value),
             backend_constraint=",".join(backends(section, contract.accelerator)),
-            additional_metadata=[_text(SHA256_KEY, sums[section]), *graph_checksums(path)],
+            additional_metadata=[
+                _text(SHA256_KEY, sums[section]),
+                *graph_checksums(path),
+                *_activations(section, manifest),
+            ],
         )
     draft_round = scratch / DRAFT_ROUND
     if draft_round.exists():

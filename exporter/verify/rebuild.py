@@ -22,7 +22,7 @@ from exporter.checkpoints.pair import DRAFTER, TARGET, Pair
 from exporter.errors import BundleError
 from exporter.files.checksum import sha256
 from exporter.litertlm.stamp import EPOCH_VARIABLE, TIME_KEY
-from exporter.manifest import stored_recipe
+from exporter.manifest import stored_activations, stored_recipe
 from exporter.options import ExportOptions
 from exporter.pipeline import export
 from exporter.progress import Reporter
@@ -119,6 +119,7 @@ def _options(path: Path, manifest: Mapping[str, Any], inputs: Inputs) -> ExportO
         drafter_head=None if head is None else HeadKind(head),
         calibration=inputs.calibration,
         chat_template=inputs.chat_template,
+        activations=stored_activations(manifest),
         requantize=not manifest[
             "trained_codes"
         ],  # where there were none, looking for them finds none

@@ -42,9 +42,9 @@ WORKER = "runtime_py.engine.stock_engine_worker"
 class EngineSettings:
     """How the engine is set up.
 
-    It ignores ``sampling`` under MTP. On a GPU it computes in float16 unless ``full_precision`` asks for
-    float32. ``image_tokens`` is the most tokens that a picture becomes; by default as many as the bundle
-    allows.
+    It ignores ``sampling`` under MTP. On a GPU it computes in float16 unless ``full_precision`` or the
+    bundle asks for float32. ``image_tokens`` is the most tokens that a picture becomes; by default as many
+    as the bundle allows.
     """
 
     bundle: Path

@@ -11,7 +11,7 @@ from exporter.checkpoints.architecture import HeadKind
 from exporter.checkpoints.checkpoint import open_checkpoint
 from exporter.contract.names import Accelerator, Dtype
 from exporter.errors import ConfigError, MtpExportError, OptionsError
-from exporter.options import ExportOptions, OutputFormat
+from exporter.options import Activations, ExportOptions, OutputFormat
 from exporter.pipeline import export
 from quantize.builtin_recipes import FLOAT32
 from tests import command
@@ -27,6 +27,7 @@ CONFLICTS = [
         {"format": OutputFormat.ONNX, "kv_dtype": Dtype.INT8},
         OptionsError,
     ),
+    (("--activations", "float16"), {"activations": Activations.FLOAT16}, OptionsError),
     (("--drafter-head", "full"), {"drafter_head": HeadKind.FULL}, OptionsError),
     ((*GPU, "--batch", "2"), {"accelerator": Accelerator.GPU, "batch": 2}, ConfigError),
     (
