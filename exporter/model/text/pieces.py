@@ -47,8 +47,8 @@ class PiecesView(View):
 
     def attend(self, queries: Tensor, kv: Kv) -> Tensor:
         """See :meth:`View.attend`."""
-        parts = queries.split(self.size, dim=1)
-        attended = [
-            view.attend(part, view.of(kv)) for view, part in zip(self.views, parts, strict=True)
-        ]
+        attended = []
+        for index, view in enumerate(self.views):
+            first = index * self.size
+            attended.append(view.attend(queries[:, first : first + self.size], view.of(kv)))
         return torch.cat(attended, dim=1)
