@@ -22,7 +22,7 @@ from typing import Any
 
 import click
 from speed.clocks import alternate, load
-from speed.filled import FilledCall
+from speed.filled import SizedSection
 
 WORDS, ASKED = "t4 ", "say t494"
 """What prompts for a planted pair are made of: one token, and a question whose answer it knows."""
@@ -64,12 +64,13 @@ def calls(
 ) -> None:
     """CPU time of a call of SIGNATURE, by how many slots are filled."""
     opened = {
-        f"{file.stem} {number}": FilledCall(file, signature, number, threads)
+        f"{file.stem} {number}": (sized, sized.opened(threads))
         for file in files
         for number in slots
+        for sized in [SizedSection.find(file, signature, number)]
     }
     for seen in filled:
-        sides = {name: call for name, call in opened.items() if call.fill(seen)}
+        sides = {n: call for n, (sized, call) in opened.items() if sized.fill(call, seen)}
         costs = alternate(sides, count)
         first = next(iter(costs.values()))
         for name, cost in costs.items():
@@ -86,7 +87,8 @@ def prompt(
     files: tuple[Path, ...], slots: tuple[int, ...], threads: int, tokens: int, runs: int
 ) -> None:
     """CPU time and wall time until the stock engine's first token after a long prompt."""
-    asked = {"prompt": WORDS * tokens + ASKED, "mtp": False, "new": 2, "threads": threads}
+    text = WORDS * tokens + ASKED
+    asked = {"prompt": text, "mtp": False, "new": 2, "threads": threads, "cache": ":nocache"}
     found = _in_turn([(file, number) for file in files for number in slots], asked, runs)
     first = None
     for (file, number), results in found.items():
@@ -105,6 +107,9 @@ def prompt(
 @click.option("--new", default=50, show_default=True, help="Tokens of the reply, at most.")
 @click.option("--tokens", default=0, show_default=True, help="Of the prompt, about.")
 @click.option("--runs", default=1, show_default=True, help="Of each side; the largest peak counts.")
+@click.option(
+    "--cache", default=":nocache", help="Folder of packed weights; without one they are in memory."
+)
 def memory(
     files: tuple[Path, ...],
     slots: tuple[int, ...],
@@ -113,12 +118,13 @@ def memory(
     new: int,
     tokens: int,
     runs: int,
+    cache: str,
 ) -> None:
     """Peak resident memory of the stock engine in a short conversation, in MB, and tokens/s."""
     sides = [(file, number) for file in files for number in slots]
     for drafting in {"off": [False], "on": [True], "both": [False, True]}[mtp]:
         text = WORDS * tokens + ASKED
-        asked = {"prompt": text, "mtp": drafting, "new": new, "threads": threads}
+        asked = {"prompt": text, "mtp": drafting, "new": new, "threads": threads, "cache": cache}
         first = None
         for (file, number), results in _in_turn(sides, asked, runs).items():
             peak = max(each["peak"] for each in results) / MEGA
@@ -141,7 +147,7 @@ def _in_turn(sides: list[Side], asked: dict[str, Any], runs: int) -> dict[Side, 
 
 def _runs(sides: list[Side], asked: dict[str, Any]) -> Iterator[tuple[Side, Any]]:
     for file, slots in sides:
-        request = {**asked, "bundle": str(file.resolve()), "slots": slots, "cache": ":nocache"}
+        request = {**asked, "bundle": str(file.resolve()), "slots": slots}
         command = [sys.executable, "-m", "speed.engine_run", json.dumps(request)]
         folder = Path(__file__).parent
         done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, text=True, check=True)

@@ -91,7 +91,7 @@ def test_any_order_of_calls_computes_the_same(ring: Path, full: Path) -> None:
         open_model(ring, Hardware(threads=1)) as one,
         open_model(full, Hardware(threads=1)) as other,
     ):
-        pair = Pair(one.executor, other.executor)
+        pair = Both(one.executor, other.executor)
         for _ in range(ACTIONS):
             if pair.position > 1800:
                 pair.position = pair.written = 0
@@ -99,7 +99,7 @@ def test_any_order_of_calls_computes_the_same(ring: Path, full: Path) -> None:
         assert pair.longest > LEAST_WRAPS * one.executor.contract.ring.turn  # type: ignore[union-attr]
 
 
-class Pair:
+class Both:
     """One sequence in two executors, the first with a ring."""
 
     def __init__(self, *executors: GraphExecutor[Any]) -> None:
