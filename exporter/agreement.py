@@ -14,8 +14,8 @@ DEFAULT_CACHE_LENGTH = 4096
 DEFAULT_PREFILL_LENGTHS = (128, 1024)
 MOST_DRAFTS = 15
 """Of a round; rings have room for them, so that their graphs do not depend on the draft length."""
-LONGEST_CACHE = 32768
-"""That can be chosen at load, unless more is asked for: 1.2 GB of caches in E2B."""
+LONGEST_CACHE = 131072
+"""That can be chosen at load, unless more is asked for: what E2B and E4B were trained for."""
 
 
 def make_contract(

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import click
 from speed.clocks import load
+from speed.filled import SizedSection
 from speed.litert import resizing_edit
 from speed.op_profiler import Operation, OpProfiler
 
@@ -34,9 +35,18 @@ SHOWN = 0.002
 @click.option(
     "--runs", default=20, show_default=True, help="Runs; of every operation the fastest counts."
 )
-def main(file: Path, signature: str, runs: int) -> None:
+@click.option("--filled", type=int, help="Slots that are filled; only of our bundles.")
+@click.option(
+    "--slots", default=4096, show_default=True, help="Slots that there are, for --filled."
+)
+def main(file: Path, signature: str, runs: int, filled: int | None, slots: int) -> None:
     """Profile SIGNATURE of FILE, a bundle or a LiteRT model."""
-    operations = _profiler(file, signature).profile(signature, runs)
+    if filled is None:
+        operations = _profiler(file, signature).profile(signature, runs)
+    else:
+        sized = SizedSection.find(file, signature, slots)
+        profiler = OpProfiler(file, sized.entry.begin, sized.entry.nbytes, sized.edit)
+        operations = profiler.profile(signature, runs, lambda call: sized.fill(call, filled))
     total = sum(operation.milliseconds for operation in operations)
     click.echo(
         f"{signature}: {total:.1f} ms in operations, each at its fastest of {runs} runs, {load()}"

@@ -115,8 +115,8 @@ def test_long_answers_are_those_of_float_caches(
     bundle: Path, tiny_bundles: dict[str, Path]
 ) -> None:
     asked = [Conversation.asking(prompt) for prompt in long_prompts()]
-    floats = run_engine(settings(tiny_bundles["float32"], mtp=True), asked)
-    for mtp in (False, True):
+    for mtp in (False, True):  # each by itself: with MTP the engine ends some tokens later
+        floats = run_engine(settings(tiny_bundles["float32"], mtp=mtp), asked)
         assert run_engine(settings(bundle, mtp=mtp), asked).texts == floats.texts
 
 

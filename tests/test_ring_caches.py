@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -19,14 +20,17 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from exporter.agreement import make_contract
+from exporter.agreement import LONGEST_CACHE, make_contract
 from exporter.bundle.inspection import inspect_bundle
 from exporter.bundle.stored_contract import contract_block, parsed_contract
+from exporter.checkpoints.checkpoint import open_checkpoint
 from exporter.checkpoints.configs.config import parse_target
+from exporter.checkpoints.pair import Pair
 from exporter.cli.main import cli
 from exporter.contract.text import LENGTH_MULTIPLE
 from exporter.errors import EngineError
 from exporter.options import ExportOptions, SlidingCache
+from exporter.verify.rungs.contract import agreed_options
 from quantize.builtin_recipes import RECIPES
 from runtime_py.batch_run import run_batch
 from runtime_py.chat.conversation import Conversation
@@ -37,6 +41,7 @@ from runtime_py.loop.executor import DraftFeed
 from runtime_py.opened_model import open_model
 from runtime_py.reference_run import RunSettings, run_reference
 from tests.bundles import DRAFT_LENGTH, TINY_DRAFTER, TINY_TARGET, export_tiny, held_out_prompts
+from tests.export.command import edit_json
 
 pytestmark = pytest.mark.slow
 
@@ -55,9 +60,23 @@ LEAST_WRAPS = 7
 
 
 @pytest.fixture(scope="module")
-def ring(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    output = tmp_path_factory.mktemp("ring") / "ring.litertlm"
-    return export_tiny(output, "float32", batch=BATCH, sliding_cache=SlidingCache.RING)
+def far_target(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny target, as if it were trained for as many positions as E2B is."""
+    folder = tmp_path_factory.mktemp("far") / "target"
+    shutil.copytree(TINY_TARGET, folder)
+    config = json.loads((folder / "config.json").read_text())
+    edit_json(
+        folder / "config.json",
+        text_config=config["text_config"] | {"max_position_embeddings": LONGEST_CACHE},
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def ring(far_target: Path) -> Path:
+    options: dict[str, Any] = {"cache_length": 2048, "batch": BATCH}
+    options |= {"sliding_cache": SlidingCache.RING, "target_folder": far_target}
+    return export_tiny(far_target.parent / "ring.litertlm", "float32", **options)
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +91,7 @@ def test_any_order_of_calls_computes_the_same(ring: Path, full: Path) -> None:
         open_model(ring, Hardware(threads=1)) as one,
         open_model(full, Hardware(threads=1)) as other,
     ):
-        pair = Pair(one.executor, other.executor)
+        pair = Both(one.executor, other.executor)
         for _ in range(ACTIONS):
             if pair.position > 1800:
                 pair.position = pair.written = 0
@@ -80,7 +99,7 @@ def test_any_order_of_calls_computes_the_same(ring: Path, full: Path) -> None:
         assert pair.longest > LEAST_WRAPS * one.executor.contract.ring.turn  # type: ignore[union-attr]
 
 
-class Pair:
+class Both:
     """One sequence in two executors, the first with a ring."""
 
     def __init__(self, *executors: GraphExecutor[Any]) -> None:
@@ -179,8 +198,8 @@ def test_the_engine_goes_back_rightly_or_fails(ring: Path, full: Path) -> None:
     assert len(set(said[1])) > 5  # what is gone back over matters
 
 
-def test_verify_passes(ring: Path) -> None:
-    checkpoints = ["--target", str(TINY_TARGET), "--drafter", str(TINY_DRAFTER)]
+def test_verify_passes(ring: Path, far_target: Path) -> None:
+    checkpoints = ["--target", str(far_target), "--drafter", str(TINY_DRAFTER)]
     done = CliRunner().invoke(cli, ["verify", str(ring), *checkpoints, "--threads", "1"])
     assert done.exit_code == 0, done.output
 
@@ -196,14 +215,34 @@ def test_several_sequences_at_once(ring: Path) -> None:
     assert together.texts == one_by_one.texts
 
 
-def test_the_least_length_is_that_of_a_prefill(ring: Path) -> None:
+def test_from_the_length_of_a_prefill_to_all_positions(ring: Path) -> None:
     found = inspect_bundle(ring).contract
     assert found is not None
-    assert found.cache_lengths[0].start == SHORTEST
-    settings = EngineSettings(ring, True, 40, threads=2, max_num_tokens=SHORTEST)
-    usual = EngineSettings(ring, True, 40, threads=2)
+    assert found.cache_lengths == (range(SHORTEST, 131101),)
     asked = [Conversation.asking(prompt) for prompt in held_out_prompts(3)]
-    assert run_engine(settings, asked).texts == run_engine(usual, asked).texts
+    texts = [
+        run_engine(EngineSettings(ring, mtp, 40, threads=2, max_num_tokens=slots), asked).texts
+        for slots, mtp in ((None, True), (SHORTEST, True), (LONGEST_CACHE, True))
+    ]
+    assert texts[0] == texts[1] == texts[2]
+
+
+def test_a_long_prompt_in_the_longest_cache(ring: Path, full: Path) -> None:
+    """Both prefills, MTP off, since its last tokens depend on where a round ends."""
+    asked = [Conversation.asking("\n".join(held_out_prompts(24)))]
+    far = run_engine(
+        EngineSettings(ring, False, 40, threads=2, max_num_tokens=LONGEST_CACHE), asked
+    )
+    assert far.texts == run_engine(EngineSettings(full, False, 40, threads=2), asked).texts
+    assert far.replies[0][0].prefill_tokens > 1024
+
+
+def test_it_is_made_again_from_its_manifest(ring: Path, far_target: Path, tmp_path: Path) -> None:
+    again = tmp_path / "again.litertlm"
+    pair = ["--target", str(far_target), "--drafter", str(TINY_DRAFTER)]
+    done = CliRunner().invoke(cli, ["rebuild", str(ring), "-o", str(again), *pair])
+    assert done.exit_code == 0, done.output
+    assert again.read_bytes() == ring.read_bytes()
 
 
 def test_inspect_shows_the_rings(ring: Path) -> None:
@@ -213,15 +252,18 @@ def test_inspect_shows_the_rings(ring: Path) -> None:
     assert agreed is not None
     assert parsed_contract(contract_block(agreed)) == agreed
     shown = CliRunner().invoke(cli, ["inspect", str(ring)]).output
+    assert "2048 slots unless the app asks for 128 to 131100 in" in shown
+    assert "float32, 512 a slot, 1,147,392 bytes at 2048" in shown
     assert "rings of 128 slots, 98,816 bytes" in shown
-    assert "512 a slot" in shown
 
 
 def test_longer_rings_can_be_gone_back_in_further() -> None:
     target = parse_target(json.loads((TINY_TARGET / "config.json").read_text()), "target")
+    pair = Pair.of(open_checkpoint(TINY_TARGET), None)
     options = ExportOptions(RECIPES["float32"], sliding_cache=SlidingCache.RING)
     for tokens in (0, 40, 1000):
         agreed = make_contract(target, None, replace(options, rewind_tokens=tokens))
+        assert make_contract(target, None, agreed_options(agreed, pair)) == agreed
         assert agreed.ring is not None
         written = (
             5000  # by a turn of so many tokens, a verify behind it, and what a stop token took back

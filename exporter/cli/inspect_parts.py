@@ -78,8 +78,8 @@ def contract_lines(agreed: Contract | None, problems: Sequence[str]) -> list[str
     lines = [
         "contract: kept",
         f"cache: {agreed.cache_length} slots{_choice(agreed)} in {len(agreed.kv_caches)} layers, "
-        f"{agreed.kv_dtype.value}, {_cache_bytes(agreed):,} bytes, {_growth(agreed)}"
-        f"sliding window {agreed.sliding_window or 'unknown'}",
+        f"{agreed.kv_dtype.value}, {_growth(agreed)}{_cache_bytes(agreed):,} bytes at "
+        f"{agreed.cache_length}; sliding window {agreed.sliding_window or 'unknown'}",
     ]
     if agreed.ring is not None:
         lines.append(

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ctypes
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,9 +68,13 @@ class OpProfiler:
         profiler = ctypes.byref(self._profiler)
         self._call("LiteRtCompiledModelGetProfiler", self._file.model.compiled, profiler)
 
-    def profile(self, signature: str, runs: int) -> list[Operation]:
-        """Operations by time, the longest first; the first run is not counted."""
+    def profile(
+        self, signature: str, runs: int, fill: Callable[[PreparedCall], object] | None = None
+    ) -> list[Operation]:
+        """Operations by time, the longest first; the first run is not counted. ``fill`` sets inputs."""
         timed = self._file.call(signature)
+        if fill is not None:
+            fill(timed)
         timed()
         events = [self._events(timed) for _ in range(runs)]
         sums, counts = Counter[tuple[str, bool]](), Counter[tuple[str, bool]]()

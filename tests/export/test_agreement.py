@@ -6,11 +6,16 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from planted_pair.sizes import SIZES
 
-from exporter.agreement import choose_placeholder
+from exporter.agreement import LONGEST_CACHE, choose_placeholder, make_contract
 from exporter.checkpoints.architecture import TargetConfig
 from exporter.checkpoints.checkpoint import open_checkpoint
-from exporter.checkpoints.configs.config import parse_target
+from exporter.checkpoints.configs.config import parse_drafter, parse_target
+from exporter.contract.text import stated
+from exporter.errors import ConfigError
+from exporter.options import ExportOptions, SlidingCache
+from quantize.builtin_recipes import RECIPES
 from tests.bundles import TINY_TARGET
 
 CACHE_LENGTH = 256
@@ -38,3 +43,34 @@ def test_the_placeholder_is_no_factor_of_a_size(
     usual = choose_placeholder(target, CACHE_LENGTH)
     assert choose_placeholder(resized(target, 8 * (usual + 1)), CACHE_LENGTH) == usual
     assert choose_placeholder(resized(target, 8 * usual), CACHE_LENGTH) > usual
+
+
+@pytest.mark.parametrize(
+    ("size", "sliding", "asked", "lengths"),
+    [
+        ("e2b", SlidingCache.FULL, None, "640 to 1024 or 1536 to 131100"),
+        ("e2b", SlidingCache.RING, None, "128 to 131100"),
+        ("e2b", SlidingCache.RING, 131072, "128 to 131100"),
+        ("e4b", SlidingCache.RING, None, "128 to 131100"),
+        ("e4b", SlidingCache.FULL, 131072, "640 to 1024 or 1536 to 131100"),
+    ],
+)
+def test_lengths_of_real_sizes(
+    size: str, sliding: SlidingCache, asked: int | None, lengths: str
+) -> None:
+    """Apps open with 1024 slots unless they are told otherwise; the models were trained for 131072."""
+    made = SIZES[size]
+    target = parse_target(made.target_config(), size)
+    drafter = parse_drafter(made.drafter_config(), size)
+    options = ExportOptions(RECIPES["int4"], asked, sliding_cache=sliding)
+    agreed = make_contract(target, drafter, options)
+    assert agreed.cache_length == (asked or 4096)
+    assert stated(agreed.cache_lengths) == lengths
+    for slots in (1024, 4096, LONGEST_CACHE):
+        assert agreed.resized(slots).cache_length == slots
+
+
+def test_a_cache_is_no_longer_than_what_a_model_was_trained_for() -> None:
+    target = parse_target(SIZES["e2b"].target_config(), "e2b")
+    with pytest.raises(ConfigError, match="131073 slots is more than the 131072 positions"):
+        make_contract(target, None, ExportOptions(RECIPES["int4"], 131073))

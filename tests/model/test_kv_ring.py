@@ -17,12 +17,15 @@ from exporter.model.text.kv import Kv
 from exporter.model.text.kv_int8 import Int8Kv, KvScales
 from exporter.model.text.kv_ring import Ring, in_ring
 from exporter.model.text.layers import Rotation
+from exporter.model.text.pieces import view_prefilled
 
 HEADS, WIDTH, QUERIES = 2, 4, 4
 LENGTH, WINDOW = 160, 9
 SIZE = RingSize(turn=21, overhang=3)
 PREFILL = 32
 """More than a turn."""
+PIECES = (PREFILL, 12, 5)
+"""Tokens that attend at once."""
 GARBAGE = 37.0
 
 TOLERANCE = 1e-5
@@ -69,11 +72,14 @@ class Sides:
         mask[:, :, tokens:] = False
         end, found = torch.tensor(self.position + tokens, dtype=torch.int32), []
         queries, rotation = self._queries(PREFILL), Rotation(positions, positions)
-        for kv in (self.plain, self.ring):
+        some = PIECES[self.position % len(PIECES)]
+        for kv, size in ((self.plain, PREFILL), (self.plain, some), (self.ring, some)):
             assured = kv.assured(positions[0], WINDOW - 1)
-            view = assured.view_prefilled(rotation, mask, positions, WINDOW)
+            view = view_prefilled(assured, size, rotation, mask, positions, WINDOW)
             after = assured.prefilled(keys, values, positions[0], end)
             found.append((after.written, view.attend(queries, view.of(after.shown))[:, :tokens]))
+        assert (found[1][1] - found[0][1]).abs().max() <= TOLERANCE
+        del found[1]
         self._compare(found, self.written, self.position + tokens)
         self.position += tokens
 

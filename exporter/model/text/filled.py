@@ -46,13 +46,13 @@ def lengths_below(slots: int) -> tuple[int, ...]:
 def of_filled(kv: Kv, view: View, mask: Tensor, lengths: Sequence[int]) -> View:
     """``view``, of all slots of ``kv``, as the slots filled by ``mask`` ``[1, 1, T, S]`` need it.
 
-    Unchanged where there is nothing to choose from.
+    Unchanged where there is nothing to choose from. No length is shorter than the call.
     """
+    tokens = mask.shape[2]
+    lengths = [length for length in lengths if length >= tokens]
     if not lengths:
         return view
-    tokens = mask.shape[2]
     times, most = kv.cut_pays(tokens)
-    lengths = lengths[::2] if tokens > SEVERAL else lengths
     filled = filled_slots(mask)
     empty = (~mask.any(dim=2)).to(torch.int32).sum(dtype=torch.int32)
     slots, left = filled + empty, torch.ones((), dtype=torch.bool)

@@ -19,6 +19,9 @@ from exporter.contract.text import stretch_length
 from exporter.model.text.layers import MASKED_SCORE, Rotation, attend, over_cache
 from exporter.model.text.slots import stretch
 
+PIECE = 256
+"""Tokens of a prefill that attend at once in sliding layers; see ``exporter.model.text.pieces``."""
+
 
 def filled_slots(mask: Tensor) -> Tensor:
     """How many slots hold a token that some token of the call sees; int32 scalar, at most S.
@@ -157,12 +160,22 @@ class Kv:
         """What tokens see by sliding attention that are written first; as :meth:`view_latest`."""
         return self.view_latest(rotation, mask, newest, reach)
 
-    def view_prefilled(self, rotation: Rotation, mask: Tensor, newest: Tensor, reach: int) -> View:
-        """What a prefill's tokens see of :attr:`Prefilled.shown`; as :meth:`view_latest`."""
-        return self.view_latest(rotation, mask, newest, reach)
+    def view_piece(
+        self, rotation: Rotation, mask: Tensor, newest: Tensor, reach: int, piece: range
+    ) -> View:
+        """What some of a prefill's tokens see of :attr:`Prefilled.shown`; as :meth:`view_latest`."""
+        tokens = slice(piece.start, piece.stop)
+        return self.view_latest(rotation, mask[:, :, tokens], newest[tokens], reach)
 
-    def stretch(self, start: Tensor, length: int) -> Kv:
-        """The ``length`` slots from ``start`` (int32 scalar tensor) on."""
+    def prefill_piece(self, tokens: int) -> int:
+        """How many of a prefill's tokens attend at once in sliding layers."""
+        return min(tokens, PIECE)
+
+    def stretch(self, start: Tensor | int, length: int) -> Kv:
+        """The ``length`` slots from ``start`` (int32 scalar tensor, or known when tracing) on."""
+        if isinstance(start, int):
+            keys, values = self.keys.narrow(2, start, length), self.values.narrow(3, start, length)
+            return replace(self, keys=keys, values=values)
         return replace(
             self,
             keys=stretch(self.keys, start, 2, length),
@@ -203,7 +216,7 @@ class View:
 
     rotation: Rotation
     bias: Tensor  # [1, 1, T, S or length], 0 where a token sees a slot, else MASKED_SCORE
-    start: Tensor | None  # first slot shown; None shows the whole cache
+    start: Tensor | int | None  # first slot shown; None shows the whole cache
     length: int
 
     @staticmethod

@@ -82,6 +82,10 @@ class GpuKv(Kv):
         near = numbers >= (newest - (reach - 1)).reshape(1, 1, -1, 1)
         return SelectingView(rotation, mask & near, None, mask.shape[-1])
 
+    def prefill_piece(self, tokens: int) -> int:
+        """See :meth:`Kv.prefill_piece`: a piece would see the whole cache as well."""
+        return tokens
+
     def _product(self, rows: Tensor, cache: Tensor, *, over_slots: bool) -> Tensor:
         product = StableHLOCompositeBuilder(
             "odml.runtime_bmm",

@@ -21,6 +21,7 @@ import torch
 from litert_torch.generative.custom_ops.dynamic_update_slice import dynamic_update_slice
 from torch import Tensor
 
+from exporter.contract.text import LENGTH_MULTIPLE
 from exporter.model.text.kv import Kv, Prefilled, View
 from exporter.model.text.kv_int8 import Int8Kv
 from exporter.model.text.layers import MASKED_SCORE, Rotation
@@ -132,7 +133,7 @@ class RingKv(Kv):
             values=torch.where(is_new.transpose(2, 3), new_values, old.values),
             ring=self.ring.after_prefill(slot, filled),
         )
-        return Prefilled(written, shown)
+        return Prefilled(written, shown.readable())
 
     def assured(self, start: Tensor, reach: int) -> Kv:
         """See :meth:`Kv.assured`; if they do not, the graph fails while it runs."""
@@ -148,13 +149,21 @@ class RingKv(Kv):
         written = self.ring.after_step(newest[0], newest.shape[0])
         return _view(rotation, written.seen(newest, reach))
 
-    def view_prefilled(self, rotation: Rotation, mask: Tensor, newest: Tensor, reach: int) -> View:
-        """See :meth:`Kv.view_prefilled`: the ring as it was, then the prefill's own tokens."""
-        tokens = torch.arange(newest.shape[0], dtype=torch.int32)
-        age = tokens.reshape(1, 1, -1, 1) - tokens.reshape(1, 1, 1, -1)
-        positions = newest[0] + tokens  # padding has none of its own
-        before = self.ring.seen(positions, reach) & (self.ring.held <= newest[0])
-        return _view(rotation, torch.cat([before, (age >= 0) & (age < reach)], dim=3))
+    def view_piece(
+        self, rotation: Rotation, mask: Tensor, newest: Tensor, reach: int, piece: range
+    ) -> View:
+        """See :meth:`Kv.view_piece`: the ring as it was, if they can see it, then the prefill's tokens."""
+        slots, earliest = self.ring.held.shape[-1], piece.start - (reach - 1)
+        first = max(earliest // LENGTH_MULTIPLE * LENGTH_MULTIPLE, 0)
+        tokens = torch.arange(piece.start, piece.stop, dtype=torch.int32)
+        entries = torch.arange(first, piece.stop, dtype=torch.int32)
+        age = tokens.reshape(1, 1, -1, 1) - entries.reshape(1, 1, 1, -1)
+        seen = (age >= 0) & (age < reach)
+        if earliest < 0:
+            positions = newest[0] + tokens  # padding has none of its own
+            before = self.ring.seen(positions, reach) & (self.ring.held <= newest[0])
+            return _view(rotation, torch.cat([before, seen], dim=3), 0)
+        return _view(rotation, seen, slots + first)
 
 
 @dataclass(frozen=True)
@@ -169,5 +178,5 @@ def in_ring(kv: Kv, ring: Ring) -> Kv:
     return RingKv(keys=kv.keys, values=kv.values, ring=ring)
 
 
-def _view(rotation: Rotation, seen: Tensor) -> View:
-    return View(rotation, torch.where(seen, 0.0, MASKED_SCORE), None, seen.shape[-1])
+def _view(rotation: Rotation, seen: Tensor, start: int | None = None) -> View:
+    return View(rotation, torch.where(seen, 0.0, MASKED_SCORE), start, seen.shape[-1])

@@ -22,6 +22,7 @@ from exporter.model.text.filled import of_filled
 from exporter.model.text.kv import Kv, KvT, Sight, View, filled_slots
 from exporter.model.text.kv_int8 import Int8Kv, KvScales
 from exporter.model.text.layers import RmsNorm, softcapped
+from exporter.model.text.pieces import view_prefilled
 
 Caches = dict[int, Kv]
 """KV caches by the index of the layer that owns them."""
@@ -196,9 +197,14 @@ class Target(nn.Module):
         kv = {kind: caches[self.config.kv_donor(kind).index] for kind in AttentionKind}
         rotations = {kind: kv[kind].rotation(positions, text.rope[kind]) for kind in AttentionKind}
         sliding, full = AttentionKind.SLIDING, AttentionKind.FULL
-        see = kv[sliding].view_prefilled if prefill else kv[sliding].view_written
+        seen = rotations[sliding], mask, positions, text.sliding_window
+        if prefill:
+            size = kv[sliding].prefill_piece(len(positions))
+            latest = view_prefilled(kv[sliding], size, *seen)
+        else:
+            latest = kv[sliding].view_written(*seen)
         return {
-            sliding: see(rotations[sliding], mask, positions, text.sliding_window),
+            sliding: latest,
             full: of_filled(kv[full], kv[full].view_all(rotations[full], mask), mask, self.lengths),
         }
 
