@@ -30,8 +30,8 @@ from runtime_py.reply import OnChunk, Reply, RunResult, silent
 class InOrder:
     """Passes on pieces of several texts, one whole text after the other.
 
-    Pieces of the first unfinished text go through at once, those of later ones wait. Ending a text
-    passes a newline on.
+    Pieces of the first unfinished text go through at once, those of later ones wait. None follows the end
+    of a text.
     """
 
     def __init__(self, on_chunk: OnChunk) -> None:
@@ -51,7 +51,7 @@ class InOrder:
         """Text ``index`` is complete."""
         self._ended.add(index)
         while self._current in self._ended:
-            self._on_chunk("\n")
+            self._on_chunk(None)
             self._current += 1
             if piece := self._waiting.pop(self._current, ""):
                 self._on_chunk(piece)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from runtime_py.chat.reply_text import ReplyReading, Said
 from runtime_py.chat.tokenizer import StreamingText, Tokenizer
 from runtime_py.loop.rounds import Finish, Round
-from runtime_py.reply import Reply
+from runtime_py.reply import Piece, Reply
 
 
 class GrowingReply:
@@ -46,6 +46,23 @@ class GrowingReply:
         self._decode_seconds += done.seconds / shared_by
         new = self._streaming.push(token for token in done.tokens if token not in self._stops)
         return self._timed(self._reading.push(new))
+
+    def texts(self, done: Round) -> list[str]:
+        """What :meth:`push` gives, if anything."""
+        return [text] if (text := self.push(done)) else []
+
+    def pieces(self, done: Round) -> list[Piece]:
+        """What :meth:`push` gives, token by token; at least one piece."""
+        self._rounds.append(done)
+        self._decode_seconds += done.seconds
+        texts = [
+            "" if token in self._stops else self._streaming.push((token,)) for token in done.tokens
+        ]
+        sources = [done.source] * done.accepted + [None] * len(texts)
+        return [
+            Piece(self._timed(self._reading.push(text)), source)
+            for text, source in zip(texts, sources, strict=False)
+        ]
 
     def end(self) -> str:
         """The text that was held back."""

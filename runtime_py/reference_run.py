@@ -62,5 +62,5 @@ def _ask(session: Session[Any], turn: Turn, settings: RunSettings, on_chunk: OnC
     pieces = Returning(session.ask(turn, settings.max_new_tokens))
     for piece in pieces:
         on_chunk(piece)
-    on_chunk("\n")
+    on_chunk(None)
     return pieces.value

@@ -10,12 +10,20 @@ from typing import Any
 from exporter.bundle.engine_template import Json
 from runtime_py.loop.rounds import Acceptance, Finish, Round, Source
 
-OnChunk = Callable[[str], None]
-"""Is told each piece of text as it comes, and a newline after each reply."""
+OnChunk = Callable[[str | None], None]
+"""Is told each piece of text as it comes, and None after each reply."""
 
 
-def silent(text: str) -> None:
+def silent(text: str | None) -> None:
     """Tell nobody."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Text that became certain with a token, and where that was drafted; None if the target chose it."""
+
+    text: str
+    source: Source | None = None
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ accepted draft, thoughts the template drops from earlier turns.
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from itertools import takewhile
-from typing import Generic
+from typing import Generic, TypeVar
 
 from runtime_py.chat.chat_template import ChatTemplate
 from runtime_py.chat.conversation import PLAIN, Message, Setting, Turn, as_message
@@ -20,12 +20,14 @@ from runtime_py.chat.tokenizer import Tokenizer
 from runtime_py.growing_reply import GrowingReply
 from runtime_py.loop.executor import CacheT, Executor
 from runtime_py.loop.returning import Returning
-from runtime_py.loop.rounds import Cursor, Limits
+from runtime_py.loop.rounds import Cursor, Limits, Round
 from runtime_py.loop.sampling import GREEDY, SamplingSettings, chooser
 from runtime_py.loop.speculative import Clock, DraftPolicy, Fixed, Speaker, generate
 from runtime_py.media.media_encoder import MediaEncoder
 from runtime_py.prompt import PromptReader
-from runtime_py.reply import Reply
+from runtime_py.reply import Piece, Reply
+
+ToldT = TypeVar("ToldT")
 
 
 class Session(Generic[CacheT]):
@@ -90,6 +92,24 @@ class Session(Generic[CacheT]):
             ContextFullError: The conversation does not fit into the context; nothing has changed.
             EngineError: The runtime failed.
         """
+        return self._answer(turn, max_new_tokens, GrowingReply.texts, str)
+
+    def stream(self, turn: Turn, max_new_tokens: int) -> Generator[Piece, None, Reply]:
+        """As :meth:`ask`, but token by token, each with where it was drafted; some have no text.
+
+        Raises:
+            ContextFullError: As for :meth:`ask`.
+            EngineError: The runtime failed.
+        """
+        return self._answer(turn, max_new_tokens, GrowingReply.pieces, Piece)
+
+    def _answer(
+        self,
+        turn: Turn,
+        max_new_tokens: int,
+        told: Callable[[GrowingReply, Round], Iterable[ToldT]],
+        as_told: Callable[[str], ToldT],
+    ) -> Generator[ToldT, None, Reply]:
         asked = [*self._messages, as_message(turn).sent()]
         read = self._reader.read(asked, self._context_length)
         prompt, reused = read.tokens, self._reusable(read.tokens)
@@ -107,10 +127,9 @@ class Session(Generic[CacheT]):
         try:
             for done in rounds:
                 self._commit(done.committed)
-                if text := growing.push(done):
-                    yield text
+                yield from told(growing, done)
             if text := growing.end():
-                yield text
+                yield as_told(text)
         finally:
             self._messages = [*asked, growing.said().to_message()]
         return growing.reply(rounds.value)

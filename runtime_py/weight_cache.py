@@ -138,7 +138,7 @@ def _intact(file: Path) -> bool:
         return False
     intact = noted.read_bytes().split()[:1] == [sha256(file).encode()]
     if not intact:
-        logger.warning("%s: damaged; the weights are packed anew", file)
+        logger.error("%s: damaged; the weights are packed anew", file)
     return intact
 
 

@@ -229,7 +229,7 @@ def test_a_worker_that_dies(
     (tmp_path / "dying_worker.py").write_text(last.format(dying))
     monkeypatch.setattr("runtime_py.engine.stock_engine.WORKER", "dying_worker")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    chunks: list[str] = []
+    chunks: list[str | None] = []
     with pytest.raises(EngineError, match=r"stopped with status 7\n  \| its last words"):
         run_engine(
             settings(tmp_path / "x", mtp=False), [Conversation.asking("x" * 200_000)], chunks.append

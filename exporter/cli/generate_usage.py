@@ -1,83 +1,85 @@
-"""Which options of ``generate`` do nothing together."""
+"""Which options of ``generate``, ``compare`` and ``chat`` do nothing together."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
+from exporter.cli.conversations import Asked
+from exporter.cli.running_options import Choices
 from exporter.cli.runtimes import STOCK
 from exporter.contract.names import Accelerator
 
 
-def check_usage(
-    runtime: str,
-    mtp: str,
-    *,
-    asked: int,
-    sampled: bool,
-    draft_length: str | int | None,
-    draft_from: str | None,
-    batch: int | None,
-    weight_cache: Path | None,
-    accelerator: str,
-    media: bool,
-) -> None:
+def check_usage(asked: Asked, choices: Choices, mtp: str | None) -> None:
     """Refuse options that do nothing together, before anything is read.
 
-    ``asked`` counts the ways in which prompts are given; ``media`` is whether there are pictures or sounds
-    beside a chat file.
+    Args:
+        asked: What is to be answered.
+        choices: How.
+        mtp: ``on``, ``off`` or ``both``; None where the bundle decides.
 
     Raises:
         click.UsageError: The first of them.
     """
-    stock, onnx = runtime == STOCK, runtime == "onnx"
+    stock, onnx = choices.runtime == STOCK, choices.runtime == "onnx"
+    length, source = choices.draft_length, choices.draft_from
     wrong = (
-        (asked != 1, "give --prompt, --prompts or --chat-file"),
-        (media, "a chat file names its own pictures and sounds: leave out --image and --audio"),
+        (asked.ways > 1, "give --prompt, --prompts or --chat-file, one of them"),
         (
-            sampled and stock and mtp != "off",
-            "the engine ignores sampling settings under speculative decoding: add --mtp off, or "
-            "--runtime reference or onnx",
+            bool(asked.images or asked.sounds) and asked.chat_file is not None,
+            "a chat file names its own pictures and sounds: leave out --image and --audio",
         ),
         (
-            draft_length is not None and stock,
+            length is not None and stock,
             "the engine drafts as many tokens as the bundle's verify takes: --draft-length needs "
             "--runtime reference or onnx",
         ),
         (
-            draft_length is not None and mtp == "off",
+            length is not None and mtp == "off",
             "nothing is drafted with --mtp off: leave out --draft-length",
         ),
         (
-            draft_from is not None and stock,
+            source is not None and stock,
             "the engine drafts with the drafter: --draft-from needs --runtime reference or onnx",
         ),
         (
-            draft_from is not None and mtp == "off",
+            source is not None and mtp == "off",
             "nothing is drafted with --mtp off: leave out --draft-from",
         ),
         (
-            draft_from == "auto" and isinstance(draft_length, int),
+            source == "auto" and isinstance(length, int),
             "--draft-from auto drafts as much as pays: leave out --draft-length, or choose drafter or lookup",
         ),
         (
-            draft_from == "lookup" and batch is not None and batch > 1,
+            source == "lookup" and asked.batch is not None and asked.batch > 1,
             "several prompts at once have their drafts from the drafter: leave out --batch or --draft-from",
         ),
         (
-            batch is not None and runtime != "reference",
-            f"{runtime} answers one prompt at a time: --batch needs --runtime reference",
+            asked.batch is not None and choices.runtime != "reference",
+            f"{choices.runtime} answers one prompt at a time: --batch needs --runtime reference",
         ),
         (
-            weight_cache is not None and onnx,
+            choices.weight_cache is not None and onnx,
             "ONNX Runtime keeps no packed weights: leave out --weight-cache",
         ),
         (
-            accelerator != Accelerator.CPU.value and onnx,
+            choices.accelerator != Accelerator.CPU.value and onnx,
             "ONNX folders run on the CPU only: leave out --accelerator",
         ),
     )
     for refused, message in wrong:
         if refused:
             raise click.UsageError(message)
+
+
+def check_sampling(choices: Choices, mtp: str) -> None:
+    """Refuse sampling settings that the engine would ignore.
+
+    Raises:
+        click.UsageError: There are some, and ``mtp`` is not ``off``.
+    """
+    if choices.sampled and choices.runtime == STOCK and mtp != "off":
+        raise click.UsageError(
+            "the engine ignores sampling settings under speculative decoding: "
+            f"{'' if mtp == 'both' else 'add --mtp off, or '}--runtime reference or onnx"
+        )

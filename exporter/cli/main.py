@@ -10,12 +10,15 @@ from types import FrameType
 
 import click
 
+from exporter.cli.terminal import colours
 from exporter.errors import MtpExportError
 
 COMMANDS = {
     "export": "Make a bundle from a target checkpoint and its drafter.",
     "inspect": "Show what is inside a bundle and check that it keeps the engine's contract.",
-    "generate": "Generate text from a bundle, with and without speculative decoding.",
+    "generate": "Answer prompts with a bundle.",
+    "chat": "Talk with a bundle in the terminal.",
+    "compare": "Answer prompts with MTP off and on: speed, and whether the text is the same.",
     "verify": "Prove a bundle right, rung by rung, against its checkpoints and the engine.",
     "bench": "Measure a bundle: calls, tokens/s in both runtimes, memory, acceptance, speed-up.",
     "compare-drafters": "Compare drafters of one target on prompts of your own.",
@@ -84,15 +87,15 @@ def main() -> None:
     """Run the command; every expected error becomes one message and its exit code."""
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        sys.exit(cli.main(standalone_mode=False) or 0)
+        sys.exit(cli.main(prog_name="mtp-export", standalone_mode=False) or 0)
     except MtpExportError as error:
-        click.echo(f"mtp-export: {error}", err=True)
+        _tell("\n".join([str(error), *getattr(error, "__notes__", ())]))
         sys.exit(error.exit_code)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
-        click.echo("mtp-export: interrupted; nothing was left half-written", err=True)
+        _tell("interrupted; nothing was left half-written")
         _forget_interrupts()
         sys.exit(130)
     except BrokenPipeError:  # the reader of our output (head, less) has had enough
@@ -100,8 +103,14 @@ def main() -> None:
         sys.exit(1)
     except OSError as error:  # of a file that no reader of ours has a better sentence for
         where = f"{error.filename}: " if error.filename else ""
-        click.echo(f"mtp-export: {where}{error.strerror or error}", err=True)
+        _tell(f"{where}{error.strerror or error}")
         sys.exit(1)
+
+
+def _tell(problem: str) -> None:
+    """Say on stderr why the command ends."""
+    name = click.style("mtp-export:", fg="red", bold=True)
+    click.echo(f"{name} {problem}", err=True, color=None if colours() else False)
 
 
 def _forget_interrupts() -> None:

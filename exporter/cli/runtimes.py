@@ -1,4 +1,4 @@
-"""The runtimes behind ``generate``: the stock engine, and this project's own on LiteRT or ONNX Runtime."""
+"""What runs answers: the stock engine, and this project's own runtime on LiteRT or ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from exporter.contract.names import Accelerator
 from exporter.errors import BundleError
 
 if TYPE_CHECKING:
+    from exporter.cli.conversations import Asked
+    from exporter.cli.running_options import Choices
     from runtime_py.chat.conversation import Conversation
     from runtime_py.loop.rounds import Source
     from runtime_py.loop.sampling import SamplingSettings
@@ -57,7 +59,10 @@ def draft_sources(draft_from: str | None, draft_length: str | int | None) -> fro
 
 @dataclass(frozen=True)
 class GenerateRequest:
-    """What to generate, for either runtime; ``on_chunk`` None is silence."""
+    """What to generate, for either runtime: all answers once for each of ``modes``, ``on`` or ``off``.
+
+    ``on_chunk`` None is silence.
+    """
 
     bundle: Path
     modes: tuple[str, ...]
@@ -74,10 +79,33 @@ class GenerateRequest:
     accelerator: Accelerator
     on_chunk: OnChunk | None
 
-    def announce(self, mode: str) -> None:
-        """Say what is about to run, unless the output is for a machine."""
-        if self.on_chunk is not None:
-            click.echo(f"--- MTP {mode}", err=True)
+    @staticmethod
+    def of(
+        bundle: Path,
+        modes: tuple[str, ...],
+        conversations: list[Conversation],
+        asked: Asked,
+        choices: Choices,
+        on_chunk: OnChunk | None,
+    ) -> GenerateRequest:
+        """From the command line."""
+        length = choices.draft_length
+        return GenerateRequest(
+            bundle,
+            modes,
+            [conversation.with_thinking(choices.thinking) for conversation in conversations],
+            asked.image_tokens,
+            choices.max_new_tokens,
+            choices.max_num_tokens,
+            choices.threads,
+            choices.weight_cache,
+            choices.sampling,
+            "auto" if length is None else length,
+            draft_sources(choices.draft_from, length),
+            asked.batch,
+            Accelerator(choices.accelerator),
+            on_chunk,
+        )
 
 
 def check_accelerator(bundle: Path, made_for: Accelerator, wanted: Accelerator) -> None:
@@ -116,7 +144,6 @@ def with_engine(request: GenerateRequest) -> Iterator[tuple[str, RunResult]]:
             sampling=request.sampling,
             image_tokens=request.image_tokens,
         )
-        request.announce(mode)
         yield mode, run_engine(settings, request.conversations, request.on_chunk)
 
 
@@ -182,7 +209,6 @@ def _each_mode(
 
     for mode in request.modes:
         drafts = request.draft_length if mode == "on" else 0
-        request.announce(mode)
         settings = RunSettings(
             drafts,
             request.max_new_tokens,

@@ -14,7 +14,7 @@ NEARLY_ALL = 0.9
 
 TUNE = "adapt the drafter to this target with `mtp-export tune`"
 MORE = "give more prompts of your own with --prompts FILE"
-WHERE = "`mtp-export bench` measures them on this machine, `generate --mtp both` what comes of them"
+WHERE = "`mtp-export bench` measures them on this machine, `mtp-export compare` what comes of them"
 ENGINE = " The stock engine drafts in every round: `mtp-export bench` says what that is worth."
 
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from exporter.child_process import child_command
 from exporter.contract.names import Accelerator
 from exporter.errors import EngineError
 from runtime_py.chat.conversation import Conversation
-from runtime_py.chat.media import require_media, used_media
+from runtime_py.chat.media import Medium, require_media, used_media
 from runtime_py.litert.gpu.device import MISSING, is_missing
 from runtime_py.loop.sampling import GREEDY, SamplingSettings
 from runtime_py.reply import OnChunk, Reply, RunResult, silent
@@ -67,7 +68,7 @@ def run_engine(
     Args:
         settings: Bundle and options.
         conversations: Each starts with an empty cache.
-        on_chunk: Called with each piece of text as it arrives, and with a newline after each answer.
+        on_chunk: Called with each piece of text as it arrives, and with None after each answer.
 
     Raises:
         BundleError: There are pictures or sounds, and the bundle takes none; or weights were packed from a
@@ -77,18 +78,17 @@ def run_engine(
     """
     if media := used_media(conversations):
         require_media(open_bundle(settings.bundle), media)
-    with _own_weight_cache(settings) as settings:
+    with own_weight_cache(settings) as settings:
         finished, log = _ask(settings, conversations, on_chunk)
-    rates = SUCCESS_RATE.findall(log)
     return RunResult(
-        replies=tuple(tuple(map(_reply, replies)) for replies in finished["replies"]),
-        success_rate=float(rates[-1]) if rates else None,
+        replies=tuple(tuple(map(reply_of, replies)) for replies in finished["replies"]),
+        success_rate=success_rate(log),
         init_seconds=float(finished["init_seconds"]),
     )
 
 
 @contextmanager
-def _own_weight_cache(settings: EngineSettings) -> Iterator[EngineSettings]:
+def own_weight_cache(settings: EngineSettings) -> Iterator[EngineSettings]:
     """The settings with a folder for packed weights of this bundle's content, if they are to be kept.
 
     The engine itself goes by the name, size and time of a bundle, and believes what it finds.
@@ -129,18 +129,13 @@ def _ask(
     chat_templates: Sequence[str | None] | None = None,
 ) -> tuple[dict[str, Any], str]:
     """What the worker gave in the end, and the engine's log; with templates, it only renders."""
-    request = {
-        **asdict(settings),
-        "chat_templates": chat_templates,
-        "conversations": [conversation.to_json() for conversation in conversations],
-        "bundle": str(settings.bundle),
-        "weight_cache": str(settings.weight_cache) if settings.weight_cache else None,
-    }
+    media = () if chat_templates else used_media(conversations)
+    request = {**worker_request(settings, conversations, media), "chat_templates": chat_templates}
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as stream:
         finished, status = _converse(request, stream, on_chunk or silent)
         stream.seek(0)
         log = stream.read()
-    _check(settings, finished, log, status)
+    check_worker(settings, finished, log, status)
     return finished, log
 
 
@@ -149,6 +144,39 @@ def _converse(
 ) -> tuple[dict[str, Any], int]:
     """Send the request to a worker and pass chunks on; its final event, if any, and exit status."""
     finished: dict[str, Any] = {}
+    with engine_worker(log) as worker:
+        with suppress(BrokenPipeError), stdin_of(worker):
+            send(worker, request)
+        for event in events_of(worker):
+            if "chunk" in event:
+                on_chunk(event["chunk"])
+            else:
+                finished = event
+        worker.wait()
+    return finished, worker.returncode
+
+
+def worker_request(
+    settings: EngineSettings, conversations: Sequence[Conversation], media: Iterable[Medium]
+) -> dict[str, Any]:
+    """What a worker is sent first, so that it can be asked for answers."""
+    return {
+        **asdict(settings),
+        "chat": False,
+        "chat_templates": None,
+        "conversations": [conversation.to_json() for conversation in conversations],
+        "media": list(media),
+        "bundle": str(settings.bundle),
+        "weight_cache": str(settings.weight_cache) if settings.weight_cache else None,
+    }
+
+
+@contextmanager
+def engine_worker(log: IO[str]) -> Iterator[subprocess.Popen[str]]:
+    """A worker that waits for its request; it is killed at the end if it has not ended by itself.
+
+    It has a process group of its own: a Ctrl-C is the parent's, who ends it or cancels an answer.
+    """
     with subprocess.Popen(
         child_command(WORKER),
         stdin=subprocess.PIPE,
@@ -156,39 +184,40 @@ def _converse(
         stderr=log,
         text=True,
         encoding="utf-8",
+        process_group=None if sys.platform == "win32" else 0,
     ) as worker:
-        assert worker.stdin is not None
-        assert worker.stdout is not None
         try:
-            _send(worker.stdin, request)
-            for event in _events(worker.stdout):
-                if "chunk" in event:
-                    on_chunk(event["chunk"])
-                else:
-                    finished = event
-            worker.wait()
+            yield worker
         finally:
             worker.kill()
-    return finished, worker.returncode
 
 
-def _send(stream: IO[str], request: dict[str, Any]) -> None:
-    """Write the request. One larger than the pipe finds out here that the worker has died already.
+def stdin_of(worker: subprocess.Popen[str]) -> IO[str]:
+    """Where a worker is asked."""
+    assert worker.stdin is not None
+    return worker.stdin
 
-    Why it has is in its exit status and its log.
+
+def send(worker: subprocess.Popen[str], asked: Mapping[str, Any] | None) -> None:
+    """Send a line.
+
+    Raises:
+        BrokenPipeError: The worker has died; why is in its exit status and its log.
     """
-    with suppress(BrokenPipeError), stream:
-        stream.write(json.dumps(request))
+    stream = stdin_of(worker)
+    stream.write(json.dumps(asked) + "\n")
+    stream.flush()
 
 
-def _events(stream: IO[str]) -> Iterator[dict[str, Any]]:
+def events_of(worker: subprocess.Popen[str]) -> Iterator[dict[str, Any]]:
     """All but the line that a dying worker does not get to finish."""
-    for line in stream:
+    assert worker.stdout is not None
+    for line in worker.stdout:
         with suppress(ValueError):
             yield json.loads(line)
 
 
-def _check(settings: EngineSettings, finished: dict[str, Any], log: str, status: int) -> None:
+def check_worker(settings: EngineSettings, finished: dict[str, Any], log: str, status: int) -> None:
     """Whether the engine did what it was asked to."""
     done = "replies" in finished or "prompts" in finished
     if not done and is_missing(log):
@@ -204,7 +233,14 @@ def _check(settings: EngineSettings, finished: dict[str, Any], log: str, status:
         )
 
 
-def _reply(values: dict[str, Any]) -> Reply:
+def success_rate(log: str) -> float | None:
+    """Accepted by drafted, which the engine says when it ends; None where nothing was drafted."""
+    rates = SUCCESS_RATE.findall(log)
+    return float(rates[-1]) if rates else None
+
+
+def reply_of(values: dict[str, Any]) -> Reply:
+    """A reply from what a worker sends."""
     return Reply(**{**values, "tool_calls": tuple(values["tool_calls"])})
 
 

@@ -1,4 +1,7 @@
-"""The child process of ``stock_engine``: one request on stdin, JSON events on stdout.
+"""The child process of ``stock_engine``: a line of JSON on stdin asks, lines on stdout are what comes of it.
+
+In a chat (:mod:`runtime_py.engine.engine_chat`) conversations follow, one a line, each with a turn to be
+answered; SIGINT cancels the answer.
 
 The engine writes to file descriptors 1 and 2 as it likes, so the events go to a copy of stdout made
 before the engine is loaded, and descriptor 1 is pointed at stderr.
@@ -8,14 +11,15 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import IO, Any
 
 from exporter.pip_install import pip_install
-from runtime_py.chat.conversation import Conversation, as_message
-from runtime_py.chat.media import Medium, used_media
+from runtime_py.chat.conversation import Conversation, Message, as_message
+from runtime_py.chat.media import Medium
 
 NO_CACHE = ":nocache"
 """The engine's word for keeping packed weights in memory only."""
@@ -25,7 +29,7 @@ def main() -> None:
     """Answer the request on stdin."""
     events = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    request = json.load(sys.stdin)
+    request = json.loads(sys.stdin.readline())
     try:
         finished = _run(request, events)
     except Exception as error:  # whatever it is, the parent reports it
@@ -48,7 +52,12 @@ def _run(request: dict[str, Any], events: IO[str]) -> dict[str, Any]:
         ) from error
     litert_lm.set_min_log_severity(litert_lm.LogSeverity.INFO)
     conversations = list(map(Conversation.from_json, request["conversations"]))
-    with _engine(request, conversations) as engine:
+    with _engine(request) as engine:
+        if request["chat"]:
+            signal.signal(
+                signal.SIGINT, signal.SIG_IGN
+            )  # for a moment in which nothing is answered
+            return _chat(engine, request, events)
         if request["chat_templates"] is not None:
             asked = zip(conversations, request["chat_templates"], strict=True)
             return {"prompts": [_render(engine, *pair) for pair in asked]}
@@ -59,10 +68,8 @@ def _run(request: dict[str, Any], events: IO[str]) -> dict[str, Any]:
     return {"replies": replies, "init_seconds": init_seconds}
 
 
-def _engine(
-    request: dict[str, Any], conversations: Sequence[Conversation]
-) -> AbstractContextManager[Any]:
-    """The engine, with what the conversations' pictures and sounds need.
+def _engine(request: dict[str, Any]) -> AbstractContextManager[Any]:
+    """The engine, with what pictures and sounds need.
 
     Backends for those are named only where there are some: it refuses one whose section a bundle lacks.
     """
@@ -71,7 +78,6 @@ def _engine(
     cpu = litert_lm.Backend.CPU(thread_count=request["threads"])
     device = litert_lm.Backend.GPU() if request["accelerator"] == "gpu" else cpu
     precision = litert_lm.ActivationDataType.FLOAT32 if request["full_precision"] else None
-    media = frozenset[Medium]() if request["chat_templates"] else used_media(conversations)
     engine: AbstractContextManager[Any] = litert_lm.Engine(
         request["bundle"],
         device,
@@ -80,8 +86,8 @@ def _engine(
         enable_speculative_decoding=request["mtp"],
         enable_benchmark=True,
         activation_data_type=precision,
-        vision_backend=device if Medium.IMAGE in media else None,
-        audio_backend=device if Medium.AUDIO in media else None,
+        vision_backend=device if Medium.IMAGE in request["media"] else None,
+        audio_backend=device if Medium.AUDIO in request["media"] else None,
     )
     return engine
 
@@ -95,44 +101,75 @@ def _render(engine: Any, conversation: Conversation, chat_template: str | None) 
 def _answer(
     engine: Any, conversation: Conversation, request: dict[str, Any], events: IO[str]
 ) -> tuple[list[dict[str, Any]], float]:
+    replies, init_seconds = [], 0.0
+    with _begin(engine, conversation, request) as chat:
+        for turn in conversation.turns:
+            replies.append(_reply(chat, as_message(turn), events))
+            _send(events, {"chunk": None})
+            init_seconds = chat.get_benchmark_info().init_time_in_second
+    return replies, init_seconds
+
+
+def _chat(engine: Any, request: dict[str, Any], events: IO[str]) -> dict[str, Any]:
+    """Answer conversations as they come, until there are no more."""
+    _send(events, {"ready": True})
+    for line in sys.stdin:
+        conversation = Conversation.from_json(json.loads(line))
+        try:
+            with _begin(engine, conversation, request) as chat, _cancelled_by_interrupt(chat):
+                reply = _reply(chat, as_message(conversation.turns[0]), events)
+            _send(events, {"reply": reply})
+        except RuntimeError as error:
+            _send(events, {"failed": str(error)})
+    return {"replies": []}
+
+
+@contextmanager
+def _cancelled_by_interrupt(chat: Any) -> Iterator[None]:
+    before = signal.signal(signal.SIGINT, lambda *_: chat.cancel_process())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _begin(
+    engine: Any, conversation: Conversation, request: dict[str, Any]
+) -> AbstractContextManager[Any]:
+    """A conversation of the engine's that has heard the history."""
     import litert_lm
 
-    replies, init_seconds = [], 0.0
     made = engine.create_conversation(
         **_begun(conversation),
         automatic_tool_calling=False,
         sampler_config=litert_lm.SamplerConfig(**request["sampling"]),
         max_output_tokens=request["max_new_tokens"],
     )
-    with _budgeted(made, request["image_tokens"]) as chat:
-        for turn in conversation.turns:
-            text, thought, calls = "", "", list[Any]()
-            for piece in chat.send_message_async(as_message(turn).to_json()):
-                text += (chunk := str(piece))
-                thought += "".join(piece.channels.values())
-                calls += [call.to_json() for call in piece.tool_calls]
-                _send(events, {"chunk": chunk})
-            _send(events, {"chunk": "\n"})
-            info = chat.get_benchmark_info()
-            init_seconds = info.init_time_in_second
-            replies.append(
-                {
-                    "text": text,
-                    "thought": thought,
-                    "tool_calls": calls,
-                    "prefill_tokens": info.last_prefill_token_count,
-                    "prefill_seconds": _seconds(
-                        info.last_prefill_token_count, info.last_prefill_tokens_per_second
-                    ),
-                    "decode_tokens": info.last_decode_token_count,
-                    "decode_seconds": _seconds(
-                        info.last_decode_token_count, info.last_decode_tokens_per_second
-                    ),
-                    "time_to_first_token": info.time_to_first_token_in_second,
-                    "context_tokens": chat.token_count,
-                }
-            )
-    return replies, init_seconds
+    chat: AbstractContextManager[Any] = _budgeted(made, request["image_tokens"])
+    return chat
+
+
+def _reply(chat: Any, message: Message, events: IO[str]) -> dict[str, Any]:
+    """The answer to a message and what it took; its text is sent as it comes."""
+    text, thought, calls = "", "", list[Any]()
+    for piece in chat.send_message_async(message.to_json()):
+        text += (chunk := str(piece))
+        thought += "".join(piece.channels.values())
+        calls += [call.to_json() for call in piece.tool_calls]
+        _send(events, {"chunk": chunk})
+    info = chat.get_benchmark_info()
+    prefill, decode = info.last_prefill_token_count, info.last_decode_token_count
+    return {
+        "text": text,
+        "thought": thought,
+        "tool_calls": calls,
+        "prefill_tokens": prefill,
+        "prefill_seconds": _seconds(prefill, info.last_prefill_tokens_per_second),
+        "decode_tokens": decode,
+        "decode_seconds": _seconds(decode, info.last_decode_tokens_per_second),
+        "time_to_first_token": info.time_to_first_token_in_second,
+        "context_tokens": chat.token_count,
+    }
 
 
 def _budgeted(conversation: Any, image_tokens: int | None) -> Any:

@@ -126,7 +126,7 @@ def test_generate_in_the_reference_runtime(planted_bundle: Path, clips: Path) ->
     reference = [str(planted_bundle), *asked, "--runtime", "reference"]
     done = run("generate", *reference)
     assert done.returncode == 0, done.stderr
-    assert done.stdout == "The fox eats berries.\n" * 2
+    assert done.stdout == "The fox eats berries.\n"
     refused(run_without(("miniaudio",), "generate", *reference), f"{pip_install('audio')}")
 
 

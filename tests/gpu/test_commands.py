@@ -25,13 +25,14 @@ def mtp_export(
 
 
 @pytest.mark.parametrize("runtime", ["litert-lm", "reference"])
-def test_generate(gpu_bundles: dict[str, Path], runtime: str) -> None:
+def test_compare(gpu_bundles: dict[str, Path], runtime: str) -> None:
     asked = ["--prompt", held_out_prompts(1)[0], "--max-new-tokens", NEW_TOKENS]
     done = mtp_export(
-        "generate", gpu_bundles["float32"], "--accelerator", "gpu", "--runtime", runtime, *asked
-    )
+        "compare", gpu_bundles["float32"], "--accelerator", "gpu", "--runtime", runtime, *asked,
+        "--rounds", "1",
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "identical text" in done.stderr
+    assert "text: identical" in done.stdout
     assert "INFO" not in done.stdout + done.stderr
 
 

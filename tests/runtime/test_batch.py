@@ -213,7 +213,7 @@ def test_a_calls_seconds_are_shared(drafts: int) -> None:
 
 def test_texts_are_shown_in_order() -> None:
     shown: list[str] = []
-    order = InOrder(shown.append)
+    order = InOrder(lambda piece: shown.append("\n" if piece is None else piece))
     order.push(1, "b")
     order.push(0, "a")
     order.push(2, "c")

@@ -268,10 +268,11 @@ def test_generate_answers_a_file_of_prompts(bundles: dict[int, Path], tmp_path: 
     done = [generate(bundles[3], *asked, "--batch", batch) for batch in ("1", "2", "3")]
     assert [one.returncode for one in done] == [0, 0, 0], done[0].stderr
     assert len({one.stdout for one in done}) == 1
-    assert len(done[0].stdout.splitlines()) == 2 * len(prompts)  # MTP off, then on
-    found = generate(bundles[3], *asked, "--mtp", "on", "--json")
-    replies = json.loads(found.stdout)["on"]["replies"]
-    assert [reply["text"] for (reply,) in replies] == done[0].stdout.splitlines()[len(prompts) :]
+    answers = done[0].stdout.split("\n\n")
+    assert [answer.split("\n")[0] for answer in answers] == [f"==> {p} <==" for p in prompts]
+    found = generate(bundles[3], *asked, "--mtp", "off", "--json")
+    replies = json.loads(found.stdout)["off"]["replies"]
+    assert [reply["text"] for (reply,) in replies] == [a.split("\n")[1] for a in answers]
 
 
 def test_generate_refuses_a_batch_that_cannot_be(bundles: dict[int, Path]) -> None:

@@ -63,13 +63,18 @@ EATS, LIVES = "What does the{} eat?", "Please tell me. Where does the{} live?"
 
 
 def test_generate_sees(planted_bundle: Path, pictures: Path) -> None:
-    """Every prompt has the picture; MTP on and off."""
+    """Every prompt has the picture, of which the line in front of its answer has the place."""
     prompts = [EATS.format("<|image|>"), LIVES.format("<|image|>")]
     asked = [word for prompt in prompts for word in ("--prompt", prompt)]
     done = run("generate", planted_bundle, *asked, "--image", pictures / "blue.jpg")
     assert done.returncode == 0, done.stderr
-    answers = ["The cat eats fish.", "The cat lives in a cottage."]
-    assert done.stdout.splitlines() == answers * 2
+    assert done.stdout.splitlines() == [
+        "==> What does the <image> eat? <==",
+        "The cat eats fish.",
+        "",
+        "==> Please tell me. Where does the <image> live? <==",
+        "The cat lives in a cottage.",
+    ]
 
 
 def test_the_engines_extra_is_enough_to_see(planted_bundle: Path, pictures: Path) -> None:
@@ -111,7 +116,7 @@ def test_chat_files_have_pictures(planted_bundle: Path, pictures: Path, tmp_path
     (tmp_path / "chat.json").write_text(json.dumps(chat))
     done = run("generate", planted_bundle, "--chat-file", tmp_path / "chat.json")
     assert done.returncode == 0, done.stderr
-    assert done.stdout == "The cat eats fish.\n" * 2
+    assert done.stdout == "The cat eats fish.\n"
 
 
 @pytest.mark.parametrize(

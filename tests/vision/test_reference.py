@@ -115,7 +115,7 @@ def test_generate_in_the_reference_runtime(planted_bundle: Path, pictures: Path)
     reference = [str(planted_bundle), *asked, "--runtime", "reference"]
     done = run("generate", *reference, "--image-tokens", "1")
     assert done.returncode == 0, done.stderr
-    assert done.stdout == "The fox eats berries.\n" * 2
+    assert done.stdout == "The fox eats berries.\n"
     refused(
         run("generate", *reference, "--image-tokens", "5"),
         "expected a budget of at most 4 tokens for a picture, found 5",

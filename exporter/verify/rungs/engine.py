@@ -19,7 +19,7 @@ from runtime_py.same_text import ReplyLimits, same_text
 TITLE = Title(
     "engine",
     "The stock engine gives the reference runtime's text",
-    "Look at litert-lm-api's version (the extra engine installs a tested one) and run generate --mtp both: "
+    "Look at litert-lm-api's version (the extra engine installs a tested one) and run mtp-export compare: "
     "if the engine differs from itself, it is the engine's; if only from the reference runtime, report it.",
 )
 

@@ -1,0 +1,110 @@
+"""The two ends of a chat that a person sees: lines that are typed or piped in, answers as they come."""
+
+from __future__ import annotations
+
+import importlib
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+
+import click
+
+from runtime_py.loop.rounds import Source
+from runtime_py.reply import Piece
+
+COLOURS = {Source.DRAFTER: "green", Source.LOOKUP: "cyan"}
+"""Of accepted drafts, by where they were from."""
+
+PROMPT, MORE = "> ", "… "
+
+
+class _LineDroppedError(Exception):
+    """A Ctrl-C while a line was typed."""
+
+
+class Screen:
+    """A terminal, or a pipe in its place: then there is neither prompt nor colour, and Ctrl-C ends all."""
+
+    def __init__(self) -> None:
+        self.interactive = sys.stdin.isatty() and sys.stdout.isatty()
+
+    def lines(self) -> Iterator[str]:
+        """What is said, without the empty lines; a line that ends in a backslash goes on in the next."""
+        said = ""
+        while (line := self._line(MORE if said else PROMPT)) is not None:
+            said += line
+            if said.endswith("\\"):
+                said = said[:-1] + "\n"
+            elif said.strip():
+                yield said
+                said = ""
+            else:
+                said = ""
+        if said.strip():
+            yield said
+
+    def _line(self, prompt: str) -> str | None:
+        """A line, empty where it was dropped; None at the end."""
+        if not self.interactive:
+            line = sys.stdin.readline()
+            return line.rstrip("\r\n") if line else None
+        with suppress(ImportError):
+            importlib.import_module("readline")  # editing and history, by its mere import
+        try:
+            with _on_interrupt(_drop):
+                return input(prompt)
+        except _LineDroppedError:
+            click.echo()
+            return ""
+        except EOFError:
+            click.echo()
+            return None
+
+    def show(self, piece: Piece) -> None:
+        """A piece of an answer."""
+        if not piece.text:
+            return
+        coloured = piece.source is not None and not piece.text.isspace()
+        text = (
+            click.style(piece.text, fg=COLOURS[piece.source])
+            if coloured and piece.source
+            else piece.text
+        )
+        click.echo(text, nl=False)
+
+    def note(self, text: str) -> None:
+        """Something about an answer, on stderr."""
+        click.secho(text, dim=True, err=True)
+
+    def problem(self, text: str) -> None:
+        """What went wrong."""
+        click.secho(text, fg="red", err=True)
+
+    @contextmanager
+    def answering(self, cancel: Callable[[], None]) -> Iterator[None]:
+        """Ctrl-C cancels, once; a second one ends the command."""
+        if not self.interactive:
+            yield
+            return
+
+        def cancel_once(number: int, frame: FrameType | None) -> None:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            cancel()
+
+        with _on_interrupt(cancel_once):
+            yield
+
+
+def _drop(number: int, frame: FrameType | None) -> None:
+    raise _LineDroppedError
+
+
+@contextmanager
+def _on_interrupt(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,119 @@
+"""A chat, line by line: questions are answered, lines that begin with a slash are commands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from exporter.bundle.engine_template import Json
+from exporter.cli.chat_partners import Partner
+from exporter.cli.chat_screen import Screen
+from exporter.cli.generate_output import measurements
+from exporter.errors import MtpExportError
+from runtime_py.chat.conversation import Message
+from runtime_py.chat.media import Medium, file_part, with_media
+from runtime_py.loop.returning import Returning
+from runtime_py.reply import Reply, RunResult
+
+COMMANDS = {
+    "/image FILE": "the next question is about this picture",
+    "/audio FILE": "the next question is about this sound",
+    "/reset": "forget what was said",
+    "/help": "this list",
+    "/quit": "leave; so does Ctrl-D",
+}
+HINT = "Ctrl-C cancels an answer. A line that ends in \\ goes on; one that begins with a space is no command."
+
+
+class Talk:
+    """Questions and answers.
+
+    Args:
+        partner: Who answers.
+        screen: Where.
+        media: What may be attached.
+        cache_length: Slots, all of which a conversation may fill.
+    """
+
+    def __init__(
+        self, partner: Partner, screen: Screen, media: Sequence[Medium], cache_length: int
+    ) -> None:
+        self._partner, self._screen, self._media = partner, screen, media
+        self._cache_length = cache_length
+        self._attached = list[Json]()
+
+    def hold(self, *, mtp: bool) -> None:
+        """Until the end of input, or ``/quit``.
+
+        Raises:
+            MtpExportError: An answer failed, and nobody is there to be told; a person goes on.
+        """
+        for line in self._screen.lines():
+            if line.split() == ["/quit"]:
+                break
+            try:
+                self._take(line, mtp=mtp)
+            except MtpExportError as error:
+                if not self._screen.interactive:
+                    raise
+                self._screen.problem(str(error))
+        if (rate := self._partner.end()) is not None:
+            self._screen.note(f"{rate:.0%} of drafts accepted in all")
+
+    def _take(self, line: str, *, mtp: bool) -> None:
+        if line.startswith("/"):
+            self._obey(*line.split(maxsplit=1))
+            return
+        line.encode(errors="strict")
+        message = Message("user", with_media(line.strip(), self._attached))
+        self._attached = []
+        reply = self._answer(message)
+        if reply is None:
+            self._screen.note("cancelled")
+            return
+        self._screen.note(self._told(reply, mtp=mtp))
+
+    def _answer(self, message: Message) -> Reply | None:
+        pieces = Returning(self._partner.stream(message))
+        try:
+            with self._screen.answering(self._partner.cancel):
+                for piece in pieces:
+                    self._screen.show(piece)
+        finally:
+            click.echo()
+        return pieces.value
+
+    def _told(self, reply: Reply, *, mtp: bool) -> str:
+        """What an answer took."""
+        text = measurements(RunResult.counted([(reply,)]), mtp=mtp)
+        text += f", {reply.context_tokens} of {self._cache_length} slots used"
+        if reply.context_tokens >= self._cache_length - 1:
+            text += ": the context is full, /reset begins anew"
+        if reply.thought and not reply.text:
+            text += "; the answer was cut off in a thought"
+        return text
+
+    def _obey(self, word: str, rest: str = "") -> None:
+        match word, rest.strip():
+            case "/help", "":
+                width = max(map(len, COMMANDS))
+                lines = (f"{name:{width}}  {does}" for name, does in COMMANDS.items())
+                self._screen.note("\n".join([*lines, HINT]))
+            case "/reset", "":
+                self._partner.reset()
+                self._attached = []
+                self._screen.note("what was said is forgotten")
+            case (("/image" | "/audio"), file) if file:
+                self._attach(Medium(word.removeprefix("/")), Path(file).expanduser())
+            case _:
+                raise MtpExportError(f"{word}: expected one of {', '.join(COMMANDS)}")
+
+    def _attach(self, medium: Medium, file: Path) -> None:
+        if medium not in self._media:
+            raise MtpExportError(
+                f"{medium.noun}s cannot be asked about with this bundle and runtime"
+            )
+        self._attached.append(file_part(medium, file))
+        self._screen.note(f"attached to the next question: {file.name}")
