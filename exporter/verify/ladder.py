@@ -26,6 +26,7 @@ from exporter.verify.rungs import (
     drafter,
     engine,
     graphs,
+    half_precision,
     loop,
     model,
     onnx,
@@ -45,8 +46,8 @@ from exporter.verify.views import answer_views
 from exporter.version import installed
 
 RUNGS: tuple[ModuleType, ...] = (
-    checksums, contract, weights, model, graphs, shapes, quantisation, drafter, tower, pictures, sounds,
-    loop, conversations, engine, picture_replies, sound_replies, onnx, acceptance,
+    checksums, contract, weights, model, graphs, shapes, half_precision, quantisation, drafter, tower,
+    pictures, sounds, loop, conversations, engine, picture_replies, sound_replies, onnx, acceptance,
 )  # fmt: skip
 """A rung is a module with a ``TITLE``, a :class:`~exporter.verify.rung.Title`, and a function
 ``judge(evidence: Evidence) -> Rung``, which says why it is skipped where it cannot run."""

@@ -47,5 +47,5 @@ def fit_text(ours: Floats, reference: Floats, following: Sequence[int]) -> TextF
 
 def _surprise(log_chances: Wide, following: Sequence[int]) -> Wide:
     rows = np.arange(len(following))
-    result: Wide = -log_chances[rows, np.asarray(following)]
+    result: Wide = -log_chances[rows, np.asarray(following, np.intp)]
     return result

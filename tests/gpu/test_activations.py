@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,11 @@ from safetensors.torch import load_file, save_file
 from exporter.contract.names import Accelerator
 from exporter.errors import EngineError
 from exporter.options import Activations
+from exporter.progress import SilentReporter
+from exporter.verify.evidence import Evidence, VerifyRequest
+from exporter.verify.rung import Rung, Verdict
+from exporter.verify.rungs import half_precision
+from exporter.verify.sides.golden import ask
 from tests.bundles import SHORT_CACHE, SHORT_PREFILLS, TINY_TARGET, export_tiny
 from tests.gpu.test_engine import answers, assert_same_texts
 
@@ -48,3 +55,14 @@ def test_the_engine_computes_with_what_the_bundle_asks_for(
     assert_same_texts(answers(bundles[Activations.FLOAT32], Accelerator.GPU, mtp=True), right)
     with pytest.raises(EngineError, match="the engine says"):
         answers(bundles[Activations.FLOAT16], Accelerator.GPU, mtp=True)
+    request = VerifyRequest(
+        bundles[Activations.FLOAT16], None, None, ("x",), Accelerator.GPU, 2, max_new_tokens=1
+    )
+    assert judged(request).verdict is Verdict.FAIL
+    full = replace(request, bundle=bundles[Activations.FLOAT32])
+    assert judged(full).note == half_precision.ASKS_FOR_FLOAT32
+
+
+def judged(request: VerifyRequest) -> Rung:
+    with ExitStack() as stack:
+        return half_precision.judge(Evidence(request, SilentReporter(), ask, stack))
