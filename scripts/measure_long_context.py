@@ -24,8 +24,8 @@ import click
 from speed.clocks import alternate, load
 from speed.filled import SizedSection
 
-WORDS, ASKED = "t4 ", "say t494"
-"""What prompts for a planted pair are made of: one token, and a question whose answer it knows."""
+BEGUN, WORD = "say", " t494"
+"""What prompts for a planted pair are made of; the word is one token, and its answer is known."""
 MEGA = 1_000_000
 
 Side = tuple[Path, int]
@@ -70,7 +70,8 @@ def calls(
         for sized in [SizedSection.find(file, signature, number)]
     }
     for seen in filled:
-        sides = {n: call for n, (sized, call) in opened.items() if sized.fill(call, seen)}
+        prepared = {name: sized.filled(call, seen) for name, (sized, call) in opened.items()}
+        sides = {name: call for name, call in prepared.items() if call is not None}
         costs = alternate(sides, count)
         first = next(iter(costs.values()))
         for name, cost in costs.items():
@@ -87,7 +88,7 @@ def prompt(
     files: tuple[Path, ...], slots: tuple[int, ...], threads: int, tokens: int, runs: int
 ) -> None:
     """CPU time and wall time until the stock engine's first token after a long prompt."""
-    text = WORDS * tokens + ASKED
+    text = BEGUN + WORD * (tokens + 1)
     asked = {"prompt": text, "mtp": False, "new": 2, "threads": threads, "cache": ":nocache"}
     found = _in_turn([(file, number) for file in files for number in slots], asked, runs)
     first = None
@@ -123,7 +124,7 @@ def memory(
     """Peak resident memory of the stock engine in a short conversation, in MB, and tokens/s."""
     sides = [(file, number) for file in files for number in slots]
     for drafting in {"off": [False], "on": [True], "both": [False, True]}[mtp]:
-        text = WORDS * tokens + ASKED
+        text = BEGUN + WORD * (tokens + 1)
         asked = {"prompt": text, "mtp": drafting, "new": new, "threads": threads, "cache": cache}
         first = None
         for (file, number), results in _in_turn(sides, asked, runs).items():
@@ -148,9 +149,12 @@ def _in_turn(sides: list[Side], asked: dict[str, Any], runs: int) -> dict[Side, 
 def _runs(sides: list[Side], asked: dict[str, Any]) -> Iterator[tuple[Side, Any]]:
     for file, slots in sides:
         request = {**asked, "bundle": str(file.resolve()), "slots": slots}
-        command = [sys.executable, "-m", "speed.engine_run", json.dumps(request)]
-        folder = Path(__file__).parent
-        done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, text=True, check=True)
+        command, folder = [sys.executable, "-m", "speed.engine_run"], Path(__file__).parent
+        done = subprocess.run(
+            command, cwd=folder, input=json.dumps(request), capture_output=True, text=True
+        )
+        if done.returncode:
+            raise click.ClickException(f"{file} with {slots} slots: {done.stderr[-1000:]}")
         yield (file, slots), json.loads(done.stdout.splitlines()[-1])
 
 

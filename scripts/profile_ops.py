@@ -9,12 +9,13 @@ which no change of the graph can make cheaper.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import click
-from speed.clocks import load
+from speed.clocks import Call, load
 from speed.filled import SizedSection
-from speed.litert import resizing_edit
+from speed.litert import PreparedCall, resizing_edit
 from speed.op_profiler import Operation, OpProfiler
 
 from exporter.bundle.reader import MAGIC, open_bundle
@@ -46,7 +47,7 @@ def main(file: Path, signature: str, runs: int, filled: int | None, slots: int) 
     else:
         sized = SizedSection.find(file, signature, slots)
         profiler = OpProfiler(file, sized.entry.begin, sized.entry.nbytes, sized.edit)
-        operations = profiler.profile(signature, runs, lambda call: sized.fill(call, filled))
+        operations = profiler.profile(signature, runs, partial(_filled, sized, filled))
     total = sum(operation.milliseconds for operation in operations)
     click.echo(
         f"{signature}: {total:.1f} ms in operations, each at its fastest of {runs} runs, {load()}"
@@ -60,6 +61,13 @@ def main(file: Path, signature: str, runs: int, filled: int | None, slots: int) 
     ):
         share = sum(operation.milliseconds for operation in chosen) / total
         click.echo(f"{name}: {share:.3f} in {sum(o.count for o in chosen)} operations")
+
+
+def _filled(sized: SizedSection, filled: int, call: PreparedCall) -> Call:
+    prepared = sized.filled(call, filled)
+    if prepared is None:
+        raise click.ClickException(f"{filled} of {sized.slots} slots cannot be filled by this call")
+    return prepared
 
 
 def _profiler(file: Path, signature: str) -> OpProfiler:

@@ -1,9 +1,7 @@
 """One conversation in the stock engine, and what it cost: the child process of ``measure_long_context.py``.
 
-    python -m speed.engine_run '{"bundle": "a.litertlm", "slots": 4096, ...}'
-
-A process of its own, so that its peak of memory and its CPU time are those of the engine. Takes JSON as its
-argument and prints JSON.
+A process of its own, so that its peak of memory and its CPU time are those of the engine. Takes JSON on
+stdin and prints JSON.
 """
 
 from __future__ import annotations
@@ -18,8 +16,8 @@ import litert_lm
 
 
 def main() -> None:
-    """Run what the argument asks for."""
-    asked = json.loads(sys.argv[1])
+    """Run what is asked for."""
+    asked = json.load(sys.stdin)
     litert_lm.set_min_log_severity(litert_lm.LogSeverity.ERROR)
     engine = litert_lm.Engine(
         asked["bundle"],

@@ -19,6 +19,7 @@ from exporter.contract.names import DRAFT, INPUT_POS, MASK, Section, held_positi
 from exporter.contract.text import Contract, Ring
 from runtime_py.litert.hardware import cpu_options
 from runtime_py.litert.resized_graph import Resizing
+from speed.clocks import Call
 from speed.litert import Edit, LitertFile, PreparedCall
 
 
@@ -61,21 +62,26 @@ class SizedSection:
         file = LitertFile(self.path, cpu_options(threads), edit=self.edit, **at)
         return file.call(self.signature)
 
-    def fill(self, call: PreparedCall, filled: int) -> bool:
-        """Let the last token of a call see ``filled`` slots; False if there are fewer, or more tokens."""
+    def filled(self, call: PreparedCall, filled: int) -> Call | None:
+        """A call whose last token sees ``filled`` slots; None if there are fewer, or it has more tokens."""
         mask = call.inputs[MASK].values
         tokens, slots = mask.shape[2:]
         if not tokens <= filled <= slots:
-            return False
+            return None
         newest = np.arange(filled - tokens, filled)
         mask[...] = np.arange(slots) <= newest[:, None]
         positions = call.inputs[INPUT_POS].values
         positions[...] = newest[: positions.size]
-        if self.agreed.ring is not None:
-            written = filled if self.signature == DRAFT else filled - tokens
-            held = call.inputs[held_positions()].values
-            held[...] = held_after(self.agreed.ring, written).reshape(held.shape)
-        return True
+        if self.agreed.ring is None:
+            return call
+        written = filled if self.signature == DRAFT else filled - tokens
+        held, before = call.inputs[held_positions()].values, held_after(self.agreed.ring, written)
+
+        def again() -> None:  # a call moves the ring on
+            held[...] = before.reshape(held.shape)
+            call()
+
+        return again
 
 
 def held_after(ring: Ring, written: int) -> NDArray[np.int32]:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from runtime_py.litert.compiled_model import CompileOptions
 from runtime_py.litert.hardware import cpu_options
+from speed.clocks import Call
 from speed.litert import Edit, LitertFile, PreparedCall
 
 OPERATOR, DELEGATE_OPERATOR = 1 << 1, 1 << 3  # LiteRtProfilerEventType
@@ -69,12 +70,11 @@ class OpProfiler:
         self._call("LiteRtCompiledModelGetProfiler", self._file.model.compiled, profiler)
 
     def profile(
-        self, signature: str, runs: int, fill: Callable[[PreparedCall], object] | None = None
+        self, signature: str, runs: int, prepare: Callable[[PreparedCall], Call] | None = None
     ) -> list[Operation]:
-        """Operations by time, the longest first; the first run is not counted. ``fill`` sets inputs."""
-        timed = self._file.call(signature)
-        if fill is not None:
-            fill(timed)
+        """Operations by time, the longest first; the first run is not counted. ``prepare`` sets inputs."""
+        prepared = self._file.call(signature)
+        timed = prepared if prepare is None else prepare(prepared)
         timed()
         events = [self._events(timed) for _ in range(runs)]
         sums, counts = Counter[tuple[str, bool]](), Counter[tuple[str, bool]]()
@@ -85,7 +85,7 @@ class OpProfiler:
         found = [Operation(*kind, counts[kind], total / 1000) for kind, total in sums.items()]
         return sorted(found, key=lambda operation: -operation.milliseconds)
 
-    def _events(self, timed: PreparedCall) -> list[Event]:
+    def _events(self, timed: Call) -> list[Event]:
         """Operations of one run."""
         self._call("LiteRtResetProfiler", self._profiler)
         self._call("LiteRtStartProfiler", self._profiler)
