@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
-from exporter.bundle.layout import GRAPH_BYTES_KEY, GRAPH_SHA256_KEY, SHA256_KEY
+from exporter.bundle.layout import GRAPH_SHA256_KEY, SHA256_KEY
 from exporter.bundle.reader import HF_TOKENIZER, Bundle, BundleSection
 from exporter.errors import BundleError, listed
 from exporter.files.checksum import sha256
@@ -89,7 +89,7 @@ def _condition(
         digest = sha256(bundle.path, advance, section.begin, section.nbytes)
         intact = digest == str(known[SHA256_KEY])
     elif GRAPH_SHA256_KEY in known:
-        digest = sha256(bundle.path, advance, section.begin, int(known[GRAPH_BYTES_KEY]))
+        digest = sha256(bundle.path, advance, section.begin, section.graph_bytes)
         intact = digest == str(known[GRAPH_SHA256_KEY])
     elif section.data_type == HF_TOKENIZER:
         intact = _unpacks(bundle)
