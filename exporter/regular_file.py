@@ -1,4 +1,4 @@
-"""Whether there is a file to read. A pipe, a device or a link that leads nowhere is no file, and not nothing."""
+"""Whether there is a file to read. A pipe, a device, a link that leads nowhere: no file, and not nothing."""
 
 from __future__ import annotations
 

@@ -77,6 +77,31 @@ def checked_sections(
     )
 
 
+@dataclass(frozen=True)
+class Checksums:
+    """What comparing the checksums of a bundle or folder came to."""
+
+    weights: bool
+    """Whether weights were read, too."""
+    known: int
+    """Parts that have a checksum."""
+    damage: tuple[str, ...]
+    """One sentence for each that does not have its own any more."""
+
+
+def checksums_of(bundle: Bundle, *, weights: bool) -> Checksums:
+    """Compare all sections of a bundle.
+
+    Args:
+        bundle: The header.
+        weights: Include the weights.
+    """
+    found = checked_sections(bundle, weights=weights)
+    damage = (section.damage() for section in found if section.condition is Condition.DAMAGED)
+    known = sum(section.condition is not Condition.UNKNOWN for section in found if section.sealed)
+    return Checksums(weights, known, tuple(damage))
+
+
 def _name(section: BundleSection) -> str:
     return f"the {section.model_type or section.label or section.data_type} section"
 

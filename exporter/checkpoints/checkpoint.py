@@ -6,6 +6,8 @@ what a tensor is for.
 
 from __future__ import annotations
 
+import os
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -182,8 +184,20 @@ def resolve(
 
 
 def hash_files(files: list[Path], advance: Advance) -> dict[str, str]:
-    """SHA-256 of each file by its name; ``advance`` is told of every block of bytes hashed."""
-    return {file.name: sha256(file, advance) for file in files}
+    """SHA-256 of each file; ``advance`` is told of every block of bytes hashed.
+
+    By its name, or by its path below all of them where several have that name.
+    """
+    counts = Counter(file.name for file in files)
+    return {
+        file.name if counts[file.name] == 1 else _below(file, files): sha256(file, advance)
+        for file in files
+    }
+
+
+def _below(file: Path, files: list[Path]) -> str:
+    common = os.path.commonpath([other.parent for other in files])
+    return file.relative_to(common).as_posix()
 
 
 def require(checkpoint: Checkpoint, wanted: dict[str, tuple[int, ...]]) -> None:

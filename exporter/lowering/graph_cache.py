@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from exporter.errors import OutputError
 from exporter.lowering.graph_archive import GraphArchive, read_archive, write_archive
+from exporter.lowering.graph_check import is_litert_graph
 from exporter.lowering.lower import lower
 from exporter.lowering.sources import code_hash
 from exporter.lowering.units import LoweringRequest, Unit
@@ -24,6 +26,10 @@ from exporter.progress import Reporter
 from exporter.version import graph_tool_versions
 
 SHIPPED = Path(__file__).parent / "graphs"
+
+
+ANEW = "--fresh-graphs makes them anew"
+"""What helps where kept graphs turn out to be others."""
 
 
 class Request(Protocol):
@@ -45,6 +51,8 @@ class GraphKind:
     """Versions of the packages that make them, as installed."""
     make: Callable[[Any, Sequence[Unit]], dict[Unit, bytes]]
     """Makes the graphs of such a request."""
+    is_graph: Callable[[Unit, bytes], bool]
+    """Whether bytes that were kept for a signature are a graph of it."""
 
 
 LITERT = GraphKind(
@@ -52,6 +60,7 @@ LITERT = GraphKind(
     ("exporter.lowering.lower", "exporter.lowering.worker", LoweringRequest.maker),
     graph_tool_versions,
     lower,
+    is_litert_graph,
 )
 
 
@@ -91,7 +100,7 @@ def find_graphs(
         units: The signatures.
         kind: Who makes them.
         reporter: Told which graphs are used, or that some are made.
-        fresh: Make all of them, whatever is known.
+        fresh: Make all of them, whatever is known; else what is kept and is no graph is made anew.
 
     Raises:
         LoweringError: They cannot be made.
@@ -102,7 +111,8 @@ def find_graphs(
     keys = {unit: unit_key(request, unit, kind) for unit in units}
     whole, tools = _hash("".join(keys.values())), dict(kind.tools())
     paths = {unit: kept_path(default_folder(), key, tools) for unit, key in keys.items()}
-    known = {} if fresh else _kept(keys, paths, tools)
+    kept = {} if fresh else _kept(keys, paths, tools)
+    known = {unit: graph for unit, graph in kept.items() if kind.is_graph(unit, graph)}
     if missing := [unit for unit in units if unit not in known]:
         with reporter.stage(kind.title, None):
             made = kind.make(request, missing)
@@ -176,7 +186,7 @@ def kept_path(folder: Path, key: str, tools: Mapping[str, str]) -> Path:
 
 def keep(path: Path, archive: GraphArchive) -> None:
     """Keep a graph for the next export; a cache that cannot be written is no reason to fail."""
-    with suppress(OSError):
+    with suppress(OSError, OutputError):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_archive(path, archive)
 

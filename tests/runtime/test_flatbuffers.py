@@ -96,7 +96,8 @@ def test_what_is_read_is_what_the_generated_reader_reads(bundle: Path) -> None:
 
 
 def dtype_of(tensor: schema.Tensor) -> str:
-    return next(n.lower() for n, v in vars(schema.TensorType).items() if v == tensor.Type())
+    names = (n for n, value in vars(schema.TensorType).items() if value == tensor.Type())
+    return str(next(names)).lower()
 
 
 def mutated(content: bytes, begin: int, end: int) -> Iterator[bytes]:
