@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import signal
@@ -14,7 +15,7 @@ import click
 from exporter.cli.terminal import colours
 from exporter.errors import MtpExportError
 from exporter.files.interrupts import STOPS
-from exporter.files.scratch import command_scratch
+from exporter.files.scratch import VARIABLE, command_scratch
 
 INTERRUPTED = 130
 """The exit code of an interrupted command, as shells give it."""
@@ -146,7 +147,7 @@ def _run() -> int:
         return 1
     except OSError as error:  # of a file that no reader of ours has a better sentence for
         where = f"{error.filename}: " if error.filename else ""
-        _tell(f"{where}{error.strerror or error}")
+        _tell(f"{where}{error.strerror or error}{_room(error)}")
         return 1
 
 
@@ -154,6 +155,17 @@ def _tell(problem: str) -> None:
     """Say on stderr why the command ends."""
     name = click.style("mtp-export:", fg="red", bold=True)
     click.echo(f"{name} {problem}", err=True, color=None if colours() else False)
+
+
+def _room(error: OSError) -> str:
+    """What to do where there is no room for something that has no better sentence."""
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return ""
+    folder = os.environ.get(VARIABLE) or "the system's folder for them"
+    return (
+        f"; make room for temporary files ({folder}; {VARIABLE} names another) and for what is printed, "
+        "if that goes to a file"
+    )
 
 
 def _forget_interrupts() -> None:
