@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import importlib
 import os
 import signal
@@ -15,6 +14,7 @@ import click
 from exporter.cli.terminal import colours
 from exporter.errors import MtpExportError
 from exporter.files.interrupts import STOPS
+from exporter.files.output import FULL
 from exporter.files.scratch import VARIABLE, command_scratch
 
 INTERRUPTED = 130
@@ -159,7 +159,7 @@ def _tell(problem: str) -> None:
 
 def _room(error: OSError) -> str:
     """What to do where there is no room for something that has no better sentence."""
-    if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    if error.errno not in FULL:
         return ""
     folder = os.environ.get(VARIABLE) or "the system's folder for them"
     return (

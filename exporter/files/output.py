@@ -21,6 +21,9 @@ from exporter.files.scratch import BESIDE_MARK, locked_folder, remove_stale, tel
 
 EXISTS = "{} exists already; give --force to replace it, or another name"
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Where a disk, a quota or the largest file allowed ends."""
+
 NAME_KEPT = 100
 """Bytes of the output's name that the scratch folder's name repeats; names have limits."""
 
@@ -109,7 +112,7 @@ def scratch_folder(output: Path) -> Iterator[Path]:
             error.errno == errno.EPIPE
         ):  # whoever read what is printed has gone: nothing of the output's
             raise
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in FULL:
             raise OutputError(
                 f"{output}: the disk filled up while writing; nothing was left behind: make room and "
                 "try again"

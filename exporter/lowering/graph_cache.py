@@ -10,13 +10,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from exporter.errors import OutputError
+from exporter.errors import LoweringError, OutputError
 from exporter.lowering.graph_archive import GraphArchive, read_archive, write_archive
 from exporter.lowering.graph_check import is_litert_graph
 from exporter.lowering.lower import lower
@@ -115,13 +116,24 @@ def find_graphs(
     known = {unit: graph for unit, graph in kept.items() if kind.is_graph(unit, graph)}
     if missing := [unit for unit in units if unit not in known]:
         with reporter.stage(kind.title, None):
-            made = kind.make(request, missing)
+            made = _made(kind, request, missing)
         for unit, graph in made.items():
             keep(paths[unit], GraphArchive(tools, {keys[unit]: graph}))
         known |= made
     else:
         reporter.note(f"using known graphs {whole[:8]}")
     return KnownGraphs(whole, tools, {unit: known[unit] for unit in units})
+
+
+def _made(kind: GraphKind, request: Request, units: Sequence[Unit]) -> dict[Unit, bytes]:
+    """Make graphs, by way of temporary files."""
+    try:
+        return kind.make(request, units)
+    except OSError as error:
+        raise LoweringError(
+            f"graphs cannot be made: {error.strerror or error}; make room for temporary files in "
+            f"{tempfile.gettempdir()}, or set TMPDIR to another folder"
+        ) from error
 
 
 def find_shipped(

@@ -52,6 +52,10 @@ PAIR = ((parse_target, TINY_TARGET), (parse_drafter, TINY_DRAFTER))
 
 @pytest.fixture(scope="module")
 def tiny() -> LoweringRequest:
+    return tiny_request()
+
+
+def tiny_request() -> LoweringRequest:
     """What a default export of the tiny pair asks of the converter."""
     target, drafter = (parse(open_checkpoint(folder).config, "tiny") for parse, folder in PAIR)
     assert isinstance(target, TargetConfig)
