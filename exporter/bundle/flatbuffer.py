@@ -22,7 +22,7 @@ SHARING = 8
 """How many times its own length may be looked at."""
 
 LEAST_LOOKED_AT, MOST_LOOKED_AT = 1 << 16, 1 << 25
-"""Bytes, however short or long the file is. E4B's largest graph takes 6 MB of them."""
+"""Bytes, however short or long the file is. All graphs of E4B together take 2 MB of them."""
 
 OFFSET = 4
 """Bytes of an offset, and of the length of a vector."""
