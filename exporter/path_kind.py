@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +45,7 @@ class Kind(enum.Enum):
     GGUF = "weights for llama.cpp ({})"
     TFLITE = "models for LiteRT or MediaPipe ({})"
     EMPTY = "an empty folder"
+    NO_FILE = "a pipe, a device or a link that leads nowhere"
     NOTHING = "no such file or folder"
     OTHER = "{}"
 
@@ -113,7 +115,9 @@ def kind_of(path: Path) -> PathKind:
     """Look at what is at ``path``."""
     if path.is_dir():
         return _folder(path)
-    return _file(path) if path.is_file() else PathKind(path, Kind.NOTHING)
+    if path.is_file():
+        return _file(path)
+    return PathKind(path, Kind.NO_FILE if os.path.lexists(path) else Kind.NOTHING)
 
 
 def base_of(adapter: Path) -> str | None:

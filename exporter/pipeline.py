@@ -14,9 +14,10 @@ from exporter.checkpoints.source_hashes import Hashes, hashing
 from exporter.checkpoints.tensors.tensor_reader import TensorReader
 from exporter.contract.names import Dtype, Section
 from exporter.contract.text import Contract
-from exporter.errors import LoweringError
+from exporter.errors import LoweringError, listed
 from exporter.files.output import check_free_space, scratch_folder, size_of
 from exporter.formats import WeightlessGraphs
+from exporter.lowering.graph_cache import ANEW
 from exporter.manifest import ACTIVATIONS_KEY, build_manifest, group_names, source_block
 from exporter.options import ExportOptions
 from exporter.plan.export_plan import ExportPlan, make_plan
@@ -100,12 +101,15 @@ def check_graphs(graphs: WeightlessGraphs, expected: WeightSpecs) -> None:
     """Check that graphs take exactly the weights that were looked up, each in one shape.
 
     Raises:
-        LoweringError: The converter dropped or reshaped one.
+        LoweringError: The converter dropped or reshaped one, or other graphs were kept in its place.
     """
     found = {(section, name, spec) for section, name, spec in graphs.weight_inputs()}
     wanted = {(s, name, spec) for s, specs in expected.items() for name, spec in specs.items()}
     if differing := sorted(found ^ wanted, key=str):
-        raise LoweringError(f"the graphs' weights are not the model's: {differing}")
+        raise LoweringError(
+            f"the graphs' weights are not the model's; {ANEW}: "
+            f"{listed([f'{section.value}: {name} {spec}' for section, name, spec in differing])}"
+        )
 
 
 def _calibrated(

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 from exporter.errors import RecipeError, listed
 from exporter.json_text import JsonError, parse_json
+from exporter.regular_file import require_file
 from quantize.builtin_recipes import ALGORITHMS, PLAIN_NAMES, built_in
 from quantize.recipe import Algorithm, Recipe, Rule
 from quantize.storage import Storage
@@ -35,7 +36,7 @@ def read_recipe(path: Path) -> Recipe:
         RecipeError: The file cannot be read or is not a recipe; every offence is listed.
     """
     try:
-        value = parse_json(path.read_bytes(), unique_keys=True)
+        value = parse_json(require_file(path).read_bytes(), unique_keys=True)
     except OSError as error:
         raise RecipeError(f"{path}: expected a recipe ({error.strerror})") from error
     except JsonError as error:

@@ -16,6 +16,7 @@ from unittest.mock import patch
 import pytest
 
 from exporter.cli.main import main
+from exporter.files.interrupts import STOPS
 
 COMMAND = [sys.executable, "-m", "exporter.cli.main"]
 
@@ -35,7 +36,7 @@ def run(*arguments: str | Path) -> Done:
     """
     words = ["mtp-export", *map(str, arguments)]
     out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8") for _ in range(2))
-    on_terminate = signal.getsignal(signal.SIGTERM)
+    handlers = {number: signal.getsignal(number) for number in STOPS}
     with (
         patch.object(sys, "argv", words),
         redirect_stdout(out),
@@ -43,7 +44,8 @@ def run(*arguments: str | Path) -> Done:
         pytest.raises(SystemExit) as ended,
     ):
         main()
-    signal.signal(signal.SIGTERM, on_terminate)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
     code = ended.value.code
     assert isinstance(code, int)
     return subprocess.CompletedProcess(words, code, _text(out), _text(err))

@@ -12,10 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from exporter.bundle.reader import LLM_METADATA, open_bundle
 from exporter.bundle.stored_contract import VERSION
+from exporter.contract.names import Section
 from exporter.pip_install import pip_install
 from tests.bundles import PROMPT_FILE, TINY_DRAFTER, TINY_TARGET
 from tests.command import run, run_process, run_without
+from tests.damage import damaged
 
 HELP_SECONDS = 0.5
 """The command must feel immediate; the median of a few runs forgives a busy machine."""
@@ -77,11 +80,34 @@ def test_inspect_shows_what_is_inside(tiny_bundles: dict[str, Path]) -> None:
     for text in (
         "drafter: yes",
         "contract: kept",
+        "checksums: intact; weights were not read: --check reads them",
         "verify(",
         "int4",
         "target.layers.*.mlp.gate_proj",
     ):
         assert text in done.stdout
+
+
+def test_inspect_says_what_it_looked_at(tiny_bundles: dict[str, Path], tmp_path: Path) -> None:
+    """A flipped byte of a weight is found with --check, one of the manifest always."""
+    bundle = tiny_bundles["int8"]
+    opened = open_bundle(bundle)
+    weights = opened.model(Section.EMBEDDER)
+    assert weights is not None
+    path = damaged(bundle, tmp_path, weights.end - 1)
+    assert run("inspect", path).returncode == 0
+    done = run("inspect", path, "--check")
+    assert done.returncode == 1
+    assert "contract: kept\n" in done.stdout
+    assert "checksums: DAMAGED\n  - the tf_lite_embedder section" in done.stdout
+    shown = json.loads(run("inspect", path, "--check", "--json").stdout)["checksums"]
+    assert (shown["weights_read"], len(shown["damage"])) == (True, 1)
+    done = run("inspect", bundle, "--check")
+    assert "checksums: intact, weights included\n" in done.stdout
+    metadata = next(s for s in opened.sections if s.data_type == LLM_METADATA)
+    done = run("inspect", damaged(bundle, tmp_path, metadata.end - 1))
+    assert done.returncode == 1
+    assert f"the {LLM_METADATA} section does not have the checksum" in done.stdout
 
 
 def test_inspect_as_json(tiny_bundles: dict[str, Path], plain_bundle: Path) -> None:

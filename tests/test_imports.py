@@ -23,6 +23,7 @@ LEAVES = (
     "exporter.path_kind",
     "exporter.pip_install",
     "exporter.progress",
+    "exporter.regular_file",
 )
 """What knows nothing else of ours."""
 
@@ -31,6 +32,7 @@ BUNDLE = (
     "exporter.errors",
     "exporter.json_text",
     "exporter.pip_install",
+    "exporter.regular_file",
     "exporter.contract",
     "exporter.bundle",
 )
@@ -56,7 +58,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "exporter.checkpoints.audio_architecture",
         "exporter.model",
     ),
-    "quantize": ("exporter.errors", "exporter.json_text", "quantize"),
+    "quantize": ("exporter.errors", "exporter.json_text", "exporter.regular_file", "quantize"),
     "runtime_py": (*BUNDLE, "exporter.files", "runtime_py"),
     "runtime_py/loop": ("runtime_py.loop",),
     "runtime_py/chat": (*BUNDLE, "runtime_py.chat"),

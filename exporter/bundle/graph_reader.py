@@ -6,18 +6,12 @@ Works on a view of a mapped section and touches only the flatbuffer's own pages,
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
-from ai_edge_litert import schema_py_generated as schema
-
+from exporter.bundle.flatbuffer import Flatbuffer
+from exporter.bundle.model_tables import IDENTIFIER, ModelTables, SubgraphTables, TensorTable
 from exporter.errors import BundleError
-
-TYPE_NAMES: dict[int, str] = {
-    value: name.lower() for name, value in vars(schema.TensorType).items() if isinstance(value, int)
-}
 
 BITS = {
     "float32": 32, "float16": 16, "bfloat16": 16, "int64": 64, "int32": 32, "int16": 16, "int8": 8,
@@ -64,7 +58,7 @@ class ConstantInfo:
 
 
 class GraphReader:
-    """A parsed view of one model section.
+    """A view of one model section.
 
     Raises:
         BundleError: The bytes are not a LiteRT model.
@@ -73,23 +67,12 @@ class GraphReader:
     def __init__(self, content: memoryview | bytes, where: str) -> None:
         self.where = where
         self.size = len(content)
-        if len(content) < 8 or bytes(content[4:8]) != b"TFL3":
-            raise BundleError(f"{where}: expected a LiteRT model (TFL3), found something else")
-        self.model: Any = schema.Model.GetRootAs(content, 0)
-
-    def release(self) -> None:
-        """Let go of the bytes, so that a mapping can be closed."""
-        self.model = None
-
-    @contextmanager
-    def _reading(self) -> Iterator[None]:
-        """The generated reader checks nothing and raises whatever it hits."""
-        try:
-            yield
-        except BundleError:
-            raise
-        except Exception as error:  # see above: it is not known which
-            raise BundleError(f"{self.where}: the model is damaged ({error})") from error
+        if len(content) < 8 or bytes(content[4:8]) != IDENTIFIER:
+            expected = IDENTIFIER.decode()
+            raise BundleError(
+                f"{where}: expected a LiteRT model ({expected}), found something else"
+            )
+        self.model = ModelTables.of(Flatbuffer(content, where))
 
     def signatures(self) -> dict[str, SignatureInfo]:
         """Every signature by name, in file order.
@@ -97,22 +80,16 @@ class GraphReader:
         Raises:
             BundleError: The flatbuffer is damaged.
         """
-        with self._reading():
-            return dict(self._signatures())
+        found = {}
+        for signature in self.model.signatures:
+            subgraph = self.model.subgraph(signature.subgraph)
+            sides = _infos(subgraph, signature.inputs), _infos(subgraph, signature.outputs)
+            found[signature.name] = SignatureInfo(*sides)
+        return found
 
-    def _signatures(self) -> Iterator[tuple[str, SignatureInfo]]:
-        for index in range(self.model.SignatureDefsLength()):
-            signature = self.model.SignatureDefs(index)
-            subgraph = self.model.Subgraphs(signature.SubgraphIndex())
-            inputs = [signature.Inputs(i) for i in range(signature.InputsLength())]
-            outputs = [signature.Outputs(i) for i in range(signature.OutputsLength())]
-            yield (
-                signature.SignatureKey().decode(),
-                SignatureInfo(
-                    {entry.Name().decode(): _info(subgraph, entry) for entry in inputs},
-                    {entry.Name().decode(): _info(subgraph, entry) for entry in outputs},
-                ),
-            )
+    def graph_bytes(self) -> int:
+        """Length of the flatbuffer: where the weights behind it begin, or all there is."""
+        return min((b.offset for b in self.model.buffers if b.behind), default=self.size)
 
     def constants(self) -> list[ConstantInfo]:
         """Weights of the graph, each once, however many signatures share it.
@@ -120,64 +97,36 @@ class GraphReader:
         Raises:
             BundleError: The flatbuffer is damaged, or a weight lies outside the section.
         """
-        with self._reading():
-            return list(self._constants())
-
-    def graph_bytes(self) -> int:
-        """Length of the flatbuffer: where the weights behind it begin, or all there is."""
-        buffers = (self.model.Buffers(i) for i in range(self.model.BuffersLength()))
-        return min((int(b.Offset()) for b in buffers if b.Offset() > 1), default=self.size)
+        return list(self._constants())
 
     def _constants(self) -> Iterator[ConstantInfo]:
         seen: set[int] = set()
-        for index in range(self.model.SubgraphsLength()):
-            subgraph = self.model.Subgraphs(index)
-            for i in range(subgraph.TensorsLength()):
-                tensor = subgraph.Tensors(i)
-                if tensor.Buffer() in seen:
+        for subgraph in self.model.subgraphs:
+            for tensor in subgraph.tensors:
+                if (index := tensor.buffer) in seen:
                     continue
-                nbytes = self._buffer_size(tensor.Buffer())
-                if nbytes >= CONSTANT_THRESHOLD:
-                    seen.add(tensor.Buffer())
-                    inside = self.model.Buffers(tensor.Buffer()).Offset() <= 1
-                    yield _constant(tensor, nbytes, inside)
-
-    def _buffer_size(self, index: int) -> int:
-        buffer = self.model.Buffers(index)
-        if buffer.Offset() <= 1:
-            return int(buffer.DataLength())
-        if buffer.Offset() + buffer.Size() > self.size:
-            raise BundleError(
-                f"{self.where}: a weight ends at byte {buffer.Offset() + buffer.Size()} of {self.size}"
-            )
-        return int(buffer.Size())
+                buffer = self.model.buffer(index)
+                if buffer.nbytes >= CONSTANT_THRESHOLD:
+                    if buffer.behind and buffer.offset + buffer.nbytes > self.size:
+                        end = buffer.offset + buffer.nbytes
+                        raise BundleError(
+                            f"{self.where}: a weight ends at byte {end} of {self.size}"
+                        )
+                    seen.add(index)
+                    yield _constant(tensor, buffer.nbytes, not buffer.behind)
 
 
-def _info(subgraph: Any, entry: Any) -> TensorInfo:
-    tensor = subgraph.Tensors(entry.TensorIndex())
-    return TensorInfo(TYPE_NAMES[tensor.Type()], _shape(tensor))
+def _infos(subgraph: SubgraphTables, named: Iterable[tuple[str, int]]) -> dict[str, TensorInfo]:
+    return {name: _info(subgraph.tensor(index)) for name, index in named}
 
 
-def _shape(tensor: Any) -> tuple[int, ...]:
-    if tensor.ShapeSignatureLength():
-        return tuple(int(n) for n in tensor.ShapeSignatureAsNumpy())
-    return tuple(int(n) for n in tensor.ShapeAsNumpy()) if tensor.ShapeLength() else ()
+def _info(tensor: TensorTable) -> TensorInfo:
+    return TensorInfo(tensor.dtype, tensor.shape)
 
 
-def block_quantization(quantization: Any) -> Any:
-    """The details of a tensor with scales of blocks; None if it has none."""
-    blockwise = schema.QuantizationDetails.BlockwiseQuantization
-    if quantization is None or quantization.DetailsType() != blockwise:
-        return None
-    details, table = schema.BlockwiseQuantization(), quantization.Details()
-    details.Init(table.Bytes, table.Pos)
-    return details
-
-
-def _constant(tensor: Any, nbytes: int, inside: bool) -> ConstantInfo:
-    quantization = tensor.Quantization()
-    scales = quantization.ScaleLength() if quantization is not None else 0
-    block = block_quantization(quantization)
-    size = int(block.BlockSize()) if block is not None else None
-    name, dtype = tensor.Name().decode(), TYPE_NAMES[tensor.Type()]
-    return ConstantInfo(name, dtype, _shape(tensor), nbytes, int(scales), size, inside)
+def _constant(tensor: TensorTable, nbytes: int, inside: bool) -> ConstantInfo:
+    quantization = tensor.quantization
+    scales = 0 if quantization is None else quantization.scale_count
+    blocks = None if quantization is None else quantization.blocks
+    size = None if blocks is None else int(blocks.number(2, "<i"))
+    return ConstantInfo(tensor.name, tensor.dtype, tensor.shape, nbytes, scales, size, inside)

@@ -133,9 +133,7 @@ def _draft_round(bundle: Bundle) -> dict[str, SignatureInfo] | None:
 def _model(content: memoryview, where: str) -> ModelSection:
     graph = GraphReader(content, where)
     groups = group_weights(graph.constants())
-    found = ModelSection(len(content), graph.signatures(), groups)
-    graph.release()
-    return found
+    return ModelSection(len(content), graph.signatures(), groups)
 
 
 def group_weights(constants: list[ConstantInfo]) -> tuple[WeightGroup, ...]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
-from exporter.bundle.layout import GRAPH_BYTES_KEY, GRAPH_SHA256_KEY, SHA256_KEY
+from exporter.bundle.layout import GRAPH_SHA256_KEY, SHA256_KEY
 from exporter.bundle.reader import HF_TOKENIZER, Bundle, BundleSection
 from exporter.errors import BundleError, listed
 from exporter.files.checksum import sha256
@@ -77,6 +77,31 @@ def checked_sections(
     )
 
 
+@dataclass(frozen=True)
+class Checksums:
+    """What comparing the checksums of a bundle or folder came to."""
+
+    weights: bool
+    """Whether weights were read, too."""
+    known: int
+    """Parts that have a checksum."""
+    damage: tuple[str, ...]
+    """One sentence for each that does not have its own any more."""
+
+
+def checksums_of(bundle: Bundle, *, weights: bool) -> Checksums:
+    """Compare all sections of a bundle.
+
+    Args:
+        bundle: The header.
+        weights: Include the weights.
+    """
+    found = checked_sections(bundle, weights=weights)
+    damage = (section.damage() for section in found if section.condition is Condition.DAMAGED)
+    known = sum(section.condition is not Condition.UNKNOWN for section in found if section.sealed)
+    return Checksums(weights, known, tuple(damage))
+
+
 def _name(section: BundleSection) -> str:
     return f"the {section.model_type or section.label or section.data_type} section"
 
@@ -89,7 +114,7 @@ def _condition(
         digest = sha256(bundle.path, advance, section.begin, section.nbytes)
         intact = digest == str(known[SHA256_KEY])
     elif GRAPH_SHA256_KEY in known:
-        digest = sha256(bundle.path, advance, section.begin, int(known[GRAPH_BYTES_KEY]))
+        digest = sha256(bundle.path, advance, section.begin, section.graph_bytes)
         intact = digest == str(known[GRAPH_SHA256_KEY])
     elif section.data_type == HF_TOKENIZER:
         intact = _unpacks(bundle)

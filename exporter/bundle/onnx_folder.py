@@ -75,19 +75,22 @@ class OnnxFolder:
         """The Hugging Face ``tokenizer.json``."""
         return (self.path / TOKENIZER).read_bytes()
 
+    def damaged_files(self, *, weights: bool) -> list[str]:
+        """Names of files that are missing or have another checksum; weights are read only if asked to."""
+        return [
+            name
+            for name, digest in self.content[FILES].items()
+            if not (self.path / name).is_file()
+            or ((weights or not name.endswith(DATA_SUFFIX)) and sha256(self.path / name) != digest)
+        ]
+
     def check_files(self, *, weights: bool) -> None:
         """Compare checksums; of the weights, which take a second or so per GB, only if asked to.
 
         Raises:
             BundleError: Files differ or are missing; all of them are named.
         """
-        damaged = [
-            name
-            for name, digest in self.content[FILES].items()
-            if not (self.path / name).is_file()
-            or ((weights or not name.endswith(DATA_SUFFIX)) and sha256(self.path / name) != digest)
-        ]
-        if damaged:
+        if damaged := self.damaged_files(weights=weights):
             raise BundleError(
                 f"{self.path}: damaged: {listed(damaged)} is missing or does not have the checksum it was "
                 "exported with; copy or export the folder again"

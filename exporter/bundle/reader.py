@@ -7,6 +7,7 @@ Only the header is parsed; sections are handed out as views of the mapped file. 
 from __future__ import annotations
 
 import mmap
+import re
 import struct
 import zlib
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from litert_lm_builder import litertlm_core
 from litert_lm_builder import litertlm_header_schema_py_generated as schema
 from litert_lm_builder.runtime.proto import llm_metadata_pb2
 
+from exporter.bundle.flatbuffer import Flatbuffer, Table
 from exporter.bundle.layout import (
     ACTIVATIONS_METADATA,
     DRAFT_ROUND_VALUE,
@@ -40,6 +42,21 @@ HEADER_LIMIT = 16 * 1024 * 1024
 
 TOKENIZER_LIMIT = 256 * 1024 * 1024
 """Bytes of a tokenizer.json; Gemma 4's has 32 MB."""
+
+DATA_TYPES = litertlm_core.SECTION_DATA_TYPE_TO_STRING_MAP
+"""Names of the types of sections, by number."""
+
+TEXT = schema.VData.StringValue
+NUMBERS = {
+    schema.VData.UInt8: "<B", schema.VData.Int8: "<b", schema.VData.UInt16: "<H",
+    schema.VData.Int16: "<h", schema.VData.UInt32: "<I", schema.VData.Int32: "<i",
+    schema.VData.UInt64: "<Q", schema.VData.Int64: "<q", schema.VData.Float32: "<f",
+    schema.VData.Double: "<d", schema.VData.Bool: "<?",
+}  # fmt: skip
+"""Types of values in the header, as the struct module has them."""
+
+DIGITS = re.compile("[1-9][0-9]{0,18}")
+"""Of a length."""
 
 TFLITE_MODEL = "TFLiteModel"
 LLM_METADATA = "LlmMetadataProto"
@@ -214,16 +231,12 @@ def _read_header(path: Path) -> Bundle:
                 f"{path}: the header would end at byte {end} of {size}: the file is damaged"
             )
         header = stream.read(end - HEADER_BEGIN)
-    try:
-        parsed = schema.LiteRTLMMetaData.GetRootAs(header, 0)
-        objects = parsed.SectionMetadata()
-        sections = tuple(_section(objects.Objects(i)) for i in range(objects.ObjectsLength()))
-        entries = parsed.SystemMetadata()
-        system = _metadata([entries.Entries(i) for i in range(entries.EntriesLength())])
-    except Exception as error:  # the generated reader checks nothing and raises whatever it hits
-        raise BundleError(
-            f"{path}: the header is damaged ({type(error).__name__}: {error})"
-        ) from error
+    parsed = Flatbuffer(header, f"{path}: the header").root()
+    objects, entries = parsed.table(1), parsed.table(0)
+    if objects is None or entries is None:
+        raise parsed.source.damaged("it lists no sections" if entries else "it has no entries")
+    sections = tuple(map(_section, objects.tables(0)))
+    system = _metadata(entries)
     for section in sections:
         if not end <= section.begin <= section.end:
             raise BundleError(f"{path}: the header is damaged (a section at {section.begin})")
@@ -235,23 +248,26 @@ def _read_header(path: Path) -> Bundle:
     return Bundle(path, f"{major}.{minor}.{patch}", system, sections)
 
 
-def _section(entry: Any) -> BundleSection:
-    return BundleSection(
-        litertlm_core.any_section_data_type_to_string(entry.DataType()),
-        _metadata([entry.Items(i) for i in range(entry.ItemsLength())]),
-        entry.BeginOffset(),
-        entry.EndOffset(),
-    )
+def _section(entry: Table) -> BundleSection:
+    """A section: its metadata, where it begins and ends, and its type."""
+    kind = int(entry.number(3, "<B"))
+    if kind not in DATA_TYPES:
+        raise entry.source.damaged(f"a section's type is {kind}")
+    begin, end = int(entry.number(1, "<Q")), int(entry.number(2, "<Q"))
+    section = BundleSection(DATA_TYPES[kind], _metadata(entry), begin, end)
+    told = section.metadata.get(GRAPH_BYTES_KEY)
+    if told is not None and not (DIGITS.fullmatch(str(told)) and int(told) <= section.nbytes):
+        raise entry.source.damaged(f"a graph of {told!r} bytes in a section of {section.nbytes}")
+    return section
 
 
-def _metadata(entries: list[Any]) -> dict[str, Any]:
-    return {entry.Key().decode(): _value(entry) for entry in entries}
+def _metadata(owner: Table) -> dict[str, Any]:
+    return {entry.text(0): _value(entry) for entry in owner.tables(0)}
 
 
-def _value(entry: Any) -> Any:
-    """The value of one header entry: a union of one-field tables, named like their types."""
-    names = {code: name for name, code in vars(schema.VData).items() if isinstance(code, int)}
-    table, union = getattr(schema, names[entry.ValueType()])(), entry.Value()
-    table.Init(union.Bytes, union.Pos)
-    value = table.Value()
-    return value.decode() if isinstance(value, bytes) else value
+def _value(entry: Table) -> Any:
+    """The value of one header entry: a union of one-field tables."""
+    kind, table = int(entry.number(1, "<B")), entry.table(2)
+    if table is None or (kind not in NUMBERS and kind != TEXT):
+        raise entry.source.damaged(f"a value's type is {kind}")
+    return table.text(0) if kind == TEXT else table.number(0, NUMBERS[kind])

@@ -214,7 +214,6 @@ def find_signatures(bundle: Bundle, wanted: Promised) -> list[FoundSignature]:
                 with view[entry.begin : entry.end] as content:
                     reader = GraphReader(content, f"{bundle.path}: {section.value}")
                     have[section.value] = reader.signatures()
-                    reader.release()
     _require(bundle, broken_signatures(wanted, have))
     return [
         FoundSignature(section, name_in_file(name, specs, have[section.value]), name, spec)

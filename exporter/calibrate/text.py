@@ -9,6 +9,7 @@ from typing import Any
 
 from exporter.checkpoints.assets.assets import Assets
 from exporter.errors import RecipeError
+from exporter.regular_file import require_file
 
 SEQUENCE = 512
 """Tokens read as one text, the start token included; the sliding window of E2B and E4B."""
@@ -45,7 +46,7 @@ def read_text(path: Path, assets: Assets) -> CalibrationText:
     import tokenizers
 
     try:
-        content = path.read_bytes()
+        content = require_file(path).read_bytes()
         text = content.decode()
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path}: expected a calibration text in UTF-8 ({error})") from error

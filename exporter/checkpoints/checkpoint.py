@@ -6,12 +6,14 @@ what a tensor is for.
 
 from __future__ import annotations
 
+import os
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from exporter.checkpoints.json_file import read_json
+from exporter.checkpoints.json_file import content_of, is_there, read_json
 from exporter.checkpoints.lora.adapter import Adapter, open_adapter
 from exporter.checkpoints.named_target import locate_target
 from exporter.checkpoints.source_folder import Download
@@ -86,7 +88,7 @@ class Checkpoint:
         beside = [self.small_file(name) for name in SMALL_FILES]
         beside += self.additional_templates()
         merged = self.adapter.source_files() if self.adapter is not None else []
-        return [*(path for path in beside if path.is_file()), *self.weight_files, *merged]
+        return [*(path for path in beside if is_there(path)), *self.weight_files, *merged]
 
     def additional_templates(self) -> list[Path]:
         """Chat templates that transformers keeps in a folder; those of an adapter that has any template."""
@@ -100,7 +102,7 @@ class Checkpoint:
         if self.adapter is None or name == CONFIG:
             return self.folder / name
         own = self.adapter.folder / name
-        if own.is_file() or (name == TEMPLATE and self._template_in_settings(own.parent)):
+        if is_there(own) or (name == TEMPLATE and self._template_in_settings(own.parent)):
             return own
         return self.folder / name
 
@@ -108,7 +110,7 @@ class Checkpoint:
     def _template_in_settings(folder: Path) -> bool:
         """Whether a tokenizer was saved with its template inside its settings, as it was before 2025."""
         settings = folder / TOKENIZER_SETTINGS
-        return settings.is_file() and bool(read_json(settings).get("chat_template"))
+        return is_there(settings) and bool(read_json(settings).get("chat_template"))
 
     def notes(self) -> list[str]:
         """What a user should be told of the checkpoint and its adapter, one sentence each."""
@@ -118,25 +120,25 @@ class Checkpoint:
     def taken_from_adapter(self) -> list[str]:
         """Names of the small files that are the adapter's and not the checkpoint's."""
         found = [self.small_file(name) for name in SMALL_FILES]
-        return [path.name for path in found if path.parent != self.folder and path.is_file()]
+        return [path.name for path in found if path.parent != self.folder and is_there(path)]
 
     def text_file(self, name: str | Path) -> str | None:
         """Contents of a small text file of the checkpoint, or None if there is no such file."""
         path = name if isinstance(name, Path) else self.small_file(name)
         try:
-            return path.read_text(encoding="utf-8") if path.is_file() else None
+            return content_of(path).decode() if is_there(path) else None
         except UnicodeDecodeError as error:
             raise CheckpointError(f"{path}: expected UTF-8 text ({error})") from error
 
     def tuning(self) -> dict[str, Any] | None:
         """How `mtp-export tune` made this drafter; None if it did not."""
         path = self.folder / TUNING
-        return read_json(path) if path.is_file() else None
+        return read_json(path) if is_there(path) else None
 
     def json_file(self, name: str) -> dict[str, Any] | None:
         """A small JSON object of the checkpoint, or None if there is no such file."""
         path = self.small_file(name)
-        return read_json(path) if path.is_file() else None
+        return read_json(path) if is_there(path) else None
 
 
 def open_checkpoint(
@@ -182,8 +184,20 @@ def resolve(
 
 
 def hash_files(files: list[Path], advance: Advance) -> dict[str, str]:
-    """SHA-256 of each file by its name; ``advance`` is told of every block of bytes hashed."""
-    return {file.name: sha256(file, advance) for file in files}
+    """SHA-256 of each file; ``advance`` is told of every block of bytes hashed.
+
+    By its name, or by its path below all of them where several have that name.
+    """
+    counts = Counter(file.name for file in files)
+    return {
+        file.name if counts[file.name] == 1 else _below(file, files): sha256(file, advance)
+        for file in files
+    }
+
+
+def _below(file: Path, files: list[Path]) -> str:
+    common = os.path.commonpath([other.parent for other in files])
+    return file.relative_to(common).as_posix()
 
 
 def require(checkpoint: Checkpoint, wanted: dict[str, tuple[int, ...]]) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from exporter.checkpoints.checkpoint import Checkpoint, resolve
+from exporter.checkpoints.json_file import is_there
 from exporter.errors import CheckpointError
 from exporter.path_kind import ADAPTER_CONFIG, CONFIG
 from exporter.pip_install import pip_install
@@ -90,7 +91,7 @@ def read_card(path: Path) -> dict[str, Any]:
         CheckpointError: There is no card, it has no front matter that can be read, or huggingface_hub, which
             reads it, is not installed.
     """
-    if not path.is_file():
+    if not is_there(path):
         raise CheckpointError(f"{path}: there is no model card; give --license ID")
     try:
         from huggingface_hub import metadata_load

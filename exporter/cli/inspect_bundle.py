@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from exporter.cli.inspect_parts import (
+    checksum_lines,
+    checksums_json,
     contract_lines,
     manifest_lines,
     signature_json,
@@ -22,17 +24,29 @@ from exporter.cli.inspect_parts import (
 if TYPE_CHECKING:
     from exporter.bundle.graph_reader import SignatureInfo
     from exporter.bundle.inspection import Inspection, ModelSection
+    from exporter.bundle.integrity import Checksums
     from exporter.contract.audio import AudioContract
     from exporter.contract.vision import VisionContract
 
 
-def show(path: Path, *, as_json: bool) -> None:
-    """Print the inspection; exit code 1 if the bundle breaks the contract."""
+def show(path: Path, *, as_json: bool, check: bool) -> None:
+    """Print the inspection; exit code 1 if the bundle breaks the contract or does not have its checksums.
+
+    Args:
+        path: The bundle.
+        as_json: Print JSON.
+        check: Read the weights, too.
+    """
     from exporter.bundle.inspection import inspect_bundle
+    from exporter.bundle.integrity import checksums_of
 
     inspection = inspect_bundle(path)
-    click.echo(json.dumps(to_json(inspection), indent=2) if as_json else render(inspection))
-    if inspection.problems:
+    sums = checksums_of(inspection.bundle, weights=check)
+    if as_json:
+        click.echo(json.dumps({**to_json(inspection), "checksums": checksums_json(sums)}, indent=2))
+    else:
+        click.echo(render(inspection, sums))
+    if inspection.problems or sums.damage:
         raise click.exceptions.Exit(1)
 
 
@@ -79,7 +93,7 @@ def _signatures_json(signatures: Mapping[str, SignatureInfo]) -> dict[str, Any]:
     return {name: signature_json(signature) for name, signature in signatures.items()}
 
 
-def render(inspection: Inspection) -> str:
+def render(inspection: Inspection, sums: Checksums) -> str:
     """The inspection as text for a person."""
     from exporter.bundle.layout import DRAFT_ROUND_VALUE
     from exporter.bundle.stored_pictures import stated_pictures
@@ -98,6 +112,7 @@ def render(inspection: Inspection) -> str:
     target = bundle.model(Section.PREFILL_DECODE)
     if target is not None and target.activations is not None:
         lines += [f"activations on a GPU: {target.activations}, unless the app asks for others"]
+    lines += checksum_lines(sums)
     lines += ["", "sections:"]
     lines += [
         f"  {section.model_type or section.label or section.data_type:28} {section.nbytes:>15,} bytes"

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from exporter.cli.inspect_parts import (
+    checksum_lines,
+    checksums_json,
     contract_lines,
     manifest_lines,
     signature_json,
@@ -18,19 +20,30 @@ from exporter.cli.inspect_parts import (
 )
 
 if TYPE_CHECKING:
+    from exporter.bundle.integrity import Checksums
     from exporter.onnx.inspection import OnnxInspection
 
 
-def show(path: Path, *, as_json: bool) -> None:
-    """Print the inspection; exit code 1 if the models break the contract."""
+def show(path: Path, *, as_json: bool, check: bool) -> None:
+    """Print the inspection; exit code 1 if the models break the contract or files lack their checksums.
+
+    Args:
+        path: The folder.
+        as_json: Print JSON.
+        check: Read the weights, too.
+    """
     from exporter.extras import require_onnx
 
     require_onnx()
     from exporter.onnx.inspection import inspect_folder
 
     inspection = inspect_folder(path)
-    click.echo(json.dumps(to_json(inspection), indent=2) if as_json else render(inspection))
-    if inspection.problems:
+    sums = inspection.checksums(weights=check)
+    if as_json:
+        click.echo(json.dumps({**to_json(inspection), "checksums": checksums_json(sums)}, indent=2))
+    else:
+        click.echo(render(inspection, sums))
+    if inspection.problems or sums.damage:
         raise click.exceptions.Exit(1)
 
 
@@ -56,7 +69,7 @@ def to_json(inspection: OnnxInspection) -> dict[str, Any]:
     }
 
 
-def render(inspection: OnnxInspection) -> str:
+def render(inspection: OnnxInspection, sums: Checksums) -> str:
     """The inspection as text for a person."""
     opsets = ", ".join(f"{domain} {version}" for domain, version in inspection.opsets.items())
     agreed, manifest = inspection.contract, inspection.folder.manifest()
@@ -65,6 +78,7 @@ def render(inspection: OnnxInspection) -> str:
         f"operators: {opsets}",
         f"drafter: {'yes' if agreed.has_drafter else 'no (plain decoding only)'}",
         *contract_lines(agreed, inspection.problems),
+        *checksum_lines(sums),
     ]
     for name, model in inspection.models.items():
         lines += ["", f"{inspection.folder.model(name).name}: {model.nbytes:,} bytes"]

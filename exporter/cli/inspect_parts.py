@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from exporter.bundle.graph_reader import SignatureInfo
     from exporter.bundle.inspection import WeightGroup
+    from exporter.bundle.integrity import Checksums
     from exporter.contract.text import Contract
 
 ORIGINS = {
@@ -18,6 +19,9 @@ ORIGINS = {
     "given": "given to export with --chat-template",
 }
 """Where a bundle's chat template comes from, by what the manifest says."""
+
+SECONDS_A_GB = 2
+"""Of reading and hashing, by one core and a disk that is not slower."""
 
 NAME_WIDTH = 42
 """Columns for the name of a weight, at the least."""
@@ -68,6 +72,25 @@ def weight_lines(weights: Sequence[WeightGroup]) -> list[str]:
 def stored_as(group: WeightGroup) -> str:
     """``int4/32`` for int4 with a scale per 32 elements."""
     return f"{group.dtype}/{group.block}" if group.block else group.dtype
+
+
+def checksum_lines(checksums: Checksums) -> list[str]:
+    """What was compared with its checksum, and what came of it."""
+    if checksums.damage:
+        return ["checksums: DAMAGED", *(f"  - {damage}" for damage in checksums.damage)]
+    if not checksums.known:
+        return ["checksums: none to compare: another tool made it, or an older version"]
+    if checksums.weights:
+        return ["checksums: intact, weights included"]
+    return [
+        "checksums: intact; weights were not read: --check reads them, which takes about "
+        f"{SECONDS_A_GB} s a GB"
+    ]
+
+
+def checksums_json(checksums: Checksums) -> dict[str, Any]:
+    """What was compared, and what does not have its checksum."""
+    return {"weights_read": checksums.weights, "damage": list(checksums.damage)}
 
 
 def contract_lines(agreed: Contract | None, problems: Sequence[str]) -> list[str]:

@@ -6,12 +6,22 @@ import importlib
 import os
 import signal
 import sys
+import time
 from types import FrameType
 
 import click
 
 from exporter.cli.terminal import colours
 from exporter.errors import MtpExportError
+from exporter.files.interrupts import STOPS
+from exporter.files.output import FULL
+from exporter.files.scratch import VARIABLE, command_scratch
+
+INTERRUPTED = 130
+"""The exit code of an interrupted command, as shells give it."""
+
+PATIENCE = 5.0
+"""Seconds that an interrupted command has to remove its files, undisturbed."""
 
 COMMANDS = {
     "export": "Make a bundle from a target checkpoint and its drafter.",
@@ -84,27 +94,61 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run the command; every expected error becomes one message and its exit code."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    """Run the command; every expected error becomes one message and its exit code.
+
+    Once it has ended nothing interrupts: a signal that comes while Python leaves changes no exit code.
+    """
+    signals = _Signals()
     try:
-        sys.exit(cli.main(prog_name="mtp-export", standalone_mode=False) or 0)
+        code = _run()
+        signals.leaving = True
+    except (KeyboardInterrupt, click.Abort):
+        signals.leaving = True
+        code = INTERRUPTED
+        _tell("interrupted; nothing was left half-written")
+    for number in STOPS:  # Python takes its handlers back before its end
+        signal.signal(number, signal.SIG_IGN)
+    _forget_interrupts()
+    sys.exit(code)
+
+
+class _Signals:
+    """SIGINT and SIGTERM interrupt the command once, and again if it has not ended some seconds later.
+
+    Whoever is impatient interrupts no removal of files by that.
+    """
+
+    def __init__(self) -> None:
+        self.leaving = False
+        self._next = 0.0
+        signal.signal(signal.SIGTERM, self._interrupt)
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, self._interrupt)  # where it is ignored, it stays so
+
+    def _interrupt(self, signum: int, frame: FrameType | None) -> None:
+        if not self.leaving and time.monotonic() >= self._next:
+            self._next = time.monotonic() + PATIENCE
+            raise KeyboardInterrupt
+
+
+def _run() -> int:
+    """Run the command and tell of its errors; returns the exit code."""
+    try:
+        with command_scratch():
+            return cli.main(prog_name="mtp-export", standalone_mode=False) or 0
     except MtpExportError as error:
         _tell("\n".join([str(error), *getattr(error, "__notes__", ())]))
-        sys.exit(error.exit_code)
+        return error.exit_code
     except click.ClickException as error:
         error.show()
-        sys.exit(error.exit_code)
-    except (KeyboardInterrupt, click.Abort):
-        _tell("interrupted; nothing was left half-written")
-        _forget_interrupts()
-        sys.exit(130)
+        return error.exit_code
     except BrokenPipeError:  # the reader of our output (head, less) has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+        return 1
     except OSError as error:  # of a file that no reader of ours has a better sentence for
         where = f"{error.filename}: " if error.filename else ""
-        _tell(f"{where}{error.strerror or error}")
-        sys.exit(1)
+        _tell(f"{where}{error.strerror or error}{_room(error)}")
+        return 1
 
 
 def _tell(problem: str) -> None:
@@ -113,16 +157,23 @@ def _tell(problem: str) -> None:
     click.echo(f"{name} {problem}", err=True, color=None if colours() else False)
 
 
+def _room(error: OSError) -> str:
+    """What to do where there is no room for something that has no better sentence."""
+    if error.errno not in FULL:
+        return ""
+    folder = os.environ.get(VARIABLE) or "the system's folder for them"
+    return (
+        f"; make room for temporary files ({folder}; {VARIABLE} names another) and for what is printed, "
+        "if that goes to a file"
+    )
+
+
 def _forget_interrupts() -> None:
     """Make the exit code count: CPython ends on SIGINT instead if one ever left an ``exec()``.
 
     Making a dataclass is such a call; the next one resets it.
     """
     exec("")  # noqa: S102
-
-
-def _interrupt(signum: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

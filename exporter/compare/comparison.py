@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
@@ -32,6 +31,7 @@ from exporter.compare.passages import PassagePlan, cut
 from exporter.compare.questions import Question
 from exporter.compare.tensors import tensor_figures
 from exporter.contract.names import Section
+from exporter.files.output import scratch_folder
 from exporter.options import ExportOptions
 from exporter.pipeline import export
 from exporter.plan.towers import tower_weights
@@ -263,19 +263,19 @@ def compare(request: ComparisonRequest, folder: Path, reporter: Reporter) -> Com
         reporter: Told what is going on.
 
     Raises:
-        MtpExportError: A bundle cannot be made or run, or the text is too short.
+        MtpExportError: A bundle cannot be made or run, the text is too short, or the disk is full.
     """
     baseline: Baseline | None = None
     observed: Observed | None = None
     qualities = []
     with (
         request.sources.weights(towers=True) if request.sources else nullcontext() as weights,
-        tempfile.TemporaryDirectory(prefix=".reference-", dir=folder) as scratch,
+        scratch_folder(folder / "reference") as scratch,
     ):
         for subject in _subjects(request, folder, reporter):
             with reporter.stage(f"Measuring {subject.name}", None):
                 baseline = baseline or make_baseline(
-                    subject, request.text, request.plan, request.threads, Path(scratch)
+                    subject, request.text, request.plan, request.threads, scratch
                 )
                 quality = measure(subject, baseline, request.threads, weights)
                 found = observe(subject.path, request.questions, request.plan.new, request.threads)

@@ -2,34 +2,27 @@
 
 Everything is made in a scratch folder beside the destination, on the same disk, and the last step is
 a rename. The folder is removed on success, error and interrupt; one that a killed process left behind is
-known by its name, and the next run for the same output removes it. A link is replaced like a file: what it
-leads to stays as it is.
+removed by the next run for the same output, or by the next command (``exporter.files.scratch``). A link is
+replaced like a file: what it leads to stays as it is.
 """
 
 from __future__ import annotations
 
 import errno
-import glob
 import os
 import shutil
 import stat
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
 
 from exporter.errors import OutputError
-from exporter.files.interrupts import Interrupts
-
-try:
-    import fcntl
-except ImportError:  # Windows: stale folders are then left for the user to remove
-    fcntl = None  # type: ignore[assignment]
-
-LOCK = "lock"
+from exporter.files.scratch import BESIDE_MARK, locked_folder, remove_stale, tell_of
 
 EXISTS = "{} exists already; give --force to replace it, or another name"
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Where a disk, a quota or the largest file allowed ends."""
 
 NAME_KEPT = 100
 """Bytes of the output's name that the scratch folder's name repeats; names have limits."""
@@ -109,19 +102,17 @@ def scratch_folder(output: Path) -> Iterator[Path]:
         OutputError: The disk filled up meanwhile.
     """
     parent, prefix = output.absolute().parent, _prefix(output)
-    _remove_stale(parent, prefix)
+    remove_stale(parent, prefix)
+    tell_of(parent, prefix)
     try:
-        while True:
-            with _temporary_folder(parent, prefix) as folder, (folder / LOCK).open("w") as lock:
-                if _locked(lock):
-                    yield folder
-                    return
+        with locked_folder(parent, prefix) as folder:
+            yield folder
     except OSError as error:
         if (
             error.errno == errno.EPIPE
         ):  # whoever read what is printed has gone: nothing of the output's
             raise
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in FULL:
             raise OutputError(
                 f"{output}: the disk filled up while writing; nothing was left behind: make room and "
                 "try again"
@@ -135,37 +126,7 @@ def scratch_folder(output: Path) -> Iterator[Path]:
 def _prefix(output: Path) -> str:
     """What the names of scratch folders of this output begin with."""
     kept = os.fsencode(output.name)[:NAME_KEPT].decode(errors="ignore")
-    return f".{kept}.partial-"
-
-
-def _locked(lock: IO[str]) -> bool:
-    """Lock a folder that has just been made; False if another run took it for a stale one before that."""
-    if fcntl is None:
-        return True
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:  # it is being removed
-        return False
-    return os.fstat(lock.fileno()).st_nlink > 0
-
-
-@contextmanager
-def _temporary_folder(parent: Path, prefix: str) -> Iterator[Path]:
-    """Like ``tempfile.TemporaryDirectory``, but an interrupt while it is made or removed does no harm."""
-    interrupts = Interrupts()
-    try:
-        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
-        try:
-            interrupts.release()
-            yield folder
-        finally:
-            try:
-                interrupts.hold()
-            finally:  # reached even if that was interrupted
-                interrupts.hold()
-                shutil.rmtree(folder, ignore_errors=True)
-    finally:
-        interrupts.restore()
+    return f".{kept}{BESIDE_MARK}"
 
 
 def publish(finished: Path, output: Path, *, force: bool) -> None:
@@ -234,14 +195,3 @@ def size_of(path: Path) -> int:
     """Bytes of a file, or of all files of a folder."""
     files = path.iterdir() if path.is_dir() else [path]
     return sum(file.stat().st_size for file in files)
-
-
-def _remove_stale(parent: Path, prefix: str) -> None:
-    """Remove folders of runs that were killed; one that is still locked belongs to a live run."""
-    for folder in parent.glob(f"{glob.escape(prefix)}*"):
-        if fcntl is None or not folder.is_dir():
-            continue
-        # An error: the folder is locked, or so new that its lock is not there yet.
-        with suppress(OSError), (folder / LOCK).open("r") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(folder, ignore_errors=True)  # locked, so that a new run sees it go

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from exporter.contract.names import DRAFT_ROUND, Section
-from exporter.litertlm.bind import LoweredGraph, bind, stored_size
+from exporter.bundle.graph_reader import GraphReader, SignatureInfo
+from exporter.bundle.signature_check import broken_signatures
+from exporter.contract.names import DRAFT_ROUND, Section, SignatureSpec
+from exporter.contract.text import Contract
+from exporter.errors import LoweringError, listed
+from exporter.litertlm.bind import LoweredGraph, bind, parameter_name, stored_size
 from exporter.litertlm.constant import Constant
 from exporter.litertlm.draft_round import bind_draft_round, draft_round_size, section_and_name
 from exporter.litertlm.tower_graphs import LoweredTower, find_tower_graphs, known_tower_graphs
 from exporter.lowering import graph_cache
-from exporter.lowering.graph_cache import LITERT, KnownGraphs, describe
+from exporter.lowering.graph_cache import ANEW, LITERT, KnownGraphs, describe
 from exporter.lowering.merge import Lowered
 from exporter.lowering.tower import TowerRequest
 from exporter.lowering.units import LoweringRequest, litert_units
@@ -99,7 +103,9 @@ def find_graphs(
     units = list(litert_units(request.contract))
     text = graph_cache.find_graphs(request, units, LITERT, reporter, fresh=fresh)
     found = tuple(find_tower_graphs(tower, reporter, fresh=fresh) for tower in towers)
-    return LitertGraphs(text, found)
+    graphs = LitertGraphs(text, found)
+    _require_contract(graphs, request.contract)
+    return graphs
 
 
 def known_graphs(
@@ -111,3 +117,37 @@ def known_graphs(
     if text is None or None in found:
         return None
     return LitertGraphs(text, tuple(tower for tower in found if tower is not None))
+
+
+def _require_contract(graphs: LitertGraphs, contract: Contract) -> None:
+    """Check the signatures of graphs, which may have been kept, before anything is made with them.
+
+    Raises:
+        LoweringError: They are not those of the contract.
+    """
+    have = {s.value: _signatures(s.value, graph) for s, graph in graphs.lowered.sections.items()}
+    problems = broken_signatures(contract.section_signatures(), have)
+    for tower in graphs.towers:
+        problems += broken_signatures(tower.request.contract.section_signatures(), have)
+    if graphs.lowered.draft_round is not None:
+        drafts = _signatures(DRAFT_ROUND, graphs.lowered.draft_round)
+        problems += broken_signatures(
+            {Section.MTP_DRAFTER: _draft_round(contract)}, {Section.MTP_DRAFTER.value: drafts}
+        )
+    if problems:
+        raise LoweringError(f"the graphs do not keep the contract; {ANEW}: {listed(problems)}")
+
+
+def _signatures(name: str, graph: bytes) -> dict[str, SignatureInfo]:
+    """Signatures without the inputs that weights will be."""
+    return {
+        key: replace(
+            found, inputs={n: t for n, t in found.inputs.items() if parameter_name(n) is None}
+        )
+        for key, found in GraphReader(graph, f"the graph of {name}").signatures().items()
+    }
+
+
+def _draft_round(contract: Contract) -> dict[str, SignatureSpec]:
+    spec = contract.draft_round_signature()
+    return {} if spec is None else {DRAFT_ROUND: spec}

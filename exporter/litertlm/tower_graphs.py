@@ -10,6 +10,7 @@ from exporter.contract.names import EMBEDDINGS, Section
 from exporter.litertlm.end_graph import end_graph
 from exporter.lowering import graph_cache
 from exporter.lowering.graph_cache import GraphKind, KnownGraphs, describe
+from exporter.lowering.graph_check import is_litert_graph
 from exporter.lowering.lower import lower
 from exporter.lowering.merge import Lowered
 from exporter.lowering.tower import TowerRequest
@@ -24,6 +25,7 @@ def graph_kind(request: TowerRequest) -> GraphKind:
         ("exporter.lowering.lower", "exporter.lowering.worker", request.maker),
         graph_tool_versions,
         lower,
+        is_litert_graph,
     )
 
 

@@ -1,20 +1,29 @@
-"""Graphs in a file: an archive of named entries with the versions of the packages that made them."""
+"""Graphs in a file: an archive of named entries, with their checksums and the versions of what made them."""
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from exporter.files.output import scratch_folder
+from exporter.json_text import parse_json
+
 RECORD = "record.json"
+TOOLS, SHA256 = "tools", "sha256"
+"""In the record: versions by package, checksums by entry."""
+
+LARGEST = 1 << 28
+"""Bytes of an entry. E4B's largest has 2 MB."""
 
 DAMAGE = (
-    OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, ValueError, KeyError,
+    OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, ValueError,
+    TypeError, LookupError, RuntimeError,
 )  # fmt: skip
 """What reading an archive can raise if there is none or it is damaged."""
 
@@ -32,8 +41,8 @@ class GraphArchive:
 
 def write_archive(path: Path, archive: GraphArchive) -> None:
     """Store an archive in one step, with the permissions that the user's other files have."""
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        made = Path(folder) / path.name
+    with scratch_folder(path) as folder:
+        made = folder / path.name
         made.write_bytes(_packed(archive))
         made.replace(path)
 
@@ -41,9 +50,9 @@ def write_archive(path: Path, archive: GraphArchive) -> None:
 def _packed(archive: GraphArchive) -> bytes:
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as packed:
-        packed.writestr(
-            zipfile.ZipInfo(RECORD, EPOCH), json.dumps(dict(archive.tools), sort_keys=True)
-        )
+        sums = {name: _sha256(entry) for name, entry in archive.entries.items()}
+        record = json.dumps({TOOLS: dict(archive.tools), SHA256: sums}, sort_keys=True)
+        packed.writestr(zipfile.ZipInfo(RECORD, EPOCH), record)
         for name, entry in archive.entries.items():
             packed.writestr(zipfile.ZipInfo(name, EPOCH), entry, zipfile.ZIP_DEFLATED, 9)
     return content.getvalue()
@@ -61,7 +70,21 @@ def read_archive(path: Path, wanted: Collection[str] | None = None) -> GraphArch
             names = [
                 n for n in packed.namelist() if n != RECORD and (wanted is None or n in wanted)
             ]
-            tools = json.loads(packed.read(RECORD))
-            return GraphArchive(tools, {name: packed.read(name) for name in names})
+            record = parse_json(_entry(packed, RECORD))
+            if not isinstance(record, dict) or set(record) != {TOOLS, SHA256}:
+                return None  # of an older version, or of somebody else
+            entries = {name: _entry(packed, name) for name in names}
+            intact = all(record[SHA256][name] == _sha256(entries[name]) for name in names)
+            return GraphArchive(dict(record[TOOLS]), entries) if intact else None
     except DAMAGE:
         return None
+
+
+def _entry(packed: zipfile.ZipFile, name: str) -> bytes:
+    if packed.getinfo(name).file_size > LARGEST:
+        raise ValueError(f"{name} is too large for a graph")
+    return packed.read(name)
+
+
+def _sha256(entry: bytes) -> str:
+    return hashlib.sha256(entry).hexdigest()

@@ -10,13 +10,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from exporter.errors import LoweringError, OutputError
 from exporter.lowering.graph_archive import GraphArchive, read_archive, write_archive
+from exporter.lowering.graph_check import is_litert_graph
 from exporter.lowering.lower import lower
 from exporter.lowering.sources import code_hash
 from exporter.lowering.units import LoweringRequest, Unit
@@ -24,6 +27,10 @@ from exporter.progress import Reporter
 from exporter.version import graph_tool_versions
 
 SHIPPED = Path(__file__).parent / "graphs"
+
+
+ANEW = "--fresh-graphs makes them anew"
+"""What helps where kept graphs turn out to be others."""
 
 
 class Request(Protocol):
@@ -45,6 +52,8 @@ class GraphKind:
     """Versions of the packages that make them, as installed."""
     make: Callable[[Any, Sequence[Unit]], dict[Unit, bytes]]
     """Makes the graphs of such a request."""
+    is_graph: Callable[[Unit, bytes], bool]
+    """Whether bytes that were kept for a signature are a graph of it."""
 
 
 LITERT = GraphKind(
@@ -52,6 +61,7 @@ LITERT = GraphKind(
     ("exporter.lowering.lower", "exporter.lowering.worker", LoweringRequest.maker),
     graph_tool_versions,
     lower,
+    is_litert_graph,
 )
 
 
@@ -91,7 +101,7 @@ def find_graphs(
         units: The signatures.
         kind: Who makes them.
         reporter: Told which graphs are used, or that some are made.
-        fresh: Make all of them, whatever is known.
+        fresh: Make all of them, whatever is known; else what is kept and is no graph is made anew.
 
     Raises:
         LoweringError: They cannot be made.
@@ -102,16 +112,28 @@ def find_graphs(
     keys = {unit: unit_key(request, unit, kind) for unit in units}
     whole, tools = _hash("".join(keys.values())), dict(kind.tools())
     paths = {unit: kept_path(default_folder(), key, tools) for unit, key in keys.items()}
-    known = {} if fresh else _kept(keys, paths, tools)
+    kept = {} if fresh else _kept(keys, paths, tools)
+    known = {unit: graph for unit, graph in kept.items() if kind.is_graph(unit, graph)}
     if missing := [unit for unit in units if unit not in known]:
         with reporter.stage(kind.title, None):
-            made = kind.make(request, missing)
+            made = _made(kind, request, missing)
         for unit, graph in made.items():
             keep(paths[unit], GraphArchive(tools, {keys[unit]: graph}))
         known |= made
     else:
         reporter.note(f"using known graphs {whole[:8]}")
     return KnownGraphs(whole, tools, {unit: known[unit] for unit in units})
+
+
+def _made(kind: GraphKind, request: Request, units: Sequence[Unit]) -> dict[Unit, bytes]:
+    """Make graphs, by way of temporary files."""
+    try:
+        return kind.make(request, units)
+    except OSError as error:
+        raise LoweringError(
+            f"graphs cannot be made: {error.strerror or error}; make room for temporary files in "
+            f"{tempfile.gettempdir()}, or set TMPDIR to another folder"
+        ) from error
 
 
 def find_shipped(
@@ -176,7 +198,7 @@ def kept_path(folder: Path, key: str, tools: Mapping[str, str]) -> Path:
 
 def keep(path: Path, archive: GraphArchive) -> None:
     """Keep a graph for the next export; a cache that cannot be written is no reason to fail."""
-    with suppress(OSError):
+    with suppress(OSError, OutputError):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_archive(path, archive)
 

@@ -19,6 +19,7 @@ from exporter.contract.names import BATCH_DECODE, BATCH_VERIFY, DECODE, VERIFY, 
 from exporter.errors import LoweringError
 from exporter.lowering.child_processes import Job, run_jobs
 from exporter.lowering.units import DRAFT_ROUND_UNIT, Unit
+from exporter.pip_install import pip_install
 
 WORKERS = 2
 """Processes that lower at the same time. Each takes up to a gigabyte and one core."""
@@ -50,7 +51,7 @@ def lower(request: Traceable, units: Sequence[Unit]) -> dict[Unit, bytes]:
     if importlib.util.find_spec("litert_torch") is None:
         raise LoweringError(
             "the graphs of this architecture are not known yet and lowering them needs litert-torch: "
-            "pip install 'mtp-export[export]'"
+            f"{pip_install('export')}"
         )
     with tempfile.TemporaryDirectory(prefix="mtp-export-lower-") as name:
         folder, jobs = Path(name), []

@@ -22,8 +22,10 @@ UNRELATED = (
     "exporter.errors",
     "exporter.files.interrupts",
     "exporter.lowering.child_processes",
+    "exporter.pip_install",
 )
-"""Modules that say how a process fails or is run, and nothing about a graph; nor does what they import."""
+"""Modules that say how a process fails, is run or is installed, and nothing about a graph; nor does what
+they import."""
 
 
 @cache

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import onnx
+from google.protobuf.message import DecodeError
 
 from exporter.bundle.onnx_folder import MODEL_SUFFIX
 from exporter.contract.names import Section
 from exporter.contract.text import Contract
 from exporter.lowering import graph_cache
 from exporter.lowering.graph_cache import GraphKind, KnownGraphs, describe
-from exporter.lowering.units import LoweringRequest, units_by_section
+from exporter.lowering.units import LoweringRequest, Unit, units_by_section
 from exporter.onnx.bind import bind, weight_specs
 from exporter.onnx.graph_builder import OPSET
 from exporter.onnx.lower import lower
@@ -30,11 +31,21 @@ from exporter.weights.matching import WeightInput, Weights
 from exporter.weights.storing import StoredWeight
 from quantize.recipe import Recipe
 
+
+def _is_graph(unit: Unit, graph: bytes) -> bool:
+    """Whether the bytes are an ONNX model with outputs."""
+    try:
+        return bool(onnx.load_model_from_string(graph).graph.output)
+    except DecodeError:
+        return False
+
+
 ONNX = GraphKind(
     "Tracing the graphs",
     ("exporter.onnx.lower", "exporter.onnx.trace_worker"),
     onnx_tool_versions,
     lower,
+    _is_graph,
 )
 
 

@@ -17,7 +17,8 @@ from onnx import TensorProto
 
 from exporter.bundle.graph_reader import ConstantInfo, SignatureInfo, TensorInfo
 from exporter.bundle.inspection import WeightGroup, group_weights
-from exporter.bundle.onnx_folder import OnnxFolder, open_folder
+from exporter.bundle.integrity import Checksums
+from exporter.bundle.onnx_folder import FILES, OnnxFolder, open_folder
 from exporter.bundle.onnx_names import contract_name
 from exporter.bundle.signature_check import broken_promises
 from exporter.contract.text import Contract
@@ -58,6 +59,12 @@ class OnnxInspection:
     contract: Contract
     problems: tuple[str, ...]
     """How the models break the contract; empty if they keep it."""
+
+    def checksums(self, *, weights: bool) -> Checksums:
+        """Compare the folder's files with their checksums, weights only if asked to."""
+        damaged = self.folder.damaged_files(weights=weights)
+        sentences = (f"{name} is missing or has another checksum" for name in damaged)
+        return Checksums(weights, len(self.folder.content[FILES]), tuple(sentences))
 
 
 def inspect_folder(path: Path) -> OnnxInspection:

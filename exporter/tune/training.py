@@ -181,11 +181,8 @@ class Training:
             "parameters": parameters,
             "optimiser": self.optimiser.state_dict(),
         }
-        partial = self.state.with_suffix(".partial")
         with held_back():
-            with partial.open("wb") as stream:  # a path would make a RuntimeError of a full disk
-                torch.save(whole, stream)
-            partial.replace(self.state)
+            save_whole(whole, self.state)
 
     def restore(self) -> None:
         """Go on from what was kept, if anything was."""
@@ -198,6 +195,25 @@ class Training:
         self.progress = Progress(**whole["progress"], course=course, best=best)
         set_parameters(self.drafter, whole["parameters"])
         self.optimiser.load_state_dict(whole["optimiser"])
+
+
+def save_whole(whole: Mapping[str, Any], path: Path) -> None:
+    """Keep values as torch keeps them: the file is whole, or what it was before.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    partial = path.with_suffix(".partial")
+    try:
+        with partial.open("wb") as stream:
+            torch.save(whole, stream)
+        partial.replace(path)
+    except RuntimeError as error:  # torch's end of a file that the disk had no room for
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from error
+        raise
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 @torch.no_grad()

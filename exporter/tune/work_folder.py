@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import time
 from collections.abc import Iterator, Mapping
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from exporter.errors import OutputError, listed
+from exporter.files.output import FULL
 from exporter.tune.options import TuneError
 
 KEY, TIMES = "key.json", "seconds.json"
@@ -63,7 +63,7 @@ class WorkFolder:
         try:
             yield
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            if error.errno not in FULL:
                 raise
             raise OutputError(
                 f"{self.path}: the disk filled up; what was done so far is kept there: make room, then "

@@ -18,6 +18,7 @@ from exporter.bundle.engine_template import Json
 from exporter.bundle.reader import Bundle
 from exporter.contract.names import Section
 from exporter.errors import BundleError, MtpExportError
+from exporter.regular_file import NotAFileError, require_file
 from runtime_py.chat.conversation import Conversation, Message, as_message
 from runtime_py.chat.media_format import check_picture, check_sound
 
@@ -96,12 +97,11 @@ def read_file(medium: Medium, path: Path) -> bytes:
     Raises:
         MediaError: It cannot be read, is too large, or is no such picture or sound.
     """
-    if path.exists() and not path.is_file():
-        found = "a folder" if path.is_dir() else "something else"
-        raise MediaError(f"{path}: expected the file of a {medium.noun}, found {found}")
     try:
-        with path.open("rb") as stream:
+        with require_file(path).open("rb") as stream:
             content = stream.read(MOST_BYTES + 1)
+    except NotAFileError as error:
+        raise MediaError(f"{path}: {error.strerror}, for a {medium.noun}") from error
     except OSError as error:
         raise MediaError(f"{path}: the file cannot be read: {error.strerror}") from error
     return _checked(medium, content, f"{path}: ")

@@ -86,7 +86,7 @@ class Graph(ABC):
         self.where = f"{bundle.path}: {parts.name}"
         section = MappedSection(bundle.path, *parts.regions)
         if resizing is not None:
-            section.edit(parts.graph_bytes, resizing.apply)
+            section.edit(parts.graph_bytes, lambda graph: resizing.apply(graph, self.where))
         self.mapped = section.mapped
         """Whether the weights are mapped from the file rather than read into memory."""
         log = NativeLog()

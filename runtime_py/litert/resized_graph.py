@@ -15,6 +15,8 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
+from exporter.bundle.flatbuffer import Flatbuffer, Table
+from exporter.bundle.model_tables import ModelTables, SubgraphTables
 from exporter.contract.text import Contract
 
 SHAPE_PARAMETERS = {
@@ -38,13 +40,18 @@ class Resizing:
         """What graphs need to have the contract's cache length; None if they have it already."""
         return cls(agreed.placeholder, agreed.cache_length) if agreed.placeholder else None
 
-    def apply(self, graph: memoryview) -> int:
+    def apply(self, graph: memoryview, where: str = "a graph") -> int:
         """Edit a flatbuffer in place; returns how many numbers changed.
 
         Args:
             graph: Writable; weights behind the flatbuffer need not be part of it.
+            where: What a message calls it.
+
+        Raises:
+            BundleError: It is damaged.
         """
-        return sum(self._replace(numbers) for numbers in _sizes(graph))
+        model = ModelTables.of(Flatbuffer(graph, where))
+        return sum(self._replace(numbers) for numbers in _sizes(model))
 
     def _replace(self, numbers: NDArray[Any]) -> int:
         multiples = (numbers != 0) & (numbers % self.placeholder == 0)
@@ -52,21 +59,29 @@ class Resizing:
         return int(np.count_nonzero(multiples))
 
 
-def _sizes(graph: memoryview) -> Iterator[NDArray[Any]]:
+def _sizes(model: ModelTables) -> Iterator[NDArray[Any]]:
     """Every array of sizes in a graph, as a writable view."""
-    model = schema.Model.GetRootAs(graph, 0)
-    for subgraph in map(model.Subgraphs, range(model.SubgraphsLength())):
-        for tensor in map(subgraph.Tensors, range(subgraph.TensorsLength())):
-            if tensor.ShapeLength():
-                yield tensor.ShapeAsNumpy()
-        for operator in map(subgraph.Operators, range(subgraph.OperatorsLength())):
-            code = model.OperatorCodes(operator.OpcodeIndex()).BuiltinCode()
-            if (index := SHAPE_PARAMETERS.get(code)) is not None:
-                tensor = subgraph.Tensors(operator.Inputs(index))
-                buffer = model.Buffers(tensor.Buffer())
-                if buffer.DataLength():
-                    yield buffer.DataAsNumpy().view(_integers(tensor.Type()))
+    codes = model.operator_codes
+    for subgraph in model.subgraphs:
+        yield from (tensor.sizes for tensor in subgraph.tensors)
+        for operator in subgraph.operators:
+            if (found := _parameter(model, codes, subgraph, operator)) is not None:
+                yield found
 
 
-def _integers(tensor_type: int) -> type[np.signedinteger[Any]]:
-    return np.int64 if tensor_type == schema.TensorType.INT64 else np.int32
+def _parameter(
+    model: ModelTables, codes: tuple[int, ...], subgraph: SubgraphTables, operator: Table
+) -> NDArray[Any] | None:
+    """The sizes that an operator takes as a constant, if it takes any."""
+    code, inputs = int(operator.number(0, "<I")), operator.numbers(1, "i")
+    if code >= len(codes):
+        raise operator.source.damaged(f"number {code} of {len(codes)} operator codes is looked for")
+    index = SHAPE_PARAMETERS.get(codes[code])
+    if index is None or index >= len(inputs) or inputs[index] < 0:  # left out
+        return None
+    tensor = subgraph.tensor(inputs[index])
+    dtype = "<i8" if tensor.dtype == "int64" else "<i4"
+    data = model.buffer(tensor.buffer).data
+    if data.nbytes % np.dtype(dtype).itemsize:
+        raise operator.source.damaged(f"{data.nbytes} bytes are no sizes of {dtype}")
+    return data.view(dtype)

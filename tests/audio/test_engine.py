@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from exporter.bundle.inspection import inspect_bundle
+from exporter.bundle.integrity import checksums_of
 from exporter.bundle.stored_sound import broken_sound
 from exporter.cli.inspect_bundle import render, to_json
 from tests.audio.bundles import FRAMES, HERD, NOISES
@@ -62,7 +63,7 @@ def test_inspect_shows_what_a_bundle_hears(planted_bundle: Path) -> None:
     assert inspection.problems == ()
     assert inspection.sound is not None
     assert inspection.pictures is not None
-    shown = render(inspection).splitlines()
+    shown = render(inspection, checksums_of(inspection.bundle, weights=False)).splitlines()
     assert "sound: 2 s at once, 50 tokens; longer clips in pieces" in shown
     assert to_json(inspection)["sound"]["frames"] == FRAMES
     gemma = inspection.bundle.llm_metadata().llm_model_type.gemma4

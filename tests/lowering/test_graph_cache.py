@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import json
 import os
 import stat
 import subprocess
 import sys
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from exporter.agreement import make_contract
 from exporter.bundle.inspection import inspect_bundle
+from exporter.bundle.reader import open_bundle
 from exporter.checkpoints.architecture import DrafterConfig, HeadKind, TargetConfig
 from exporter.checkpoints.checkpoint import open_checkpoint
 from exporter.checkpoints.configs.config import parse_drafter, parse_target
-from exporter.contract.names import DECODE, DRAFT, DRAFT_ROUND, VERIFY, Dtype, Section
+from exporter.contract.names import DECODE, DRAFT, DRAFT_ROUND, EMBED, VERIFY, Dtype, Section
+from exporter.errors import LoweringError
 from exporter.litertlm.graphs import LitertGraphs
-from exporter.lowering.graph_archive import GraphArchive
+from exporter.litertlm.graphs import find_graphs as find_litert_graphs
+from exporter.lowering.graph_archive import RECORD, GraphArchive, write_archive
 from exporter.lowering.graph_cache import (
     LITERT,
     find_graphs,
@@ -29,6 +35,7 @@ from exporter.lowering.graph_cache import (
     kept_path,
     unit_key,
 )
+from exporter.lowering.graph_check import is_litert_graph
 from exporter.lowering.lower import lower
 from exporter.lowering.units import LoweringRequest, Unit, litert_units
 from exporter.options import ExportOptions
@@ -38,11 +45,17 @@ from exporter.weights.parameters import parameter_specs
 from quantize.builtin_recipes import RECIPES
 from tests.bundles import TINY_DRAFTER, TINY_TARGET
 
+MUTATIONS = 100
+
 PAIR = ((parse_target, TINY_TARGET), (parse_drafter, TINY_DRAFTER))
 
 
 @pytest.fixture(scope="module")
 def tiny() -> LoweringRequest:
+    return tiny_request()
+
+
+def tiny_request() -> LoweringRequest:
     """What a default export of the tiny pair asks of the converter."""
     target, drafter = (parse(open_checkpoint(folder).config, "tiny") for parse, folder in PAIR)
     assert isinstance(target, TargetConfig)
@@ -125,6 +138,9 @@ class Made:
         self.units += units
         return {unit: unit.file_name.encode() for unit in units}
 
+    def is_graph(self, unit: Unit, graph: bytes) -> bool:
+        return graph == unit.file_name.encode()
+
 
 def test_a_damaged_archive_is_lowered_again(
     request_: LoweringRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -135,7 +151,7 @@ def test_a_damaged_archive_is_lowered_again(
     )  # none of its graphs is shipped
     request, units = dataclasses.replace(request_, target=wider), units_of(request_)
     made = Made()
-    kind = dataclasses.replace(LITERT, make=made)
+    kind = dataclasses.replace(LITERT, make=made, is_graph=made.is_graph)
 
     def find(*, fresh: bool = False) -> list[Unit]:
         made.units.clear()
@@ -145,9 +161,74 @@ def test_a_damaged_archive_is_lowered_again(
 
     assert find() == units
     assert find() == []
-    kept_path(tmp_path, unit_key(request, units[2]), LITERT.tools()).write_bytes(b"PK, damaged")
-    assert find() == [units[2]]
+    for index, damage in enumerate((without_sums, another_entry, another_graph, no_archive)):
+        key = unit_key(request, units[index])
+        damage(kept_path(tmp_path, key, LITERT.tools()), key)
+        assert find() == [units[index]]
+        assert find() == []
     assert find(fresh=True) == units
+
+
+def no_archive(path: Path, key: str) -> None:
+    path.write_bytes(b"PK, damaged")
+
+
+def without_sums(path: Path, key: str) -> None:
+    """As archives were before they had checksums."""
+    with zipfile.ZipFile(path, "w") as packed:
+        packed.writestr(RECORD, json.dumps(dict(LITERT.tools())))
+        packed.writestr(key, b"some graph")
+
+
+def another_entry(path: Path, key: str) -> None:
+    """The archive is sound, its entry has not the checksum in the record."""
+    with zipfile.ZipFile(path) as packed:
+        record = packed.read(RECORD)
+    with zipfile.ZipFile(path, "w") as packed:
+        packed.writestr(RECORD, record)
+        packed.writestr(key, b"another graph")
+
+
+def another_graph(path: Path, key: str) -> None:
+    """What was kept was no graph, or that of another signature."""
+    write_archive(path, GraphArchive(LITERT.tools(), {key: b"another graph"}))
+
+
+@pytest.mark.slow
+def test_a_graph_of_another_contract_is_refused(
+    tiny: LoweringRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kept in the place of one for longer drafts: nothing is made with it, and what helps is said."""
+    known = find_graphs(tiny, units_of(tiny), LITERT, SilentReporter())
+    longer = dataclasses.replace(tiny, contract=dataclasses.replace(tiny.contract, draft_length=5))
+    monkeypatch.setenv("MTP_EXPORT_CACHE", str(tmp_path))
+    for unit in units_of(longer):
+        key = unit_key(longer, unit)
+        archive = GraphArchive(LITERT.tools(), {key: known.by_unit[unit]})
+        keep(kept_path(tmp_path, key, LITERT.tools()), archive)
+    with pytest.raises(LoweringError, match="--fresh-graphs makes them anew") as refused:
+        find_litert_graphs(longer, SilentReporter(), fresh=False)
+    assert "verify: input input_pos is int32 [4], expected int32 [6]" in str(refused.value)
+
+
+def test_what_is_a_graph(bundle_graph: bytes) -> None:
+    unit = Unit(Section.EMBEDDER, EMBED)
+    assert is_litert_graph(unit, bundle_graph)
+    assert not is_litert_graph(Unit(Section.EMBEDDER, DECODE), bundle_graph)
+    dice = np.random.default_rng(0)
+    for _ in range(MUTATIONS):  # none may raise
+        changed = bytearray(bundle_graph)
+        for place in dice.integers(len(changed), size=4):
+            changed[place] = dice.integers(256)
+        is_litert_graph(unit, bytes(changed))
+
+
+@pytest.fixture(scope="module")
+def bundle_graph(tiny_bundles: dict[str, Path]) -> bytes:
+    opened = open_bundle(tiny_bundles["int8"])
+    section = opened.model(Section.EMBEDDER)
+    assert section is not None
+    return opened.read(section)
 
 
 @pytest.mark.parametrize("fails", [False, True])

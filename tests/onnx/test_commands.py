@@ -99,6 +99,19 @@ def test_inspect_finds_a_broken_contract(folders: dict[str, Path], tmp_path: Pat
     done = run("inspect", copy)
     assert done.returncode == 1
     assert "signature verify is missing" in done.stdout
+    assert "checksums: DAMAGED\n  - verify.onnx is missing or has another checksum" in done.stdout
+
+
+def test_inspect_reads_weights_if_asked_to(folders: dict[str, Path], tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(folders["int8"], copy)
+    assert "checksums: intact, weights included" in run("inspect", copy, "--check").stdout
+    content = (copy / "target.data").read_bytes()
+    (copy / "target.data").write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    assert "checksums: intact; weights were not read" in run("inspect", copy).stdout
+    done = run("inspect", copy, "--check")
+    assert done.returncode == 1
+    assert "  - target.data is missing or has another checksum" in done.stdout
 
 
 @pytest.mark.parametrize("recipe", ["float32", "int4", "smallest"])

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from exporter.bundle.inspection import inspect_bundle
+from exporter.bundle.integrity import checksums_of
 from exporter.bundle.stored_pictures import broken_pictures
 from exporter.cli.inspect_bundle import render, to_json
 from tests.vision.asking import QUESTIONS, in_engine
@@ -54,7 +55,10 @@ def test_inspect_shows_what_a_bundle_sees(planted_bundle: Path) -> None:
     assert inspection.problems == ()
     assert inspection.pictures is not None
     assert inspection.pictures.image_tokens == FEW_TOKENS
-    assert "pictures: 1, 4 tokens each, from patches of 4 pixels" in render(inspection).splitlines()
+    assert (
+        "pictures: 1, 4 tokens each, from patches of 4 pixels"
+        in render(inspection, checksums_of(inspection.bundle, weights=False)).splitlines()
+    )
     assert to_json(inspection)["pictures"]["image_tokens"] == FEW_TOKENS
     gemma = inspection.bundle.llm_metadata().llm_model_type.gemma4
     assert (gemma.max_num_patches, gemma.patch_width, gemma.pooling_kernel_size) == (36, 4, 3)

@@ -10,6 +10,7 @@ from exporter.checkpoints.assets.template_places import FoundTemplate, find_temp
 from exporter.checkpoints.assets.tokenizer_file import TokenizerFile
 from exporter.checkpoints.checkpoint import Checkpoint
 from exporter.errors import CheckpointError, EngineError, TemplateError
+from exporter.regular_file import require_file
 from exporter.templates.bounded import within_bounds
 from exporter.templates.fitting import (
     FittedTemplate,
@@ -73,6 +74,6 @@ def _found(target: Checkpoint, choice: TemplateChoice) -> FoundTemplate | None:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return require_file(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise TemplateError(f"{path}: expected a chat template as a text file ({error})") from error

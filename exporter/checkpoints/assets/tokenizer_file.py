@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from exporter.checkpoints.json_file import content_of, is_there
 from exporter.errors import CheckpointError, listed
 from exporter.json_text import parse_json
 
@@ -50,13 +51,13 @@ def read_tokenizer(path: Path) -> TokenizerFile:
     Raises:
         CheckpointError: There is no such file, or it is something else.
     """
-    if not path.is_file():
+    if not is_there(path):
         raise CheckpointError(
             f"{path.parent}: expected a tokenizer.json, found none; save the tokenizer beside the "
             "weights (AutoTokenizer.from_pretrained(base).save_pretrained(folder))"
         )
     try:
-        content = parse_json(path.read_bytes())
+        content = parse_json(content_of(path))
         ids = _vocabulary(content["model"]["vocab"])
         added = {entry["content"]: _id(entry["id"]) for entry in content.get("added_tokens", [])}
         if not ids:

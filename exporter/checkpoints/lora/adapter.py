@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from exporter.checkpoints.json_file import read_json
+from exporter.checkpoints.json_file import is_there, read_json
 from exporter.checkpoints.lora.base_model import base_note
 from exporter.checkpoints.lora.config import AdapterConfig, check_patterns, parse_adapter_config
 from exporter.checkpoints.lora.low_rank import LowRank
@@ -93,7 +93,7 @@ def open_adapter(folder: Path, source: str | None = None, revision: str | None =
     if (found := kind_of(folder)).kind not in (Kind.ADAPTER, Kind.BOTH):
         raise CheckpointError(found.instead_of(f"an adapter's folder, with {ADAPTER_CONFIG}"))
     weights = folder / ADAPTER_WEIGHTS
-    if not weights.is_file():
+    if not is_there(weights):
         pickled = (folder / PICKLED_WEIGHTS).is_file()
         raise CheckpointError(
             f"{folder}: expected {ADAPTER_WEIGHTS}, found "

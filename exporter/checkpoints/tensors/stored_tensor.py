@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from exporter.checkpoints.json_file import read_json
+from exporter.checkpoints.json_file import is_there, read_json
 from exporter.errors import CheckpointError, listed
 from exporter.json_text import JsonError, parse_json
 from exporter.path_kind import ADAPTER_WEIGHTS
@@ -79,9 +79,9 @@ def weight_files(folder: Path) -> list[Path]:
     Raises:
         CheckpointError: The index is damaged, or names files that are missing or elsewhere.
     """
-    if (folder / SINGLE).is_file():  # before an index, which may be an older save's
+    if is_there(folder / SINGLE):  # before an index, which may be an older save's
         return [folder / SINGLE]
-    if (folder / INDEX).is_file():
+    if is_there(folder / INDEX):
         return _indexed(folder)
     return sorted(file for file in folder.glob("*.safetensors") if file.name != ADAPTER_WEIGHTS)
 
@@ -95,7 +95,7 @@ def _indexed(folder: Path) -> list[Path]:
         raise CheckpointError(
             f"{folder / INDEX}: expected shards in this folder, found {', '.join(outside)}"
         )
-    if missing := [name for name in names if not (folder / name).is_file()]:
+    if missing := [name for name in names if not is_there(folder / name)]:
         raise CheckpointError(
             f"{folder}: {INDEX} names shards that are missing: {', '.join(missing)}; "
             "download the checkpoint again"
@@ -109,6 +109,8 @@ def read_directory(file: Path) -> dict[str, StoredTensor]:
     Raises:
         CheckpointError: The file is truncated or its header is not what the format prescribes.
     """
+    if not is_there(file):
+        raise CheckpointError(f"{file}: expected a safetensors file, found none")
     size = file.stat().st_size
     with file.open("rb") as stream:
         length = int.from_bytes(stream.read(8), "little")

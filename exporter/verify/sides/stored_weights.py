@@ -9,12 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from exporter.bundle.graph_reader import TYPE_NAMES, GraphReader, block_quantization
+from exporter.bundle.graph_reader import GraphReader
+from exporter.bundle.model_tables import BufferTable, ModelTables, SubgraphTables, TensorTable
 from exporter.bundle.reader import Bundle
 from exporter.contract.names import Section
 from exporter.errors import BundleError
@@ -102,57 +102,62 @@ def stored_constants(bundle: Bundle) -> StoredConstants:
 
 
 def _constants(content: NDArray[np.uint8], where: str) -> dict[str, StoredConstant]:
-    reader = GraphReader(content.data, where)
+    model = GraphReader(content.data, where).model
     found: dict[str, StoredConstant] = {}
-    for index in range(reader.model.SubgraphsLength()):
-        subgraph = reader.model.Subgraphs(index)
-        for position in range(subgraph.TensorsLength()):
-            tensor = subgraph.Tensors(position)
-            name = tensor.Name().decode()
+    for subgraph in model.subgraphs:
+        for tensor in subgraph.tensors:
+            name = tensor.name
             wanted = name.startswith(PREFIXES) and not name.endswith(SCALES_SUFFIX)
             if not wanted or name in found:
                 continue
-            data = _data(reader.model.Buffers(tensor.Buffer()), content)
+            data = _data(model.buffer(tensor.buffer), content)
             if data is not None:
-                scales = _scales(reader.model, subgraph, tensor, content)
+                scales = _scales(model, subgraph, tensor, content)
                 found[name] = _constant(tensor, name, data, scales, where)
-    reader.release()
     return found
 
 
-def _data(buffer: Any, content: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
+def _data(buffer: BufferTable, content: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
     """A buffer's bytes, inside the flatbuffer or behind it; None for an activation."""
-    if buffer.Offset() > 1:
-        return content[buffer.Offset() : buffer.Offset() + buffer.Size()]
-    return buffer.DataAsNumpy() if buffer.DataLength() else None
+    if buffer.behind:
+        return content[buffer.offset : buffer.offset + buffer.nbytes]
+    return buffer.data if buffer.nbytes else None
 
 
-def _scales(model: Any, subgraph: Any, tensor: Any, content: NDArray[np.uint8]) -> Floats:
-    """Scales ``[R, n]`` of a tensor, ``[R, 0]`` if it has none."""
-    quantization, rows = tensor.Quantization(), math.prod(tensor.ShapeAsNumpy()[:-1])
+def _scales(
+    model: ModelTables, subgraph: SubgraphTables, tensor: TensorTable, content: NDArray[np.uint8]
+) -> Floats:
+    """All scales of a tensor, row by row; none if it has none."""
+    quantization = tensor.quantization
     if quantization is None:
-        return np.empty((rows, 0), np.float32)
-    if (details := block_quantization(quantization)) is not None:
-        data = _data(model.Buffers(subgraph.Tensors(details.Scales()).Buffer()), content)
-        assert data is not None
-        return data.view("<f2").astype(np.float32).reshape(rows, -1)
-    if not quantization.ScaleLength():
-        return np.empty((rows, 0), np.float32)
-    return np.array(quantization.ScaleAsNumpy(), np.float32).reshape(rows, -1)
+        return np.empty(0, np.float32)
+    if (blocks := quantization.blocks) is not None:
+        scales = subgraph.tensor(int(blocks.number(0, "<i")))
+        data = _data(model.buffer(scales.buffer), content)
+        return np.empty(0, np.float32) if data is None else _halves(data).astype(np.float32)
+    return np.array(quantization.scales, np.float32)
+
+
+def _halves(data: NDArray[np.uint8]) -> NDArray[np.float16]:
+    return data[: data.nbytes // 2 * 2].view("<f2")
 
 
 def _constant(
-    tensor: Any, name: str, data: NDArray[np.uint8], scales: Floats, where: str
+    tensor: TensorTable, name: str, data: NDArray[np.uint8], scales: Floats, where: str
 ) -> StoredConstant:
-    dtype = TYPE_NAMES[tensor.Type()]
-    shape = tuple(int(n) for n in tensor.ShapeAsNumpy())
-    constant = StoredConstant(name, dtype, shape, data, scales)
-    codes = dtype in ("int8", "int4", "int2")
-    groups_fit = not constant.quantised or shape[-1] % scales.shape[1] == 0
-    if dtype not in READABLE or constant.quantised != codes or not groups_fit:
+    dtype, shape = tensor.dtype, tuple(tensor.sizes.tolist())
+    rows, codes = math.prod(shape[:-1]), dtype in ("int8", "int4", "int2")
+    known = dtype in READABLE and len(shape) > 0 and min(shape) > 0 and bool(scales.size) == codes
+    per_row = scales.size // rows if known else 0
+    if (
+        not known
+        or per_row * rows != scales.size
+        or shape[-1] % (per_row or 1)
+        or data.nbytes < rows * (shape[-1] * READABLE[dtype] // 8)
+    ):
         raise UnreadableWeightError(
-            f"{where}: {name} is stored as {dtype} {list(shape)} with {scales.size} scales, a layout "
-            "this command cannot read back (it knows float32, int8, int4 and int2 per row, and int4 "
-            "in blocks)"
+            f"{where}: {name} is stored as {dtype} {list(shape)} in {data.nbytes} bytes with {scales.size} "
+            "scales, a layout this command cannot read back (it knows float32, int8, int4 and int2 per row, "
+            "and int4 in blocks)"
         )
-    return constant
+    return StoredConstant(name, dtype, shape, data, scales.reshape(rows, per_row))

@@ -4,6 +4,7 @@ import com.example.mtpchat.core.Attachment
 import com.example.mtpchat.core.AttachmentKind
 import com.example.mtpchat.core.ChatMessage
 import com.example.mtpchat.core.Speaker
+import com.example.mtpchat.core.withoutControlTokens
 import com.google.ai.edge.litertlm.Content
 import com.google.ai.edge.litertlm.Contents
 import com.google.ai.edge.litertlm.Message
@@ -16,7 +17,7 @@ internal fun ChatMessage.toMessage(): Message = when (speaker) {
 
 /** Gemma's model card wants pictures and sound before the text about them. */
 private fun ChatMessage.contents(): Contents {
-    val said = if (text.isBlank()) emptyList() else listOf(Content.Text(text))
+    val said = if (text.isBlank()) emptyList() else listOf(Content.Text(text.withoutControlTokens()))
     return Contents.of(attachments.map { it.toContent() } + said)
 }
 

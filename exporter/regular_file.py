@@ -1,0 +1,57 @@
+"""Whether there is a file to read. A pipe, a device, a link that leads nowhere: no file, and not nothing."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+"""What there may be instead, by the file type in the mode."""
+
+
+class NotAFileError(OSError):
+    """There is something that is no regular file. Its ``strerror`` says what was expected and found."""
+
+    def __init__(self, path: Path, found: str) -> None:
+        super().__init__(errno.EINVAL, f"expected a file, found {found}", str(path))
+
+
+def has_file(path: Path) -> bool:
+    """Whether there is a file at ``path``, or one that a link leads to; False if there is nothing.
+
+    Raises:
+        NotAFileError: There is something else. Opening it may wait for ever.
+        OSError: It cannot be told.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        if path.is_symlink():
+            raise NotAFileError(path, f"a link to {path.readlink()}, which is not there") from None
+        return False
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise NotAFileError(path, "a link that leads to itself") from None
+        raise
+    if not stat.S_ISREG(mode):
+        raise NotAFileError(path, KINDS.get(stat.S_IFMT(mode), "something else"))
+    return True
+
+
+def require_file(path: Path) -> Path:
+    """The path, if there is a file.
+
+    Raises:
+        OSError: As for :func:`has_file`, or there is nothing.
+    """
+    if not has_file(path):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+    return path
