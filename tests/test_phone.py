@@ -29,7 +29,12 @@ MEASURE = """
     const scrolls = e => e && (["auto", "scroll"].includes(frame.contentWindow.getComputedStyle(e).overflowX)
       || scrolls(e.parentElement));
     const cut = e => e.getBoundingClientRect().right > frame.contentWindow.innerWidth && !scrolls(e);
-    const lost = [...page.querySelectorAll("td, th, p, h1, h2, li, summary, svg")].filter(cut);
+    const outside = e => {
+      const words = e.getBoundingClientRect(), plot = e.closest("svg").getBoundingClientRect();
+      return words.left < plot.left || words.right > plot.right;
+    };
+    const lost = [...page.querySelectorAll("td, th, p, h1, h2, li, summary, svg")].filter(cut)
+      .concat([...page.querySelectorAll("svg text")].filter(outside));
     return {name: frame.title, words: page.body.innerText.length,
       wider: page.documentElement.scrollWidth - page.documentElement.clientWidth,
       lost: lost.map(e => e.textContent)};
