@@ -6,6 +6,7 @@ import platform
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata
+from pathlib import Path
 
 from packaging.requirements import Requirement
 
@@ -25,6 +26,9 @@ PURPOSES = {
 """What each extra is for; the empty one is what everyone has."""
 
 
+INSTALLED_DOCUMENT = "share/doc/mtp-export/commands.md"
+
+
 @dataclass(frozen=True)
 class Finding:
     """One thing that works or does not."""
@@ -39,11 +43,23 @@ class Finding:
 
 def examine() -> Iterator[Finding]:
     """The interpreter and every extra, without importing any package."""
+    yield _documents()
     yield Finding("Python", True, f"{platform.python_version()}, {platform.platform()}")
     requirements = tuple(map(Requirement, metadata.distribution(DISTRIBUTION).requires or ()))
     for extra, purpose in PURPOSES.items():
         wanted = [each for each in requirements if _belongs(each, extra)]
         yield _extra(extra, purpose, wanted)
+
+
+def _documents() -> Finding:
+    """Where the documents are that ``--help`` names: in the clone, or where the wheel put them."""
+    clone = Path(__file__).parent.parent / "docs"
+    if (clone / "commands.md").is_file():
+        return Finding("docs/", True, str(clone))
+    for file in metadata.files(DISTRIBUTION) or ():
+        if str(file).endswith(INSTALLED_DOCUMENT):
+            return Finding("docs/", True, str(Path(str(file.locate())).resolve().parent))
+    return Finding("docs/", False, "not installed", pip_install())
 
 
 def _belongs(requirement: Requirement, extra: str) -> bool:

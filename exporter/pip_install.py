@@ -19,7 +19,9 @@ def pip_install(*extras: str) -> str:
 
 @cache
 def _source() -> str:
-    """The folder that the package was installed from, or its name if it came from an index.
+    """The folder or wheel that the package was installed from, or its name if it came from an index.
+
+    A clone that has moved is taken to be where the user is.
 
     Source: the "Direct URL of the package" specification of the Python Packaging Authority.
     """
@@ -30,7 +32,6 @@ def _source() -> str:
     url = urlsplit(str(json.loads(told).get("url", "")))
     if url.scheme != "file":
         return DISTRIBUTION
-    folder = Path(unquote(url.path))
-    if not folder.is_dir():  # a wheel, or a clone that has moved
-        return DISTRIBUTION
-    return "." if folder.resolve() == Path.cwd().resolve() else str(folder)
+    origin = Path(unquote(url.path))
+    here = not origin.exists() or origin.resolve() == Path.cwd().resolve()
+    return "." if here else str(origin)

@@ -2,7 +2,7 @@
 
     python scripts/make_planted_pair.py --size small --vision --audio --output pair
     python scripts/compare_towers.py pictures pair/target --kept graphs
-    mtp-export export pair/target --no-drafter -o int8.litertlm
+    mtp-export export pair/target --no-drafter -o int8.litertlm --recipe int8
     mtp-export export pair/target --no-drafter --recipe float32 -o float32.litertlm
     python scripts/compare_towers.py sound pair/target int8.litertlm float32.litertlm
     python scripts/compare_towers.py engine int8.litertlm

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The main job on the shipped tiny pair: set up, export, inspect, generate with and without MTP.
-# Usage: scripts/demo.sh [recipe]        (float32, int8 or int4; int8 if none is given)
+# Usage: scripts/demo.sh [recipe]        (int8 if none is given: four bits, export's default, save a model as small as
+#                                          this nothing and cost it more than a large one)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from exporter.cli.option_types import THREADS
-from exporter.cli.report_option import report_option
+from exporter.cli.report_option import report_option, write_report
 from exporter.cli.runtimes import check_accelerator
 from exporter.cli.strict_command import StrictCommand
 from exporter.cli.text_file import write_text
@@ -51,6 +51,7 @@ DEFAULT_ROUNDS = 3
     help="Where target and drafter run.  [default: what the bundle was made for]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Every figure, machine-readable.")
+@report_option(".html", ".json")
 @report_option(
     ".svg", name="--plot", text="Also draw the speed-up over draft lengths to this {} file."
 )
@@ -62,6 +63,7 @@ def command(
     threads: int | None,
     accelerator: str | None,
     as_json: bool,
+    report: Path | None,
     plot: Path | None,
 ) -> None:
     """Measure BUNDLE on text: calls, tokens/s, memory, acceptance, speed-up.
@@ -72,6 +74,7 @@ def command(
 
     require_runtime()
     from exporter.bundle.inspection import inspect_bundle, require_contract
+    from exporter.cli.bench_page import render_html
     from exporter.cli.bench_plot import speed_up_plot
     from exporter.cli.bench_text import render
     from exporter.report.pages import picture
@@ -86,5 +89,7 @@ def command(
     plan = BenchPlan(bundle, prompts, max_new_tokens, rounds, threads, where)
     found = measure(plan, agreed, lambda text: click.echo(text, err=True))
     click.echo(json.dumps(found.to_json(), indent=2) if as_json else render(found))
+    if report is not None:
+        write_report(found, report, {".html": render_html})
     if plot is not None:
         write_text(plot, picture(speed_up_plot(found)), "plot")

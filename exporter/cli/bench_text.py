@@ -1,124 +1,79 @@
-"""A benchmark as text for a terminal."""
+"""A benchmark in words: for a terminal, with its tables, and the sentences that its page has, too."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from runtime_py.bench.costs import Costs, Timing
+from exporter.cli import bench_tables as tables
+from exporter.report.tables import Table
 from runtime_py.bench.run import Bench
 from runtime_py.bench.verdict_text import told
-
-MIB = 1 << 20
 
 
 def render(found: Bench) -> str:
     """All figures, in the order of the questions one asks."""
-    return "\n".join(
-        [
-            *_heading(found),
-            *_sides(found),
-            *_costs(found),
-            *_acceptance(found),
-            *_curve(found),
-            *(["", *(f"note: {note}" for note in found.notes)] if found.notes else []),
-            "",
-            f"verdict: {told(found.verdict)}",
-        ]
+    lines = [f"{found.bundle}: {found.draft_length} drafts per round", machine(found), asked(found)]
+    lines += _block(tables.sides(found))
+    if found.ratios:
+        lines += _block(tables.ratios(found))
+    lines += [*_block(tables.costs(found)), *draft_calls(found)]
+    if (positions := tables.positions(found)) is not None:
+        lines += ["", accepted(found), *positions.aligned()]
+    if (curve := tables.curve(found)) is not None:
+        lines += ["", CURVE, *curve.aligned(), *about_curve(found)]
+    if found.notes:
+        lines += ["", *(f"note: {note}" for note in found.notes)]
+    return "\n".join([*lines, "", f"verdict: {told(found.verdict)}"])
+
+
+CURVE = "speed-up over plain decoding by draft length, from these costs and chances"
+
+
+def _block(table: Table) -> list[str]:
+    return ["", *table.aligned()]
+
+
+def machine(found: Bench) -> str:
+    """What it ran on."""
+    told = found.machine
+    instructions = ", ".join(told.instructions) or "instruction sets unknown"
+    return (
+        f"{told.processor}, {told.cores} cores ({instructions}), {found.threads} threads; load average "
+        f"{told.load_before:.1f} before, {told.load_after:.1f} after"
     )
 
 
-def _heading(found: Bench) -> Iterator[str]:
-    machine = found.machine
-    instructions = ", ".join(machine.instructions) or "instruction sets unknown"
-    yield f"{found.bundle}: {found.draft_length} drafts per round"
-    yield (
-        f"{machine.processor}, {machine.cores} cores ({instructions}), {found.threads} threads; load "
-        f"average {machine.load_before:.1f} before, {machine.load_after:.1f} after"
-    )
-    yield (
+def asked(found: Bench) -> str:
+    """What was measured."""
+    return (
         f"{found.prompts} prompts, up to {found.max_new_tokens} tokens each, {found.rounds} rounds; "
         "medians"
     )
 
 
-def _sides(found: Bench) -> Iterator[str]:
-    yield ""
-    yield f"{'':24}{'tokens/s':>9}{'load s':>9}{'peak MiB':>10}{'of it anonymous':>17}"
-    for side in found.sides:
-        name = f"{side.runtime}, MTP {'on' if side.mtp else 'off'}"
-        yield (
-            f"{name:24}{side.tokens_per_second:9.1f}{side.load_seconds:9.2f}"
-            f"{side.peak_resident_bytes / MIB:10.0f}{side.peak_anonymous_bytes / MIB:17.0f}"
-        )
-    for ratio in found.ratios:
-        yield (
-            f"{ratio.name}: {ratio.median:.2f} ({ratio.low:.2f} to {ratio.high:.2f}; best rounds "
-            f"{ratio.of_best:.2f})"
-        )
-
-
-def _costs(found: Bench) -> Iterator[str]:
-    yield ""
-    yield f"{'one call, reference':24}{'ms':>9}{'quartiles':>18}{'by a decode':>13}"
-    for name, timing in _rows(found.costs, found.draft_length):
-        quartiles = f"{timing.low * 1e3:.2f} to {timing.high * 1e3:.2f}"
-        share = timing.median / found.costs.decode.median
-        yield f"{name:24}{timing.median * 1e3:9.2f}{quartiles:>18}{share:13.3f}"
-
+def draft_calls(found: Bench) -> Iterator[str]:
+    """What drafting in one call saves, where the bundle can."""
     if found.costs.draft_round_share is not None:
         yield (
-            f"{found.draft_length} drafts in one call by {found.draft_length} draft steps, in the "
-            f"rounds before: {found.costs.draft_round_share:.2f}"
+            f"{found.draft_length} drafts in one call by {found.draft_length} draft steps, in the rounds "
+            f"before: {found.costs.draft_round_share:.2f}"
         )
 
 
-def _rows(costs: Costs, drafts: int) -> Iterator[tuple[str, Timing]]:
-    for length, timing in costs.prefill.items():
-        yield f"prefill of {length}", timing
-    yield "decode", costs.decode
-    if costs.verify:
-        yield f"verify of {drafts + 1}", costs.verify
-    if costs.draft:
-        yield "draft step", costs.draft
-    if costs.draft_round:
-        yield f"draft of {drafts} in one call", costs.draft_round
-    if costs.lookup:
-        yield "  embedding lookups", costs.lookup
-    yield "  choosing a token", costs.choose
-
-
-def _acceptance(found: Bench) -> Iterator[str]:
-    counts = found.acceptance
-    if counts is None or counts.rate is None:
-        return
-    yield ""
+def accepted(found: Bench) -> str:
+    """Of all drafts, as each runtime counts them."""
+    rate = found.acceptance.rate if found.acceptance else None
     engine = found.engine_success_rate
     theirs = f"; the stock engine says {engine:.2f}" if engine is not None else ""
-    yield f"drafts accepted: {counts.rate:.2f}{theirs}"
-    rows = zip(counts.drafted, counts.accepted, found.chances, strict=True)
-    for position, (drafted, accepted, chance) in enumerate(rows, start=1):
-        yield (
-            f"  draft {position}: {accepted} of {drafted} ({accepted / drafted:.2f}); {chance:.2f} where "
-            "those before it were"
-        )
+    return f"drafts accepted: {rate or 0:.2f}{theirs}"
 
 
-def _curve(found: Bench) -> Iterator[str]:
-    if not found.curve:
-        return
-    yield ""
-    yield "speed-up over plain decoding by draft length, from these costs and chances"
-    yield f"{'drafts':>6}{'tokens a round':>16}{'line':>8}{'steps':>8}"
-    for point in found.curve:
-        tokens = f"{point.tokens:.2f}{' ' if point.tokens_measured else '*'}"
-        steps = f"{point.steps:.2f}{' ' if point.steps_measured else '*'}"
-        line = f"{point.line:.2f}{' ' if point.drafts == found.draft_length else '*'}"
-        yield f"{point.drafts:6}{tokens:>16}{line:>8}{steps:>8}"
-    yield (
+def about_curve(found: Bench) -> tuple[str, str]:
+    """How to read the speed-ups by draft length."""
+    rows = found.draft_length + 1
+    return (
         "* not measured. Later drafts: as likely as the last one measured. line: a verify costs the same "
-        "more for each token;"
-    )
-    yield (
-        f"steps: it costs one verify of {found.draft_length + 1} for each {found.draft_length + 1} tokens "
-        "begun, as in this bundle for shorter drafts."
+        "more for each token;",
+        f"steps: it costs one verify of {rows} for each {rows} tokens begun, as in this bundle for shorter "
+        "drafts.",
     )

@@ -14,6 +14,7 @@ from exporter.cli.recipe_option import RECIPE
 from exporter.cli.strict_command import StrictCommand
 from exporter.contract.names import Accelerator, Dtype
 from exporter.options import Activations, ExportOptions, OutputFormat, SlidingCache
+from quantize.evidence import RECOMMENDED
 from quantize.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def parse_numbers(
 @click.option(
     "--recipe",
     type=RECIPE,
-    default="int8",
+    default=RECOMMENDED,
     show_default=True,
     help="How weights are stored; see `mtp-export recipes`.",
 )

@@ -47,7 +47,9 @@ Exit codes:
   1  an error, told in one message on stderr; nothing half-written is left
   2  wrong usage
   3  results that must agree differ
-  130  interrupted"""
+  130  interrupted
+
+Documents that help names (docs/...) lie where `mtp-export doctor` says."""
 
 
 class LazyGroup(click.Group):

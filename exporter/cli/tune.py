@@ -13,6 +13,7 @@ from exporter.cli.option_types import LARGEST, SEED, FiniteRange
 from exporter.cli.recipe_option import RECIPE
 from exporter.cli.report_option import report_option, write_report
 from exporter.cli.strict_command import StrictCommand
+from quantize.evidence import RECOMMENDED
 from quantize.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option(
     "--recipe",
     type=RECIPE,
-    help="How the weights will be stored.  [default: as in the bundle, or int8]",
+    help=f"How the weights will be stored.  [default: as in the bundle, or {RECOMMENDED}]",
 )
 @click.option(
     "--bundle",

@@ -30,6 +30,7 @@ from exporter.compare.media import Observed, compare_media, observe
 from exporter.compare.passages import PassagePlan, cut
 from exporter.compare.questions import Question
 from exporter.compare.tensors import tensor_figures
+from exporter.compare.verdict import Verdict, conclude
 from exporter.contract.names import Section
 from exporter.files.output import scratch_folder
 from exporter.options import ExportOptions
@@ -135,10 +136,12 @@ class Comparison:
 
     def lost(self, quality: Quality) -> Estimate | None:
         """The share of paired drafts that a bundle has accepted less than the reference."""
-        reference = self.qualities[0].paired
-        if reference is None or quality.paired is None:
-            return None
-        return quality.paired.lost(reference)
+        return quality.lost(self.qualities[0])
+
+    @property
+    def verdict(self) -> Verdict:
+        """Which of them to take, and why."""
+        return conclude(self.qualities, self.text)
 
     @property
     def media(self) -> tuple[str, ...]:
@@ -154,12 +157,13 @@ class Comparison:
         """As one JSON object; what is not a finite number becomes text."""
         block: dict[str, Any] = plain(asdict(self))
         for entry, quality in zip(block["qualities"], self.qualities, strict=True):
+            entry["loss"] = quality.text.loss
             entry["perplexity_ratio"] = quality.text.perplexity_ratio
             lost = self.lost(quality)
             entry["lost"] = plain(asdict(lost)) if lost else None
             for tensor, figures in zip(entry["tensors"], quality.tensors, strict=True):
                 tensor["bits"] = figures.bits
-        return {"version": VERSION, **block}
+        return {"version": VERSION, "verdict": asdict(self.verdict), **block}
 
 
 @contextmanager

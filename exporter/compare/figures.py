@@ -53,6 +53,14 @@ class TextFigures:
     positions: int
 
     @property
+    def loss(self) -> float:
+        """How much perplexity rises on text that the reference writes itself: 0.01 is one per cent.
+
+        A text of other origin may be likelier by chance after rounding; this cannot fall below 0.
+        """
+        return math.expm1(self.divergence.value)
+
+    @property
     def perplexity_ratio(self) -> float:
         """By the reference's: 1 is no loss."""
         return self.perplexity / self.reference_perplexity
@@ -164,6 +172,12 @@ class Quality:
     notes: tuple[str, ...] = ()
     media: tuple[MediumFigures, ...] = ()
     """Of what it and the reference take beside text."""
+
+    def lost(self, reference: Quality) -> Estimate | None:
+        """The share of paired drafts accepted less than in the reference; None where one drafts nothing."""
+        if reference.paired is None or self.paired is None:
+            return None
+        return self.paired.lost(reference.paired)
 
     def medium(self, noun: str) -> MediumFigures | None:
         """Of pictures or of sounds; None where it, or the reference, takes none."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from exporter.compare.comparison import Comparison
 from exporter.compare.figures import Quality
-from exporter.compare.report_text import decibels, heading, legend, summary
+from exporter.compare.report_text import decibels, details, heading, legend, summary
 from exporter.compare.size_plot import size_plot
 from exporter.report.pages import render_template
 from exporter.report.tables import Table
@@ -15,9 +15,11 @@ def render_html(found: Comparison) -> str:
     """The whole page."""
     plot = size_plot(found)
     values = {
+        "verdict": found.verdict,
         "heading": heading(found),
         "tools": versions_line(found.tools),
         "summary": summary(found),
+        "details": details(found),
         "legend": legend(found),
         "plot": plot if plot.spots else None,
         "qualities": found.qualities,

@@ -22,16 +22,21 @@ WORST = 3
 HEADER = (
     "recipe",
     "MB",
+    "perplexity lost",
+    "same first choice",
+    "drafts lost, of 100",
+    "tokens/s, MTP",
+    "tokens/s, plain",
+)
+
+DETAILS = (
+    "recipe",
     "perplexity",
-    "by reference",
+    "by reference's",
     "KL, mnat",
-    "top-1",
-    "accepted",
+    "drafts accepted",
     "by position",
-    "paired",
-    "lost, points",
-    "tokens/s",
-    "plain",
+    "on the same text",
 )
 
 MEDIUM_LEGEND = (
@@ -42,22 +47,30 @@ MEDIUM_LEGEND = (
 )
 
 LEGEND = (
-    "accepted: share of drafts while continuing the text, with its standard error; by position: of draft 1, "
-    "2, ...",
-    "paired: the same, drafted from every position of the reference's own continuations, equal for all "
-    "recipes; lost: how much less than the reference, with the error of the difference",
-    "tokens/s: reference runtime with drafts, and without (plain), taken in turns within a recipe; "
+    "perplexity lost: by how much perplexity rises on text as the reference writes it, from the divergence",
+    "same first choice: positions of the text at which the reference's likeliest next token is the likeliest",
+    "drafts lost: how many of 100 fewer are accepted than in the reference, drafted from every position of "
+    "the reference's own continuations, the same text for all (on the same text: their share)",
+    "tokens/s: reference runtime with drafts (MTP) and without (plain), taken in turns within a recipe; "
     "compare recipes only from a quiet machine",
+    "perplexity: of the text given; KL: divergence from the reference, in thousandths of a nat a token",
+    "drafts accepted: while it continues the text itself; by position: of draft 1, 2, ... of a round",
 )
 
 
 def summary(found: Comparison) -> Table:
-    """One row for each bundle."""
+    """One row for each bundle: what decides."""
+    rows = (_row(one, found.lost(one)) for one in found.qualities)
+    return Table(HEADER, tuple(rows))
+
+
+def details(found: Comparison) -> Table:
+    """One row for each bundle: all other figures of the text, and those of pictures and sounds."""
     media, known = found.media, found.knows_answers
-    header = [*HEADER, *(title for noun in media for title in _medium_header(noun, known))]
+    header = [*DETAILS, *(title for noun in media for title in _medium_header(noun, known))]
     rows = (
         (
-            *_row(one, found.lost(one)),
+            *_detailed(one),
             *(cell for noun in media for cell in _medium_cells(one.medium(noun), known)),
         )
         for one in found.qualities
@@ -87,21 +100,29 @@ def _of(hits: int, tries: int) -> str:
 
 
 def _row(quality: Quality, lost: Estimate | None) -> tuple[str, ...]:
-    text, speed = quality.text, quality.speed
-    divergence = text.divergence
+    speed = quality.speed
     return (
         quality.recipe,
         f"{quality.nbytes / MEGA:.2f}",
-        f"{text.perplexity:.3f}",
-        f"{text.perplexity_ratio:.4f}",
-        f"{divergence.value * 1e3:.2f} ± {divergence.error * 1e3:.2f}",
-        f"{text.agreement:.2%}",
-        share(quality.drafts),
-        " ".join(f"{value:.0%}" for value in quality.drafts.by_position) if quality.drafts else "",
-        share(quality.paired),
+        f"{quality.text.loss:.2%}",
+        f"{quality.text.agreement:.2%}",
         f"{lost.value * 100:+.1f} ± {lost.error * 100:.1f}" if lost else "",
         f"{speed.speculative:.0f}" if speed.speculative else "",
         f"{speed.plain:.0f}",
+    )
+
+
+def _detailed(quality: Quality) -> tuple[str, ...]:
+    text = quality.text
+    divergence = text.divergence
+    return (
+        quality.recipe,
+        f"{text.perplexity:.3f}",
+        f"{text.perplexity_ratio:.4f}",
+        f"{divergence.value * 1e3:.2f} ± {divergence.error * 1e3:.2f}",
+        share(quality.drafts),
+        " ".join(f"{value:.0%}" for value in quality.drafts.by_position) if quality.drafts else "",
+        share(quality.paired),
     )
 
 
@@ -130,7 +151,11 @@ def heading(found: Comparison) -> str:
 
 def render_text(found: Comparison) -> str:
     """For a terminal."""
-    lines = [heading(found), "", *summary(found).aligned(), "", *legend(found)]
+    verdict = found.verdict
+    lines = [verdict.headline, *verdict.reasons, "", heading(found)]
+    for table in (summary(found), details(found)):
+        lines += ["", *table.aligned()]
+    lines += ["", *legend(found)]
     for quality in found.qualities:
         lines += [f"note: {note}" for note in quality.notes]
         if worst := quality.worst(WORST):
@@ -148,8 +173,11 @@ def _tensors(header: tuple[str, ...], tensors: Sequence[TensorFigures]) -> Table
 
 
 def render_markdown(found: Comparison) -> str:
-    """The table, and the worst tensors of each recipe."""
-    lines = ["# Recipes compared", "", f"{heading(found)}.", "", *summary(found).markdown()]
+    """The verdict, the tables, and the worst tensors of each recipe."""
+    verdict = found.verdict
+    lines = [f"# {verdict.headline}", "", *verdict.reasons, "", f"{heading(found)}."]
+    for table in (summary(found), details(found)):
+        lines += ["", *table.markdown()]
     lines += ["", *(f"- {line}" for line in legend(found))]
     for quality in found.qualities:
         if worst := quality.worst(WORST):

@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-LEFT, RIGHT, TOP, BOTTOM = 58, 16, 22, 46
+LEFT, RIGHT, TOP, BOTTOM = 68, 16, 22, 46
 """Room beside the grid, in pixels."""
 
 

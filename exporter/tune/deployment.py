@@ -13,8 +13,9 @@ from exporter.manifest import stored_recipe
 from exporter.options import ExportOptions
 from exporter.pipeline import export
 from exporter.progress import Reporter
-from exporter.tune.options import DEFAULT_RECIPE, TuneError, TuningOptions
+from exporter.tune.options import TuneError, TuningOptions
 from quantize.builtin_recipes import RECIPES
+from quantize.evidence import RECOMMENDED
 from quantize.recipe import Recipe
 
 EXPORTED = "target.litertlm"
@@ -29,7 +30,7 @@ class Deployed:
 
 
 def recipe_of(options: TuningOptions, hashes: Mapping[str, str]) -> Recipe:
-    """The recipe of the bundle that was given, else the one that was asked for, else int8.
+    """The recipe of the bundle that was given, else the one that was asked for, else export's default.
 
     Args:
         options: What the user chose.
@@ -39,7 +40,7 @@ def recipe_of(options: TuningOptions, hashes: Mapping[str, str]) -> Recipe:
         TuneError: The bundle is of another target or recipe, or the recipe depends on a text.
         BundleError: It is no bundle.
     """
-    recipe = options.recipe or RECIPES[DEFAULT_RECIPE]
+    recipe = options.recipe or RECIPES[RECOMMENDED]
     if options.bundle is not None:
         recipe = _recipe_of_bundle(options.bundle, hashes)
         asked = options.recipe

@@ -12,7 +12,6 @@ from exporter.options import DEFAULT_DRAFT_LENGTH
 from quantize.recipe import Recipe
 
 DEFAULT_MAX_TOKENS = 512
-DEFAULT_RECIPE = "int8"
 
 STEP_TOKENS = 2560
 """Positions of answers that one step of the optimiser sees."""
@@ -37,8 +36,8 @@ class NoGainError(MtpExportError):
 class TuningOptions:
     """What the user chose.
 
-    ``recipe`` None is the bundle's, or int8. ``epochs`` and ``rate`` of None are chosen to suit the data
-    and the drafter.
+    ``recipe`` None is the bundle's, or what an export takes by itself. ``epochs`` and ``rate`` of None are
+    chosen to suit the data and the drafter.
     """
 
     prompts: Path | None

@@ -23,6 +23,20 @@ def as_json(verdict: MtpVerdict) -> dict[str, Any]:
     return {**asdict(verdict), "text": told(verdict)}
 
 
+def headline(verdict: MtpVerdict) -> str:
+    """The conclusion alone, for the head of a page."""
+    how = f"{verdict.speed.value:.2f} times as fast as plain decoding" if verdict.speed else ""
+    match verdict.outcome:
+        case Outcome.PAYS | Outcome.LOSES | Outcome.EVEN:
+            return f"{verdict.outcome}: {how}" if how else str(verdict.outcome)
+        case Outcome.UNCLEAR:
+            return f"Open whether MTP pays: {how}, within the noise"
+        case Outcome.NO_DRAFTER:
+            return "No drafter: MTP cannot be used"
+        case _:
+            return f"Open whether MTP pays: {verdict.outcome}"
+
+
 def told(verdict: MtpVerdict) -> str:
     """A few sentences."""
     drafts = verdict.drafts

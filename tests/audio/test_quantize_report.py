@@ -11,7 +11,7 @@ import pytest
 from exporter.compare.figures import MediumFigures
 from exporter.compare.media import compare_media, observe
 from exporter.compare.questions import Question, read_questions
-from exporter.compare.report_text import HEADER
+from exporter.compare.report_text import DETAILS
 from runtime_py.chat.chat_file import ChatFileError
 from tests.audio.bundles import HERD, SEEN
 from tests.bundles import PROMPT_FILE
@@ -86,11 +86,11 @@ def test_the_command(planted_bundle: Path, questions: Path) -> None:
     assert done.returncode == 0, done.stderr
     header, row = (
         tuple(filter(None, map(str.strip, line.split("  "))))
-        for line in done.stdout.splitlines()[2:4]
+        for line in done.stdout.split("\n\n")[3].splitlines()
     )
     medium = ("worst", "same reply", "right")
     media = ("picture: soft tokens, median", *medium, "sound: soft tokens, median", *medium)
-    assert header == (*HEADER, *media)
+    assert header == (*DETAILS, *media)
     assert row[-8:] == ("0.00%", "0.00%", "4 of 4", "3 of 4") * 2
 
 

@@ -133,7 +133,7 @@ def test_as_json(here: Path) -> None:
     done = run("export", TINY_TARGET, "--no-drafter", "--dry-run", "--json")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    assert (found["output"], found["drafter"]) == ("target-int8.litertlm", None)
+    assert (found["output"], found["drafter"]) == ("target-mixed-clip.litertlm", None)
     assert found["bytes"] == sum(found["sections"].values())
     assert {file["name"] for file in found["files"]} == {
         path.name for path in TINY_TARGET.iterdir()

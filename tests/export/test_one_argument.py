@@ -58,9 +58,9 @@ def test_an_adapter_alone(here: Path) -> None:
         "target: checkpoints/tiny/target (inferred: checkpoints/tiny/tools is an adapter of it; `export "
         "TARGET --lora checkpoints/tiny/tools` takes another)",
         "drafter: checkpoints/tiny/drafter (inferred; name another behind TARGET, or give --no-drafter)",
-        "output: tools-int8.litertlm (inferred; -o names another)",
+        "output: tools-mixed-clip.litertlm (inferred; -o names another)",
     ]
-    found = inspect_bundle(here / "tools-int8.litertlm")
+    found = inspect_bundle(here / "tools-mixed-clip.litertlm")
     assert found.has_drafter
     assert found.manifest is not None
     sources = found.manifest["sources"]
@@ -71,7 +71,7 @@ def test_an_adapter_alone(here: Path) -> None:
     }
     again = run("export", "checkpoints/tiny/tools")
     assert again.returncode == 1
-    assert "tools-int8.litertlm exists already; give --force" in again.stderr
+    assert "tools-mixed-clip.litertlm exists already; give --force" in again.stderr
 
 
 def test_nothing_is_told_of_what_was_given(here: Path) -> None:

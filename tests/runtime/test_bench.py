@@ -227,7 +227,8 @@ class TestCommand:
         prompts, plot = tmp_path / "prompts.txt", tmp_path / "curve.svg"
         prompts.write_text("\n".join(held_out_prompts(3)), encoding="utf-8")
         options = ("--max-new-tokens", "24", "--rounds", "1", "--threads", "1", "--json")
-        more = "--prompts", prompts, *options, "--plot", plot
+        page = tmp_path / "bench.html"
+        more = "--prompts", prompts, *options, "--plot", plot, "--report", page
         done = run_process("bench", tiny_bundles["int8"], *more)
         assert done.returncode == 0, done.stderr
         found = json.loads(done.stdout)
@@ -245,6 +246,7 @@ class TestCommand:
         assert found["verdict"]["drafts"]["tokens"]["prompts"] == 3
         assert "round 1 of 1: stock engine, MTP on" in done.stderr
         assert ElementTree.fromstring(plot.read_text(encoding="utf-8")).tag.endswith("svg")  # noqa: S314
+        assert "Open whether MTP pays: too few prompts" in page.read_text(encoding="utf-8")
 
     def test_a_bundle_without_a_drafter(self, plain_bundle: Path, tmp_path: Path) -> None:
         plot = tmp_path / "curve.svg"
@@ -287,6 +289,7 @@ class TestCommand:
         ("arguments", "words"),
         [
             (["--plot", "p.png"], "expected a file ending in .svg"),
+            (["--report", "p.md"], "expected a file ending in .html, .json"),
             (["--plot", "no/such/p.svg"], "the folder no/such does not exist"),
             (["--rounds", "0"], "Invalid value"),
         ],

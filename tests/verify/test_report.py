@@ -8,8 +8,6 @@ from __future__ import annotations
 import json
 import math
 import re
-import shutil
-import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from html import unescape
@@ -34,8 +32,8 @@ from exporter.verify.rungs.model import TITLE as MODEL
 from runtime_py.bench.drafts import Drafts
 from runtime_py.bench.verdict import judge
 from runtime_py.loop.rounds import Acceptance
+from tests.browser import CHROMIUM, in_browser
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 HOSTILE = '<script>alert(1)</script> & "quotes"'
 
 
@@ -167,19 +165,7 @@ def test_html_in_a_browser(tmp_path: Path, failing: bool) -> None:
     """Rendered, not only well formed: tokens, bars and lines are there, and nothing was logged."""
     page = tmp_path / "report.html"
     page.write_text(render_html(make_report(failing=failing)), encoding="utf-8")
-    assert CHROMIUM is not None
-    command = [
-        CHROMIUM,
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-background-networking",
-        "--enable-logging=stderr",
-        f"--user-data-dir={tmp_path / 'profile'}",
-        "--dump-dom",
-        page.as_uri(),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    done = in_browser(page, tmp_path)
     dom = done.stdout
     assert ":CONSOLE" not in done.stderr
     assert dom.count('class="bar"') == 3
