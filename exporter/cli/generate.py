@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from exporter.cli.generate_usage import check_sampling, check_usage
 from exporter.cli.running_options import MTP, Choices, runnable, running_options
 from exporter.cli.runtimes import RUNTIMES, GenerateRequest
 from exporter.cli.strict_command import StrictCommand
+from exporter.cli.terminal import fitted, note
 
 if TYPE_CHECKING:
     from exporter.contract.text import Contract
@@ -51,9 +53,9 @@ def command(
         click.echo(json.dumps(_json(mode, run, verdict), indent=2))
         return
     show_calls(run)
-    click.secho(measurements(run, mtp=mode == "on"), dim=True, err=True)
+    note(f"{measurements(run)}, MTP {mode}")
     if (told := advice(run, verdict)) is not None:
-        click.echo(told, err=True)
+        click.echo(fitted(told, sys.stderr), err=True)
 
 
 def _verdict(run: RunResult, agreed: Contract, choices: Choices) -> MtpVerdict | None:
