@@ -23,16 +23,17 @@ class PseudoTerminal:
 
     def __init__(self, descriptor: int, process: subprocess.Popen[bytes]) -> None:
         self._descriptor, self._process = descriptor, process
+        self._shown = ""  # and not asked for yet
 
     def until(self, text: str) -> str:
         """What it shows up to the text, which must come."""
-        shown = ""
         deadline = time.monotonic() + PATIENCE
-        while text not in shown:
+        while text not in self._shown:
             piece = self._read(deadline)
-            assert piece, f"{text!r} did not come: {shown!r}"
-            shown += piece
-        return shown
+            assert piece, f"{text!r} did not come: {self._shown!r}"
+            self._shown += piece
+        before, found, self._shown = self._shown.partition(text)
+        return before + found
 
     def type(self, text: str) -> None:
         """Keys, among them Ctrl-C (3) and Ctrl-D (4)."""
@@ -40,7 +41,7 @@ class PseudoTerminal:
 
     def end(self) -> tuple[str, int]:
         """What it shows until the command ends by itself, and the exit code."""
-        shown = ""
+        shown, self._shown = self._shown, ""
         deadline = time.monotonic() + PATIENCE
         while piece := self._read(deadline):
             shown += piece

@@ -64,7 +64,8 @@ def test_typed_to_the_stock_engine(bundle: Path) -> None:
         terminal.until("half a line")
         terminal.type("\x03")
         terminal.until("\r\n> ")
-        terminal.type(f"{BEAR}\n")
+        terminal.type(f"/reset\n{BEAR}\n")
+        terminal.until("forgotten")
         assert CAVE in terminal.until("slots")
         terminal.until("> ")
         terminal.type("/image x.png\n")
@@ -77,7 +78,7 @@ def test_typed_to_the_stock_engine(bundle: Path) -> None:
 
 def test_typed_to_the_reference_runtime(bundle: Path) -> None:
     """Accepted drafts are green, unless colours are not wanted."""
-    options = ("chat", str(bundle), "--runtime", "reference", "--draft-from", "drafter")
+    options = ("chat", str(bundle), "--runtime", "reference", "--draft-length", "3")
     with in_terminal(*options) as terminal:
         assert f"{GREEN}drafter" in terminal.until("\r\n> ")
         terminal.type(f"{STORY}\n")
