@@ -54,7 +54,7 @@ def command(bundle: Path, asked: Asked, rounds: int, choices: Choices, *, as_jso
     conversations = read_conversations(asked)
     agreed = runnable(bundle, choices, drafting=True)
     modes = tuple(mode for number in range(rounds) for mode in _turn(number))
-    request = GenerateRequest.of(bundle, modes, conversations, asked, choices, None)
+    request = choices.request(bundle, modes, conversations, asked, None)
     runs = _runs(request, choices.runtime, rounds)
     found = _compared(runs, agreed, choices)
     every = {mode: [run.to_json() for run in runs[mode]] for mode in runs}

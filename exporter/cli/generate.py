@@ -13,7 +13,7 @@ from exporter.cli.conversations import Asked, asking_options, headings, read_con
 from exporter.cli.generate_output import AnswerPrinter, advice, measurements, show_calls
 from exporter.cli.generate_usage import check_sampling, check_usage
 from exporter.cli.running_options import MTP, Choices, runnable, running_options
-from exporter.cli.runtimes import RUNTIMES, GenerateRequest
+from exporter.cli.runtimes import RUNTIMES
 from exporter.cli.strict_command import StrictCommand
 from exporter.cli.terminal import fitted, note
 
@@ -46,7 +46,7 @@ def command(
     check_sampling(choices, mode)
     echoed = headings(conversations) if len(conversations) > 1 or asked.prompt_file else ()
     shown = None if as_json else AnswerPrinter(echoed)
-    request = GenerateRequest.of(bundle, (mode,), conversations, asked, choices, shown)
+    request = choices.request(bundle, (mode,), conversations, asked, shown)
     ((_, run),) = RUNTIMES[choices.runtime](request)
     verdict = _verdict(run, agreed, choices) if mode == "on" else None
     if as_json:
