@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The main job on the shipped tiny pair: set up, export, inspect, generate with and without MTP.
+# The main job on the shipped tiny pair: set up, export, inspect, generate, compare MTP off and on.
 # Usage: scripts/demo.sh [recipe]        (int8 if none is given: four bits, export's default, save a model as small as
 #                                          this nothing and cost it more than a large one)
 set -euo pipefail
@@ -14,4 +14,5 @@ mtp-export export checkpoints/tiny/target checkpoints/tiny/drafter -o "$bundle" 
 mtp-export inspect "$bundle"
 head -8 checkpoints/tiny/prompts.txt > build/prompts.txt
 # One thread: a model this small is slower with more, as threads wait for one another at every operation.
-mtp-export generate "$bundle" --prompts build/prompts.txt --mtp both --max-new-tokens 200 --threads 1
+mtp-export generate "$bundle" --prompt "$(head -1 build/prompts.txt)" --threads 1
+mtp-export compare "$bundle" --prompts build/prompts.txt --max-new-tokens 200 --threads 1

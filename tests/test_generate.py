@@ -16,8 +16,7 @@ def test_an_answer_is_all_that_stdout_has(tiny_bundles: dict[str, Path]) -> None
     done = run("generate", tiny_bundles["int8"], "-p", "What does the fox eat?")
     assert done.returncode == 0, done.stderr
     assert done.stdout == "The fox eats berries.\n"
-    assert "MTP on, " in done.stderr
-    assert "% of drafts accepted" in done.stderr
+    assert "% of drafts accepted, MTP on" in done.stderr
     assert "verdict" not in done.stderr, "one prompt concludes nothing"
 
 
@@ -25,9 +24,10 @@ def test_prompts_stand_in_front_of_their_answers(
     tiny_bundles: dict[str, Path], tmp_path: Path
 ) -> None:
     answered = "==> What does the fox eat? <==\nThe fox eats berries.\n"
-    more = "\n==> Where does the bear live? <==\nThe bear lives in a cave.\n"
-    asked = ("-p", "What does the\nfox eat?", "-p", "Where does the bear live?")
-    assert run("generate", tiny_bundles["int8"], *asked).stdout == answered + more
+    asked = ("-p", "What does the fox eat?", "-p", "Where does\nthe bear live?")
+    first, second = run("generate", tiny_bundles["int8"], *asked).stdout.split("\n\n")
+    assert first + "\n" == answered
+    assert second.startswith("==> Where does the bear live? <==\nThe ")
     (tmp_path / "one.txt").write_text("What does the fox eat?\n")
     done = run("generate", tiny_bundles["int8"], "--prompts", tmp_path / "one.txt")
     assert done.stdout == answered
@@ -66,14 +66,17 @@ def test_both_is_another_command(tmp_path: Path) -> None:
     assert "`mtp-export compare`" in done.stderr
 
 
-@pytest.mark.parametrize("prompts", [2, 6])
-def test_a_poor_drafter_is_told(poor_bundle: Path, prompts: int, tmp_path: Path) -> None:
-    """Of few prompts only where to look, as these conclude nothing."""
+@pytest.mark.parametrize(
+    ("prompts", "told"),
+    [(2, "few drafts are accepted: `mtp-export compare"), (6, "verdict: 0% of drafts accepted")],
+)
+def test_a_poor_drafter_is_told(poor_bundle: Path, prompts: int, told: str, tmp_path: Path) -> None:
+    """Few prompts conclude nothing, so that they only say where to look."""
     file = tmp_path / "prompts.txt"
     file.write_text("\n".join(held_out_prompts(prompts)), encoding="utf-8")
     done = run("generate", poor_bundle, "--prompts", file, "--max-new-tokens", "16")
     assert done.returncode == 0, done.stderr
-    assert "few drafts are accepted: `mtp-export compare" in done.stderr
+    assert told in done.stderr
 
 
 def test_generate_as_json(tiny_bundles: dict[str, Path]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,9 +14,9 @@ from exporter.cli.generate_usage import check_sampling, check_usage
 from exporter.cli.running_options import MTP, Choices, runnable, running_options
 from exporter.cli.runtimes import STOCK
 from exporter.cli.strict_command import StrictCommand
+from exporter.cli.terminal import fitted, note
 
 if TYPE_CHECKING:
-    from exporter.contract.text import Contract
     from runtime_py.chat.conversation import Conversation
 
 
@@ -41,10 +42,14 @@ def command(bundle: Path, system: str | None, mtp: str | None, choices: Choices)
     screen = Screen()
     with open_partner(bundle, choices, _begun(system, choices), mtp=mode == "on") as partner:
         if screen.interactive:
-            screen.note(_welcome(bundle, choices, agreed, mode))
+            note(
+                f"{bundle.name}, {choices.runtime}, MTP {mode}. /help lists commands, Ctrl-D leaves."
+            )
+            if mode == "on":
+                click.echo(fitted(_colours(choices), sys.stderr), err=True)
         cache = min(choices.max_num_tokens or agreed.cache_length, agreed.cache_length)
         talk = Talk(partner, screen, media_taken(bundle, choices), cache)
-        talk.hold(mtp=mode == "on")
+        talk.hold()
 
 
 def _begun(system: str | None, choices: Choices) -> Conversation:
@@ -54,13 +59,11 @@ def _begun(system: str | None, choices: Choices) -> Conversation:
     return Conversation((), history, Setting(thinking=choices.thinking))
 
 
-def _welcome(bundle: Path, choices: Choices, agreed: Contract, mode: str) -> str:
-    lines = [f"{bundle.name}, {choices.runtime}, MTP {mode}. /help lists commands, Ctrl-D leaves."]
-    if mode == "on" and choices.runtime == STOCK:
-        lines.append(
-            "The stock engine does not tell which tokens were drafted; --runtime reference does."
+def _colours(choices: Choices) -> str:
+    if choices.runtime == STOCK:
+        return click.style(
+            "The stock engine does not tell which tokens were drafted; --runtime reference does.",
+            dim=True,
         )
-    elif mode == "on":
-        drafter, context = click.style("drafter", fg="green"), click.style("context", fg="cyan")
-        lines.append(f"Coloured: accepted drafts of the {drafter}, or looked up in the {context}.")
-    return "\n".join(lines)
+    drafter, context = click.style("drafter", fg="green"), click.style("context", fg="cyan")
+    return f"Coloured: accepted drafts of the {drafter}, or looked up in the {context}."

@@ -74,14 +74,6 @@ class Screen:
         )
         click.echo(text, nl=False)
 
-    def note(self, text: str) -> None:
-        """Something about an answer, on stderr."""
-        click.secho(text, dim=True, err=True)
-
-    def problem(self, text: str) -> None:
-        """What went wrong."""
-        click.secho(text, fg="red", err=True)
-
     @contextmanager
     def answering(self, cancel: Callable[[], None]) -> Iterator[None]:
         """Ctrl-C cancels, once; a second one ends the command."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from exporter.bundle.engine_template import Json
 from exporter.cli.chat_partners import Partner
 from exporter.cli.chat_screen import Screen
 from exporter.cli.generate_output import measurements
+from exporter.cli.terminal import fitted, note
 from exporter.errors import MtpExportError
 from runtime_py.chat.conversation import Message
 from runtime_py.chat.media import Medium, file_part, with_media
@@ -44,7 +46,7 @@ class Talk:
         self._cache_length = cache_length
         self._attached = list[Json]()
 
-    def hold(self, *, mtp: bool) -> None:
+    def hold(self) -> None:
         """Until the end of input, or ``/quit``.
 
         Raises:
@@ -54,15 +56,15 @@ class Talk:
             if line.split() == ["/quit"]:
                 break
             try:
-                self._take(line, mtp=mtp)
+                self._take(line)
             except MtpExportError as error:
                 if not self._screen.interactive:
                     raise
-                self._screen.problem(str(error))
+                click.secho(fitted(str(error), sys.stderr), fg="red", err=True)
         if (rate := self._partner.end()) is not None:
-            self._screen.note(f"{rate:.0%} of drafts accepted in all")
+            note(f"{rate:.0%} of drafts accepted in all")
 
-    def _take(self, line: str, *, mtp: bool) -> None:
+    def _take(self, line: str) -> None:
         if line.startswith("/"):
             self._obey(*line.split(maxsplit=1))
             return
@@ -71,9 +73,9 @@ class Talk:
         self._attached = []
         reply = self._answer(message)
         if reply is None:
-            self._screen.note("cancelled")
+            note("cancelled")
             return
-        self._screen.note(self._told(reply, mtp=mtp))
+        note(self._told(reply))
 
     def _answer(self, message: Message) -> Reply | None:
         pieces = Returning(self._partner.stream(message))
@@ -85,10 +87,10 @@ class Talk:
             click.echo()
         return pieces.value
 
-    def _told(self, reply: Reply, *, mtp: bool) -> str:
+    def _told(self, reply: Reply) -> str:
         """What an answer took."""
-        text = measurements(RunResult.counted([(reply,)]), mtp=mtp)
-        text += f", {reply.context_tokens} of {self._cache_length} slots used"
+        text = measurements(RunResult.counted([(reply,)]))
+        text += f", {reply.context_tokens} of {self._cache_length} slots"
         if reply.context_tokens >= self._cache_length - 1:
             text += ": the context is full, /reset begins anew"
         if reply.thought and not reply.text:
@@ -100,11 +102,11 @@ class Talk:
             case "/help", "":
                 width = max(map(len, COMMANDS))
                 lines = (f"{name:{width}}  {does}" for name, does in COMMANDS.items())
-                self._screen.note("\n".join([*lines, HINT]))
+                note("\n".join([*lines, HINT]))
             case "/reset", "":
                 self._partner.reset()
                 self._attached = []
-                self._screen.note("what was said is forgotten")
+                note("what was said is forgotten")
             case (("/image" | "/audio"), file) if file:
                 self._attach(Medium(word.removeprefix("/")), Path(file).expanduser())
             case _:
@@ -116,4 +118,4 @@ class Talk:
                 f"{medium.noun}s cannot be asked about with this bundle and runtime"
             )
         self._attached.append(file_part(medium, file))
-        self._screen.note(f"attached to the next question: {file.name}")
+        note(f"attached to the next question: {file.name}")

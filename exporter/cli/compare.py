@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from exporter.cli.generate_usage import check_sampling, check_usage
 from exporter.cli.running_options import Choices, runnable, running_options
 from exporter.cli.runtimes import RUNTIMES, STOCK, GenerateRequest
 from exporter.cli.strict_command import StrictCommand
+from exporter.cli.terminal import fitted, note
 from exporter.errors import ParityError
 
 if TYPE_CHECKING:
@@ -52,12 +54,13 @@ def command(bundle: Path, asked: Asked, rounds: int, choices: Choices, *, as_jso
     conversations = read_conversations(asked)
     agreed = runnable(bundle, choices, drafting=True)
     modes = tuple(mode for number in range(rounds) for mode in _turn(number))
-    request = GenerateRequest.of(bundle, modes, conversations, asked, choices, None)
+    request = choices.request(bundle, modes, conversations, asked, None)
     runs = _runs(request, choices.runtime, rounds)
     found = _compared(runs, agreed, choices)
     every = {mode: [run.to_json() for run in runs[mode]] for mode in runs}
     shown = {**found.to_json(), "runs": every}
-    click.echo(json.dumps(shown, indent=2) if as_json else render(found, rounds))
+    text = json.dumps(shown, indent=2) if as_json else fitted(render(found, rounds), sys.stdout)
+    click.echo(text)
     require_same_text(found)
 
 
@@ -83,7 +86,7 @@ def _runs(request: GenerateRequest, runtime: str, rounds: int) -> dict[str, list
         line = (
             f"round {len(runs[mode])} of {rounds}, MTP {mode}: {run.tokens_per_second:.1f} tokens/s"
         )
-        click.secho(line, dim=True, err=True)
+        note(line)
     return runs
 
 

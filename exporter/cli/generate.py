@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,8 +13,9 @@ from exporter.cli.conversations import Asked, asking_options, headings, read_con
 from exporter.cli.generate_output import AnswerPrinter, advice, measurements, show_calls
 from exporter.cli.generate_usage import check_sampling, check_usage
 from exporter.cli.running_options import MTP, Choices, runnable, running_options
-from exporter.cli.runtimes import RUNTIMES, GenerateRequest
+from exporter.cli.runtimes import RUNTIMES
 from exporter.cli.strict_command import StrictCommand
+from exporter.cli.terminal import fitted, note
 
 if TYPE_CHECKING:
     from exporter.contract.text import Contract
@@ -44,16 +46,16 @@ def command(
     check_sampling(choices, mode)
     echoed = headings(conversations) if len(conversations) > 1 or asked.prompt_file else ()
     shown = None if as_json else AnswerPrinter(echoed)
-    request = GenerateRequest.of(bundle, (mode,), conversations, asked, choices, shown)
+    request = choices.request(bundle, (mode,), conversations, asked, shown)
     ((_, run),) = RUNTIMES[choices.runtime](request)
     verdict = _verdict(run, agreed, choices) if mode == "on" else None
     if as_json:
         click.echo(json.dumps(_json(mode, run, verdict), indent=2))
         return
     show_calls(run)
-    click.secho(measurements(run, mtp=mode == "on"), dim=True, err=True)
+    note(f"{measurements(run)}, MTP {mode}")
     if (told := advice(run, verdict)) is not None:
-        click.echo(told, err=True)
+        click.echo(fitted(told, sys.stderr), err=True)
 
 
 def _verdict(run: RunResult, agreed: Contract, choices: Choices) -> MtpVerdict | None:

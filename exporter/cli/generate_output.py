@@ -49,18 +49,18 @@ def show_calls(run: RunResult) -> None:
             click.echo(json.dumps({"tool_calls": reply.tool_calls}))
 
 
-def measurements(run: RunResult, *, mtp: bool) -> str:
+def measurements(run: RunResult) -> str:
     """What a run took, in a line."""
     first = run.replies[0][0].time_to_first_token
     text = (
         f"{run.decode_tokens} tokens, {run.tokens_per_second:.1f} tokens/s, first after "
-        f"{first * 1000:.0f} ms, MTP {'on' if mtp else 'off'}"
+        f"{first * 1000:.0f} ms"
     )
     if run.success_rate is not None:
         text += f", {run.success_rate:.0%} of drafts accepted"
     if (rate := run.lookup_acceptance.rate) is not None:
         drafted = sum(run.lookup_acceptance.drafted)
-        text += f", {rate:.0%} of {drafted} that were looked up in the context"
+        text += f", {rate:.0%} of {drafted} looked up"
     return text
 
 

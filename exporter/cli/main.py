@@ -11,7 +11,7 @@ from types import FrameType
 
 import click
 
-from exporter.cli.terminal import colours
+from exporter.cli.terminal import colours, fitted
 from exporter.errors import MtpExportError
 from exporter.files.interrupts import STOPS
 from exporter.files.output import FULL
@@ -156,7 +156,9 @@ def _run() -> int:
 def _tell(problem: str) -> None:
     """Say on stderr why the command ends."""
     name = click.style("mtp-export:", fg="red", bold=True)
-    click.echo(f"{name} {problem}", err=True, color=None if colours() else False)
+    click.echo(
+        fitted(f"{name} {problem}", sys.stderr), err=True, color=None if colours() else False
+    )
 
 
 def _room(error: OSError) -> str:

@@ -10,12 +10,23 @@ import click
 
 from exporter.cli.grouped_options import grouped
 from exporter.cli.option_types import COUNT, LARGEST, SEED, SHARE, TEMPERATURE, THREADS
-from exporter.cli.runtimes import DRAFT_FROM, RUNTIMES, STOCK, DraftLengthType, check_accelerator
+from exporter.cli.runtimes import (
+    DRAFT_FROM,
+    RUNTIMES,
+    STOCK,
+    DraftLengthType,
+    GenerateRequest,
+    check_accelerator,
+    draft_sources,
+)
 from exporter.contract.names import Accelerator
 
 if TYPE_CHECKING:
+    from exporter.cli.conversations import Asked
     from exporter.contract.text import Contract
+    from runtime_py.chat.conversation import Conversation
     from runtime_py.loop.sampling import SamplingSettings
+    from runtime_py.reply import OnChunk
 
 DEFAULT_NEW_TOKENS = 256
 
@@ -65,6 +76,33 @@ class Choices:
     def full_draft(self, most: int) -> int:
         """Tokens of a full draft, of which the bundle's verify takes ``most``."""
         return min(self.draft_length, most) if isinstance(self.draft_length, int) else most
+
+    def request(
+        self,
+        bundle: Path,
+        modes: tuple[str, ...],
+        conversations: list[Conversation],
+        asked: Asked,
+        on_chunk: OnChunk | None,
+    ) -> GenerateRequest:
+        """What is to be run; arguments as in :class:`GenerateRequest`."""
+        length = self.draft_length
+        return GenerateRequest(
+            bundle,
+            modes,
+            [conversation.with_thinking(self.thinking) for conversation in conversations],
+            asked.image_tokens,
+            self.max_new_tokens,
+            self.max_num_tokens,
+            self.threads,
+            self.weight_cache,
+            self.sampling,
+            "auto" if length is None else length,
+            draft_sources(self.draft_from, length),
+            asked.batch,
+            Accelerator(self.accelerator),
+            on_chunk,
+        )
 
     @property
     def about_drafts(self) -> bool:

@@ -13,8 +13,6 @@ from exporter.contract.names import Accelerator
 from exporter.errors import BundleError
 
 if TYPE_CHECKING:
-    from exporter.cli.conversations import Asked
-    from exporter.cli.running_options import Choices
     from runtime_py.chat.conversation import Conversation
     from runtime_py.loop.rounds import Source
     from runtime_py.loop.sampling import SamplingSettings
@@ -78,34 +76,6 @@ class GenerateRequest:
     batch: int | None
     accelerator: Accelerator
     on_chunk: OnChunk | None
-
-    @staticmethod
-    def of(
-        bundle: Path,
-        modes: tuple[str, ...],
-        conversations: list[Conversation],
-        asked: Asked,
-        choices: Choices,
-        on_chunk: OnChunk | None,
-    ) -> GenerateRequest:
-        """From the command line."""
-        length = choices.draft_length
-        return GenerateRequest(
-            bundle,
-            modes,
-            [conversation.with_thinking(choices.thinking) for conversation in conversations],
-            asked.image_tokens,
-            choices.max_new_tokens,
-            choices.max_num_tokens,
-            choices.threads,
-            choices.weight_cache,
-            choices.sampling,
-            "auto" if length is None else length,
-            draft_sources(choices.draft_from, length),
-            asked.batch,
-            Accelerator(choices.accelerator),
-            on_chunk,
-        )
 
 
 def check_accelerator(bundle: Path, made_for: Accelerator, wanted: Accelerator) -> None:

@@ -9,12 +9,14 @@ told by ``faulthandler``; ``--verbose`` leaves everything as it is.
 from __future__ import annotations
 
 import faulthandler
-import logging
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr
 from pathlib import Path
+from typing import TextIO
+
+import click
 
 STDERR = 2
 OURS = ("exporter", "quantize", "runtime_py")
@@ -25,6 +27,24 @@ SEEN = 1 << 16
 def colours() -> bool:
     """Whether colours are wanted where there is a terminal (https://no-color.org)."""
     return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def fitted(text: str, stream: TextIO) -> str:
+    """The text, its long lines broken between words if the stream is a terminal."""
+    if not stream.isatty():
+        return text
+    import shutil
+
+    width = shutil.get_terminal_size().columns
+    lines = (
+        line if len(line) <= width else click.wrap_text(line, width) for line in text.split("\n")
+    )
+    return "\n".join(lines)
+
+
+def note(text: str) -> None:
+    """Something beside the result, on stderr."""
+    click.secho(fitted(text, sys.stderr), dim=True, err=True)
 
 
 @contextmanager
@@ -70,6 +90,8 @@ def _hide_native_words() -> int | None:
 @contextmanager
 def _silent_logs() -> Iterator[None]:
     """No log below errors: that of libraries tells nothing that a user can act on."""
+    import logging
+
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     logging.captureWarnings(True)
@@ -82,6 +104,8 @@ def _silent_logs() -> Iterator[None]:
 
 @contextmanager
 def _detailed_logs() -> Iterator[None]:
+    import logging
+
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
     logging.root.addHandler(handler)

@@ -1,7 +1,7 @@
 """Chat files: a conversation as JSON, in the forms that OpenAI's API and LiteRT-LM use.
 
 Either a list of messages, or an object with ``messages`` and, if wanted, ``tools`` and ``thinking``. The last
-message is the user's or a tool's, and is the one to be answered.
+message is the user's or a tool's, and is the one to be answered. A request to OpenAI's API is such an object.
 """
 
 from __future__ import annotations
@@ -22,6 +22,17 @@ from runtime_py.chat.media_part import MEDIA_PARTS, read_media_part
 LAST = ("user", "tool")
 PARTS = ("text", "tool_response")
 KEYS = {"messages", "tools", "thinking"}
+OF_A_REQUEST = {"metadata", "model", "store", "stream", "stream_options", "user"}
+"""What requests to OpenAI's API have besides, and what says nothing of the answer."""
+OPTIONS = {
+    "max_completion_tokens": "--max-new-tokens",
+    "max_tokens": "--max-new-tokens",
+    "seed": "--seed",
+    "temperature": "--temperature",
+    "top_k": "--top-k",
+    "top_p": "--top-p",
+}
+"""What such requests have that is an option of the commands."""
 SHOWN = 80
 """Characters of an entry that a message quotes."""
 
@@ -58,7 +69,7 @@ def parse_chat(content: object, where: Path) -> Conversation:
             f"{where}: expected a JSON list of messages, or an object with such a list as `messages`, found "
             f"{_shown(content)}"
         )
-    problems = [f"unknown key {key!r}" for key in sorted(set(whole) - KEYS)]
+    problems = [_unused(key) for key in sorted(set(whole) - KEYS - OF_A_REQUEST)]
     messages = _messages(entries, where.parent, problems)
     setting = _setting(whole, problems)
     if messages and messages[-1].role not in LAST:
@@ -68,6 +79,12 @@ def parse_chat(content: object, where: Path) -> Conversation:
     if problems:
         raise ChatFileError(f"{where}: {listed(problems)}")
     return Conversation((messages[-1],), tuple(messages[:-1]), setting)
+
+
+def _unused(key: str) -> str:
+    if option := OPTIONS.get(key):
+        return f"{key!r} is not read from a chat file: leave it out, and give {option}"
+    return f"unknown key {key!r}"
 
 
 def _setting(whole: Json, problems: list[str]) -> Setting:

@@ -46,6 +46,7 @@ def test_a_list_of_messages(tmp_path: Path) -> None:
     )
     assert read(tmp_path, [system, USER]) == expected
     assert read(tmp_path, {"messages": [system, USER]}) == expected
+    assert read(tmp_path, {"model": "x", "messages": [system, USER], "stream": True}) == expected
 
 
 def test_content_in_parts(tmp_path: Path) -> None:
@@ -155,7 +156,8 @@ def test_the_engines_tool_results_are_kept(tmp_path: Path) -> None:
         ({"messages": [USER], "tools": [{"name": "f"}]}, "tools: expected a list of"),
         ({"messages": [USER], "tools": {}}, "tools: expected a list of"),
         ({"messages": [USER], "thinking": "yes"}, "thinking: expected true or false"),
-        ({"messages": [USER], "model": "x"}, "unknown key 'model'"),
+        ({"messages": [USER], "modle": "x"}, "unknown key 'modle'"),
+        ({"messages": [USER], "temperature": 1}, "leave it out, and give --temperature"),
         ([{**USER, "tool_calls": 5}], "message 0: expected tool_calls as a list"),
         (
             [

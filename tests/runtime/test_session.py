@@ -15,7 +15,8 @@ from runtime_py.chat.chat_template import ChatTemplate
 from runtime_py.chat.conversation import PLAIN, Message, Setting
 from runtime_py.chat.reply_text import Markers, Span
 from runtime_py.chat.tokenizer import StreamingText, Tokenizer
-from runtime_py.loop.rounds import Finish
+from runtime_py.loop.returning import Returning
+from runtime_py.loop.rounds import Finish, Source
 from runtime_py.loop.speculative import Fixed
 from runtime_py.prompt import ContextFullError
 from runtime_py.reply import Reply
@@ -170,6 +171,19 @@ def test_an_abandoned_answer_stays_as_far_as_it_went() -> None:
     assert session.messages[1].content == piece
     question = "d"
     assert session.answer(question, 12).text == fresh_answer(session.messages[:2], question)
+
+
+@pytest.mark.parametrize("drafter", sorted(DRAFTERS))
+def test_pieces_say_which_tokens_were_drafted(drafter: str) -> None:
+    """They are the same text, and as many as were accepted, a stop token among them or not."""
+    pieces = Returning(toy_session(drafter).stream("abc", 12))
+    found = list(pieces)
+    assert "".join(piece.text for piece in found) == pieces.value.text
+    assert pieces.value.text == toy_session(drafter).answer("abc", 12).text
+    assert len(found) == pieces.value.decode_tokens
+    drafted = sum(piece.source is Source.DRAFTER for piece in found)
+    assert drafted == sum(pieces.value.acceptance.accepted)
+    assert drafted or drafter != "perfect"
 
 
 def test_a_system_prompt_comes_first() -> None:
