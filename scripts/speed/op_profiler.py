@@ -21,6 +21,8 @@ from speed.clocks import Call
 from speed.litert import Edit, LitertFile, PreparedCall
 
 OPERATOR, DELEGATE_OPERATOR = 1 << 1, 1 << 3  # LiteRtProfilerEventType
+BRANCHING = "IF"
+"""Not counted: what a branch does is reported by itself."""
 PROFILING = CompileOptions(b"runtime_options_string", "enable_profiling = true\n")
 
 
@@ -82,7 +84,11 @@ class OpProfiler:
             kind = (repeated[0].tag.decode(), repeated[0].type == DELEGATE_OPERATOR)
             counts[kind] += 1
             sums[kind] += min(event.microseconds for event in repeated)
-        found = [Operation(*kind, counts[kind], total / 1000) for kind, total in sums.items()]
+        found = [
+            Operation(*kind, counts[kind], total / 1000)
+            for kind, total in sums.items()
+            if kind[0] != BRANCHING
+        ]
         return sorted(found, key=lambda operation: -operation.milliseconds)
 
     def _events(self, timed: Call) -> list[Event]:
