@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from exporter.checkpoints.json_file import read_json
+from exporter.checkpoints.json_file import is_there, read_json
 from exporter.checkpoints.lora.base_model import REPACKED
 from exporter.checkpoints.source_folder import (
     CACHED,
@@ -42,7 +42,7 @@ class NamedTarget:
             CheckpointError: There is none.
         """
         folder = self.target.folder
-        if not (folder / CONFIG).is_file():
+        if not is_there(folder / CONFIG):
             raise CheckpointError(kind_of(folder).instead_of("a folder with a config.json"))
         return read_json(folder / CONFIG)
 

@@ -20,8 +20,8 @@ ORIGINS = {
 }
 """Where a bundle's chat template comes from, by what the manifest says."""
 
-SECONDS_A_GB = 2
-"""Of reading and hashing, by one core and a disk that is not slower."""
+SECONDS_A_GB = 1
+"""Of reading and hashing (docs/benchmarks.md: 1.6 GB a second of one core), if the disk is no slower."""
 
 NAME_WIDTH = 42
 """Columns for the name of a weight, at the least."""

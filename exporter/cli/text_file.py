@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 from exporter.errors import OutputError
+from exporter.files.output import folder_beside
 
 
 def write_text(path: Path, content: str, what: str) -> None:
@@ -20,8 +20,8 @@ def write_text(path: Path, content: str, what: str) -> None:
         OutputError: It cannot be written; what was there is still there.
     """
     try:
-        with tempfile.TemporaryDirectory(prefix=".mtp-export-", dir=path.absolute().parent) as made:
-            partial = Path(made) / "text"
+        with folder_beside(path) as made:
+            partial = made / "text"
             partial.write_text(content, encoding="utf-8")
             partial.replace(path)
     except OSError as error:

@@ -101,11 +101,8 @@ def scratch_folder(output: Path) -> Iterator[Path]:
     Raises:
         OutputError: The disk filled up meanwhile.
     """
-    parent, prefix = output.absolute().parent, _prefix(output)
-    remove_stale(parent, prefix)
-    tell_of(parent, prefix)
     try:
-        with locked_folder(parent, prefix) as folder:
+        with folder_beside(output) as folder:
             yield folder
     except OSError as error:
         if (
@@ -121,6 +118,20 @@ def scratch_folder(output: Path) -> Iterator[Path]:
             f"{output}: reading or writing failed ({error.strerror or error}"
             f"{f': {error.filename}' if error.filename else ''}); nothing was left behind"
         ) from error
+
+
+@contextmanager
+def folder_beside(output: Path) -> Iterator[Path]:
+    """Such a folder, without a word about what goes wrong.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    parent, prefix = output.absolute().parent, _prefix(output)
+    remove_stale(parent, prefix)
+    tell_of(parent, prefix)
+    with locked_folder(parent, prefix) as folder:
+        yield folder
 
 
 def _prefix(output: Path) -> str:

@@ -112,8 +112,7 @@ def find_graphs(
     keys = {unit: unit_key(request, unit, kind) for unit in units}
     whole, tools = _hash("".join(keys.values())), dict(kind.tools())
     paths = {unit: kept_path(default_folder(), key, tools) for unit, key in keys.items()}
-    kept = {} if fresh else _kept(keys, paths, tools)
-    known = {unit: graph for unit, graph in kept.items() if kind.is_graph(unit, graph)}
+    known = {} if fresh else _kept(keys, paths, tools, kind)
     if missing := [unit for unit in units if unit not in known]:
         with reporter.stage(kind.title, None):
             made = _made(kind, request, missing)
@@ -157,7 +156,7 @@ def find_known(
     keys = {unit: unit_key(request, unit, kind) for unit in units}
     tools = dict(kind.tools())
     paths = {unit: kept_path(default_folder(), key, tools) for unit, key in keys.items()}
-    known = _kept(keys, paths, tools)
+    known = _kept(keys, paths, tools, kind)
     whole = _hash("".join(keys.values()))
     return KnownGraphs(whole, tools, known) if len(known) == len(units) else None
 
@@ -170,12 +169,16 @@ def _shipped(keys: Collection[str]) -> Iterator[GraphArchive]:
 
 
 def _kept(
-    keys: Mapping[Unit, str], paths: Mapping[Unit, Path], tools: Mapping[str, str]
+    keys: Mapping[Unit, str],
+    paths: Mapping[Unit, Path],
+    tools: Mapping[str, str],
+    kind: GraphKind,
 ) -> dict[Unit, bytes]:
-    """Single graphs that the installed tools made, kept here or shipped."""
+    """Single graphs that the installed tools made, kept here or shipped, without what is none."""
     archives = [archive for archive in _shipped(keys.values()) if archive.tools == tools]
     archives += filter(None, map(read_archive, paths.values()))
-    return {unit: graph for archive in archives for unit, graph in _by_unit(keys, archive).items()}
+    found = {unit: graph for archive in archives for unit, graph in _by_unit(keys, archive).items()}
+    return {unit: graph for unit, graph in found.items() if kind.is_graph(unit, graph)}
 
 
 def _by_unit(keys: Mapping[Unit, str], archive: GraphArchive) -> dict[Unit, bytes]:
