@@ -19,7 +19,7 @@ from typing import Any
 from google.protobuf import json_format
 from litert_lm_builder.runtime.proto import llm_metadata_pb2
 
-from exporter.bundle.layout import MANIFEST_BLOCKS
+from exporter.bundle.manifest_shape import check_manifest
 from exporter.bundle.stored_contract import stored_contract
 from exporter.contract.text import Contract
 from exporter.errors import BundleError, listed
@@ -112,10 +112,4 @@ def open_folder(path: Path) -> OnnxFolder:
             f"{path / MANIFEST}: expected the manifest of export --format onnx, found something else "
             f"({error})"
         ) from error
-    wanted = {*MANIFEST_BLOCKS, FILES}
-    if not isinstance(content, dict) or not set(content) >= wanted:
-        raise BundleError(
-            f"{path}: expected a manifest with {', '.join(sorted(wanted))}; the folder was made by another "
-            "version of mtp-export"
-        )
-    return OnnxFolder(path, content)
+    return OnnxFolder(path, check_manifest(content, path, FILES))

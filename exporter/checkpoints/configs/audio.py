@@ -11,7 +11,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from exporter.checkpoints.audio_architecture import FRAMES_PER_TOKEN, MEL_BINS, AudioConfig
-from exporter.checkpoints.configs.config_reader import ConfigReader, is_number, parse_part
+from exporter.checkpoints.configs.config_reader import (
+    MOST_LAYERS,
+    ConfigReader,
+    is_number,
+    parse_part,
+)
 
 AUDIO_CONFIG = "audio_config"
 MODEL_TYPE = "gemma4_audio"
@@ -70,7 +75,7 @@ def _tower(reader: ConfigReader) -> AudioConfig:
         reader.refuse("hidden_size", f"an even multiple of num_attention_heads ({heads})")
     return AudioConfig(
         hidden_size=hidden_size,
-        layer_count=reader.integer("num_hidden_layers", default=12),
+        layer_count=reader.integer("num_hidden_layers", default=12, most=MOST_LAYERS),
         heads=heads,
         channels=_channels(reader),
         kernel=reader.integer("conv_kernel_size", default=5),
