@@ -6,7 +6,8 @@
     python scripts/fuzz.py kills --mode export-fresh    # stops a command at random moments
 
 An input is a finding if it is neither read nor refused by an error of ours, takes more than 10 seconds or a
-gigabyte of memory, or ends the process; one of each kind is shown. Input N of a seed is always the same one.
+gigabyte of memory (pictures 60 and 2), or ends the process; one of each kind is shown. Input N of a seed is
+always the same one.
 Exit code 3 says that there are findings.
 """
 

@@ -27,12 +27,6 @@ from fuzzing.target import Case, Target, outcome
 BATCH = 4000
 """Inputs of a child. A fresh one now and then keeps what readers remember from growing."""
 
-SECONDS = 10.0
-"""That one input may take."""
-
-MEMORY = 1 << 30
-"""Bytes of address space that reading may need beyond what the process has."""
-
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
@@ -77,7 +71,7 @@ def _batch(target: Target, seed: int, first: int, end: int, result: Result) -> i
     child = context.Process(target=_run, args=(target, seed, range(first, end), place, sending))
     child.start()
     sending.close()
-    died = _watch(child, receiving, place, result)
+    died = _watch(child, receiving, place, result, target.seconds)
     (at,) = struct.unpack("<q", place[:])
     if died is None:
         return end
@@ -92,7 +86,11 @@ def _batch(target: Target, seed: int, first: int, end: int, result: Result) -> i
 
 
 def _watch(
-    process: ForkProcess, receiving: Connection, place: mmap.mmap, result: Result
+    process: ForkProcess,
+    receiving: Connection,
+    place: mmap.mmap,
+    result: Result,
+    seconds: float,
 ) -> str | None:
     """Take what the child sends until it ends; how it died, or None if it did all its inputs."""
     seen, since = place[:], time.monotonic()
@@ -114,10 +112,10 @@ def _watch(
             return f"end with status {process.exitcode}"
         if place[:] != seen:
             seen, since = place[:], time.monotonic()
-        elif time.monotonic() - since > SECONDS:
+        elif time.monotonic() - since > seconds:
             process.kill()
             process.join()
-            return f"more than {SECONDS:g} s"
+            return f"more than {seconds:g} s"
 
 
 REPORTED = 64
@@ -126,7 +124,7 @@ REPORTED = 64
 
 def _run(target: Target, seed: int, numbers: range, place: mmap.mmap, sending: Connection) -> None:
     """The child: read each input and send what is found."""
-    _limit_memory()
+    _limit_memory(target.memory)
     devnull = os.open(os.devnull, os.O_WRONLY)
     os.dup2(devnull, 1)
     os.dup2(devnull, 2)
@@ -163,7 +161,7 @@ def place_of(error: BaseException) -> str:
     return f"{type(error).__name__} at {Path(at.filename).name}:{at.lineno} {at.name}"
 
 
-def _limit_memory() -> None:
+def _limit_memory(more: int) -> None:
     pages = int(Path("/proc/self/statm").read_text().split()[0])
-    most = pages * resource.getpagesize() + MEMORY
+    most = pages * resource.getpagesize() + more
     resource.setrlimit(resource.RLIMIT_AS, (most, most))

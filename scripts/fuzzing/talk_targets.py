@@ -61,7 +61,9 @@ def pictures(folder: Path) -> Target:
     def read(path: Path) -> None:
         picture_patches(read_file(Medium.IMAGE, path), contract, 64)
 
-    return Target("pictures", parts, lambda case: _one_file(folder, case, read))
+    return Target(  # the largest that is taken has 89 million pixels
+        "pictures", parts, lambda case: _one_file(folder, case, read), seconds=60, memory=2 << 30
+    )
 
 
 def sounds(folder: Path) -> Target:

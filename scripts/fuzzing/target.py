@@ -31,6 +31,10 @@ class Target:
     """Sound contents of what is read, by name; a case replaces one of them."""
     read: Callable[[Case], None]
     """Reads everything, with the part of the case replaced; raises errors of ours and no others."""
+    seconds: float = 10.0
+    """That one input may take, on a machine that has other things to do."""
+    memory: int = 1 << 30
+    """Bytes of address space that reading may need beyond what the process has."""
     bounded: bool = False
     """Whether the command runs this in a process with bounds: running out of time or memory is then no
     finding."""
