@@ -22,6 +22,8 @@ AUDIO_CONFIG = "audio_config"
 MODEL_TYPE = "gemma4_audio"
 ACTIVATION = "silu"
 CHANNELS = (128, 32)
+MOST_TAPS = 1024
+"""Of the convolution over time, each of which is a weight of its own."""
 UNSEEN = -1e4
 """A score that is no higher counts for nothing in a softmax."""
 
@@ -78,7 +80,7 @@ def _tower(reader: ConfigReader) -> AudioConfig:
         layer_count=reader.integer("num_hidden_layers", default=12, most=MOST_LAYERS),
         heads=heads,
         channels=_channels(reader),
-        kernel=reader.integer("conv_kernel_size", default=5),
+        kernel=reader.integer("conv_kernel_size", default=5, most=MOST_TAPS),
         window=_window(reader),
         residual_weight=reader.number("residual_weight", default=0.5),
         logit_cap=reader.number("attention_logit_cap", default=50.0),
