@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import onnx
@@ -12,18 +14,16 @@ from google.protobuf import json_format
 from litert_lm_builder.runtime.proto import llm_metadata_pb2
 from onnx import TensorProto, helper
 
-from exporter.bundle.inspection import Inspection, inspect_bundle
+from exporter.bundle.inspection import inspect_bundle
 from exporter.bundle.integrity import check_sections
 from exporter.bundle.onnx_folder import open_folder
 from exporter.bundle.reader import Bundle, open_bundle
 from exporter.bundle.signature_check import find_signatures, wanted_sections
 from exporter.bundle.stored_contract import require_drafter, stored_contract, with_cache_length
-from exporter.cli import inspect_bundle as shown_bundle
-from exporter.cli import inspect_onnx as shown_folder
 from exporter.cli.card_text import CardFacts, model_card
+from exporter.cli.inspect import command as inspect_command
 from exporter.contract.names import Section
 from exporter.manifest import stored_recipe
-from exporter.onnx.inspection import inspect_folder
 from exporter.verify.rebuild import stored_manifest
 from fuzzing.places import in_folder
 from fuzzing.small_bundle import GRAPH, HEADER, MANIFEST, METADATA, TOKENIZER, small_bundle
@@ -54,18 +54,23 @@ def read_bundle(path: Path, *, graphs: bool) -> None:
     """Inspect a bundle, write its card, and open it as the reference runtime does, up to its graphs."""
     bundle = open_bundle(path)
     check_sections(bundle, weights=True)
-    _show(inspect_bundle(path))
+    _inspect(path)
+    inspection = inspect_bundle(path)
+    if inspection.manifest is not None:
+        model_card(CardFacts(inspection, None, None, None, None)).encode()
     stored_recipe(stored_manifest(path))
     read_text_side(bundle)
     if graphs:
         _find_graphs(bundle)
 
 
-def _show(inspection: Inspection) -> None:
-    json.dumps(shown_bundle.to_json(inspection))
-    shown_bundle.render(inspection).encode()
-    if inspection.manifest is not None:
-        model_card(CardFacts(inspection, None, None, None, None)).encode()
+def _inspect(path: Path) -> None:
+    """Run the command, both ways; what it prints must be text."""
+    for more in ([], ["--json"]):
+        printed = io.StringIO()
+        with redirect_stdout(printed):
+            inspect_command.main([str(path), *more], standalone_mode=False)
+        printed.getvalue().encode()
 
 
 def _find_graphs(bundle: Bundle) -> None:
@@ -110,9 +115,7 @@ def _sums(files: Mapping[str, bytes]) -> dict[str, str]:
 def _read_folder(where: Path) -> None:
     folder = open_folder(where)
     folder.check_files(weights=True)
-    inspection = inspect_folder(where)
-    json.dumps(shown_folder.to_json(inspection))
-    shown_folder.render(inspection).encode()
+    _inspect(where)
     with_cache_length(where, folder.contract(), None)
     read_text_side(folder)
 
