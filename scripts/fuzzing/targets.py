@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from fuzzing import bundle_targets, checkpoint_targets, talk_targets
+from fuzzing import bundle_targets, checkpoint_targets, hub_target, talk_targets
 from fuzzing.target import Target
 
 TARGETS: Mapping[str, Callable[[Path], Target]] = {
@@ -14,6 +14,7 @@ TARGETS: Mapping[str, Callable[[Path], Target]] = {
     "chat": talk_targets.chat,
     "configs": checkpoint_targets.configs,
     "gpu": bundle_targets.gpu,
+    "hub": hub_target.hub,
     "onnx": bundle_targets.onnx_folder,
     "pictures": talk_targets.pictures,
     "qat": checkpoint_targets.qat,

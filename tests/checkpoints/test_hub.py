@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fuzzing.hub import COMMIT, LARGE, Hub, Repository, of_folder, running_hub
 
 from exporter.bundle.inspection import inspect_bundle
 from tests.bundles import ROOT, TINY_DRAFTER, TINY_TARGET
 from tests.command import COMMAND, Done, run
-from tests.hub import COMMIT, LARGE, Hub, Repository, of_folder, running_hub
 
 SMALL = {
     "config.json": b"{}",

@@ -74,6 +74,20 @@ class Hub(ThreadingHTTPServer):
     def address(self) -> str:
         return f"http://127.0.0.1:{self.server_port}"
 
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Answer requests while the block runs."""
+        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01}).start()
+        try:
+            yield
+        finally:
+            self.shutdown()
+
+    @staticmethod
+    def entries(repository: Repository) -> list[dict[str, Any]]:
+        """The list of files, as the hub answers it."""
+        return [_entry(file, content) for file, content in repository.named.items()]
+
     def handle_error(self, request: object, client_address: object) -> None:
         """A client that hangs up is no news."""
 
@@ -81,12 +95,8 @@ class Hub(ThreadingHTTPServer):
 @contextmanager
 def running_hub() -> Iterator[Hub]:
     """A hub that answers while the block runs."""
-    with Hub() as hub:
-        threading.Thread(target=hub.serve_forever, kwargs={"poll_interval": 0.05}).start()
-        try:
-            yield hub
-        finally:
-            hub.shutdown()
+    with Hub() as hub, hub.running():
+        yield hub
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -124,8 +134,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _describe(self, repository: Repository, rest: list[str]) -> None:
         if rest[:1] == ["tree"]:
-            listed = [_entry(file, content) for file, content in repository.named.items()]
-            self._json(listed if repository.listed is None else repository.listed)
+            listed = repository.listed
+            self._json(self.server.entries(repository) if listed is None else listed)
         elif rest[:1] == ["revision"] and rest[1] not in ("main", COMMIT):
             self._refuse(HTTPStatus.NOT_FOUND, "RevisionNotFound")
         else:
