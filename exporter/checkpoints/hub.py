@@ -179,7 +179,9 @@ def _asked(
         raise _unanswered(at, error.__cause__) from error
     except HfHubHTTPError as error:
         raise _unanswered(at, error) from error
-    except Exception as error:  # of its HTTP library, of a disk, of answers that are not as expected
+    except (
+        Exception
+    ) as error:  # of its HTTP library, of a disk, of answers that are not as expected
         raise HubError(
             f"{at}: downloading it from the hub failed ({type(error).__name__}: {error}); run it again: "
             "what was downloaded whole is kept",
