@@ -5,18 +5,21 @@ Holds no absolute path and no time, so that equal inputs give equal manifests.
 
 from __future__ import annotations
 
+import enum
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeVar
 
 from exporter.bundle.stored_contract import contract_block
 from exporter.bundle.tensor_kind import tensor_kind
+from exporter.checkpoints.architecture import HeadKind
 from exporter.checkpoints.checkpoint import Checkpoint
 from exporter.checkpoints.lora.adapter import Adapter
 from exporter.contract.media import Media
 from exporter.contract.names import Section
 from exporter.contract.text import Contract
+from exporter.errors import BundleError
 from exporter.options import Activations
 from exporter.version import tool_versions
 from exporter.weights.storing import StoredWeight
@@ -24,6 +27,8 @@ from quantize.recipe import Recipe
 from quantize.recipe_file import parse_recipe
 
 MANIFEST_VERSION = 1
+
+Choice = TypeVar("Choice", bound=enum.StrEnum)
 
 ACTIVATIONS_KEY = "activations"
 """Key among the options of a bundle for the GPU that says what to compute with; missing in all others."""
@@ -69,9 +74,31 @@ def stored_recipe(manifest: Mapping[str, Any]) -> Recipe:
 
 
 def stored_activations(manifest: Mapping[str, Any]) -> Activations | None:
-    """What a bundle was made to be computed with on a GPU; None if that was left to the engine."""
-    found = manifest.get("options", {}).get(ACTIVATIONS_KEY)
-    return None if found is None else Activations(found)
+    """What a bundle was made to be computed with on a GPU; None if that was left to the engine.
+
+    Raises:
+        BundleError: It says something that this version does not know.
+    """
+    return _stored(manifest, ACTIVATIONS_KEY, Activations)
+
+
+def stored_head(manifest: Mapping[str, Any]) -> HeadKind | None:
+    """Which of the drafter's heads a bundle has, as far as its manifest says it.
+
+    Raises:
+        BundleError: As of :func:`stored_activations`.
+    """
+    return _stored(manifest, "drafter_head", HeadKind)
+
+
+def _stored(manifest: Mapping[str, Any], key: str, kind: type[Choice]) -> Choice | None:
+    found = manifest.get("options", {}).get(key)
+    try:
+        return None if found is None else kind(found)
+    except ValueError as error:
+        raise BundleError(
+            f"the manifest's {key}: expected {' or '.join(kind)}, found {found!r}"
+        ) from error
 
 
 def build_manifest(

@@ -37,9 +37,13 @@ def has_file(path: Path) -> bool:
         if path.is_symlink():
             raise NotAFileError(path, f"a link to {path.readlink()}, which is not there") from None
         return False
+    except ValueError:  # a zero byte, which no name has
+        return False
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise NotAFileError(path, "a link that leads to itself") from None
+        if error.errno == errno.ENAMETOOLONG:
+            return False
         raise
     if not stat.S_ISREG(mode):
         raise NotAFileError(path, KINDS.get(stat.S_IFMT(mode), "something else"))

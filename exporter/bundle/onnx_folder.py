@@ -19,7 +19,7 @@ from typing import Any
 from google.protobuf import json_format
 from litert_lm_builder.runtime.proto import llm_metadata_pb2
 
-from exporter.bundle.layout import MANIFEST_BLOCKS
+from exporter.bundle.manifest_shape import check_manifest
 from exporter.bundle.stored_contract import stored_contract
 from exporter.contract.text import Contract
 from exporter.errors import BundleError, listed
@@ -66,9 +66,9 @@ class OnnxFolder:
             BundleError: It is damaged.
         """
         try:
-            text = (self.path / METADATA).read_text(encoding="utf-8")
-            return json_format.Parse(text, llm_metadata_pb2.LlmMetadata())
-        except (OSError, ValueError, json_format.ParseError) as error:
+            value = parse_json((self.path / METADATA).read_bytes())
+            return json_format.ParseDict(value, llm_metadata_pb2.LlmMetadata())
+        except Exception as error:  # ParseDict raises whatever it hits in a value that is no object
             raise BundleError(f"{self.path}: {METADATA} is damaged ({error})") from error
 
     def tokenizer_json(self) -> bytes:
@@ -80,9 +80,16 @@ class OnnxFolder:
         return [
             name
             for name, digest in self.content[FILES].items()
-            if not (self.path / name).is_file()
+            if not self._has(name)
             or ((weights or not name.endswith(DATA_SUFFIX)) and sha256(self.path / name) != digest)
         ]
+
+    def _has(self, name: str) -> bool:
+        """Whether a file is there, in this folder and not in another."""
+        try:
+            return Path(name).name == name and (self.path / name).is_file()
+        except OSError:  # longer than any name
+            return False
 
     def check_files(self, *, weights: bool) -> None:
         """Compare checksums; of the weights, which take a second or so per GB, only if asked to.
@@ -112,10 +119,4 @@ def open_folder(path: Path) -> OnnxFolder:
             f"{path / MANIFEST}: expected the manifest of export --format onnx, found something else "
             f"({error})"
         ) from error
-    wanted = {*MANIFEST_BLOCKS, FILES}
-    if not isinstance(content, dict) or not set(content) >= wanted:
-        raise BundleError(
-            f"{path}: expected a manifest with {', '.join(sorted(wanted))}; the folder was made by another "
-            "version of mtp-export"
-        )
-    return OnnxFolder(path, content)
+    return OnnxFolder(path, check_manifest(content, path, FILES))

@@ -26,9 +26,9 @@ from exporter.bundle.layout import (
     DRAFT_ROUND_VALUE,
     GRAPH_BYTES_KEY,
     LABEL_KEY,
-    MANIFEST_BLOCKS,
     MANIFEST_VALUE,
 )
+from exporter.bundle.manifest_shape import check_manifest
 from exporter.contract.names import Section
 from exporter.errors import BundleError
 from exporter.json_text import JsonError, parse_json
@@ -145,12 +145,7 @@ class Bundle:
                     raise BundleError(
                         f"{self.path}: the manifest is damaged: expected JSON, found {error}"
                     ) from error
-                if not isinstance(manifest, dict) or not set(manifest) >= MANIFEST_BLOCKS:
-                    raise BundleError(
-                        f"{self.path}: expected a manifest with {', '.join(sorted(MANIFEST_BLOCKS))}; it "
-                        "was made by another version of mtp-export"
-                    )
-                return manifest
+                return check_manifest(manifest, self.path)
         return None
 
     def llm_metadata(self) -> Any:

@@ -7,12 +7,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from exporter.bundle.stored_numbers import entries, whole, wholes
 from exporter.contract.names import Accelerator, Dtype
 from exporter.contract.text import Contract, KvCache, Ring
 from exporter.errors import BundleError
 
 VERSION = 2
 """Version of the block."""
+
+MOST_SEQUENCES = 64
+"""That a batch is read with; an export makes eight at most."""
 
 
 def contract_block(contract: Contract) -> dict[str, Any]:
@@ -62,28 +66,54 @@ def _read(block: Mapping[str, Any]) -> Contract:
     """Read fields; ``batch``, ``accelerator``, ``kv_dtype`` and ``ring`` are missing in older blocks.
 
     Raises:
-        ValueError: A field is missing or not of its type.
+        ValueError: A field is missing, not of its type, or no such number.
     """
+
+    def size(key: str, least: int = 1) -> int:
+        return whole(block[key], key, least=least)
+
     try:
+        caches = tuple(map(_cache, entries(block, "kv_caches")))
+        donors = wholes(block, "drafter_donors")
+        if unknown := set(donors) - {cache.layer for cache in caches}:
+            raise ValueError(f"drafter_donors: layers without a cache: {sorted(unknown)}")
         return Contract(
-            hidden_size=int(block["hidden_size"]),
-            layer_count=int(block["layer_count"]),
-            per_layer_width=int(block["per_layer_width"]),
-            vocab_size=int(block["vocab_size"]),
-            sliding_window=int(block["sliding_window"]),
-            cache_length=int(block["cache_length"]),
-            placeholder=None if block["placeholder"] is None else int(block["placeholder"]),
-            prefill_lengths=tuple(int(tokens) for tokens in block["prefill_lengths"]),
-            draft_length=int(block["draft_length"]),
-            kv_caches=tuple(KvCache(**cache) for cache in block["kv_caches"]),
-            drafter_donors=tuple(int(layer) for layer in block["drafter_donors"]),
-            batch=int(block.get("batch", 1)),
+            hidden_size=size("hidden_size"),
+            layer_count=size("layer_count"),
+            per_layer_width=size("per_layer_width"),
+            vocab_size=size("vocab_size"),
+            sliding_window=size("sliding_window"),
+            cache_length=size("cache_length"),
+            placeholder=None if block["placeholder"] is None else size("placeholder"),
+            prefill_lengths=_prefills(block),
+            draft_length=size("draft_length", 1 if donors else 0),
+            kv_caches=caches,
+            drafter_donors=donors,
+            batch=whole(block.get("batch", 1), "batch", least=1, most=MOST_SEQUENCES),
             accelerator=Accelerator(block.get("accelerator", Accelerator.CPU)),
             kv_dtype=Dtype(block.get("kv_dtype", Dtype.FLOAT32)),
-            ring=None if block.get("ring") is None else Ring(**block["ring"]),
+            ring=None if block.get("ring") is None else _ring(block["ring"]),
         )
     except (KeyError, TypeError) as error:
         raise ValueError(f"the contract block is incomplete: {error}") from error
+
+
+def _prefills(block: Mapping[str, Any]) -> tuple[int, ...]:
+    lengths = wholes(block, "prefill_lengths", least=1)
+    if not lengths:
+        raise ValueError("prefill_lengths: expected at least one, found none")
+    return lengths
+
+
+def _cache(block: Mapping[str, Any]) -> KvCache:
+    layer, heads, dim = (whole(block[key], key) for key in ("layer", "kv_heads", "head_dim"))
+    if not isinstance(block["sliding"], bool):
+        raise ValueError(f"sliding: expected true or false, found {ascii(block['sliding'])[:40]}")
+    return KvCache(layer, heads, dim, block["sliding"])
+
+
+def _ring(block: Mapping[str, Any]) -> Ring:
+    return Ring(*(whole(block[key], key, least=1) for key in ("turn", "overhang")))
 
 
 def require_drafter(where: Path, agreed: Contract) -> None:

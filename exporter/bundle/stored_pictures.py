@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from exporter.bundle.signature_check import Found, broken_signatures
+from exporter.bundle.stored_numbers import whole, wholes
 from exporter.contract.vision import VisionContract
 from exporter.errors import BundleError
 
@@ -24,8 +25,9 @@ def stored_pictures(manifest: Mapping[str, Any] | None) -> VisionContract | None
     if block is None:
         return None
     try:
-        tokens = tuple(int(count) for count in block["image_tokens"])
-        sizes = (int(block[key]) for key in ("patch_size", "pooling", "width", "hidden_size"))
+        tokens = wholes(block, "image_tokens", least=1)
+        keys = ("patch_size", "pooling", "width", "hidden_size")
+        sizes = (whole(block[key], key, least=1) for key in keys)
         found = VisionContract(tokens, *sizes)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(

@@ -7,6 +7,7 @@ from dataclasses import fields
 from typing import Any
 
 from exporter.bundle.signature_check import Found, broken_signatures
+from exporter.bundle.stored_numbers import whole
 from exporter.contract.audio import AudioContract
 
 SOUND = "sound"
@@ -23,13 +24,12 @@ def stored_sound(manifest: Mapping[str, Any] | None) -> AudioContract | None:
     if block is None:
         return None
     try:
-        found = AudioContract(*(int(block[field.name]) for field in fields(AudioContract)))
+        names = [field.name for field in fields(AudioContract)]
+        found = AudioContract(*(whole(block[name], name, least=1) for name in names))
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"the manifest is damaged: its block of sound is incomplete: {error}"
         ) from error
-    if min(found.frames, found.frames_per_token, found.frames_per_second) < 1:
-        raise ValueError("the manifest is damaged: sound of no frames")
     return found
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from exporter.checkpoints.hub_sums import differs, refuse_damaged
 from exporter.checkpoints.json_file import content_of, is_there, read_json
 from exporter.checkpoints.lora.adapter import Adapter, open_adapter
 from exporter.checkpoints.named_target import locate_target
@@ -187,11 +188,16 @@ def hash_files(files: list[Path], advance: Advance) -> dict[str, str]:
     """SHA-256 of each file; ``advance`` is told of every block of bytes hashed.
 
     By its name, or by its path below all of them where several have that name.
+
+    Raises:
+        CheckpointError: A file was downloaded, and is not what the hub has.
     """
+    found = {file: sha256(file, advance) for file in files}
+    refuse_damaged([file for file, digest in found.items() if differs(file, digest)])
     counts = Counter(file.name for file in files)
     return {
-        file.name if counts[file.name] == 1 else _below(file, files): sha256(file, advance)
-        for file in files
+        file.name if counts[file.name] == 1 else _below(file, files): digest
+        for file, digest in found.items()
     }
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 from exporter.checkpoints.checkpoint import Checkpoint, resolve
+from exporter.checkpoints.hub_sums import check_small_files
 from exporter.checkpoints.json_file import is_there
 from exporter.errors import CheckpointError
 from exporter.path_kind import ADAPTER_CONFIG, CONFIG
@@ -112,8 +114,12 @@ def _snapshot(
 
     Returns:
         The snapshot's folder and the commit it resolved to.
+
+    Raises:
+        CheckpointError: As there; or a small file is not what the hub has.
     """
     folder = Path(_asked(name, revision, files, dry_run=False, quietly=quietly))
+    check_small_files(folder)
     return folder, folder.name
 
 
@@ -169,12 +175,38 @@ def _asked(
         raise HubError(
             f"{name}: {no_folder}, and not a hub id (owner/name)", "not a hub id"
         ) from error
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+    except LocalEntryNotFoundError as error:  # which hides what the hub answered, if it did
+        raise _unanswered(at, error.__cause__) from error
+    except HfHubHTTPError as error:
+        raise _unanswered(at, error) from error
+    except (
+        Exception
+    ) as error:  # of its HTTP library, of a disk, of answers that are not as expected
         raise HubError(
-            f"{at}: {no_folder}, and the hub could not be reached ({type(error).__name__}); check the "
-            "path or the connection",
-            "the hub could not be reached",
+            f"{at}: downloading it from the hub failed ({type(error).__name__}: {error}); run it again: "
+            "what was downloaded whole is kept",
+            "downloading failed",
         ) from error
+
+
+def _unanswered(at: str, error: BaseException | None) -> HubError:
+    """Why the hub gave nothing: the status that it answered with, or none."""
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if status is None:
+        return HubError(
+            f"{at}: no local folder of that name, and the hub could not be reached "
+            f"({type(error).__name__}); check the path or the connection",
+            "the hub could not be reached",
+        )
+    if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        return HubError(
+            f"{at}: the hub refuses access (status {status}); run `hf auth login`, or check your token",
+            "the hub refuses access",
+        )
+    return HubError(
+        f"{at}: the hub answered with status {status}; try again later",
+        f"the hub answered with status {status}",
+    )
 
 
 @contextmanager

@@ -114,8 +114,9 @@ def _head(facts: CardFacts) -> Iterator[str]:
         f"desktops, with weights stored by the recipe `{facts.manifest['recipe']['name']}` of mtp-export."
     )
     if inspection.has_drafter:
+        named = f" {_name(sources[DRAFTER])}" if sources.get(DRAFTER) else ""
         yield (
-            f"The drafter {_name(sources[DRAFTER])} is part of the file: with speculative decoding on "
+            f"The drafter{named} is part of the file: with speculative decoding on "
             "(multi-token prediction, MTP) it proposes tokens that the model checks, and answers are "
             "those of greedy decoding."
         )
@@ -206,7 +207,9 @@ def _speed(facts: CardFacts) -> Iterator[str]:
 def _origin(facts: CardFacts) -> Iterator[str]:
     manifest = facts.manifest
     yield from ("", "## How it was made", "")
-    for role, source in manifest["sources"].items():
+    for role in (TARGET, DRAFTER):
+        if (source := manifest["sources"].get(role)) is None:
+            continue
         at = f" at `{source['revision']}`" if source["revision"] else ""
         yield f"- {role}: {_name(source)}{at}"
     if (template := manifest["options"].get("chat_template")) is not None:

@@ -96,8 +96,8 @@ def _check_files(
         raise click.UsageError(
             "the bundle was made with a chat template of its own: give --chat-template FILE"
         )
-    if "calibration" in manifest["recipe"] and calibration is None:
-        digest = manifest["recipe"]["calibration"]["sha256"]
+    if (text := manifest["recipe"].get("calibration")) is not None and calibration is None:
+        digest = text["sha256"]
         raise click.UsageError(
             f"the bundle was made with a calibration text (SHA-256 {digest}): give --calibration FILE.txt"
         )

@@ -7,7 +7,7 @@ Signatures are shown with the contract's names: a cache that comes out as ``new_
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,24 +81,37 @@ def inspect_folder(path: Path) -> OnnxInspection:
         for name in specs
         if folder.model(name).is_file()
     }
-    models = {
-        name: OnnxModel(folder.model(name).stat().st_size, _signature(proto.graph))
-        for name, proto in protos.items()
-    }
+    try:
+        models, opsets, weights = _parsed(folder, protos)
+    except Exception as error:  # protobuf hands out whatever a file has: texts that are bytes, too
+        raise BundleError(
+            f"{path}: the models are damaged ({type(error).__name__}: {error}); export the folder again"
+        ) from error
     found = {
         section.value: {name: models[name].signature for name in specs if name in models}
         for section, specs in agreed.section_signatures().items()
     }
+    problems = tuple(broken_promises(agreed, found))
+    return OnnxInspection(folder, size_of(path), opsets, models, weights, agreed, problems)
+
+
+def _parsed(
+    folder: OnnxFolder, protos: Mapping[str, onnx.ModelProto]
+) -> tuple[dict[str, OnnxModel], dict[str, int], dict[str, InspectedWeights]]:
+    """Models by name, operator sets by domain, and files of weights by name."""
+    models = {
+        name: OnnxModel(folder.model(name).stat().st_size, _signature(proto.graph))
+        for name, proto in protos.items()
+    }
     opsets = {e.domain or "ai.onnx": e.version for p in protos.values() for e in p.opset_import}
     weights = {
         name: InspectedWeights(
-            (path / name).stat().st_size, group_weights(list(constants.values()))
+            (folder.path / name).stat().st_size, group_weights(list(constants.values()))
         )
         for name, constants in _weights([proto.graph for proto in protos.values()]).items()
-        if (path / name).is_file()
+        if Path(name).name == name and (folder.path / name).is_file()
     }
-    problems = tuple(broken_promises(agreed, found))
-    return OnnxInspection(folder, size_of(path), opsets, models, weights, agreed, problems)
+    return models, opsets, weights
 
 
 def load(file: Path) -> onnx.ModelProto:

@@ -21,6 +21,7 @@ from exporter.checkpoints.checkpoint import Checkpoint
 from exporter.checkpoints.pair import DRAFTER, TARGET, Pair
 from exporter.checkpoints.tensors.tensor_reader import TensorReader
 from exporter.contract.names import Accelerator, Dtype, Section
+from exporter.manifest import stored_head
 from exporter.progress import Reporter
 from exporter.report.plots import Series
 from exporter.verify.allowed import (
@@ -230,7 +231,7 @@ class Evidence:
     def head(self) -> HeadKind:
         """Which of the drafter's heads the bundle has."""
         manifest = self.inspection.manifest or {}
-        return HeadKind(manifest["options"]["drafter_head"] or HeadKind.FULL.value)
+        return stored_head(manifest) or HeadKind.FULL
 
     @cached_property
     def weights(self) -> Weights:

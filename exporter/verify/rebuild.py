@@ -16,13 +16,12 @@ from exporter.bundle.reader import Bundle, open_bundle
 from exporter.bundle.stored_contract import stored_contract
 from exporter.bundle.stored_pictures import stored_pictures
 from exporter.bundle.stored_sound import stored_sound
-from exporter.checkpoints.architecture import HeadKind
 from exporter.checkpoints.checkpoint import Checkpoint
 from exporter.checkpoints.pair import DRAFTER, TARGET, Pair
 from exporter.errors import BundleError
 from exporter.files.checksum import sha256
 from exporter.litertlm.stamp import EPOCH_VARIABLE, TIME_KEY
-from exporter.manifest import stored_activations, stored_recipe
+from exporter.manifest import stored_activations, stored_head, stored_recipe
 from exporter.options import ExportOptions
 from exporter.pipeline import export
 from exporter.progress import Reporter
@@ -56,8 +55,9 @@ def stored_manifest(path: Path) -> Mapping[str, Any]:
             "from is not known"
         )
     missing = {"trained_codes"} - manifest.keys() | {"drafter_head"} - manifest["options"].keys()
-    for block in manifest["sources"].values():
-        missing |= SOURCE_KEYS - block.keys()
+    for role in (TARGET, DRAFTER):
+        if (block := manifest["sources"].get(role)) is not None:
+            missing |= SOURCE_KEYS - block.keys()
     if missing:
         raise BundleError(
             f"{path}: expected a manifest that says what the bundle was made from, found one without "
@@ -108,7 +108,7 @@ def _as_recorded(checkpoint: Checkpoint, block: Mapping[str, Any]) -> Checkpoint
 
 def _options(path: Path, manifest: Mapping[str, Any], inputs: Inputs) -> ExportOptions:
     """The options that lead to what the manifest says."""
-    pair, head = Pair.of(inputs.target, inputs.drafter), manifest["options"]["drafter_head"]
+    pair = Pair.of(inputs.target, inputs.drafter)
     try:
         pictures, sound = stored_pictures(manifest), stored_sound(manifest)
     except ValueError as error:
@@ -116,7 +116,7 @@ def _options(path: Path, manifest: Mapping[str, Any], inputs: Inputs) -> ExportO
     return replace(
         agreed_options(stored_contract(path, manifest), pair),
         recipe=stored_recipe(manifest),
-        drafter_head=None if head is None else HeadKind(head),
+        drafter_head=stored_head(manifest),
         calibration=inputs.calibration,
         chat_template=inputs.chat_template,
         activations=stored_activations(manifest),

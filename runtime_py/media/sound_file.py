@@ -36,7 +36,10 @@ def sound_samples(content: bytes) -> Floats:
                 f"expected a sound of at most {MOST_SECONDS} seconds, found {length / RATE:.0f}"
             )
         samples, heard = _decoded(content, length)
-    except miniaudio.MiniaudioError as error:
+    except (
+        miniaudio.MiniaudioError,
+        ZeroDivisionError,  # a rate of 0, which miniaudio's Python part divides by
+    ) as error:
         raise MediaError(f"expected a WAV, FLAC or MP3 that can be decoded ({error})") from error
     if not length or heard < length - 1:  # `_length` may count one sample too many
         raise MediaError(f"expected a sound of {length or 'some'} samples, found {heard} of them")

@@ -11,12 +11,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from exporter.checkpoints.audio_architecture import FRAMES_PER_TOKEN, MEL_BINS, AudioConfig
-from exporter.checkpoints.configs.config_reader import ConfigReader, is_number, parse_part
+from exporter.checkpoints.configs.config_reader import (
+    MOST_LAYERS,
+    ConfigReader,
+    is_number,
+    parse_part,
+)
 
 AUDIO_CONFIG = "audio_config"
 MODEL_TYPE = "gemma4_audio"
 ACTIVATION = "silu"
 CHANNELS = (128, 32)
+MOST_TAPS = 1024
+"""Of the convolution over time, each of which is a weight of its own."""
 UNSEEN = -1e4
 """A score that is no higher counts for nothing in a softmax."""
 
@@ -70,10 +77,10 @@ def _tower(reader: ConfigReader) -> AudioConfig:
         reader.refuse("hidden_size", f"an even multiple of num_attention_heads ({heads})")
     return AudioConfig(
         hidden_size=hidden_size,
-        layer_count=reader.integer("num_hidden_layers", default=12),
+        layer_count=reader.integer("num_hidden_layers", default=12, most=MOST_LAYERS),
         heads=heads,
         channels=_channels(reader),
-        kernel=reader.integer("conv_kernel_size", default=5),
+        kernel=reader.integer("conv_kernel_size", default=5, most=MOST_TAPS),
         window=_window(reader),
         residual_weight=reader.number("residual_weight", default=0.5),
         logit_cap=reader.number("attention_logit_cap", default=50.0),

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from exporter.checkpoints.architecture import CentroidHead, DrafterConfig, TargetConfig
-from exporter.checkpoints.configs.config_reader import ConfigReader
+from exporter.checkpoints.configs.config_reader import MOST_LAYERS, ConfigReader
 from exporter.checkpoints.configs.families import (
     TEXT_TYPE,
     require_drafter,
@@ -43,7 +43,7 @@ def parse_target(config: Mapping[str, Any], where: str) -> TargetConfig:
     require_per_layer_embeddings(reader.config, where)
     for key in ("enable_moe_block", "attention_k_eq_v"):  # true ones were refused by name
         reader.flag(key)
-    layer_count = reader.integer("num_hidden_layers")
+    layer_count = reader.integer("num_hidden_layers", most=MOST_LAYERS)
     shared = reader.integer("num_kv_shared_layers", default=0, minimum=0)
     if shared >= layer_count > 0:
         reader.problem(
@@ -83,7 +83,7 @@ def parse_drafter(config: Mapping[str, Any], where: str) -> DrafterConfig:
     for key in ("enable_moe_block", "attention_k_eq_v"):  # true ones were refused by name
         reader.flag(key)
     reader.forbid("use_double_wide_mlp", "no drafter of E2B or E4B has this")
-    layer_count = reader.integer("num_hidden_layers")
+    layer_count = reader.integer("num_hidden_layers", most=MOST_LAYERS)
     shared = reader.integer("num_kv_shared_layers", default=0, minimum=0)
     if layer_count and shared not in (0, layer_count):
         reader.problem(

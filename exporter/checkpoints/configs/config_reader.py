@@ -14,6 +14,12 @@ from exporter.errors import ConfigError, listed
 
 ParsedT = TypeVar("ParsedT")
 
+LARGEST = 2**31 - 1
+"""A dimension of a tensor in LiteRT is a signed number of 32 bits."""
+
+MOST_LAYERS = 1024
+"""Ten times those of the largest models there are."""
+
 
 class ConfigReader:
     """Reads the keys of one object.
@@ -49,11 +55,16 @@ class ConfigReader:
         found = repr(self.config[key]) if key in self.config else "nothing"
         self.problem(f"{self.path}{key}: expected {expected}, found {found}")
 
-    def integer(self, key: str, *, default: int | None = None, minimum: int = 1) -> int:
-        """An integer of at least ``minimum``."""
+    def integer(
+        self, key: str, *, default: int | None = None, minimum: int = 1, most: int = LARGEST
+    ) -> int:
+        """An integer of at least ``minimum`` and at most ``most``."""
         value = self.config.get(key, default)
         if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
             self.refuse(key, f"an integer of at least {minimum}")
+            return 0
+        if value > most:
+            self.refuse(key, f"an integer of at most {most}")
             return 0
         return value
 

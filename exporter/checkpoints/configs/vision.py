@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from exporter.checkpoints.configs.config_reader import ConfigReader, parse_part
+from exporter.checkpoints.configs.config_reader import MOST_LAYERS, ConfigReader, parse_part
 from exporter.checkpoints.vision_architecture import VisionConfig
 
 VISION_CONFIG = "vision_config"
@@ -72,7 +72,7 @@ def _tower(reader: ConfigReader) -> VisionConfig:
         reader.refuse("head_dim", "a multiple of 4: halves turn with x and y, dims in pairs")
     return VisionConfig(
         hidden_size=reader.integer("hidden_size", default=768),
-        layer_count=reader.integer("num_hidden_layers", default=16),
+        layer_count=reader.integer("num_hidden_layers", default=16, most=MOST_LAYERS),
         heads=heads,
         head_dim=head_dim,
         mlp_width=reader.integer("intermediate_size", default=3072),

@@ -154,7 +154,7 @@ def _ties_embeddings(config: Mapping[str, Any], saved: Sequence[str], where: str
     Source: PEFT 0.21 ``BaseTuner._check_tied_modules``.
 
     Raises:
-        CheckpointError: Matching does not end.
+        CheckpointError: Matching does not end, or there is nothing to match.
     """
     if not config.get("ensure_weight_tying", False):
         return False
@@ -162,6 +162,10 @@ def _ties_embeddings(config: Mapping[str, Any], saved: Sequence[str], where: str
     if isinstance(targets, str):
         return _names_tied(saved) or _in_time(
             "target_modules", where, targets, _matches_tied, targets
+        )
+    if not isinstance(targets, Sequence):
+        raise CheckpointError(
+            f"{where}: target_modules: expected names or a regular expression, found {targets!r}"
         )
     return _names_tied((*map(str, targets), *saved))
 
