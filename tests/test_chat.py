@@ -45,6 +45,15 @@ def test_a_line_is_a_turn(runtime: str, bundle: Path, tmp_path: Path) -> None:
     assert ("% of drafts accepted in all" in done.stderr) == (runtime == "litert-lm")
 
 
+def test_a_line_that_goes_on_and_one_that_is_no_text(bundle: Path) -> None:
+    command = [*COMMAND, "chat", str(bundle), "--quiet", "--runtime", "reference"]
+    said = BEAR.replace("the", "\\\nthe").encode()  # a backslash ends the first line
+    done = subprocess.run(command, input=said + b"\n\xff\n", capture_output=True, check=False)
+    assert done.returncode == 1
+    assert len(done.stdout.splitlines()) == 1
+    assert b"stdin: expected text in UTF-8" in done.stderr
+
+
 def test_a_pipe_is_told_of_an_error_by_the_exit_code(bundle: Path) -> None:
     done = piped(bundle, f"{BEAR}\n/nope\n{BEAR}\n", "--quiet", "--runtime", "reference")
     assert (done.returncode, done.stdout) == (1, f"{CAVE}\n")

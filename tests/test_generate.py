@@ -53,6 +53,7 @@ def test_a_pipe_asks(options: tuple[str, ...], piped: str, tiny_bundles: dict[st
     assert done.stderr == ""
 
 
+@pytest.mark.slow
 def test_an_empty_pipe_asks_nothing(tmp_path: Path) -> None:
     command = [*COMMAND, "generate", str(tmp_path / "x.litertlm")]
     done = subprocess.run(command, input=" \n", capture_output=True, text=True, check=False)

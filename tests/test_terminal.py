@@ -113,6 +113,7 @@ def test_long_lines_break_between_words_on_a_terminal(monkeypatch: pytest.Monkey
     assert fitted(text, io.StringIO()) == text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "completed"),
     [("mtp-export gen", "generate"), ("mtp-export compare --rou", "--rounds")],

@@ -11,6 +11,7 @@ from types import FrameType
 
 import click
 
+from exporter.errors import MtpExportError
 from runtime_py.loop.rounds import Source
 from runtime_py.reply import Piece
 
@@ -18,6 +19,9 @@ COLOURS = {Source.DRAFTER: "green", Source.LOOKUP: "cyan"}
 """Of accepted drafts, by where they were from."""
 
 PROMPT, MORE = "> ", "… "
+
+DROPPED = "\0"
+"""A line that nobody types."""
 
 
 class _LineDroppedError(Exception):
@@ -32,47 +36,49 @@ class Screen:
 
     def lines(self) -> Iterator[str]:
         """What is said, without the empty lines; a line that ends in a backslash goes on in the next."""
-        said = ""
-        while (line := self._line(MORE if said else PROMPT)) is not None:
-            said += line
-            if said.endswith("\\"):
-                said = said[:-1] + "\n"
-            elif said.strip():
-                yield said
-                said = ""
+        said, line = "", self._line(PROMPT)
+        while line is not None:
+            if line.endswith("\\"):
+                said += line[:-1] + "\n"
             else:
+                if (whole := said + line).strip() and line != DROPPED:
+                    yield whole
                 said = ""
+            line = self._line(MORE if said else PROMPT)
         if said.strip():
             yield said
 
     def _line(self, prompt: str) -> str | None:
-        """A line, empty where it was dropped; None at the end."""
-        if not self.interactive:
-            line = sys.stdin.readline()
-            return line.rstrip("\r\n") if line else None
-        with suppress(ImportError):
-            importlib.import_module("readline")  # editing and history, by its mere import
+        """A line, :data:`DROPPED` or, at the end, None.
+
+        Raises:
+            MtpExportError: It is not text.
+        """
         try:
-            with _on_interrupt(_drop):
-                return input(prompt)
-        except _LineDroppedError:
-            click.echo()
-            return ""
+            line = self._typed(prompt) if self.interactive else sys.stdin.readline()
+            line.encode()
         except EOFError:
             click.echo()
             return None
+        except _LineDroppedError:
+            click.echo()
+            return DROPPED
+        except UnicodeError as error:
+            raise MtpExportError(f"stdin: expected text in UTF-8 ({error})") from error
+        return line.rstrip("\r\n") if line else None
+
+    def _typed(self, prompt: str) -> str:
+        with suppress(ImportError):
+            importlib.import_module("readline")  # editing and history, by its mere import
+        with _on_interrupt(_drop):
+            return input(prompt) + "\n"
 
     def show(self, piece: Piece) -> None:
         """A piece of an answer."""
         if not piece.text:
             return
-        coloured = piece.source is not None and not piece.text.isspace()
-        text = (
-            click.style(piece.text, fg=COLOURS[piece.source])
-            if coloured and piece.source
-            else piece.text
-        )
-        click.echo(text, nl=False)
+        colour = COLOURS[piece.source] if piece.source else None
+        click.echo(click.style(piece.text, fg=colour) if colour else piece.text, nl=False)
 
     @contextmanager
     def answering(self, cancel: Callable[[], None]) -> Iterator[None]:

@@ -60,7 +60,9 @@ class Talk:
             except MtpExportError as error:
                 if not self._screen.interactive:
                     raise
-                click.secho(fitted(str(error), sys.stderr), fg="red", err=True)
+                click.secho(fitted(f"\n{error}", sys.stderr), fg="red", err=True)
+                if not line.startswith("/"):
+                    note("if it stays so, /reset forgets what was said")
         if (rate := self._partner.end()) is not None:
             note(f"{rate:.0%} of drafts accepted in all")
 
@@ -68,7 +70,6 @@ class Talk:
         if line.startswith("/"):
             self._obey(*line.split(maxsplit=1))
             return
-        line.encode(errors="strict")
         message = Message("user", with_media(line.strip(), self._attached))
         self._attached = []
         reply = self._answer(message)
@@ -79,12 +80,10 @@ class Talk:
 
     def _answer(self, message: Message) -> Reply | None:
         pieces = Returning(self._partner.stream(message))
-        try:
-            with self._screen.answering(self._partner.cancel):
-                for piece in pieces:
-                    self._screen.show(piece)
-        finally:
-            click.echo()
+        with self._screen.answering(self._partner.cancel):
+            for piece in pieces:
+                self._screen.show(piece)
+        click.echo()
         return pieces.value
 
     def _told(self, reply: Reply) -> str:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import click
 from tqdm import tqdm
 
+from exporter.cli.terminal import fitted
 from exporter.progress import Advance
 
 
@@ -22,7 +23,7 @@ class TerminalReporter:
 
     def note(self, text: str) -> None:
         """One line of information."""
-        click.echo(text, err=True)
+        click.echo(fitted(text, sys.stderr), err=True)
 
     @contextmanager
     def stage(self, title: str, total: int | None, unit: str = "B") -> Iterator[Advance]:
