@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
     from exporter.checkpoints.checkpoint import Checkpoint
     from exporter.cli.export_forecast import OpenPair
     from exporter.cli.export_inference import Chosen
+    from exporter.progress import Reporter
     from exporter.templates.fitting import RenderInEngine
+
+logger = logging.getLogger(__name__)
 
 SHOWN = 3
 """Kinds of ignored tensors that are named."""
@@ -278,9 +282,9 @@ def command(
         raise click.UsageError(str(error)) from error
     more = no_drafter, drafter_revision, drafter_lora
     chosen = choose(Asked(target, drafter, given_output, lora, revision, *more), options)
-    for line in chosen.told:
-        click.echo(line, err=True)
     output, reporter = chosen.output, TerminalReporter()
+    for line in chosen.told:
+        reporter.note(line)
 
     def open_pair() -> tuple[Checkpoint, Checkpoint | None]:
         opened = resolve(target, revision, download, lora)
@@ -289,29 +293,34 @@ def command(
         return opened, resolve(chosen.drafter, drafter_revision, download, drafter_lora)
 
     if dry_run:
-        _look_ahead(chosen, options, open_pair, as_json=as_json)
+        _look_ahead(chosen, options, open_pair, reporter, as_json=as_json)
         return
     target_checkpoint, drafter_checkpoint = open_pair()
     exported = export(target_checkpoint, drafter_checkpoint, output, options, reporter, _engine())
     for role, kinds in exported.ignored.items():
         if kinds:
-            click.echo(_ignored(role, _by_tower(kinds)), err=True)
+            logger.info("ignored in the %s: %s", role, dict(kinds))
+            reporter.note(_ignored(role, _by_tower(kinds)))
     if drafter_checkpoint is not None:
         runtime = " --runtime onnx" if options.format is OutputFormat.ONNX else ""
         measure = f"mtp-export generate {output}{runtime}"
         if advice := drafter_advice(target_checkpoint, drafter_checkpoint, measure):
-            click.echo(advice, err=True)
+            reporter.note(advice)
     click.echo(f"{output}: {exported.nbytes:,} bytes")
 
 
 def _look_ahead(
-    chosen: Chosen, options: ExportOptions, open_pair: OpenPair, *, as_json: bool
+    chosen: Chosen,
+    options: ExportOptions,
+    open_pair: OpenPair,
+    reporter: Reporter,
+    *,
+    as_json: bool,
 ) -> None:
     """Tell what an export would do, and fail where the disk has no room for it."""
     from exporter.cli.export_forecast import look_ahead, render, require_room
-    from exporter.cli.progress import TerminalReporter
 
-    found = look_ahead(chosen, options, open_pair, TerminalReporter())
+    found = look_ahead(chosen, options, open_pair, reporter)
     output = {"output": str(chosen.output), "drafter": chosen.drafter}
     shown = render(found, chosen, options)
     click.echo(json.dumps({**output, **found.to_json()}, indent=2) if as_json else shown)
@@ -319,9 +328,9 @@ def _look_ahead(
 
 
 def _ignored(role: str, found: Mapping[str, int]) -> str:
-    """One line; the manifest lists all."""
+    """One line; the manifest lists all, and so does ``--verbose``."""
     most = sorted(found, key=lambda name: -found[name])
-    more = f" and {len(most) - SHOWN} more (the manifest has all)" if len(most) > SHOWN else ""
+    more = f" and {len(most) - SHOWN} more (--verbose has all)" if len(most) > SHOWN else ""
     return (
         f"ignored in the {role}: {sum(found.values())} tensors of {', '.join(most[:SHOWN])}{more}"
     )

@@ -12,6 +12,7 @@ import click
 from exporter.cli.recipe_option import RECIPE
 from exporter.cli.size import parse_size, shown_size
 from exporter.cli.strict_command import StrictCommand
+from exporter.cli.terminal import note
 from exporter.contract.names import Section
 from exporter.options import ExportOptions
 from quantize.builtin_recipes import ALGORITHMS, FLOAT32, PLAIN_NAMES, RECIPES, built_in
@@ -96,10 +97,7 @@ def command(
 
     if drafter is None and not no_drafter:
         drafter = find_drafter(target)
-        click.echo(
-            f"drafter: {drafter} (inferred; name another behind TARGET, or give --no-drafter)",
-            err=True,
-        )
+        note(f"drafter: {drafter} (inferred; name another behind TARGET, or give --no-drafter)")
     options = ExportOptions(FLOAT32, vision=not no_vision, audio=not no_audio)
     config, drafts = sizes.read_config(target), sizes.read_config(drafter) if drafter else None
     recipes = [*filter(None, map(built_in, _names())), *own]

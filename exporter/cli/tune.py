@@ -13,6 +13,7 @@ from exporter.cli.option_types import LARGEST, SEED, FiniteRange
 from exporter.cli.recipe_option import RECIPE
 from exporter.cli.report_option import report_option, write_report
 from exporter.cli.strict_command import StrictCommand
+from exporter.cli.terminal import note
 from quantize.evidence import RECOMMENDED
 from quantize.recipe import Recipe
 
@@ -177,7 +178,7 @@ def command(
 
     if drafter is None:
         drafter = drafter_of(locate_target(target, revision, download_config, lora), tuned=False)
-        click.echo(f"drafter: {drafter} (inferred; name another behind TARGET)", err=True)
+        note(f"drafter: {drafter} (inferred; name another behind TARGET)")
     chosen = work or output.absolute().with_name(f"{output.name}.tuning")
     checkpoints = (
         resolve(target, revision, download, lora),

@@ -30,8 +30,9 @@ NONE_READ = SourceFile("target", "model.safetensors", 10_000_000_000, here=False
 
 
 @pytest.fixture(scope="module")
-def plan(tmp_path_factory: pytest.TempPathFactory) -> ExportPlan:
-    """Of the tiny pair, as float32; its reader is closed once a test has its figures."""
+def plan(tmp_path_factory: pytest.TempPathFactory, tiny_bundles: dict[str, Path]) -> ExportPlan:
+    """Of the tiny pair, as float32, once its graphs are known."""
+    assert tiny_bundles["int8"]
     output = tmp_path_factory.mktemp("plan") / "x.litertlm"
     pair = Pair.of(open_checkpoint(TINY_TARGET), open_checkpoint(TINY_DRAFTER))
     options = ExportOptions(RECIPES["float32"])
