@@ -8,11 +8,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from fuzzing import hub
 
 from tests.bundles import ROOT, TINY_DRAFTER, TINY_TARGET
 from tests.command import COMMAND
-
-hub = pytest.importorskip("fuzzing.hub", reason="there is no stand-in for the hub")
 
 
 @pytest.mark.slow
@@ -27,7 +26,7 @@ def test_what_must_be_downloaded(tmp_path: Path) -> None:
         server.repositories |= {n: hub.Repository(hub.of_folder(f)) for n, f in files.items()}
         server.repositories["me/tools"] = hub.Repository(adapter)
         done = subprocess.run(
-            [*COMMAND, "export", "me/tools", "--dry-run", "--json"],
+            [*COMMAND, "export", "me/tools", "--recipe", "int8", "--dry-run", "--json"],
             capture_output=True,
             text=True,
             check=False,
