@@ -13,13 +13,13 @@ from torch import Tensor, nn
 
 from exporter.contract.names import KEY_CACHE_PREFIX, VALUE_CACHE_PREFIX, Accelerator
 from runtime_py.litert.c_api import DeviceBuffer, Environment
-from runtime_py.litert.compiled_model import CompiledModel
+from runtime_py.litert.compiled_model import CompiledModel, CompileOptions
 from runtime_py.litert.gpu.cache import CacheBuffer
 from runtime_py.litert.hardware import gpu_options
 
 SIGNATURE = "f"
 
-FLOAT32 = gpu_options(float16=False)
+FLOAT32, FLOAT16 = (gpu_options(float16=half) for half in (False, True))
 
 Function = Callable[..., Mapping[str, Tensor]]
 Results = dict[str, NDArray[np.float32]]
@@ -43,11 +43,11 @@ def lowered(function: Function, inputs: Mapping[str, Tensor]) -> bytes:
 
 
 @contextmanager
-def compiled(content: bytes) -> Iterator[CompiledModel]:
-    """The flatbuffer on the GPU, in float32."""
+def compiled(content: bytes, options: CompileOptions = FLOAT32) -> Iterator[CompiledModel]:
+    """The flatbuffer on the GPU."""
     environment = Environment(Accelerator.GPU)
     try:
-        model = CompiledModel(environment, np.frombuffer(content, np.uint8), FLOAT32)
+        model = CompiledModel(environment, np.frombuffer(content, np.uint8), options)
         try:
             yield model
         finally:
@@ -63,6 +63,22 @@ def fully_accelerated(model: CompiledModel) -> bool:
         "LiteRtCompiledModelIsNonCpuFullyAccelerated", model.compiled, byref(result)
     )
     return result.value
+
+
+def prepared(model: CompiledModel, inputs: Mapping[str, Tensor]) -> Callable[[], None]:
+    """A call on inputs that are on the device, to its end: its first output is read."""
+    tensors = model.signatures[SIGNATURE]
+    given = {name: model.input_buffer(SIGNATURE, name) for name in tensors.inputs}
+    for name, buffer in given.items():
+        _write(buffer, name, inputs[name])
+    made = {name: model.output_buffer(SIGNATURE, name) for name in tensors.outputs}
+    call, (first, *_) = model.call(SIGNATURE, given, made), made.values()
+
+    def finished() -> None:
+        call()
+        first.read()
+
+    return finished
 
 
 def run(model: CompiledModel, inputs: Mapping[str, Tensor], outputs: Mapping[str, str]) -> Results:
