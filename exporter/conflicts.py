@@ -71,8 +71,8 @@ def check_options(options: ExportOptions, *, drafter: bool) -> None:
         ),
         "the operations that read and write caches on a GPU are exported for float caches only; "
         "leave out --kv-cache int8": gpu and int8_caches,
-        "on a GPU all caches are as long as the context; leave out --sliding-cache ring": gpu
-        and ring,
+        "the engine does not tell a GPU how many tokens to write to a ring, so none would be (docs/gpu.md); "
+        "leave out --sliding-cache ring": gpu and ring,
         "LiteRT's GPU delegate has no scatter, which a centroid head ends with; export with "
         "--drafter-head full": gpu and options.drafter_head is HeadKind.CENTROID,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from ctypes import byref, c_bool
@@ -13,13 +14,13 @@ from torch import Tensor, nn
 
 from exporter.contract.names import KEY_CACHE_PREFIX, VALUE_CACHE_PREFIX, Accelerator
 from runtime_py.litert.c_api import DeviceBuffer, Environment
-from runtime_py.litert.compiled_model import CompiledModel
+from runtime_py.litert.compiled_model import CompiledModel, CompileOptions
 from runtime_py.litert.gpu.cache import CacheBuffer
 from runtime_py.litert.hardware import gpu_options
 
 SIGNATURE = "f"
 
-FLOAT32 = gpu_options(float16=False)
+FLOAT32, FLOAT16 = (gpu_options(float16=half) for half in (False, True))
 
 Function = Callable[..., Mapping[str, Tensor]]
 Results = dict[str, NDArray[np.float32]]
@@ -43,11 +44,11 @@ def lowered(function: Function, inputs: Mapping[str, Tensor]) -> bytes:
 
 
 @contextmanager
-def compiled(content: bytes) -> Iterator[CompiledModel]:
-    """The flatbuffer on the GPU, in float32."""
+def compiled(content: bytes, options: CompileOptions = FLOAT32) -> Iterator[CompiledModel]:
+    """The flatbuffer on the GPU."""
     environment = Environment(Accelerator.GPU)
     try:
-        model = CompiledModel(environment, np.frombuffer(content, np.uint8), FLOAT32)
+        model = CompiledModel(environment, np.frombuffer(content, np.uint8), options)
         try:
             yield model
         finally:
@@ -63,6 +64,22 @@ def fully_accelerated(model: CompiledModel) -> bool:
         "LiteRtCompiledModelIsNonCpuFullyAccelerated", model.compiled, byref(result)
     )
     return result.value
+
+
+def least_seconds(model: CompiledModel, inputs: Mapping[str, Tensor], calls: int) -> float:
+    """Of so many calls on inputs that are on the device, until the first output is read."""
+    tensors = model.signatures[SIGNATURE]
+    given = {name: model.input_buffer(SIGNATURE, name) for name in tensors.inputs}
+    for name, buffer in given.items():
+        _write(buffer, name, inputs[name])
+    made = {name: model.output_buffer(SIGNATURE, name) for name in tensors.outputs}
+    call, seconds = model.call(SIGNATURE, given, made), []
+    for _ in range(calls):
+        began = time.perf_counter()
+        call()
+        next(iter(made.values())).read()
+        seconds.append(time.perf_counter() - began)
+    return min(seconds)
 
 
 def run(model: CompiledModel, inputs: Mapping[str, Tensor], outputs: Mapping[str, str]) -> Results:

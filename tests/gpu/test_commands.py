@@ -45,6 +45,7 @@ def test_verify(gpu_bundles: dict[str, Path], tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "fail" not in done.stdout
+    assert "pass  float16 on the GPU" in done.stdout
 
 
 @pytest.mark.parametrize("runtime", ["litert-lm", "reference"])

@@ -14,11 +14,21 @@ from exporter.contract.names import PARAM_TENSOR, key_cache, value_cache
 from exporter.errors import EngineError
 from exporter.model.text.kv import Kv
 from exporter.model.text.kv_gpu import GpuKv, SelectingView
-from exporter.model.text.layers import MASKED_SCORE, Rotation
-from exporter.model.text.rope_tables import looked_up
+from exporter.model.text.layers import MASKED_SCORE, Rotation, attend
+from exporter.model.text.rope_tables import looked_up, rope_frequencies
 from exporter.model.text.slots import stretch
+from runtime_py.litert.compiled_model import CompileOptions
 from runtime_py.litert.gpu.cache import from_device, to_device
-from tests.gpu.operations import Function, compiled, fully_accelerated, lowered, run
+from tests.gpu.operations import (
+    FLOAT16,
+    FLOAT32,
+    Function,
+    compiled,
+    fully_accelerated,
+    least_seconds,
+    lowered,
+    run,
+)
 
 TOLERANCE = 1e-5
 """Of the largest magnitude: sums in another order. A wrong slot, head or layout is off by 1."""
@@ -33,10 +43,13 @@ Tensors = dict[str, Tensor]
 
 
 def on_gpu(
-    function: Function, inputs: Mapping[str, Tensor], written: Mapping[str, str] | None = None
+    function: Function,
+    inputs: Mapping[str, Tensor],
+    written: Mapping[str, str] | None = None,
+    options: CompileOptions = FLOAT32,
 ) -> Tensors:
     """Results of a function of which the delegate must run every node."""
-    with compiled(lowered(function, inputs)) as model:
+    with compiled(lowered(function, inputs), options) as model:
         assert fully_accelerated(model)
         found = run(model, inputs, written or {})
     return {name: torch.from_numpy(values) for name, values in found.items()}
@@ -78,6 +91,34 @@ def test_products_over_the_cache(kv_heads: int, head_dim: int) -> None:
     found, expected = on_gpu(products, inputs), Kv(stored[KEYS], stored[VALUES])
     assert_close(found["scores"][..., :used], expected.scores(rows)[..., :used])
     assert_close(found["mixed"], expected.mixed(weights))
+
+
+def test_attention_costs_what_is_in_use() -> None:
+    """Long caches cost a short conversation little: the products read the slots in use and no others."""
+    tokens, slots, head_dim = 4, 8192, 256
+    torch.manual_seed(3)
+    inputs = {
+        "queries": torch.randn(1, tokens, 8, head_dim),
+        "mask": torch.ones(1, 1, tokens, slots, dtype=torch.bool),
+        KEYS: torch.randn(1, 1, slots, head_dim),
+        VALUES: torch.randn(1, 1, head_dim, slots),
+        PARAM_TENSOR: params(0, slots),
+    }
+
+    def attention(queries: Tensor, mask: Tensor, **given: Tensor) -> Tensors:
+        kv = GpuKv(given[KEYS], given[VALUES], given[PARAM_TENSOR])
+        view = SelectingView(Rotation(queries, queries), mask, None, slots)
+        return {"mixed": attend(queries, kv, view) * 1.0}
+
+    seconds = dict[int, float]()
+    with compiled(lowered(attention, inputs)) as model:
+        for used in (64, slots):
+            mask = (torch.arange(slots) < used).expand(1, 1, tokens, slots)
+            now = inputs | {"mask": mask.contiguous(), PARAM_TENSOR: params(used - tokens, used)}
+            seconds[used] = least_seconds(model, now, calls=4)
+    told = ", ".join(f"{used} in use {1000 * s:.0f} ms" for used, s in seconds.items())
+    print(f"attention over {slots} slots: {told}")
+    assert seconds[slots] > 3 * seconds[64]
 
 
 @pytest.mark.parametrize("kv_heads", [1, 2])
@@ -132,6 +173,30 @@ def test_rotations_are_those_of_the_cpu(positions: list[int]) -> None:
     found, expected = on_gpu(rotation, given), Rotation.at(given["positions"], rope, width)
     assert_close(found["cos"], expected.cos, ROTATION_TOLERANCE)
     assert float((found["sin"] - expected.sin).abs().max()) <= ROTATION_TOLERANCE
+
+
+def test_positions_are_whole_in_float16() -> None:
+    """Where float16 has even numbers only, and at last none; computed angles are lost there."""
+    rope, width, limit, slots = Rope(theta=1e4, rotary_fraction=1.0), 64, 131072, 4096
+    newest = torch.tensor([5, 2049, 3001, 33333, 99999, 131071], dtype=torch.int32)
+    inputs = {"newest": newest, "mask": torch.ones(1, 1, len(newest), slots, dtype=torch.bool)}
+
+    def positioned(newest: Tensor, mask: Tensor) -> Tensors:
+        kv, computed = GpuKv(mask, mask, mask), Rotation.at(newest, rope, width)
+        seen = kv.view_latest(computed, mask, newest, 512).bias
+        return {
+            "found": looked_up(newest, rope, width, limit).cos * 1.0,
+            "computed": computed.cos * 1.0,
+            "seen": torch.where(seen, 1.0, 0.0),
+        }
+
+    found = on_gpu(positioned, inputs, options=FLOAT16)
+    angles = newest.numpy().reshape(1, -1, 1, 1) * rope_frequencies(rope, width).astype(np.float64)
+    expected = torch.from_numpy(np.cos(angles, dtype=np.float64)).float()
+    assert_close(found["found"], expected, ROTATION_TOLERANCE)
+    assert float((found["computed"] - expected)[:, 1:4].abs().max()) > 1.0
+    numbers = torch.arange(slots)
+    assert torch.equal(found["seen"][0, 0] > 0, numbers > newest.reshape(-1, 1) - 512)
 
 
 def test_what_cpu_graphs_have_and_the_delegate_has_not() -> None:

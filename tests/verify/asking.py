@@ -7,8 +7,11 @@ from dataclasses import dataclass, field
 from exporter.checkpoints.checkpoint import Checkpoint
 from exporter.verify.sides.golden import Golden, Question, ask
 
-NEEDS_MORE = {"onnx", "tower", "pictures", "sounds", "picture-replies", "sound-replies"}
-"""Rungs that a bundle of the tiny pair skips: no --onnx is given, and it takes no pictures, no sounds."""
+NEEDS_MORE = {
+    "float16", "onnx", "tower", "pictures", "sounds", "picture-replies", "sound-replies",
+}  # fmt: skip
+"""Rungs that a bundle of the tiny pair skips: it runs on the CPU, no --onnx is given, and it takes no pictures
+and no sounds."""
 
 
 @dataclass

@@ -19,6 +19,7 @@ from exporter.verify.evidence import VerifyRequest
 from exporter.verify.ladder import climb
 from exporter.verify.report import Report, require_parity
 from exporter.verify.rung import NO_TOWER, TAKES_NONE, Rung, Verdict
+from exporter.verify.rungs import half_precision
 from exporter.verify.rungs.shapes import DRAFTS_DIFFER
 from tests.bundles import held_out_prompts
 from tests.verify.asking import NEEDS_MORE, RememberedAnswers
@@ -73,6 +74,7 @@ def test_a_sound_bundle_passes_every_rung(climbing: Climb) -> None:
     assert passed == {rung.key for rung in report.rungs} - NEEDS_MORE
     skipped = {rung.key: rung.note for rung in report.rungs if rung.key in NEEDS_MORE}
     assert skipped.pop("onnx").startswith("no --onnx given")
+    assert skipped.pop("float16") == half_precision.ON_CPU
     assert set(skipped.values()) == {NO_TOWER, *TAKES_NONE.values()}
     assert report.notes == ()
 
