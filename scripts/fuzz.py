@@ -101,11 +101,13 @@ def replay() -> None:
 )
 @click.option("--seed", default=0, show_default=True, help="Of moments and signals.")
 @click.option("--finish-every", default=5, show_default=True, help="Kills until a run may end.")
-def kills(mode: str, count: int, seed: int, finish_every: int) -> None:
+@click.option("--whole", type=float, help="Seconds of a run.  [default: they are measured]")
+def kills(mode: str, count: int, seed: int, finish_every: int, whole: float | None) -> None:
     """Stop a command with SIGKILL, SIGTERM or SIGINT at random moments."""
     folder, found = scratch_folder(), None
     try:
-        for found in kill(MODES[mode], folder, Random(seed), count, finish_every):  # noqa: S311
+        tries = kill(MODES[mode], folder, Random(seed), count, finish_every, whole)  # noqa: S311
+        for found in tries:
             click.echo(f"\r{mode}: {found.valid.total()} of {found.tried}", nl=False, err=True)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

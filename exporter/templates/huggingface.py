@@ -40,11 +40,13 @@ class HuggingFaceTemplate:
         except jinja2.TemplateSyntaxError as error:
             raise TemplateError(f"line {error.lineno}: {error.message}") from error
         except (
+            ArithmeticError,
+            MemoryError,
             RecursionError,
             SyntaxError,
-            UnicodeError,
+            ValueError,
         ) as error:  # of the Python it is compiled to
-            raise TemplateError(str(error)) from error
+            raise TemplateError(str(error) or type(error).__name__) from error
 
     def render(
         self,

@@ -114,7 +114,7 @@ class Kills:
 
 
 def kill(
-    mode: Mode, folder: Path, source: Random, count: int, finish_every: int
+    mode: Mode, folder: Path, source: Random, count: int, finish_every: int, whole: float | None
 ) -> Iterator[Kills]:
     """Stop a command until ``count`` kills were valid; the result after each try.
 
@@ -123,22 +123,25 @@ def kill(
         folder: An empty one, for its output and its temporary files.
         source: Of moments and signals.
         count: Valid kills.
-        finish_every: Kills until it is run to its end.
+        finish_every: Kills until it is run to its end; 0 for never.
+        whole: Seconds of a run; None: it is run twice first, and the second counts.
     """
     output, temporary = folder / "there" / mode.output, folder / "temporary"
     output.parent.mkdir(parents=True)
     temporary.mkdir()
-    began = time.monotonic()
-    found = Kills(0.0)
-    _finish(mode, output, temporary, found)
-    found.whole = time.monotonic() - began
+    found = Kills(whole or 0.0)
+    for _ in range(2 if whole is None else 0):  # the first may have to lower graphs
+        began = time.monotonic()
+        _finish(mode, output, temporary, found)
+        found.whole = time.monotonic() - began
     while found.valid.total() < count:
         found.tried += 1
         _kill_once(mode, output, temporary, source, found)
-        if found.tried % finish_every == 0:
+        if finish_every and found.tried % finish_every == 0:
             _finish(mode, output, temporary, found)
         yield found
-    _finish(mode, output, temporary, found)
+    if finish_every:
+        _finish(mode, output, temporary, found)
     yield found
 
 
