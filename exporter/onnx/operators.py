@@ -213,6 +213,19 @@ def scatter(call: Call, x: Value, axis: int, indices: Value, source: Value) -> N
     call.emit("ScatterElements", [x, indices, source], axis=axis)
 
 
+def cut(
+    call: Call,
+    x: Value,
+    axis: int = 0,
+    start: int | None = None,
+    end: int | None = None,
+    step: int = 1,
+) -> None:
+    """Entries of an axis from ``start`` to ``end``, which are known; without them from or to its end."""
+    bounds = (start or 0, x.shape[axis] if end is None else end, axis, step)
+    call.emit("Slice", [x, *(call.integers(number) for number in bounds)])
+
+
 def stretch(call: Call, x: Value, start: Value, axis: int, length: int) -> None:
     """``length`` entries from ``start`` on."""
     begin = call.step("Reshape", [start, call.integers(1)], [1])
@@ -255,6 +268,7 @@ def elementwise(operator: str) -> Translate:
 OPERATORS: dict[str, Translate] = {
     "aten.__and__.Tensor": elementwise("And"),
     "aten.add.Tensor": elementwise("Add"),
+    "aten.alias.default": elementwise("Identity"),
     "aten.any.dim": anywhere,
     "aten.cat.default": concatenate,
     "aten.chunk.default": chunk,
@@ -276,6 +290,7 @@ OPERATORS: dict[str, Translate] = {
     "aten.scatter.src": scatter,
     "aten.select.int": select,
     "aten.sin.default": elementwise("Sin"),
+    "aten.slice.Tensor": cut,
     "aten.softmax.int": softmax,
     "aten.square.default": square,
     "aten.sub.Tensor": elementwise("Sub"),
