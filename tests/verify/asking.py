@@ -10,8 +10,8 @@ from exporter.verify.sides.golden import Golden, Question, ask
 NEEDS_MORE = {
     "float16", "onnx", "tower", "pictures", "sounds", "picture-replies", "sound-replies",
 }  # fmt: skip
-"""Rungs that a bundle of the tiny pair skips: it runs on the CPU, no --onnx is given, and it takes no
-pictures and no sounds."""
+"""Rungs that a bundle of the tiny pair skips: it runs on the CPU, no --onnx is given, it takes no pictures,
+no sounds."""
 
 
 @dataclass
