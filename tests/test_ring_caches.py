@@ -229,7 +229,7 @@ def test_from_the_length_of_a_prefill_to_all_positions(ring: Path) -> None:
 
 def test_a_long_prompt_in_the_longest_cache(ring: Path, full: Path) -> None:
     """Both prefills, MTP off, since its last tokens depend on where a round ends."""
-    asked = [Conversation.asking("\n".join(held_out_prompts(24)))]
+    asked = [Conversation.asking("\n".join(held_out_prompts(24) * 2))]
     far = run_engine(
         EngineSettings(ring, False, 40, threads=2, max_num_tokens=LONGEST_CACHE), asked
     )
