@@ -252,7 +252,7 @@ def test_inspect_shows_the_rings(ring: Path) -> None:
     assert agreed is not None
     assert parsed_contract(contract_block(agreed)) == agreed
     shown = CliRunner().invoke(cli, ["inspect", str(ring)]).output
-    assert "2048 slots unless the app asks for 128 to 131100 in" in shown
+    assert "2048 slots unless the app asks for 128 to 131100, in" in shown
     assert "float32, 512 a slot, 1,147,392 bytes at 2048" in shown
     assert "rings of 128 slots, 98,816 bytes" in shown
 
