@@ -229,7 +229,7 @@ def test_from_the_length_of_a_prefill_to_all_positions(ring: Path) -> None:
 
 def test_a_long_prompt_in_the_longest_cache(ring: Path, full: Path) -> None:
     """Both prefills, MTP off, since its last tokens depend on where a round ends."""
-    asked = [Conversation.asking("\n".join(held_out_prompts(24)))]
+    asked = [Conversation.asking("\n".join(held_out_prompts(24) * 2))]
     far = run_engine(
         EngineSettings(ring, False, 40, threads=2, max_num_tokens=LONGEST_CACHE), asked
     )
@@ -252,7 +252,7 @@ def test_inspect_shows_the_rings(ring: Path) -> None:
     assert agreed is not None
     assert parsed_contract(contract_block(agreed)) == agreed
     shown = CliRunner().invoke(cli, ["inspect", str(ring)]).output
-    assert "2048 slots unless the app asks for 128 to 131100 in" in shown
+    assert "2048 slots unless the app asks for 128 to 131100, in" in shown
     assert "float32, 512 a slot, 1,147,392 bytes at 2048" in shown
     assert "rings of 128 slots, 98,816 bytes" in shown
 
