@@ -40,6 +40,9 @@ ENDED_BY = {
 PATIENCE = 8.0
 """Seconds until the last process of a killed command has ended: children look every second."""
 
+LEAVING = 60.0
+"""Seconds in which a command has to end after a signal."""
+
 MARK = "MTP_EXPORT_FUZZ_RUN"
 PAIR = (str(CHECKPOINTS / "target"), str(CHECKPOINTS / "drafter"))
 PROMPTS = CHECKPOINTS / "prompts.txt"
@@ -154,8 +157,13 @@ def _kill_once(mode: Mode, output: Path, temporary: Path, source: Random, found:
     alive = process.poll() is None
     if alive:
         process.send_signal(stop)
-    _, said = process.communicate(timeout=60)
     where = f"{stop.name} after {moment:.2f} s"
+    try:
+        _, said = process.communicate(timeout=LEAVING)
+    except subprocess.TimeoutExpired:
+        found.findings.append(f"{where}: still running {LEAVING:g} s later")
+        process.kill()
+        _, said = process.communicate()
     if alive and process.returncode in ENDED_BY[stop]:
         found.valid[stop.name] += 1
     elif process.returncode != 0:
