@@ -57,16 +57,16 @@ def test_seconds_are_the_users_or_the_processors(hearing: Path, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("options", "why"),
+    ("options", "suffix", "why"),
     [
-        (replace(INT8, audio=False), "--no-audio leaves the tower out"),
-        (replace(INT8, format=OutputFormat.ONNX), "ONNX folders hold the text model only"),
+        (replace(INT8, audio=False), ".litertlm", "--no-audio leaves the tower out"),
+        (replace(INT8, format=OutputFormat.ONNX), "", "ONNX folders hold the text model only"),
     ],
 )
 def test_what_was_left_out_is_said(
-    hearing: Path, tmp_path: Path, options: ExportOptions, why: str
+    hearing: Path, tmp_path: Path, options: ExportOptions, suffix: str, why: str
 ) -> None:
-    plan, notes = planned(hearing, options, tmp_path / "x")
+    plan, notes = planned(hearing, options, tmp_path / f"x{suffix}")
     assert plan.audio is None
     assert notes == [f"the bundle takes no sound: {why}"]
 

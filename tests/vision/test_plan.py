@@ -74,16 +74,16 @@ def test_a_checkpoint_that_sees_becomes_a_bundle_that_sees(seeing: Path, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("options", "why"),
+    ("options", "suffix", "why"),
     [
-        (replace(INT8, vision=False), "--no-vision leaves the tower out"),
-        (replace(INT8, format=OutputFormat.ONNX), "ONNX folders hold the text model only"),
+        (replace(INT8, vision=False), ".litertlm", "--no-vision leaves the tower out"),
+        (replace(INT8, format=OutputFormat.ONNX), "", "ONNX folders hold the text model only"),
     ],
 )
 def test_what_was_left_out_is_said(
-    seeing: Path, tmp_path: Path, options: ExportOptions, why: str
+    seeing: Path, tmp_path: Path, options: ExportOptions, suffix: str, why: str
 ) -> None:
-    plan, notes = planned(seeing, options, tmp_path / "x")
+    plan, notes = planned(seeing, options, tmp_path / f"x{suffix}")
     assert plan.vision is None
     assert notes == [f"the bundle takes no pictures: {why}"]
 
