@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 from pathlib import Path
 
@@ -83,6 +85,18 @@ def test_typed_to_the_stock_engine(bundle: Path) -> None:
         shown, code = terminal.end()
     assert code == 0
     assert "of drafts accepted in all" in shown
+
+
+def test_an_engine_that_dies(bundle: Path) -> None:
+    """Nobody is left to talk with, so the chat ends and says why."""
+    with in_terminal("chat", str(bundle), columns=200) as terminal:
+        terminal.until("\r\n> ")
+        for child in terminal.children():
+            os.kill(child, signal.SIGKILL)
+        terminal.type(f"{BEAR}\n")
+        shown, code = terminal.end()
+    assert code == 1
+    assert "the engine stopped with status -9" in shown
 
 
 def test_typed_to_the_reference_runtime(bundle: Path) -> None:

@@ -50,7 +50,8 @@ class Talk:
         """Until the end of input, or ``/quit``.
 
         Raises:
-            MtpExportError: An answer failed, and nobody is there to be told; a person goes on.
+            MtpExportError: An answer failed, and nobody is there to be told, or who answers is gone; a person
+                goes on otherwise.
         """
         for line in self._screen.lines():
             if line.split() == ["/quit"]:
@@ -58,9 +59,9 @@ class Talk:
             try:
                 self._take(line)
             except MtpExportError as error:
-                if not self._screen.interactive:
+                if not (self._screen.interactive and self._partner.alive):
                     raise
-                click.secho(fitted(f"\n{error}", sys.stderr), fg="red", err=True)
+                click.secho(fitted(str(error), sys.stderr), fg="red", err=True)
                 if not line.startswith("/"):
                     note("if it stays so, /reset forgets what was said")
         if (rate := self._partner.end()) is not None:
@@ -80,10 +81,12 @@ class Talk:
 
     def _answer(self, message: Message) -> Reply | None:
         pieces = Returning(self._partner.stream(message))
-        with self._screen.answering(self._partner.cancel):
-            for piece in pieces:
-                self._screen.show(piece)
-        click.echo()
+        try:
+            with self._screen.answering(self._partner.cancel):
+                for piece in pieces:
+                    self._screen.show(piece)
+        finally:
+            click.echo()
         return pieces.value
 
     def _told(self, reply: Reply) -> str:
