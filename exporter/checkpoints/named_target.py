@@ -92,7 +92,7 @@ def _base(adapter: SourceFolder, name: str, download: Download) -> SourceFolder:
         )
     except CheckpointError as error:
         raise CheckpointError(
-            f"{name} was trained on a model that is not found, {error}; where you have it, {give}"
+            f"{name} was trained on a model that is not found, {error}; if you have that model, {give}"
         ) from error
 
 

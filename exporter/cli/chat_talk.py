@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from exporter.bundle.engine_template import Json
 from exporter.cli.chat_partners import Partner
 from exporter.cli.chat_screen import Screen
 from exporter.cli.generate_output import measurements
-from exporter.cli.terminal import fitted, note
+from exporter.cli.terminal import note
 from exporter.errors import MtpExportError
 from runtime_py.chat.conversation import Message
 from runtime_py.chat.media import Medium, file_part, with_media
@@ -61,7 +60,7 @@ class Talk:
             except MtpExportError as error:
                 if not (self._screen.interactive and self._partner.alive):
                     raise
-                click.secho(fitted(str(error), sys.stderr), fg="red", err=True)
+                self._screen.tell(str(error), "red")
                 if not line.startswith("/"):
                     note("if it stays so, /reset forgets what was said")
         if (rate := self._partner.end()) is not None:
@@ -104,7 +103,7 @@ class Talk:
             case "/help", "":
                 width = max(map(len, COMMANDS))
                 lines = (f"{name:{width}}  {does}" for name, does in COMMANDS.items())
-                note("\n".join([*lines, HINT]))
+                self._screen.tell("\n".join([*lines, HINT]))
             case "/reset", "":
                 self._partner.reset()
                 self._attached = []
