@@ -63,20 +63,20 @@ def test_a_pipe_is_told_of_an_error_by_the_exit_code(bundle: Path) -> None:
     assert done.stderr.startswith("mtp-export: /nope: expected one of /image FILE, ")
 
 
-def was_cut(terminal: PseudoTerminal) -> bool:
-    """Ask for a story, and cancel it; a fast machine may be done before."""
+def interrupted(terminal: PseudoTerminal) -> str:
+    """Ask for a story and cancel it, which comes too late now and then; what follows its first word."""
     terminal.type(f"/reset\n{STORY}\n")
     terminal.until("forgotten")
     terminal.until("One")
     terminal.type("\x03")
-    return "reeds bent" not in terminal.until("\r\n> ")
+    return terminal.until("\r\n> ")
 
 
 def test_typed_to_the_stock_engine(bundle: Path) -> None:
     """Ctrl-C ends an answer and the chat goes on; at the prompt it drops the line."""
     with in_terminal("chat", str(bundle), columns=120) as terminal:
         assert "/help lists commands" in terminal.until("\r\n> ")
-        assert any(was_cut(terminal) for _ in range(TRIES)), "no answer was cancelled"
+        assert any("reeds bent" not in interrupted(terminal) for _ in range(TRIES))
         terminal.type("half a line")
         terminal.until("half a line")
         terminal.type("\x03")
@@ -110,10 +110,7 @@ def test_typed_to_the_reference_runtime(bundle: Path) -> None:
     options = ("chat", str(bundle), "--runtime", "reference", "--draft-length", "3")
     with in_terminal(*options) as terminal:
         assert f"{GREEN}drafter" in terminal.until("\r\n> ")
-        terminal.type(f"{STORY}\n")
-        assert GREEN in terminal.until("wandered")
-        terminal.type("\x03")
-        assert "cancelled" in terminal.until("\r\n> ")
+        assert any("cancelled" in interrupted(terminal) for _ in range(TRIES))
         terminal.type(f"/reset\n{BEAR}\n")
         terminal.until("forgotten")
         assert GREEN in terminal.until("% of drafts accepted")
