@@ -63,7 +63,7 @@ def drafter_of(named: NamedTarget, *, tuned: bool = True) -> str:
         tried[str(candidate)] = objection
     told = ", ".join(f"{candidate} ({objection})" for candidate, objection in tried.items())
     raise CheckpointError(
-        f"{' + '.join(named.sources)}: no drafter was found; tried {told}. Name one behind TARGET, or give "
+        f"{named.place}: no drafter was found; tried {told}. Name one behind TARGET, or give "
         "--no-drafter for a bundle without speculative decoding"
     )
 
@@ -78,7 +78,7 @@ def _tuned(named: NamedTarget) -> str | None:
     found = [folder for folder in sorted(apart.values()) if _tuned_target(folder) == named.sources]
     if len(found) > 1:
         raise CheckpointError(
-            f"{' + '.join(named.sources)}: several drafters were tuned to it "
+            f"{named.place}: several drafters were tuned to it "
             f"({', '.join(map(str, found))}); name one behind TARGET"
         )
     return str(found[0]) if found else None
