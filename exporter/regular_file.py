@@ -16,6 +16,9 @@ KINDS = {
 }
 """What there may be instead, by the file type in the mode."""
 
+STDIN, DESCRIPTORS = Path("/dev/stdin"), Path("/dev/fd")
+"""Names of what this process has open."""
+
 
 class NotAFileError(OSError):
     """There is something that is no regular file. Its ``strerror`` says what was expected and found."""
@@ -48,6 +51,18 @@ def has_file(path: Path) -> bool:
     if not stat.S_ISREG(mode):
         raise NotAFileError(path, KINDS.get(stat.S_IFMT(mode), "something else"))
     return True
+
+
+def require_text(path: Path) -> Path:
+    """The path that was given for a text, if there is a file, or a pipe that this process has been handed.
+
+    Such a pipe (``-``, or ``<(...)`` in a shell) is open already, and somebody writes to it.
+
+    Raises:
+        OSError: As for :func:`require_file`.
+    """
+    handed = path == STDIN or path.parent == DESCRIPTORS
+    return path if handed else require_file(path)
 
 
 def require_file(path: Path) -> Path:

@@ -36,7 +36,7 @@ def page() -> str:
 
 
 def _sections() -> Iterator[str]:
-    group = click.Context(cli, info_name="mtp-export")
+    group = click.Context(cli, info_name="mtp-export", **cli.context_settings)
     for name in COMMANDS:
         command = cli.get_command(group, name)
         assert command is not None

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The main job on the shipped tiny pair: set up, export, inspect, generate, compare MTP off and on.
-# Usage: scripts/demo.sh [recipe]        (int8 if none is given: four bits, export's default, save a model as small as
-#                                          this nothing and cost it more than a large one)
+# Usage: scripts/demo.sh [recipe]        (int8 if none is given: four bits, export's default, cost a model as small as
+#                                          this more than a large one)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -12,6 +12,7 @@ import termios
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
 from tests.command import COMMAND
 
@@ -38,6 +39,11 @@ class PseudoTerminal:
     def type(self, text: str) -> None:
         """Keys, among them Ctrl-C (3) and Ctrl-D (4)."""
         os.write(self._descriptor, text.encode())
+
+    def children(self) -> list[int]:
+        """Processes that the command has started."""
+        process = self._process.pid
+        return list(map(int, Path(f"/proc/{process}/task/{process}/children").read_text().split()))
 
     def end(self) -> tuple[str, int]:
         """What it shows until the command ends by itself, and the exit code."""

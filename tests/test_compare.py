@@ -24,6 +24,11 @@ def answering(
     return RunResult(replies, rate, 0.0)
 
 
+def timed(*seconds: float) -> RunResult:
+    replies = tuple((Reply("", 1, 1.0, 5, each, 0.5, 9),) for each in seconds)
+    return RunResult(replies, 1.0, 0.0)
+
+
 def compared(off: list[RunResult], on: list[RunResult]) -> MtpComparison:
     return compare_runs(off, on, LIMITS, 3, adaptive=False)
 
@@ -55,6 +60,16 @@ def test_medians_leave_a_slow_round_out_and_bounds_do_not() -> None:
     assert (found.speed.low, found.speed.value, found.speed.high) == (0.5, 2.0, 8.0)
     assert found.verdict is not None
     assert found.verdict.outcome == "not beyond noise"
+
+
+def test_speeds_are_those_of_the_speed_up() -> None:
+    """Other answers are slow in every round, so no round is as fast as all medians together."""
+    off = [timed(9.0, 1.0, 1.0), timed(1.0, 9.0, 1.0), timed(1.0, 1.0, 9.0)]
+    found = compared(off, [timed(1.0, 1.0, 1.0)] * 3)
+    assert (found.off.tokens_per_second, found.on.tokens_per_second) == (5.0, 5.0)
+    assert max(found.off.rates) < 5.0
+    assert found.speed is not None
+    assert found.speed.value == 1.0
 
 
 def test_a_text_that_differs_is_shown_where_it_does() -> None:

@@ -6,6 +6,7 @@ The prompts were held out of the tiny pair's training text.
 from __future__ import annotations
 
 import json
+import logging
 import subprocess
 import sys
 from dataclasses import replace
@@ -222,9 +223,14 @@ def test_a_file_the_engine_cannot_read(tmp_path: Path) -> None:
     ids=["before it reads the request", "in the middle of an event"],
 )
 def test_a_worker_that_dies(
-    dying: str, heard: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    dying: str,
+    heard: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """What it said last is reported; its request is larger than a pipe."""
+    """What it said last is reported, and logged for --verbose; its request is larger than a pipe."""
+    caplog.set_level(logging.DEBUG, "runtime_py")
     last = "import sys\n{}\nprint('its last words', file=sys.stderr)\nsys.exit(7)\n"
     (tmp_path / "dying_worker.py").write_text(last.format(dying))
     monkeypatch.setattr("runtime_py.engine.stock_engine.WORKER", "dying_worker")
@@ -235,6 +241,7 @@ def test_a_worker_that_dies(
             settings(tmp_path / "x", mtp=False), [Conversation.asking("x" * 200_000)], chunks.append
         )
     assert chunks == heard
+    assert caplog.messages == ["its last words"]
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from exporter.regular_file import NotAFileError, has_file, require_file
 from quantize.recipe_file import read_recipe
 from runtime_py.chat.chat_file import read_chat_file
 from runtime_py.chat.chat_lines import read_chat_lines
+from runtime_py.chat.conversation import Message
 from runtime_py.chat.media import Medium, read_file
 from tests.bundles import ROOT, TINY_TARGET
 
@@ -128,6 +129,15 @@ def test_files_that_a_user_names(
     put(tmp_path / "x")
     with pytest.raises(MtpExportError, match=said):
         read(tmp_path / "x")
+
+
+def test_a_pipe_that_was_handed() -> None:
+    """As ``-`` and a shell's ``<(...)`` are."""
+    reading, writing = os.pipe()
+    with os.fdopen(writing, "w") as stream:
+        stream.write('[{"role": "user", "content": "Hello"}]')
+    assert read_chat_file(Path(f"/dev/fd/{reading}")).turns == (Message("user", "Hello"),)
+    os.close(reading)
 
 
 def test_a_bundle(thing: tuple[Callable[[Path], object], str], tmp_path: Path) -> None:

@@ -64,6 +64,12 @@ def test_verbose_hides_nothing() -> None:
         assert line in said
 
 
+def test_streams_that_are_closed() -> None:
+    """What is opened next does not get their descriptors, and nothing of a library's words."""
+    command = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-c", LIBRARY, "noisy"]
+    assert subprocess.run([*command, "works"], check=False).returncode == 0
+
+
 def test_a_crash_is_told() -> None:
     assert "Fatal Python error: Aborted" in noisy("crashes").stderr
 

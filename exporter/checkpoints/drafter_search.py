@@ -63,7 +63,7 @@ def drafter_of(named: NamedTarget, *, tuned: bool = True) -> str:
         tried[str(candidate)] = objection
     told = ", ".join(f"{candidate} ({objection})" for candidate, objection in tried.items())
     raise CheckpointError(
-        f"{' + '.join(named.sources)}: no drafter was found; tried {told}. Name one behind TARGET, or give "
+        f"{named.place}: no drafter was found; tried {told}. Name one behind TARGET, or give "
         "--no-drafter for a bundle without speculative decoding"
     )
 
@@ -73,10 +73,12 @@ def _tuned(named: NamedTarget) -> str | None:
     given = [found for found in (named.adapter, named.target) if found is not None]
     local = [_absolute_if_bare(found.folder) for found in given if found.revision is None]
     around = [folder for own in local for near in (own.parent, own) for folder in _folders(near)]
-    found = [f for f in dict.fromkeys(around) if _tuned_target(f) == named.sources]
+    # The two may be named by paths of different kinds, and what is around both is one folder then.
+    apart = {folder.resolve(): folder for folder in reversed(around)}
+    found = [folder for folder in sorted(apart.values()) if _tuned_target(folder) == named.sources]
     if len(found) > 1:
         raise CheckpointError(
-            f"{' + '.join(named.sources)}: several drafters were tuned to it "
+            f"{named.place}: several drafters were tuned to it "
             f"({', '.join(map(str, found))}); name one behind TARGET"
         )
     return str(found[0]) if found else None

@@ -53,12 +53,12 @@ def lineage(named: NamedTarget) -> Iterator[Ancestor]:
     """
     given = [found for found in (named.adapter, named.target) if found is not None]
     waiting = [Ancestor.of(found) for found in given]
-    seen: set[str] = set()
+    seen: set[Ancestor] = set()
     while waiting and len(seen) < MOST:
         ancestor = waiting.pop(0)
-        if ancestor.name in seen:
+        if ancestor in seen:
             continue
-        seen.add(ancestor.name)
+        seen.add(ancestor)
         yield ancestor
         waiting += [Ancestor.named(base) for base in _bases(ancestor)]
 

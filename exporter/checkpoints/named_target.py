@@ -35,6 +35,11 @@ class NamedTarget:
         """The target's name and, behind it, the adapter's."""
         return [self.target.source, *([self.adapter.source] if self.adapter else [])]
 
+    @property
+    def place(self) -> str:
+        """Where it is and, behind that, where the adapter is."""
+        return " + ".join(found.place for found in (self.target, self.adapter) if found is not None)
+
     def config(self) -> Mapping[str, Any]:
         """The target's ``config.json``.
 
@@ -87,7 +92,7 @@ def _base(adapter: SourceFolder, name: str, download: Download) -> SourceFolder:
         )
     except CheckpointError as error:
         raise CheckpointError(
-            f"{name} was trained on a model that is not found, {error}; where you have it, {give}"
+            f"{name} was trained on a model that is not found, {error}; if you have that model, {give}"
         ) from error
 
 

@@ -25,6 +25,11 @@ class SourceFolder:
     source: str
     revision: str | None
 
+    @property
+    def place(self) -> str:
+        """What a user finds it by: its hub id, or the path of the folder."""
+        return self.source if self.revision else str(self.folder)
+
 
 def locate(name: str, revision: str | None, download: Download) -> SourceFolder:
     """Find a local folder, or download a hub id.

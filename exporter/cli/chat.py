@@ -14,7 +14,7 @@ from exporter.cli.generate_usage import check_sampling, check_usage
 from exporter.cli.running_options import MTP, Choices, runnable, running_options
 from exporter.cli.runtimes import STOCK
 from exporter.cli.strict_command import StrictCommand
-from exporter.cli.terminal import fitted, note
+from exporter.cli.terminal import colours, fitted, note
 
 if TYPE_CHECKING:
     from runtime_py.chat.conversation import Conversation
@@ -45,7 +45,7 @@ def command(bundle: Path, system: str | None, mtp: str | None, choices: Choices)
             note(
                 f"{bundle.name}, {choices.runtime}, MTP {mode}. /help lists commands, Ctrl-D leaves."
             )
-            if mode == "on":
+            if mode == "on" and (choices.runtime == STOCK or colours()):
                 click.echo(fitted(_colours(choices), sys.stderr), err=True)
         cache = min(choices.max_num_tokens or agreed.cache_length, agreed.cache_length)
         talk = Talk(partner, screen, media_taken(bundle, choices), cache)

@@ -25,6 +25,10 @@ DECODERS = {"image": "PIL", "audio": "miniaudio"}
 class Partner(Protocol):
     """A model that is talked with, and what has been said."""
 
+    @property
+    def alive(self) -> bool:
+        """Whether it can answer still, after an error."""
+
     def stream(self, message: Message) -> Generator[Piece, None, Reply | None]:
         """Answer; None for an answer that was cancelled, of which little is known."""
 
@@ -59,6 +63,11 @@ class ReferencePartner:
         )
         self._cancelled = False
         self.reset()
+
+    @property
+    def alive(self) -> bool:
+        """It is part of this process."""
+        return True
 
     def reset(self) -> None:
         """Begin anew; what adaptive drafting has learnt stays."""

@@ -11,6 +11,7 @@ from types import FrameType
 
 import click
 
+from exporter.cli.terminal import fitted
 from exporter.errors import MtpExportError
 from runtime_py.loop.rounds import Source
 from runtime_py.reply import Piece
@@ -79,6 +80,11 @@ class Screen:
             return
         colour = COLOURS[piece.source] if piece.source else None
         click.echo(click.style(piece.text, fg=colour) if colour else piece.text, nl=False)
+
+    def tell(self, text: str, colour: str | None = None) -> None:
+        """Say what is no answer. A person is told on stdout, as --quiet silences stderr."""
+        stream = sys.stdout if self.interactive else sys.stderr
+        click.secho(fitted(text, stream), fg=colour, dim=colour is None, file=stream)
 
     @contextmanager
     def answering(self, cancel: Callable[[], None]) -> Iterator[None]:

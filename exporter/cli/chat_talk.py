@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from exporter.bundle.engine_template import Json
 from exporter.cli.chat_partners import Partner
 from exporter.cli.chat_screen import Screen
 from exporter.cli.generate_output import measurements
-from exporter.cli.terminal import fitted, note
+from exporter.cli.terminal import note
 from exporter.errors import MtpExportError
 from runtime_py.chat.conversation import Message
 from runtime_py.chat.media import Medium, file_part, with_media
@@ -50,7 +49,8 @@ class Talk:
         """Until the end of input, or ``/quit``.
 
         Raises:
-            MtpExportError: An answer failed, and nobody is there to be told; a person goes on.
+            MtpExportError: An answer failed, and nobody is there to be told, or who answers is gone; a person
+                goes on otherwise.
         """
         for line in self._screen.lines():
             if line.split() == ["/quit"]:
@@ -58,9 +58,9 @@ class Talk:
             try:
                 self._take(line)
             except MtpExportError as error:
-                if not self._screen.interactive:
+                if not (self._screen.interactive and self._partner.alive):
                     raise
-                click.secho(fitted(f"\n{error}", sys.stderr), fg="red", err=True)
+                self._screen.tell(str(error), "red")
                 if not line.startswith("/"):
                     note("if it stays so, /reset forgets what was said")
         if (rate := self._partner.end()) is not None:
@@ -80,10 +80,12 @@ class Talk:
 
     def _answer(self, message: Message) -> Reply | None:
         pieces = Returning(self._partner.stream(message))
-        with self._screen.answering(self._partner.cancel):
-            for piece in pieces:
-                self._screen.show(piece)
-        click.echo()
+        try:
+            with self._screen.answering(self._partner.cancel):
+                for piece in pieces:
+                    self._screen.show(piece)
+        finally:
+            click.echo()
         return pieces.value
 
     def _told(self, reply: Reply) -> str:
@@ -101,7 +103,7 @@ class Talk:
             case "/help", "":
                 width = max(map(len, COMMANDS))
                 lines = (f"{name:{width}}  {does}" for name, does in COMMANDS.items())
-                note("\n".join([*lines, HINT]))
+                self._screen.tell("\n".join([*lines, HINT]))
             case "/reset", "":
                 self._partner.reset()
                 self._attached = []

@@ -112,7 +112,13 @@ def _speeds(found: MtpComparison, rounds: int) -> Iterator[str]:
     from exporter.report.tables import Table
 
     many = rounds > 1
-    header = ("", "tokens", "tokens/s", *(("lowest", "highest") if many else ()), "first token, ms")
+    header = (
+        "",
+        "tokens",
+        "tokens/s",
+        *(("slowest round", "fastest") if many else ()),
+        "first token, ms",
+    )
     rows = [_row("MTP off", found.off, many=many), _row("MTP on", found.on, many=many)]
     answers = "answer" if found.answers == 1 else "answers"
     yield f"{found.answers} {answers}, {rounds} round{'s' if many else ''}{', medians' if many else ''}"

@@ -12,11 +12,10 @@ import click
 
 from exporter.cli.grouped_options import grouped
 from exporter.cli.option_types import whole_texts
+from exporter.regular_file import STDIN
 
 if TYPE_CHECKING:
     from runtime_py.chat.conversation import Conversation
-
-STDIN = Path("/dev/stdin")
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ asking_options = grouped(
             "--chat-file",
             type=click.Path(path_type=Path),
             callback=_file,
-            help="A conversation to go on with: JSON messages and tools; see docs/chat.md.",
+            help="A conversation to go on with: JSON messages and tools; see docs/chat.md. `-` is stdin.",
         ),
         click.option(
             "--image",

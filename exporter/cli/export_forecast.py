@@ -43,15 +43,19 @@ def look_ahead(
     Raises:
         MtpExportError: One of its subclasses: the export could not be made.
     """
-    drafter = chosen.named_drafter
-    roles = {TARGET: chosen.named} if drafter is None else {TARGET: chosen.named, DRAFTER: drafter}
-    files = [file for role, named in roles.items() for file in _files(role, named)]
+    files = [file for role, named in _roles(chosen).items() for file in _files(role, named)]
     if all(file.here for file in files):
         with TensorReader() as reader:
             pair = Pair.of(*open_pair())
             return forecast_of_plan(make_plan(pair, chosen.output, options, reader, reporter))
+    drafter = chosen.named_drafter
     configs = chosen.named.config(), None if drafter is None else drafter.config()
     return forecast_of_configs(*configs, chosen.named.target.source, options, files)
+
+
+def _roles(chosen: Chosen) -> dict[str, NamedTarget]:
+    drafter = chosen.named_drafter
+    return {TARGET: chosen.named, **({} if drafter is None else {DRAFTER: drafter})}
 
 
 def _files(role: str, named: NamedTarget) -> Iterator[SourceFile]:
@@ -105,15 +109,12 @@ def render(found: Forecast, chosen: Chosen, options: ExportOptions) -> str:
 
 
 def _read(found: Forecast, chosen: Chosen) -> Iterator[str]:
-    names = {TARGET: " + ".join(chosen.named.sources), DRAFTER: chosen.drafter}
-    for role, name in names.items():
+    for role, named in _roles(chosen).items():
         files = [file for file in found.files if file.role == role]
-        if not files:
-            continue
         size = shown_size(sum(file.nbytes for file in files))
         missing = [file for file in files if not file.here]
         fetched = f", of which {len(missing)} to be downloaded" if missing else ""
-        yield f"would read the {role}, {name}: {len(files)} files, {size}{fetched}"
+        yield f"would read the {role}, {named.place}: {len(files)} files, {size}{fetched}"
     if found.missing_bytes:
         folder = cache_folder()
         yield (

@@ -91,10 +91,9 @@ def choose_output(given: str | None, stem: str, form: Format) -> Path:
 
 def _told(asked: Asked, named: NamedTarget, drafter: str | None, output: Path) -> Iterator[str]:
     if named.inferred:
-        base = named.target.source if named.target.revision else named.target.folder
         yield (
-            f"target: {base} (inferred: {asked.target} is an adapter of it; `export TARGET --lora "
-            f"{asked.target}` takes another)"
+            f"target: {named.target.place} (inferred: {asked.target} is an adapter of it; `export TARGET "
+            f"--lora {asked.target}` takes another)"
         )
     if drafter != asked.drafter:
         yield f"drafter: {drafter} (inferred; name another behind TARGET, or give --no-drafter)"

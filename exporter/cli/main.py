@@ -100,6 +100,7 @@ def main() -> None:
 
     Once it has ended nothing interrupts: a signal that comes while Python leaves changes no exit code.
     """
+    _open_closed_streams()
     signals = _Signals()
     try:
         code = _run()
@@ -112,6 +113,20 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)
     _forget_interrupts()
     sys.exit(code)
+
+
+def _open_closed_streams() -> None:
+    """Open stdin, stdout and stderr on nothing where they were closed (``2>&-``).
+
+    Their descriptors would be those of the first files to be opened, into which libraries then write what
+    they mean for stderr.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            nothing = os.open(
+                os.devnull, os.O_RDWR
+            )  # the lowest that is free, so that of the stream
+            setattr(sys, name, os.fdopen(nothing, mode, encoding="utf-8", closefd=False))
 
 
 class _Signals:

@@ -199,7 +199,7 @@ def _advice(sized: Sequence[Sized], best: Sized, beside: int) -> Iterator[str]:
     for option, (what, section) in towers.items():
         if best.sections is not None and section in best.sections:
             size = shown_size(best.sections[section])
-            yield f"of that the tower for {what} takes {size}; {option} leaves it out"
+            yield f"{option} leaves out the tower for {what}, {size} of the recommended bundle"
 
 
 def _fewer_towers(options: ExportOptions) -> Iterator[ExportOptions]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from exporter.errors import MtpExportError
-from exporter.regular_file import require_file
+from exporter.regular_file import require_text
 from runtime_py.chat.tokenizer import Tokenizer
 
 LEAST = 4
@@ -46,7 +46,7 @@ def read_text_file(file: Path) -> str:
         TextFileError: The file is missing or not UTF-8 text.
     """
     try:
-        return require_file(file).read_text(encoding="utf-8")
+        return require_text(file).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise TextFileError(f"{file}: expected a text file in UTF-8 ({error})") from error
 

@@ -31,15 +31,12 @@ class MtpSide:
 
     tokens: int
     """Of all answers; decoding is deterministic, so of every round."""
+    tokens_per_second: float
+    """Over the rounds: of each conversation its median time counts, as for the speed-up."""
     rates: tuple[float, ...]
     """Tokens/s, by round."""
     time_to_first_token: float
     """Seconds, the median of all answers."""
-
-    @property
-    def tokens_per_second(self) -> float:
-        """The median of the rounds."""
-        return median(self.rates)
 
 
 @dataclass(frozen=True)
@@ -103,16 +100,9 @@ def compare_runs(
     rounds = list(zip(off, on, strict=True))
     plain = [_seconds(run) for run in off]
     drafted = [_seconds(run) for run in on]
-    tokens = list(
-        zip(
-            *(_counted(*both) for both in zip(off[0].replies, on[0].replies, strict=True)),
-            strict=True,
-        )
-    )
-    sides = (
-        _side(off, tokens[0], plain),
-        _side(on, tokens[1], drafted),
-    )
+    both = zip(off[0].replies, on[0].replies, strict=True)
+    tokens = list(zip(*(_counted(*replies) for replies in both), strict=True))
+    sides = _side(off, tokens[0], plain), _side(on, tokens[1], drafted)
     by_round = tuple(_by(b, a) for a, b in zip(sides[0].rates, sides[1].rates, strict=True))
     speed = _speed(tokens, [_medians(plain), _medians(drafted)], by_round)
     differences = {d.answer: d for one, other in rounds for d in _differences(one, other, limits)}
@@ -169,7 +159,8 @@ def _side(
 ) -> MtpSide:
     first = [reply.time_to_first_token for run in runs for reply in chain(*run.replies)]
     rates = tuple(_by(sum(tokens), sum(round_)) for round_ in seconds)
-    return MtpSide(sum(tokens), rates, median(first))
+    rate = _by(sum(tokens), sum(_medians(seconds)))
+    return MtpSide(sum(tokens), rate, rates, median(first))
 
 
 def _by(one: float, other: float) -> float:

@@ -14,7 +14,7 @@ from typing import Any
 from exporter.bundle.engine_template import Json
 from exporter.errors import MtpExportError, listed
 from exporter.json_text import JsonError, parse_json
-from exporter.regular_file import require_file
+from exporter.regular_file import require_text
 from runtime_py.chat.conversation import ROLES, Conversation, Message, Setting, tool_result
 from runtime_py.chat.media import MediaError
 from runtime_py.chat.media_part import MEDIA_PARTS, read_media_part
@@ -48,7 +48,7 @@ def read_chat_file(path: Path) -> Conversation:
         ChatFileError: It is something else; lists everything that is wrong.
     """
     try:
-        content = parse_json(require_file(path).read_bytes())
+        content = parse_json(require_text(path).read_bytes())
     except OSError as error:
         raise ChatFileError(f"{path}: the file cannot be read: {error.strerror}") from error
     except JsonError as error:

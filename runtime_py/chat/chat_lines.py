@@ -8,7 +8,7 @@ from pathlib import Path
 
 from exporter.errors import listed
 from exporter.json_text import JsonError, parse_json
-from exporter.regular_file import require_file
+from exporter.regular_file import require_text
 from runtime_py.chat.chat_file import ChatFileError, parse_chat
 from runtime_py.chat.conversation import Conversation
 
@@ -37,7 +37,7 @@ def read_chat_lines(path: Path) -> tuple[ChatLine, ...]:
         ChatFileError: The file cannot be read, has no conversation, or lines that are none; lists these.
     """
     try:
-        lines = require_file(path).read_text(encoding="utf-8-sig").split("\n")
+        lines = require_text(path).read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise ChatFileError(f"{path}: expected conversations as lines of JSON ({error})") from error
     found, problems = list[ChatLine](), list[str]()

@@ -8,6 +8,7 @@ it ends.
 
 from __future__ import annotations
 
+import logging
 import signal
 import subprocess
 import tempfile
@@ -34,6 +35,8 @@ from runtime_py.engine.stock_engine import (
     worker_request,
 )
 from runtime_py.reply import Piece, Reply
+
+logger = logging.getLogger(__name__)
 
 
 class EngineChat:
@@ -94,6 +97,11 @@ class EngineChat:
         """End the answer that is being given, early."""
         self._worker.send_signal(signal.SIGINT)
 
+    @property
+    def alive(self) -> bool:
+        """Whether the engine's process can answer."""
+        return self._worker.poll() is None
+
     def reset(self) -> None:
         """Forget what was said."""
         self._messages = self._begun.history
@@ -104,7 +112,8 @@ class EngineChat:
         for _ in self._events:
             pass
         self._worker.wait()
-        return success_rate(self._said())
+        logger.debug("%s", (said := self._said()).rstrip())
+        return success_rate(said)
 
     def _send(self, asked: dict[str, Any]) -> None:
         try:

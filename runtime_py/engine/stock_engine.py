@@ -8,6 +8,7 @@ from a pipe, and an abort becomes an :class:`EngineError` with the engine's own 
 from __future__ import annotations
 
 import json
+import logging
 import re
 import subprocess
 import sys
@@ -28,6 +29,8 @@ from runtime_py.litert.gpu.device import MISSING, is_missing
 from runtime_py.loop.sampling import GREEDY, SamplingSettings
 from runtime_py.reply import OnChunk, Reply, RunResult, silent
 from runtime_py.weight_cache import content_key, kept_folder
+
+logger = logging.getLogger(__name__)
 
 SUCCESS_RATE = re.compile(r"MTP Drafter - Success rate: ([0-9.]+)")
 LOG_LINES_SHOWN = 8
@@ -190,6 +193,8 @@ def engine_worker(log: IO[str]) -> Iterator[subprocess.Popen[str]]:
             yield worker
         finally:
             worker.kill()
+            with suppress(BrokenPipeError):  # of what it died before reading
+                stdin_of(worker).close()
 
 
 def stdin_of(worker: subprocess.Popen[str]) -> IO[str]:
@@ -218,7 +223,8 @@ def events_of(worker: subprocess.Popen[str]) -> Iterator[dict[str, Any]]:
 
 
 def check_worker(settings: EngineSettings, finished: dict[str, Any], log: str, status: int) -> None:
-    """Whether the engine did what it was asked to."""
+    """Whether the engine did what it was asked to; its log goes to ours."""
+    logger.debug("%s", log.rstrip())
     done = "replies" in finished or "prompts" in finished
     if not done and is_missing(log):
         raise EngineError(MISSING)

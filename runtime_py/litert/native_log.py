@@ -52,7 +52,8 @@ def captured_native_log() -> Iterator[NativeLog]:
                 os.close(copy)
             file.seek(0)
             log.text = file.read().decode(errors="replace")
-            logger.debug("%s", log.text)
+            if log.text:
+                logger.debug("%s", log.text.rstrip())
 
 
 def _flush() -> None:

@@ -230,9 +230,20 @@ def test_of_an_adapter_a_drafter_tuned_to_both(tmp_path: Path) -> None:
     expected = tuned(tmp_path / "of-both", "base", "my-lora")
     assert drafter_of(named) == str(expected)
     assert drafter_of(named, tuned=False) == f"{base}-assistant"
+    (base / "of-both").symlink_to(expected)  # beside the adapter, and again in the model's folder
+    assert Path(drafter_of(named)).samefile(expected)
     tuned(tmp_path / "of-both-too", "base", "my-lora")
     with pytest.raises(CheckpointError, match=r"several drafters were tuned to it \(.*of-both, "):
         drafter_of(named)
+
+
+def test_an_adapter_in_a_folder_called_as_its_models(tmp_path: Path) -> None:
+    base = model(tmp_path / "base" / "final", TINY_TARGET)
+    expected = model(tmp_path / "base" / "final-assistant", TINY_DRAFTER)
+    adapter = tmp_path / "lora" / "final"
+    adapter.mkdir(parents=True)
+    (adapter / "adapter_config.json").write_text(adapter_json(str(base)))
+    assert find_drafter(adapter) == str(expected)
 
 
 def test_none_is_there(tmp_path: Path) -> None:

@@ -124,7 +124,7 @@ def test_what_is_printed(here: Path) -> None:
     assert "output: target-int4.litertlm (inferred" in done.stderr
     lines = done.stdout.splitlines()
     size = shown_size(sum(path.stat().st_size for path in TINY_TARGET.iterdir()))
-    assert lines[0] == f"would read the target, target: 6 files, {size}"
+    assert lines[0] == f"would read the target, {TINY_TARGET}: 6 files, {size}"
     assert lines[2].startswith("would make target-int4.litertlm: ")
     assert lines[-1] == "nothing was written"
     assert list(here.iterdir()) == []
