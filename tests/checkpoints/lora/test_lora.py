@@ -219,9 +219,9 @@ def test_bundle_equals_that_of_the_merged_checkpoint(tmp_path: Path) -> None:
     model = make_adapter(TINY_TARGET, tmp_path / "adapter", **TARGETS["plain"])
     merged = open_checkpoint(save_merged(model, TINY_TARGET, tmp_path / "merged"))
     ours = export(
-        adapted(TINY_TARGET, tmp_path / "adapter"), drafter, tmp_path / "ours", options
+        adapted(TINY_TARGET, tmp_path / "adapter"), drafter, tmp_path / "ours.litertlm", options
     ).output
-    theirs = export(merged, drafter, tmp_path / "theirs", options).output
+    theirs = export(merged, drafter, tmp_path / "theirs.litertlm", options).output
     codes = [stored_constants(open_bundle(file)) for file in (ours, theirs)]
     for section, constants in codes[1].items():
         for name, constant in constants.items():
