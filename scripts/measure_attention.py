@@ -111,8 +111,10 @@ def opened(layers: Layers, tokens: int, slots: int, width: int, dtype: Dtype) ->
 
 def fill(call: PreparedCall, filled: int) -> None:
     """Let the last token see so many slots, of noise."""
-    noise, slots = np.random.default_rng(0), call.inputs["mask"].values.shape[-1]
-    newest = np.arange(filled - len(call.inputs["pos"].values), filled)
+    noise, (tokens, slots) = np.random.default_rng(0), call.inputs["mask"].values.shape[2:]
+    if not tokens <= filled <= slots:
+        raise click.UsageError(f"{filled} of {slots} slots cannot be filled by {tokens} tokens")
+    newest = np.arange(filled - tokens, filled)
     call.inputs["mask"].values[...] = np.arange(slots) <= newest[:, None]
     call.inputs["pos"].values[...] = newest
     for name in ("k", "v"):
@@ -149,7 +151,7 @@ def main() -> None:
 
 
 SLOTS = click.option("--slots", default=4096, show_default=True)
-CALLS = click.option("--calls", default=9, show_default=True)
+CALLS = click.option("--calls", type=click.IntRange(2), default=9, show_default=True)
 
 
 @main.command("chosen")

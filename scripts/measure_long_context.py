@@ -53,7 +53,14 @@ def compared(command: Callable[..., None]) -> Callable[..., None]:
 @compared
 @click.option("--signature", default="decode", show_default=True)
 @click.option("--filled", multiple=True, type=int, default=(500,), show_default=True)
-@click.option("--calls", "count", default=15, show_default=True, help="Of each, counted.")
+@click.option(
+    "--calls",
+    "count",
+    type=click.IntRange(2),
+    default=15,
+    show_default=True,
+    help="Of each, counted.",
+)
 def calls(
     files: tuple[Path, ...],
     slots: tuple[int, ...],
@@ -72,6 +79,8 @@ def calls(
     for seen in filled:
         prepared = {name: sized.filled(call, seen) for name, (sized, call) in opened.items()}
         sides = {name: call for name, call in prepared.items() if call is not None}
+        if not sides:
+            raise click.UsageError(f"{seen} slots cannot be filled by {signature} in any bundle")
         costs = alternate(sides, count)
         first = next(iter(costs.values()))
         for name, cost in costs.items():

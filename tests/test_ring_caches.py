@@ -225,6 +225,9 @@ def test_from_the_length_of_a_prefill_to_all_positions(ring: Path) -> None:
         for slots, mtp in ((None, True), (SHORTEST, True), (LONGEST_CACHE, True))
     ]
     assert texts[0] == texts[1] == texts[2]
+    with open_model(ring, Hardware(threads=2), cache_length=SHORTEST) as model:
+        answers = run_reference(model, RunSettings(DRAFT_LENGTH, 40), asked).texts
+    assert all(own and text.startswith(own) for own, text in zip(answers, texts[0], strict=True))
 
 
 def test_a_long_prompt_in_the_longest_cache(ring: Path, full: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +132,8 @@ def require_drafter(where: Path, agreed: Contract) -> None:
 def with_cache_length(where: Path, agreed: Contract, wanted: int | None) -> Contract:
     """The contract of a bundle or folder loaded with the wanted length; None for the bundle's own choice.
 
-    Where the length is fixed, a shorter one is left to sessions, which then use less of the cache.
+    Where the length is fixed, a shorter one is left to sessions, which then use less of the cache. With rings
+    the least length is that of the shortest prefill, which is then the only one that is left.
 
     Raises:
         BundleError: The graphs cannot have that length.
@@ -141,6 +142,9 @@ def with_cache_length(where: Path, agreed: Contract, wanted: int | None) -> Cont
     if wanted is None or uses_less:
         return agreed
     try:
-        return agreed.resized(wanted)
+        resized = agreed.resized(wanted)
     except ValueError as error:
         raise BundleError(f"{where}: asked for {error}; choose another --max-num-tokens") from error
+    return replace(
+        resized, prefill_lengths=resized.prefill_lengths or (min(agreed.prefill_lengths),)
+    )

@@ -38,8 +38,10 @@ ACTIVATIONS = "activations"
 PROJECTED_ACTIVATIONS = "projected_activations"
 
 WEIGHT_PREFIX = "weights_"
-CHOICE_PREFIX = "mtp_export.branch_"
 """Of inputs that a graph has until it is bound: its weights, the parameter's name follows."""
+
+CHOICE_PREFIX = "mtp_export.branch_"
+"""Of composites that become branches of IF operations: the number of slots that a branch is for follows."""
 
 
 class Section(enum.StrEnum):
