@@ -70,7 +70,8 @@ def _differences(agreed: Contract, pair: Pair) -> list[str]:
     """What the checkpoints would prescribe otherwise."""
     options = agreed_options(agreed, pair)
     expected = make_contract(pair.target_config, pair.drafter_config, options)
-    names = [field.name for field in fields(Contract)]
+    chosen = {"placeholder"}  # which prime stands for S is no part of what a model prescribes
+    names = [field.name for field in fields(Contract) if field.name not in chosen]
     if pair.drafter is None:  # nothing to say about drafting
         names = [name for name in names if name not in ("draft_length", "drafter_donors")]
     return [
