@@ -39,6 +39,7 @@ def run(*arguments: str | Path) -> Done:
     handlers = {number: signal.getsignal(number) for number in STOPS}
     with (
         patch.object(sys, "argv", words),
+        patch.object(sys, "unraisablehook", sys.unraisablehook),
         redirect_stdout(out),
         redirect_stderr(err),
         pytest.raises(SystemExit) as ended,

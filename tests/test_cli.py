@@ -216,6 +216,23 @@ def test_an_interrupt_within_exec_exits_with_130(tmp_path: Path) -> None:
     assert done.stderr == "mtp-export: interrupted; nothing was left half-written\n"
 
 
+def test_an_interrupt_within_a_callback_is_not_lost() -> None:
+    """Python ignores what is raised in callbacks of its garbage collector, of which jax has one."""
+    code = (
+        "import gc, os, signal, sys\n"
+        "from exporter.cli.main import main\n"
+        "def callback(phase, info):\n"
+        "    gc.callbacks.clear()\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "gc.callbacks.append(callback)\n"
+        "sys.argv[1:] = ['doctor']\n"
+        "main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 130
+    assert done.stderr.lstrip() == "mtp-export: interrupted; nothing was left half-written\n"
+
+
 @pytest.mark.parametrize(
     ("said", "meant"), [("genrate", "Did you mean 'generate'?"), ("xyzzy", "No such command")]
 )

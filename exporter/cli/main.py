@@ -23,6 +23,12 @@ INTERRUPTED = 130
 PATIENCE = 5.0
 """Seconds that an interrupted command has to remove its files, undisturbed."""
 
+TIMERS = hasattr(signal, "setitimer")
+"""Windows has none."""
+
+SOON = 0.01
+"""Seconds until an interrupt that Python ignored is made again."""
+
 COMMANDS = {
     "export": "Make a bundle from a target checkpoint and its drafter.",
     "inspect": "Show what is inside a bundle and check that it keeps the engine's contract.",
@@ -104,9 +110,9 @@ def main() -> None:
     signals = _Signals()
     try:
         code = _run()
-        signals.leaving = True
+        signals.leave()
     except (KeyboardInterrupt, click.Abort):
-        signals.leaving = True
+        signals.leave()
         code = INTERRUPTED
         _tell("interrupted; nothing was left half-written")
     for number in STOPS:  # Python takes its handlers back before its end
@@ -132,20 +138,41 @@ def _open_closed_streams() -> None:
 class _Signals:
     """SIGINT and SIGTERM interrupt the command once, and again if it has not ended some seconds later.
 
-    Whoever is impatient interrupts no removal of files by that.
+    Whoever is impatient interrupts no removal of files by that. Python ignores what is raised in a callback
+    of its garbage collector, of which jax has one, or in ``__del__``; the interrupt is then made again.
     """
 
     def __init__(self) -> None:
-        self.leaving = False
+        self._leaving = False
         self._next = 0.0
         signal.signal(signal.SIGTERM, self._interrupt)
+        if TIMERS:
+            sys.unraisablehook = self._ignored
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             signal.signal(signal.SIGINT, self._interrupt)  # where it is ignored, it stays so
 
     def _interrupt(self, signum: int, frame: FrameType | None) -> None:
-        if not self.leaving and time.monotonic() >= self._next:
+        if not self._leaving and time.monotonic() >= self._next:
             self._next = time.monotonic() + PATIENCE
             raise KeyboardInterrupt
+
+    def _ignored(self, error: sys.UnraisableHookArgs) -> None:
+        """Told by Python of an error that it ignores; what is raised here would be ignored, too."""
+        if error.exc_type is KeyboardInterrupt:
+            signal.signal(signal.SIGALRM, self._interrupt_again)
+            signal.setitimer(signal.ITIMER_REAL, SOON)
+        else:
+            sys.__unraisablehook__(error)
+
+    def _interrupt_again(self, signum: int, frame: FrameType | None) -> None:
+        self._next = 0.0
+        signal.raise_signal(signal.SIGTERM)  # which may be held back at this moment
+
+    def leave(self) -> None:
+        """Let nothing interrupt from now on."""
+        self._leaving = True
+        if TIMERS and signal.getsignal(signal.SIGALRM) == self._interrupt_again:
+            signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _run() -> int:
