@@ -106,6 +106,8 @@ def _locked(lock: IO[str]) -> bool:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:  # it is being removed
         return False
+    except OSError:  # a disk without locks, where nothing is taken for stale either
+        return True
     return os.fstat(lock.fileno()).st_nlink > 0
 
 
@@ -152,13 +154,13 @@ def remove_stale(parent: Path, prefix: str) -> None:
     for folder in parent.glob(f"{glob.escape(prefix)}*"):
         if fcntl is not None and _is_ours(folder):
             try:
-                with (folder / LOCK).open("r") as lock:
+                with (folder / LOCK).open("r+") as lock:  # NFS locks only what may be written
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     _remove_told_of(folder)
                     _remove(folder)  # locked, so that a new run sees it go
             except FileNotFoundError:
                 _remove_empty(folder)
-            except OSError:  # it is locked
+            except OSError:  # it is locked, or cannot be
                 continue
 
 

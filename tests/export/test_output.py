@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
@@ -177,6 +178,18 @@ def test_a_folder_that_is_being_removed_is_not_used(
     monkeypatch.setattr(fcntl, "flock", late)
     with scratch_folder(tmp_path / "x") as folder:
         assert folder not in seen
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some network file systems have none: work goes on, and whose owner may live is not removed."""
+
+    def refuse(lock: Any, how: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with scratch_folder(tmp_path / "x") as folder, scratch_folder(tmp_path / "x") as other:
+        assert sorted(tmp_path.iterdir()) == sorted([folder, other])
     assert list(tmp_path.iterdir()) == []
 
 
