@@ -1,8 +1,9 @@
 """Whether files that were downloaded from the hub are those that the hub has.
 
 Its library keeps a file under the checksum that the hub names, and never computes it. Large files are kept by
-their SHA-256, which an export computes anyway; small ones by the SHA-1 that git has for them. Where the cache
-has no links (on Windows, often) nothing is known of either.
+their SHA-256, which an export computes anyway; small ones by the SHA-1 that git has for them. Some mirrors
+name files, large ones too, by the SHA-1 of their content. Where the cache has no links (on Windows, often)
+nothing is known of any.
 """
 
 from __future__ import annotations
@@ -16,7 +17,10 @@ from exporter.errors import CheckpointError, listed
 BLOBS = "blobs"
 """The cache's folder of contents."""
 
-SHA256, GIT_SHA1 = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{40}")
+SHA256, SHA1 = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{40}")
+
+LARGEST_SMALL = 1 << 24
+"""Bytes; the hub has no larger file in git itself, only a mirror names one by a SHA-1."""
 
 
 def check_small_files(folder: Path) -> None:
@@ -27,7 +31,7 @@ def check_small_files(folder: Path) -> None:
     """
     kept = {file: name for file in sorted(folder.rglob("*")) if (name := _kept_as(file))}
     refuse_damaged(
-        [file for file, name in kept.items() if GIT_SHA1.fullmatch(name) and _git_sum(file) != name]
+        [file for file, name in kept.items() if SHA1.fullmatch(name) and _is_damaged(file, name)]
     )
 
 
@@ -59,6 +63,10 @@ def _kept_as(file: Path) -> str | None:
     return content.name if content.parent.name == BLOBS and content.is_file() else None
 
 
-def _git_sum(file: Path) -> str:
+def _is_damaged(file: Path, name: str) -> bool:
+    """Whether a small file has another SHA-1 than its name, both as git computes it and of its content."""
+    if file.stat().st_size > LARGEST_SMALL:
+        return False
     content = file.read_bytes()
-    return hashlib.sha1(b"blob %d\0%s" % (len(content), content), usedforsecurity=False).hexdigest()
+    forms = (b"blob %d\0%s" % (len(content), content), content)
+    return name not in {hashlib.sha1(form, usedforsecurity=False).hexdigest() for form in forms}

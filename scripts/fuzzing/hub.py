@@ -43,6 +43,8 @@ class Repository:
     """The present name of a model that was renamed."""
     elsewhere: bool = False
     """Whether files lie at another address, to which one is redirected."""
+    mirrored: bool = False
+    """Whether files are named by the SHA-1 of their content, as some mirrors do."""
     listed: Any = None
     """Answered in place of the list of files."""
     described: Any = None
@@ -151,7 +153,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(HTTPStatus.NOT_FOUND, "EntryNotFound")
             return
         content = repository.named[file]
-        known = {"X-Repo-Commit": COMMIT, "ETag": f'"{_digest(file, content)}"'}
+        digest = _sha1(content) if repository.mirrored else _digest(file, content)
+        known = {"X-Repo-Commit": COMMIT, "ETag": f'"{digest}"'}
         if file.endswith(LARGE):
             known |= {"X-Linked-Etag": known["ETag"], "X-Linked-Size": str(len(content))}
         if repository.elsewhere and file.endswith(LARGE):
@@ -212,4 +215,8 @@ def _digest(file: str, content: bytes) -> str:
 
 
 def _git_sum(content: bytes) -> str:
-    return hashlib.sha1(b"blob %d\0%s" % (len(content), content), usedforsecurity=False).hexdigest()
+    return _sha1(b"blob %d\0%s" % (len(content), content))
+
+
+def _sha1(content: bytes) -> str:
+    return hashlib.sha1(content, usedforsecurity=False).hexdigest()

@@ -51,6 +51,7 @@ FAULTS = {
         replace(WHOLE, flipped=True, files={**SMALL, "config.json": b"[]"}, sums_of=SMALL),
         "(config.json)",
     ),
+    "t/mirrored": (replace(WHOLE, mirrored=True, flipped=True), "(model.safetensors)"),
     "t/above": (Repository({**SMALL, "../above.json": b"{}"}), "cannot contain a '..'"),
     "t/root": (Repository({**SMALL, "/mtp-export-root.json": b"{}"}), "cannot be an absolute"),
     "t/page": (replace(WHOLE, described=b"<html>Welcome</html>"), "(JSONDecodeError"),
@@ -66,6 +67,7 @@ GOOD = {
     "t/whole": WHOLE,
     "t/moved": Repository(moved="t/whole"),
     "t/elsewhere": replace(WHOLE, elsewhere=True),
+    "t/mirrored": replace(LONG, mirrored=True),
     "t/interrupted": replace(LONG, cut=1),
 }
 """Models that can be, by ways around."""
@@ -121,7 +123,7 @@ def test_faults_of_the_hub(hub: Hub, tmp_path: Path) -> None:
 
 
 def test_ways_around(hub: Hub, tmp_path: Path) -> None:
-    """A renamed model, files at another address, and a download that breaks off once and goes on."""
+    """A renamed model, files at another address, a mirror, a download that breaks off once and goes on."""
     hub.repositories |= GOOD
     found = dict(zip(GOOD, downloaded(hub, tmp_path, *GOOD), strict=True))
     assert {one["commit"] for one in found.values()} == {COMMIT}
