@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from exporter.bundle.onnx_folder import METADATA, TOKENIZER, OnnxFolder
 from exporter.bundle.reader import open_bundle
 from exporter.calibrate.text import read_text
 from exporter.checkpoints.assets.assets import Assets, read_assets
@@ -17,7 +18,7 @@ from exporter.checkpoints.checkpoint import hash_files, open_checkpoint
 from exporter.checkpoints.configs.config import parse_target
 from exporter.checkpoints.lora.adapter import open_adapter
 from exporter.checkpoints.tensors.stored_tensor import read_tensors
-from exporter.errors import MtpExportError
+from exporter.errors import BundleError, MtpExportError
 from exporter.regular_file import NotAFileError, has_file, require_file
 from quantize.recipe_file import read_recipe
 from runtime_py.chat.chat_file import read_chat_file
@@ -145,6 +146,19 @@ def test_a_bundle(thing: tuple[Callable[[Path], object], str], tmp_path: Path) -
     put(tmp_path / "x")
     with pytest.raises(MtpExportError, match=r"found (a pipe|an empty folder)"):
         open_bundle(tmp_path / "x")
+
+
+def test_files_of_an_onnx_folder(
+    thing: tuple[Callable[[Path], object], str], tmp_path: Path
+) -> None:
+    put, said = thing
+    for name in (METADATA, TOKENIZER):
+        put(tmp_path / name)
+    folder = OnnxFolder(tmp_path, {})
+    with pytest.raises(BundleError, match=said):
+        folder.llm_metadata()
+    with pytest.raises(NotAFileError):
+        folder.tokenizer_json()
 
 
 def test_what_is_a_file(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from exporter.errors import BundleError, listed
 from exporter.files.checksum import sha256
 from exporter.json_text import JsonError, parse_json
 from exporter.path_kind import MANIFEST, Kind, kind_of
+from exporter.regular_file import require_file
 
 METADATA = "llm_metadata.json"
 TOKENIZER = "tokenizer.json"
@@ -66,14 +67,14 @@ class OnnxFolder:
             BundleError: It is damaged.
         """
         try:
-            value = parse_json((self.path / METADATA).read_bytes())
+            value = parse_json(require_file(self.path / METADATA).read_bytes())
             return json_format.ParseDict(value, llm_metadata_pb2.LlmMetadata())
         except Exception as error:  # ParseDict raises whatever it hits in a value that is no object
             raise BundleError(f"{self.path}: {METADATA} is damaged ({error})") from error
 
     def tokenizer_json(self) -> bytes:
         """The Hugging Face ``tokenizer.json``."""
-        return (self.path / TOKENIZER).read_bytes()
+        return require_file(self.path / TOKENIZER).read_bytes()
 
     def damaged_files(self, *, weights: bool) -> list[str]:
         """Names of files that are missing or have another checksum; weights are read only if asked to."""
