@@ -146,7 +146,9 @@ def test_damaged_index(index: str, tmp_path: Path) -> None:
         open_checkpoint(tmp_path)
 
 
-@pytest.mark.parametrize("shard", ["../elsewhere.safetensors", "/elsewhere.safetensors"])
+@pytest.mark.parametrize(
+    "shard", ["../elsewhere.safetensors", "/elsewhere.safetensors", "a/../../elsewhere.safetensors"]
+)
 def test_shards_outside_the_folder(shard: str, tmp_path: Path) -> None:
     """An index is a file from the net: it does not choose what else is read."""
     write_sharded(tmp_path)

@@ -56,12 +56,21 @@ class LowRank:
         """``rows`` ``[N, C]``, which begin at row ``start`` of the weight, with the change.
 
         Raises:
-            CheckpointError: A factor cannot be read, or a row that DoRA must scale is all zero.
+            CheckpointError: A factor cannot be read, a row that DoRA must scale is all zero, or the sum is
+                larger than numbers can be.
         """
-        changed = rows + np.float32(self.scaling) * (
-            self._up_rows(start, len(rows), reader) @ self._down(reader)
-        )
-        return changed if self.magnitude is None else self._scaled(changed, start, reader)
+        up, down = self._up_rows(start, len(rows), reader), self._down(reader)
+        with np.errstate(over="ignore", invalid="ignore"):
+            changed = rows + np.float32(self.scaling) * (up @ down)
+            if self.magnitude is not None:
+                changed = self._scaled(self.magnitude, changed, start, reader)
+        if not np.isfinite(changed).all():
+            raise CheckpointError(
+                f"{self.up.file}: with {self.up.name} merged, the weight is not finite: expected factors and "
+                f"a lora_alpha of ordinary size, found a scaling of {self.scaling:.3g} and an element of "
+                f"{np.abs(up).max():.3g}; its training diverged, or lora_alpha is another than in training"
+            )
+        return changed
 
     def _up_rows(self, start: int, count: int, reader: TensorReader) -> Floats:
         """Rows of ``up`` ``[count, r]``."""
@@ -77,15 +86,15 @@ class LowRank:
         matrix = whole.reshape(self.down.shape)
         return matrix.T if self.of_embedding else matrix
 
-    def _scaled(self, rows: Floats, start: int, reader: TensorReader) -> Floats:
-        assert self.magnitude is not None
+    @staticmethod
+    def _scaled(magnitude: StoredTensor, rows: Floats, start: int, reader: TensorReader) -> Floats:
         lengths = np.linalg.norm(rows, axis=1)
         if not lengths.all():
             raise CheckpointError(
-                f"{self.magnitude.file}: {self.magnitude.name} gives a length to row "
+                f"{magnitude.file}: {magnitude.name} gives a length to row "
                 f"{start + int(np.argmin(lengths))}, which is all zero in the merged weight; such an "
                 "adapter cannot be merged"
             )
-        wanted = reader.floats(self.magnitude, start, len(rows))
+        wanted = reader.floats(magnitude, start, len(rows))
         scaled: Floats = rows * (wanted / lengths)[:, None]
         return scaled

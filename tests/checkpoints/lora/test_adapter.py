@@ -30,6 +30,8 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 Edit = Callable[[Path], None]
 
+INFINITE = float("inf")
+
 
 def configured(**change: Any) -> Edit:
     def edit(folder: Path) -> None:
@@ -57,6 +59,15 @@ def without(part: str) -> Edit:
     return edit
 
 
+def enlarged(factor: float) -> Edit:
+    def edit(folder: Path) -> None:
+        tensors = load_file(folder / ADAPTER_WEIGHTS)
+        large = {name: torch.full_like(tensor, factor) for name, tensor in tensors.items()}
+        save_file(large, folder / ADAPTER_WEIGHTS)
+
+    return edit
+
+
 def pickled(folder: Path) -> None:
     (folder / ADAPTER_WEIGHTS).rename(folder / "adapter_model.bin")
 
@@ -73,6 +84,15 @@ OTHER = f"{PREFIX}model.language_model.layers.99.self_attn.q_proj"
         (configured(bias="all", lora_bias=True), ["2 problems", "bias is 'all'", "lora_bias is set"]),
         (configured(r=0), ["r: expected a positive whole number, found 0"]),
         (configured(r=5), ["q_proj: expected rank 5 by the configuration, found 4"]),
+        (configured(r=0.5), ["r: expected a positive whole number, found 0.5"]),
+        (configured(r=INFINITE), ["r: expected a positive whole number, found inf"]),
+        (configured(lora_alpha=INFINITE), ["lora_alpha: expected a positive number, found inf"]),
+        (configured(lora_alpha=10**400), ["lora_alpha: expected a positive number, found 1000"]),
+        (configured(lora_alpha=1e308), ["q_proj", "not finite"]),
+        (enlarged(1e30), ["q_proj", "not finite"]),
+        (configured(modules_to_save=5), ["modules_to_save: expected a list of names, found 5"]),
+        (configured(rank_pattern={"q_proj": INFINITE}), ["rank_pattern.q_proj: expected a positive whole"]),
+        (configured(target_modules=5, ensure_weight_tying=True), ["target_modules: expected names"]),
         (configured(rank_pattern={"(": 3}), ["'(' is not a regular expression"]),
         (configured(rank_pattern={"(.|..)+!": 3}), ["rank_pattern", "took more than"]),
         (configured(rank_pattern={"(?i)q_proj": 3}), ["'(?i)q_proj' is not a regular expression"]),
