@@ -1,4 +1,4 @@
-"""Whether there is a file to read. A pipe, a device, a link that leads nowhere: no file, and not nothing."""
+"""Whether there is a file to read. Pipes, devices and links that lead nowhere are not taken for absent."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 HERE = [name for name in TARGETS if name != "hub"]
-"""Targets of a process that does other things, too; ``tests/checkpoints/test_hub.py`` is about the hub."""
+"""All but the hub, which needs a process of its own: ``tests/checkpoints/test_hub.py`` is about it."""
 
 FEW = settings(
     derandomize=True,  # the gate decides about a change, not about luck

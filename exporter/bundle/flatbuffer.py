@@ -1,4 +1,4 @@
-"""Reading flatbuffers that nobody vouches for: every offset is checked before it is followed.
+"""Reading flatbuffers that may be damaged or forged: every offset is checked before it is followed.
 
 How much is looked at is bounded, too: tables may share their parts, so a small file can describe so many that
 reading them would not end. Knows the encoding and no schema; see ``exporter.bundle.model_tables``.

@@ -1,4 +1,4 @@
-"""The tables of a LiteRT model, read from bytes that nobody vouches for.
+"""The tables of a LiteRT model, read from bytes that may be damaged or forged.
 
 Knows which field of the schema is which number. Source: TensorFlow Lite's ``schema.fbs``.
 """

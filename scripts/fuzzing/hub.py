@@ -91,7 +91,7 @@ class Hub(ThreadingHTTPServer):
         return [_entry(file, content) for file, content in repository.named.items()]
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that hangs up is no news."""
+        """Say nothing of a client that ends the connection."""
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Inputs run through a target in child processes, so that a crash, a hang and hunger are findings.
+"""Inputs run through a target in child processes: a crash, a hang and too much memory are findings, too.
 
 A child is forked for a batch of inputs; before each it notes the input's number where its parent can see it.
 Whatever ends the child, or keeps it at one input for too long, is that input's finding, and the next child
