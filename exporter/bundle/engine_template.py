@@ -34,7 +34,7 @@ REWRITES = tuple(
     for pattern, replacement in (
         (r"\.startswith\((.*?)\)", r" is startingwith \1"),
         (r"\.endswith\((.*?)\)", r" is endingwith \1"),
-        (r"\.replace\((.*?),(.*?)\)", r" | replace(\1,\2)"),
+        (r"\.replace\(([^,]*),([^)]*)\)", r" | replace(\1,\2)"),
         (r"\.split\((.*?)\)\[0\]", r" | split(\1) | first"),
         (r"\.split\((.*?)\)\[-1\]", r" | split(\1) | last"),
         (r"\.(split|join)\((.*?)\)", r" | \1(\2)"),
@@ -56,12 +56,17 @@ NOT_IN_ENGINE = (
 LOOP_CONTROL = re.compile(r"{%[-+]?\s*(break|continue)\b")
 NONE_TEST = re.compile(r"\bis(\s+not)?\s+none\b")
 
-_STRING = r"'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\""
+_STRING = r"'(?:\\.|[^'\\])*(?:'|\\?\Z)|\"(?:\\.|[^\"\\])*(?:\"|\\?\Z)"
+_CODE = rf"(?:{_STRING}|[^'\"])*?"
 _BLOCK = re.compile(
-    rf"\{{#.*?#\}}|\{{%(?:{_STRING}|.)*?%\}}|\{{\{{(?:{_STRING}|.)*?\}}\}}", re.DOTALL
+    rf"\{{#.*?(?:#\}}|\Z)|\{{%{_CODE}(?:%\}}|\Z)|\{{\{{{_CODE}(?:\}}\}}|\Z)", re.DOTALL
 )
 _LITERAL = re.compile(f"({_STRING})", re.DOTALL)
-"""Just enough of Jinja's syntax to change code without touching text, comments and string literals."""
+"""Just enough of Jinja's syntax to change code without touching text, comments and string literals. What is
+not closed goes on to the end, so that no piece of a template is read again and again."""
+
+LONGEST = 1 << 17
+"""Characters of a template, several times those of the longest that are published."""
 
 FUEL = 20_000_000
 """Instructions that rendering may take: a conversation of 1,000 messages takes less than a tenth."""
@@ -73,10 +78,14 @@ class EngineTemplate:
     """A template as the engine would run it.
 
     Raises:
-        TemplateError: The engine cannot parse it; the message names the line.
+        TemplateError: The engine cannot parse it; the message names the line. Or it is too long.
     """
 
     def __init__(self, source: str) -> None:
+        if len(source) > LONGEST:
+            raise TemplateError(
+                f"expected a chat template of at most {LONGEST} characters, found {len(source)}"
+            )
         self.source = source
         self._environment = _environment()
         _refuse_loop_control(source)

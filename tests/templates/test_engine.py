@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
-from exporter.bundle.engine_template import EngineTemplate
+from exporter.bundle.engine_template import LONGEST, EngineTemplate
 from exporter.errors import TemplateError
 from exporter.templates.gemma4 import variants
 from exporter.templates.probe import unpack_probe
@@ -137,6 +139,24 @@ def test_conversations_render_as_in_the_engine(settings: EngineSettings) -> None
             except TemplateError:
                 expected = ""
             assert text == expected, sample.name
+
+
+@pytest.mark.parametrize(
+    "rest",
+    ["'a' " * 20, "{% " * 1000, "{{ " * 1000, "{# " * 1000, "\\'" * 1000, ".replace(," * 1000],
+)
+@pytest.mark.parametrize("begin", ["", "{% ", "{{ '"])
+def test_what_is_not_closed_is_read_at_once(begin: str, rest: str) -> None:
+    """Regular expressions of ours read a template before minijinja does, and must come to an end."""
+    began = time.process_time()
+    with suppress(TemplateError):
+        EngineTemplate(begin + rest)
+    assert time.process_time() - began < 2
+
+
+def test_a_template_of_any_length_is_refused() -> None:
+    with pytest.raises(TemplateError, match="at most 131072 characters, found 131073"):
+        EngineTemplate("x" * (LONGEST + 1))
 
 
 @pytest.mark.parametrize(
