@@ -17,7 +17,7 @@ ODD_VALUES: tuple[Any, ...] = (
     10**400, 0.5, -0.0, 1e-320, 1e30, 1e308, float("nan"), float("inf"), float("-inf"),
     "", "a", "0", "null", "\0", "\ud800", "\u2028", "é" * 300, "x" * 70_000, "../x", "/etc/passwd", "%s{}",
     "(a+)+$", ".*", "(?i)a", "default", [], {}, [[]], [None], [0], [1, 2], ["a", "b"], [0] * 3000, {"": None},
-    {"a": {"a": 1}}, [[[[[[[[[[]]]]]]]]]],
+    {"(.|..)+!": {}}, {"a": {"a": 1}}, [[[[[[[[[[]]]]]]]]]],
 )  # fmt: skip
 """What stands in the place of a value."""
 
@@ -80,7 +80,7 @@ TEMPLATE_TEXTS = (
     "{{ ''.__class__.__mro__ }}", "{{ messages | tojson }}", "{{ x.y.z }}", "{% block b %}", "{% raw %}",
     "{{ (" * 200, "{{ [" * 400, "{{ messages[0]['content'][::-1] }}", "| map(attribute='content') | list",
     "{{ cycler('a') }}", "{{ 9**9**9 }}", "{{ strftime_now('%Y' * 999) }}", "{{ raise_exception(1) }}",
-    "{% break %}", "{% extends messages %}",
+    "{% break %}", "{% extends messages %}", "{% 'a' 'a' " * 16, ".replace(," * 300,
 )  # fmt: skip
 TEXTS = (
     *TEMPLATE_TEXTS, "\0", "\ufeff", "\u2028", "\r", "\n", "\t", '"', "'", "\\", "[", "]", "{", "}", ",", ":",

@@ -176,6 +176,14 @@ def test_bits_that_do_not_fit_are_named(packed: Packed, tmp_path: Path) -> None:
         ({"module_quant_configs": ["mlp"]}, r"must be an object, found \['mlp'\]"),
         ({"module_quant_configs": {"mlp": 8}}, "the options of 'mlp' must be an object, found 8"),
         ({"module_quant_configs": {"m(lp": {}}}, r"'m\(lp' is no regular expression"),
+        (
+            {"module_quant_configs": {"m{9999999999}": {}}},
+            r"'m\{9999999999}' is no regular expression",
+        ),
+        (
+            {"module_quant_configs": {"(.|..)+!": {}}},
+            "module_quant_configs took more than 5 seconds",
+        ),
         ({"module_quant_configs": {"m": {"num_bits": None}}}, "num_bits of 'm' must be a whole"),
     ],
 )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Container
 
-COMMENT = re.compile(r"\{#.*?#\}", re.DOTALL)
+COMMENT = re.compile(r"\{#.*?(?:#\}|\Z)", re.DOTALL)
 
 MARKER = re.compile(
     r"<\|[^<>|\s]{1,40}\|?>"  # <|turn>, <|im_start|>

@@ -10,16 +10,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
-from exporter.bounded_call import OutOfBoundsError, bounded_call
 from exporter.checkpoints.configs.config_reader import is_number
+from exporter.checkpoints.patterns import NO_PATTERN, in_time
 from exporter.errors import CheckpointError, listed
-
-T = TypeVar("T")
 
 UNSUPPORTED = {
     "alora_invocation_tokens": "it acts only after certain tokens, so it cannot be merged",
@@ -160,7 +158,7 @@ def _ties_embeddings(config: Mapping[str, Any], saved: Sequence[str], where: str
         return False
     targets = config.get("target_modules") or ()
     if isinstance(targets, str):
-        return _names_tied(saved) or _in_time(
+        return _names_tied(saved) or in_time(
             "target_modules", where, targets, _matches_tied, targets
         )
     if not isinstance(targets, Sequence):
@@ -200,15 +198,6 @@ def _token_problems(tokens: Mapping[str, Any]) -> list[str]:
     return problems
 
 
-REPEATS = re.compile(r"[*+?{]")
-"""What can make a pattern take for ever."""
-
-NO_PATTERN = (re.error, OverflowError, RecursionError)
-"""What compiling arbitrary text as a regular expression can raise."""
-
-PATTERN_SECONDS = 5
-
-
 def check_patterns(config: AdapterConfig, modules: Iterable[str], where: str) -> None:
     """Match every pattern with every module, in a process that can be given up.
 
@@ -219,20 +208,7 @@ def check_patterns(config: AdapterConfig, modules: Iterable[str], where: str) ->
     """
     patterns = tuple({**config.rank_pattern, **config.alpha_pattern})
     what = "rank_pattern and alpha_pattern"
-    _in_time(what, where, "".join(patterns), _match_all, patterns, tuple(modules))
-
-
-def _in_time(what: str, where: str, text: str, match: Callable[..., T], *args: object) -> T:
-    """What ``match`` returns; called in another process if ``text``, its patterns, can take for ever."""
-    if not REPEATS.search(text):
-        return match(*args)
-    try:
-        return bounded_call(PATTERN_SECONDS, 1 << 30, match, *args)
-    except OutOfBoundsError as error:
-        raise CheckpointError(
-            f"{where}: matching the modules' names with {what} {error}; write the modules' names instead of "
-            "regular expressions"
-        ) from error
+    in_time(what, where, "".join(patterns), _match_all, patterns, tuple(modules))
 
 
 def _match_all(patterns: Sequence[str], modules: Sequence[str]) -> None:

@@ -12,13 +12,14 @@ Source: transformers 5.22 ``integrations/gemma_quant.py`` and ``GemmaQuantizatio
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from exporter.checkpoints.patterns import NO_PATTERN, in_time, search_all
 from exporter.checkpoints.tensors.stored_tensor import StoredTensor
 from exporter.checkpoints.tensors.tensor_reader import TensorReader
 from exporter.checkpoints.tensors.text_modules import class_prefix, is_tower, text_module
@@ -97,13 +98,19 @@ def packed_tensors(
         where: Shown in error messages.
 
     Raises:
-        CheckpointError: The configuration of this format is malformed, or listing every matrix of the text
-            model whose parts do not fit together.
+        CheckpointError: The configuration of this format is malformed, matching its patterns does not end, or
+            listing every matrix of the text model whose parts do not fit together.
     """
     quantisation = config.get("quantization_config")
     if not isinstance(quantisation, Mapping) or quantisation.get("quant_method") != METHOD:
         return {}
     modules, prefix = _parse_bits(quantisation, where), class_prefix(config)
+    in_class = {
+        module: _in_class(module, prefix)
+        for _, scales_end in PARTS
+        for module in (n.removesuffix(scales_end) for n in tensors if n.endswith(scales_end))
+    }
+    modules.check(tuple(in_class.values()), where)
     found: dict[str, PackedTensor] = {}
     problems: list[str] = []
     for codes_end, scales_end in PARTS:
@@ -111,7 +118,7 @@ def packed_tensors(
             if name.endswith(scales_end):
                 module = name.removesuffix(scales_end)
                 codes = tensors.get(module + codes_end)
-                bits = modules.of(_in_class(module, prefix))
+                bits = modules.of(in_class[module])
                 if problem := _problem(module, codes, scales, bits):
                     problems += [] if is_tower(name) else [problem]
                 elif codes is not None:
@@ -137,6 +144,15 @@ class _Bits:
     default: int
     patterns: tuple[tuple[re.Pattern[str], int], ...]
 
+    def check(self, modules: Sequence[str], where: str) -> None:
+        """Match every pattern with every module's name, where that can be given up.
+
+        Raises:
+            CheckpointError: It does not end.
+        """
+        texts = tuple(pattern.pattern for pattern, _ in self.patterns)
+        in_time("module_quant_configs", where, "".join(texts), search_all, texts, modules)
+
     def of(self, module: str) -> int:
         return next((n for pattern, n in self.patterns if pattern.search(module)), self.default)
 
@@ -154,7 +170,7 @@ def _parse_bits(quantisation: Mapping[str, Any], where: str) -> _Bits:
             patterns.append(
                 (re.compile(text), _number(options, default, f" of {text!r}", problems))
             )
-        except re.error as error:
+        except NO_PATTERN as error:
             problems.append(f"{text!r} is no regular expression ({error})")
     if problems:
         raise CheckpointError(f"{where}: quantization_config: {listed(problems)}")
