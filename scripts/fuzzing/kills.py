@@ -84,7 +84,7 @@ def _tune(output: Path) -> tuple[str, ...]:
     given.write_text(
         "\n".join(PROMPTS.read_text(encoding="utf-8").splitlines()[:60]), encoding="utf-8"
     )
-    more = ("--prompts", str(given), "--epochs", "1", "--max-tokens", "48", "--force")
+    more = ("--prompts", str(given), "--epochs", "1", "--max-tokens", "48", "--force", "--resume")
     return ("tune", *PAIR, "-o", str(output), *more)
 
 
