@@ -158,8 +158,8 @@ def test_no_drafter_is_found(here: Path) -> None:
     done = run("export", alone)
     assert done.returncode == 1
     assert done.stderr == (
-        f"mtp-export: model: no drafter was found; tried {alone}-assistant (no such folder). Name one behind "
-        "TARGET, or give --no-drafter for a bundle without speculative decoding\n"
+        f"mtp-export: {alone}: no drafter was found; tried {alone}-assistant (no such folder). Name one "
+        "behind TARGET, or give --no-drafter for a bundle without speculative decoding\n"
     )
     assert list(here.glob("*.litertlm")) == []
     with pytest.raises(CheckpointError, match="expected a folder or a hub id"):
