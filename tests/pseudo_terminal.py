@@ -18,6 +18,9 @@ from tests.command import COMMAND
 
 PATIENCE = 60  # seconds
 
+SIZE = ("COLUMNS", "LINES")
+"""Variables that count more than the terminal's own size."""
+
 
 class PseudoTerminal:
     """What is typed into it, and what it shows."""
@@ -71,7 +74,8 @@ def in_terminal(
     """Run the command in a terminal that is so wide."""
     own, other = pty.openpty()
     fcntl.ioctl(own, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    variables = {**os.environ, "TERM": "xterm-256color", **(environment or {})}
+    inherited = {name: value for name, value in os.environ.items() if name not in SIZE}
+    variables = {**inherited, "TERM": "xterm-256color", **(environment or {})}
     process = subprocess.Popen(
         [*COMMAND, *arguments],
         stdin=other,

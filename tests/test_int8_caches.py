@@ -167,7 +167,8 @@ def test_inspect_shows_the_caches(bundle: Path) -> None:
     assert found.contract is not None
     assert found.contract.kv_dtype is Dtype.INT8
     shown = CliRunner().invoke(cli, ["inspect", str(bundle)]).output
-    assert f"int8, {cache_bytes(found.contract):,} bytes" in shown
+    assert f" {cache_bytes(found.contract):,} bytes at {found.contract.cache_length};" in shown
+    assert ", int8, " in shown
 
 
 def test_drafter_and_target_share_their_scales(bundle: Path) -> None:
