@@ -110,7 +110,7 @@ def test_what_is_no_picture_or_sound(
 def test_what_is_no_file(tmp_path: Path) -> None:
     with pytest.raises(MediaError, match="No such file"):
         file_part(IMAGE, tmp_path / "none.png")
-    with pytest.raises(MediaError, match="expected the file of a picture, found a folder"):
+    with pytest.raises(MediaError, match="expected a file, found a folder, for a picture"):
         file_part(IMAGE, tmp_path)
     os.mkfifo(tmp_path / "pipe")  # nobody writes to it: reading would wait for ever
     with pytest.raises(MediaError, match="expected the file of a sound, found something else"):
