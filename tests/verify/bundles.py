@@ -34,6 +34,7 @@ from exporter.contract.text import Contract
 from exporter.litertlm.graphs import LitertGraphs
 from exporter.litertlm.writer import write_bundle
 from exporter.lowering import signatures
+from exporter.lowering.choices import with_choices
 from exporter.lowering.graph_cache import LITERT, KnownGraphs, default_folder, find_graphs, unit_key
 from exporter.lowering.units import (
     LoweringRequest,
@@ -266,8 +267,7 @@ def _lower(request: LoweringRequest, unit: Unit, plan: FaultyModules) -> bytes:
         model = litert_torch.signature(
             signature.name, signature.module.eval(), sample_kwargs=signature.example()
         ).convert()
-    content: bytes = model.model_content()
-    return content
+    return with_choices(model.model_content())
 
 
 def make_bundle(fault: Fault, folder: Path, recipe_name: str | None = None) -> Path:
