@@ -113,7 +113,7 @@ def test_what_is_no_file(tmp_path: Path) -> None:
     with pytest.raises(MediaError, match="expected a file, found a folder, for a picture"):
         file_part(IMAGE, tmp_path)
     os.mkfifo(tmp_path / "pipe")  # nobody writes to it: reading would wait for ever
-    with pytest.raises(MediaError, match="expected the file of a sound, found something else"):
+    with pytest.raises(MediaError, match="expected a file, found a pipe, for a sound"):
         file_part(AUDIO, tmp_path / "pipe")
     with pytest.raises(MediaError, match="expected a picture in base64"):
         blob_part(IMAGE, "a picture")
