@@ -20,6 +20,7 @@ import pytest
 
 from exporter.checkpoints.checkpoint import Checkpoint, open_checkpoint
 from exporter.files.output import size_of
+from exporter.formats import format_of
 from exporter.options import ExportOptions, OutputFormat
 from exporter.pipeline import export
 from exporter.progress import Advance
@@ -86,7 +87,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def test_binding_streams(output_format: OutputFormat, folder: Path) -> None:
     """The exporting process alone: lowering has its memory in child processes."""
     assert_large_in_small_tensors(folder)
-    bundle, log = folder / f"mid.{output_format}", folder / "stages"
+    bundle, log = folder / f"mid{format_of(output_format).SUFFIX}", folder / "stages"
     with log.open("wb") as stages:
         process = subprocess.Popen(
             [
