@@ -55,7 +55,8 @@ compile_modules() {
 export_bundles() {
   local pair=checkpoints/tiny bundles=$out/bundles
   mkdir -p "$bundles"
-  { python -m exporter.cli.main export $pair/target $pair/drafter -o "$bundles/tiny.litertlm" --force \
+  { python -m exporter.cli.main export $pair/target $pair/drafter -o "$bundles/tiny.litertlm" \
+      --recipe int8 --force \
     && python scripts/android/repack.py "$bundles/tiny.litertlm" "$bundles/foreign.litertlm" \
     && python scripts/android/repack.py "$bundles/tiny.litertlm" "$bundles/plain.litertlm" --without-drafter \
     && python -m scripts.android.planted_bundles "$bundles"
