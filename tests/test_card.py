@@ -44,6 +44,7 @@ def saved(path: Path, *arguments: str | Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_card_has_what_was_measured(from_hub: Path, tmp_path: Path) -> None:
     short = "--max-new-tokens", "8"
     verified = saved(tmp_path / "verify.json", "verify", from_hub, *short)

@@ -23,6 +23,7 @@ def doctor(*options: str, first_on_path: Path | None = None) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_where_everything_is_there() -> None:
     """As it is where the tests run; the engine has opened a bundle."""
     findings = {each["what"]: each for each in json.loads(doctor("--json"))}
@@ -31,6 +32,7 @@ def test_where_everything_is_there() -> None:
     assert findings["the stock engine opens a bundle"]["found"] == "it rendered 'user'"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("version", "told"), [("5.23.0", "not ok"), ("5.24.1", "ok    ")])
 def test_a_version_that_was_not_tested(version: str, told: str, tmp_path: Path) -> None:
     """Python finds this version first, and transformers 5.23.0 is excluded by name."""

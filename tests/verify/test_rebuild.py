@@ -27,6 +27,7 @@ def with_template(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]
     return bundle, template
 
 
+@pytest.mark.slow
 def test_the_same_bytes_from_copies_of_other_names(
     with_template: tuple[Path, Path], tmp_path: Path
 ) -> None:
