@@ -86,7 +86,7 @@ def replay() -> None:
             for case in kept(name):
                 try:
                     click.echo(f"{name}: {case.part}: {outcome(target, case)}")
-                except Exception as error:
+                except Exception as error:  # what is no refusal is what is looked for
                     failures += 1
                     click.echo(f"{name}: {case.part}: {place_of(error)}: {error}")
         finally:

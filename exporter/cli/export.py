@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from exporter.checkpoints.architecture import HeadKind
+from exporter.cli.option_types import parse_numbers
 from exporter.cli.recipe_option import RECIPE
 from exporter.cli.strict_command import StrictCommand
 from exporter.contract.names import Accelerator, Dtype
@@ -29,23 +30,6 @@ logger = logging.getLogger(__name__)
 
 SHOWN = 3
 """Kinds of ignored tensors that are named."""
-
-
-def parse_numbers(
-    ctx: click.Context, parameter: click.Parameter, value: str | None
-) -> tuple[int, ...] | None:
-    """``128,1024`` as numbers."""
-    if value is None:
-        return None
-    try:
-        lengths = tuple(int(part) for part in value.split(","))
-    except ValueError as error:
-        raise click.BadParameter(
-            f"expected numbers separated by commas, found {value!r}"
-        ) from error
-    if not all(1 <= length <= 8192 for length in lengths):
-        raise click.BadParameter(f"expected numbers from 1 to 8192, found {value!r}")
-    return lengths
 
 
 @click.command(cls=StrictCommand)
@@ -303,7 +287,7 @@ def command(
             reporter.note(_ignored(role, _by_tower(kinds)))
     if drafter_checkpoint is not None:
         runtime = " --runtime onnx" if options.format is OutputFormat.ONNX else ""
-        measure = f"mtp-export generate {output}{runtime}"
+        measure = f"mtp-export compare {output}{runtime}"
         if advice := drafter_advice(target_checkpoint, drafter_checkpoint, measure):
             reporter.note(advice)
     click.echo(f"{output}: {exported.nbytes:,} bytes")

@@ -49,3 +49,20 @@ def whole_texts(ctx: click.Context, param: click.Parameter, texts: Sequence[str]
             shown = ascii(text[:20])
             raise click.BadParameter(f"expected text in UTF-8, found {shown}") from error
     return texts
+
+
+def parse_numbers(
+    ctx: click.Context, parameter: click.Parameter, value: str | None
+) -> tuple[int, ...] | None:
+    """``128,1024`` as numbers."""
+    if value is None:
+        return None
+    try:
+        lengths = tuple(int(part) for part in value.split(","))
+    except ValueError as error:
+        raise click.BadParameter(
+            f"expected numbers separated by commas, found {value!r}"
+        ) from error
+    if not all(1 <= length <= 8192 for length in lengths):
+        raise click.BadParameter(f"expected numbers from 1 to 8192, found {value!r}")
+    return lengths

@@ -63,7 +63,7 @@ def speaking(*, quiet: bool, verbose: bool) -> Iterator[None]:
             stack.enter_context(redirect_stderr(nowhere))
         try:
             yield
-        except Exception as error:
+        except Exception as error:  # whatever it is, it goes on, with what libraries said of it
             if hidden is not None and (said := _last_errors(hidden)):
                 error.add_note(said)
             raise

@@ -137,7 +137,7 @@ def _run(target: Target, seed: int, numbers: range, place: mmap.mmap, sending: C
             continue
         try:
             outcomes[outcome(target, case)] += 1
-        except Exception as error:
+        except Exception as error:  # what is no refusal is what is looked for
             if target.bounded and isinstance(error, MemoryError):
                 outcomes["MemoryError"] += 1
                 continue

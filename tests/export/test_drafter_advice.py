@@ -42,7 +42,7 @@ def test_an_adapted_target_with_a_stock_drafter(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     (advice,) = (line for line in done.stderr.splitlines() if "mtp-export tune" in line)
     assert advice.startswith("the drafter was made for the target without my-lora, so fewer")
-    assert f"`mtp-export generate {output} --prompts FILE`" in advice
+    assert f"`mtp-export compare {output} --prompts FILE`" in advice
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_an_adapted_target_with_a_stock_drafter(tmp_path: Path) -> None:
 def test_names_tell_whose_drafter_it_is(target: str, drafter: str, advised: bool) -> None:
     stock = replace(open_checkpoint(TINY_DRAFTER), source=drafter)
     tuned = replace(open_checkpoint(TINY_TARGET), source=target)
-    advice = drafter_advice(tuned, stock, "mtp-export generate x")
+    advice = drafter_advice(tuned, stock, "mtp-export compare x")
     assert (advice is not None) is advised
     assert advice is None or "was made for gemma-4-E2B-it, not for me/gemma-4-E2B-medical" in advice
 
