@@ -19,6 +19,8 @@ from exporter.errors import OutputError
 from exporter.files.interrupts import STOPS, Interrupts
 from exporter.files.output import check_destination, publish, publish_folder, scratch_folder
 
+NOBODY = 65534
+
 
 @pytest.fixture(autouse=True)
 def sigint_raises() -> Iterator[None]:
@@ -255,9 +257,19 @@ def test_a_link_is_replaced_by_a_folder(dangling: bool, tmp_path: Path) -> None:
     assert dangling or (other / "diary").read_text() == "precious"
 
 
-def test_a_folder_that_cannot_be_written_is_told_early(tmp_path: Path) -> None:
-    tmp_path.chmod(0o500)
-    if os.access(tmp_path, os.W_OK):
-        pytest.skip("whoever runs this may write everywhere")
-    with pytest.raises(OutputError, match=f"the folder {tmp_path} is not writable"):
-        check_destination(tmp_path / "x", force=False)
+def test_a_folder_that_cannot_be_written_is_told_early() -> None:
+    """Root may write everywhere, so a child asks that is nobody."""
+    with tempfile.TemporaryDirectory() as name:
+        folder, status = Path(name), 2
+        folder.chmod(0o555)
+        child = os.fork()
+        if child == 0:
+            try:
+                if os.geteuid() == 0:
+                    os.setuid(NOBODY)
+                check_destination(folder / "x", force=False)
+            except OutputError as error:
+                status = int(f"the folder {folder} is not writable" not in str(error))
+            finally:
+                os._exit(status)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
