@@ -129,9 +129,7 @@ def _open_closed_streams() -> None:
     """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            nothing = os.open(
-                os.devnull, os.O_RDWR
-            )  # the lowest that is free, so that of the stream
+            nothing = os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, the stream's
             setattr(sys, name, os.fdopen(nothing, mode, encoding="utf-8", closefd=False))
 
 
