@@ -11,12 +11,13 @@ import subprocess
 import termios
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests.command import COMMAND
 
 PATIENCE = 60  # seconds
+TRIES = 12
 
 SIZE = ("COLUMNS", "LINES")
 """Variables that count more than the terminal's own size."""
@@ -29,9 +30,9 @@ class PseudoTerminal:
         self._descriptor, self._process = descriptor, process
         self._shown = ""  # and not asked for yet
 
-    def until(self, text: str) -> str:
+    def until(self, text: str, patience: float = PATIENCE) -> str:
         """What it shows up to the text, which must come."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + patience
         while text not in self._shown:
             piece = self._read(deadline)
             assert piece, f"{text!r} did not come: {self._shown!r}"
@@ -42,6 +43,17 @@ class PseudoTerminal:
     def type(self, text: str) -> None:
         """Keys, among them Ctrl-C (3) and Ctrl-D (4)."""
         os.write(self._descriptor, text.encode())
+
+    def interrupt_until(self, text: str) -> str:
+        """Ctrl-C, again where nothing comes of it; what it then shows up to the text.
+
+        Python notices a signal while readline waits for a key, but not while readline takes one.
+        """
+        for _ in range(TRIES):
+            self.type("\x03")
+            with suppress(AssertionError):
+                return self.until(text, PATIENCE / TRIES)
+        raise AssertionError(f"{text!r} did not come: {self._shown!r}")
 
     def children(self) -> list[int]:
         """Processes that the command has started."""
