@@ -17,7 +17,7 @@ from exporter.bundle.stored_contract import VERSION
 from exporter.contract.names import Section
 from exporter.pip_install import pip_install
 from tests.bundles import PROMPT_FILE, TINY_DRAFTER, TINY_TARGET
-from tests.command import run, run_process, run_without
+from tests.command import COMMAND, run, run_process, run_without
 from tests.damage import damaged
 
 HELP_SECONDS = 0.5
@@ -151,6 +151,38 @@ def test_an_unexpected_error_of_the_system_is_one_sentence() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (1, "mtp-export: some/file: Permission denied\n")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that Linux has")
+def test_output_that_nobody_takes(tiny_bundles: dict[str, Path]) -> None:
+    command = [*COMMAND, "inspect", str(tiny_bundles["int8"])]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("mtp-export: No space left on device; make room")
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as closed:
+        done = subprocess.run(
+            command, stdout=closed, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+@pytest.mark.slow
+def test_text_is_utf8_in_every_locale(tiny_bundles: dict[str, Path]) -> None:
+    """That of Python is ASCII here, and that of Windows' pipes is another one."""
+    command = [*COMMAND, "generate", str(tiny_bundles["int8"])]
+    done = subprocess.run(
+        [*command, "-p", "h\u00e9", "-p", "-"],
+        input="\u2603",
+        capture_output=True,
+        encoding="utf-8",
+        env={**os.environ, "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"},
+        check=False,
+    )
+    assert "==> h\u00e9 <==" in done.stdout
+    assert "==> \u2603 <==" in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -131,13 +131,13 @@ def _prompts(given: Sequence[str]) -> list[str]:
 def _piped() -> str:
     try:
         text = sys.stdin.read().strip()
-    except UnicodeDecodeError as error:
+        text.encode()
+    except UnicodeError as error:
         raise click.UsageError(f"stdin: expected text in UTF-8 ({error})") from error
     if not text:
         raise click.UsageError(
             "stdin: expected a prompt, found nothing: give --prompt, --prompts or --chat-file"
         )
-    whole_texts(click.get_current_context(), click.Option(["--prompt"]), [text])
     return text
 
 

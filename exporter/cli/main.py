@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import signal
 import sys
@@ -107,6 +108,7 @@ def main() -> None:
     Once it has ended nothing interrupts: a signal that comes while Python leaves changes no exit code.
     """
     _open_closed_streams()
+    _use_utf8()
     signals = _Signals()
     try:
         code = _run()
@@ -131,6 +133,18 @@ def _open_closed_streams() -> None:
         if getattr(sys, name) is None:
             nothing = os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, the stream's
             setattr(sys, name, os.fdopen(nothing, mode, encoding="utf-8", closefd=False))
+
+
+def _use_utf8() -> None:
+    """Read and write UTF-8 in pipes and files, whatever the locale; a terminal gets what it can show.
+
+    Bytes that are no characters are read as surrogates, for the reader to refuse.
+    """
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            encoding = stream.encoding if stream.isatty() else "utf-8"
+            errors = "surrogateescape" if stream is sys.stdin else "backslashreplace"
+            stream.reconfigure(encoding=encoding, errors=errors)
 
 
 class _Signals:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 
 import click
@@ -37,18 +38,15 @@ SHARE = FiniteRange(0, 1)
 
 
 def whole_texts(ctx: click.Context, param: click.Parameter, texts: Sequence[str]) -> Sequence[str]:
-    """The texts of an option, if all bytes of them were characters.
+    """The texts of an option, read as UTF-8 whatever the locale is.
 
     Raises:
-        click.BadParameter: One is not text in the terminal's encoding.
+        click.BadParameter: One is not text in UTF-8.
     """
-    for text in texts:
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            shown = ascii(text[:20])
-            raise click.BadParameter(f"expected text in UTF-8, found {shown}") from error
-    return texts
+    try:
+        return [os.fsencode(text).decode() for text in texts]
+    except UnicodeError as error:
+        raise click.BadParameter(f"expected text in UTF-8 ({error})") from error
 
 
 def parse_numbers(
