@@ -154,7 +154,7 @@ def forecast_of_plan(plan: ExportPlan) -> Forecast:
     fresh = plan.options.fresh_graphs
     graphs = None if fresh else known_graphs(plan.request, requests)
     seconds, measured = _seconds(parts, plan.options)
-    tokenizer = len(zlib.compress(plan.assets.tokenizer_json.read_bytes()))
+    tokenizer = len(zlib.compress(plan.assets.tokenizer.content()))
     return Forecast(
         tuple(
             file for role, each in pair.checkpoints().items() for file in local_files(role, each)
