@@ -27,6 +27,9 @@ SUFFIX = "-assistant"
 GOOGLES = re.compile(r"gemma-4-e([24])b(-it)?(-qat-.+)?", re.IGNORECASE)
 QAT_DRAFTER = "-qat-q4_0-unquantized-assistant"
 
+BY_SHAPE = {(1536, 35): "google/gemma-4-E2B-it", (2560, 42): "google/gemma-4-E4B-it"}
+"""Google's models by width and layers: a model that was merged and saved says nothing of where it is from."""
+
 BESIDE = ("assistant", "drafter")
 """Names of folders beside a target that say what they are, and not whose."""
 
@@ -55,7 +58,7 @@ def drafter_of(named: NamedTarget, *, tuned: bool = True) -> str:
     if tuned and (found := _tuned(named)) is not None:
         return found
     tried: dict[str, str] = {}
-    for candidate in _candidates(named):
+    for candidate in _candidates(named, config):
         if str(candidate) in tried:
             continue
         if (objection := _objection(candidate, config)) is None:
@@ -99,7 +102,7 @@ def _folders(folder: Path) -> list[Path]:
         return []
 
 
-def _candidates(named: NamedTarget) -> Iterator[Path | str]:
+def _candidates(named: NamedTarget, config: TargetConfig) -> Iterator[Path | str]:
     """Folders and hub ids that may be the drafter, likelier ones first."""
     for ancestor in lineage(named):
         if not ancestor.on_hub and ancestor.folder is not None:
@@ -107,6 +110,8 @@ def _candidates(named: NamedTarget) -> Iterator[Path | str]:
             yield own.with_name(f"{own.name}{SUFFIX}")
             yield from (f for f in map(own.with_name, BESIDE) if f.is_dir())
         yield from _hub_names(ancestor)
+    if base := BY_SHAPE.get((config.text.hidden_size, len(config.text.layers))):
+        yield f"{base}{SUFFIX}"
 
 
 def _hub_names(ancestor: Ancestor) -> Iterator[str]:
