@@ -70,6 +70,11 @@ PACKED: dict[str, tuple[dict[str, Any], dict[str, Tensor], list[str]]] = {
         {f"{Q}.weight": torch.zeros(9, 4).to(torch.float8_e4m3fn)},
         ["fp8", "F8_E4M3"],
     ),
+    "of an unknown kind": (
+        {"quantization_config": {"quant_method": "exl3", "bits": 3.0}},
+        {f"{Q}.trellis": torch.zeros(9, 4, dtype=torch.int16), f"{Q}.suh": torch.zeros(9, dtype=torch.half)},
+        ["exl3", "trellis is I16", "float checkpoint"],
+    ),
     "in the text's configuration": (
         {"text_config": {"quantization_config": {"quant_method": "awq"}}},
         {f"{Q}.qweight": torch.zeros(9, 4, dtype=torch.int32)},
