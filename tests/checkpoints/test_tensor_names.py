@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from transformers import Gemma4ForConditionalGeneration
 
 from exporter.checkpoints.checkpoint import open_checkpoint
 from exporter.checkpoints.tensors.tensor_names import EMBEDDING, HEAD, find_names
@@ -124,3 +125,22 @@ def test_head_that_differs_though_the_configuration_ties_it(tmp_path: Path) -> N
     changed = [name for name in stock if not np.array_equal(of_differing[name], stock[name])]
     assert changed == ["target.lm_head.weight"]
     assert all(np.array_equal(of_equal[name], stock[name]) for name in stock)
+
+
+@pytest.mark.slow
+def test_only_the_whole_models_configuration_unties_the_head(tmp_path: Path) -> None:
+    """Transformers asks the class with the head, whose configuration is the outer one."""
+    text = open_checkpoint(TINY_TARGET).config["text_config"] | {"tie_word_embeddings": False}
+    folder = save_variant(tmp_path, dict, {"text_config": text})
+    ours, stock = (values(open_checkpoint(f), None) for f in (folder, TINY_TARGET))
+    assert all(np.array_equal(ours[name], stock[name]) for name in stock)
+    reference = Gemma4ForConditionalGeneration.from_pretrained(folder)
+    assert reference.lm_head.weight is reference.get_input_embeddings().weight
+
+
+def test_weights_that_another_process_had(tmp_path: Path) -> None:
+    """As DeepSpeed's ZeRO-3 leaves them."""
+    folder = save_variant(tmp_path, lambda tensors: {name: t[:0] for name, t in tensors.items()})
+    with pytest.raises(CheckpointError, match="tensors without elements") as caught:
+        open_checkpoint(folder)
+    assert "zero_to_fp32.py" in str(caught.value)
