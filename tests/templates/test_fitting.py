@@ -42,6 +42,14 @@ def empty_thoughts(template: str) -> str:
     return template.replace(turn, turn + empty, 1)
 
 
+def test_a_file_with_the_line_ends_of_windows() -> None:
+    """jinja2 takes them for newlines; the engine would print them."""
+    lines = "{% for m in messages %}\n<|turn>{{ m.role }}\n{{ m.content | trim }}<turn|>\n{% endfor %}\n"
+    fitted = fit_template(lines.replace("\n", "\r\n"), "windows")
+    assert fitted.source == fit_template(lines, "unix").source
+    assert fitted.origin is Origin.REWRITTEN
+
+
 def test_public_templates_become_ours(public_templates: dict[str, str]) -> None:
     expected = {
         "google": Variant(),
