@@ -196,6 +196,15 @@ def test_running_into_the_end_of_the_context(short_bundle: Path) -> None:
     assert same_text(off, on, ReplyLimits(SHORT_CACHE, SHORT_CACHE, DRAFT_LENGTH))
 
 
+def test_a_conversation_that_is_too_long(short_bundle: Path) -> None:
+    """Of several prompts, the one is named."""
+    asked = [Conversation.asking(prompt) for prompt in ("Why?", "The bear eats honey. " * 200)]
+    with pytest.raises(EngineError, match="maximum number of tokens") as refused:
+        run_engine(settings(short_bundle, mtp=False), asked)
+    said = str(refused.value)
+    assert "longer --cache-length; the message begins with 'The bear eats honey. The bear" in said
+
+
 def test_a_bundle_without_drafter(plain_bundle: Path, tiny_bundles: dict[str, Path]) -> None:
     conversations = [Conversation.asking(prompt) for prompt in held_out_prompts(3)]
     plain = run_engine(settings(plain_bundle, mtp=False), conversations)
