@@ -74,8 +74,8 @@ class PromptReader:
         if len(tokens) > context_length:
             raise ContextFullError(
                 f"the conversation is {len(tokens)} tokens long and the context holds {context_length}: "
-                "start a new one, or export with a longer --cache-length; its last message begins with "
-                f"{_beginning(messages[-1])!r}"
+                "start a new one, or ask for a longer cache with --max-num-tokens (`inspect` shows which are "
+                f"possible); its last message begins with {_beginning(messages[-1])!r}"
             )
         return Prompt(text, tokens)
 

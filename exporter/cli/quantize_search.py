@@ -64,7 +64,8 @@ def parse_storage(text: str) -> Way:
     multiple=True,
     default=STORED,
     show_default=True,
-    help="A way to store tensors, <storage> or <storage>-<algorithm>; repeated, the first is the start.",
+    help="A way to store tensors, <storage> or <storage>-<algorithm>; may be repeated. The search starts "
+    "with the first.",
 )
 @click.option(
     "--groups",
@@ -77,7 +78,7 @@ def parse_storage(text: str) -> Way:
     "--only",
     default="*",
     metavar="PATTERN",
-    help="Leave tensors that do not match as they are at the start; `drafter.*` searches the drafter.",
+    help="Search only tensors whose names match, such as `drafter.*`; the others are stored as at the start.",
 )
 @measuring_options
 @click.option("--force", is_flag=True, help="Replace the recipe file if it exists.")

@@ -38,8 +38,8 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     "--conversations",
     type=FILE,
     metavar="FILE.jsonl",
-    help="Or conversations, one a line, in the forms of chat files (docs/chat.md). An answer at the end of "
-    "one is left out: the target's own counts.",
+    help="Conversations like those of your users, one a line, in the forms of chat files (docs/chat.md), "
+    "instead of --prompts. An answer at the end of one is left out: the target gives its own.",
 )
 @click.option(
     "--keep",
@@ -69,7 +69,7 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     type=click.IntRange(1, 15),
     default=3,
     show_default=True,
-    help="Tokens drafted per round in the end.",
+    help="Tokens that will be drafted per round.",
 )
 @click.option(
     "--max-tokens",
@@ -81,8 +81,8 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option(
     "--epochs",
     type=click.IntRange(0, 1000),
-    help="How often the answers are gone through, unless watched ones stop getting better.  [default: "
-    "2 to 20, fewer for more data]",
+    help="How often the answers are gone through, at most; training ends earlier when prompts that are not "
+    "trained on gain no more.  [default: 2 to 20, fewer for more data]",
 )
 @click.option(
     "--rate",
@@ -97,7 +97,11 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     help="Where torch computes; answers are generated on the CPU.",
 )
 @click.option(
-    "--seed", type=SEED, default=0, show_default=True, help="Of the order of the answers."
+    "--seed",
+    type=SEED,
+    default=0,
+    show_default=True,
+    help="Seed of the order in which answers are trained on.",
 )
 @click.option(
     "--work",
