@@ -1,20 +1,33 @@
-"""Documents: links lead somewhere, pages can be found, and docs/commands.md is what the commands say."""
+"""Documents: links, commands, options and files exist, and docs/commands.md is what the commands say."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
+import click
 import pytest
 from command_pages import page
 
-from exporter.cli.main import COMMANDS
+from exporter.cli.main import COMMANDS, cli
 from tests.bundles import ROOT
 from tests.command import run
 
 DOCS = sorted((ROOT / "docs").glob("*.md"))
-DOCUMENTS = [*sorted(ROOT.glob("*.md")), *DOCS, ROOT / "checkpoints" / "tiny" / "README.md"]
+READMES = [ROOT / folder / "README.md" for folder in ("android_sample", "checkpoints/tiny")]
+DOCUMENTS = [*sorted(ROOT.glob("*.md")), *DOCS, *READMES]
+FOLDERS = (
+    "android_sample",
+    "checkpoints",
+    "docs",
+    "exporter",
+    "quantize",
+    "runtime_py",
+    "scripts",
+    "tests",
+)
 
 
 def without_code(path: Path) -> str:
@@ -39,7 +52,46 @@ def links(path: Path) -> Iterator[tuple[Path, str]]:
             yield (path.parent / file).resolve() if file else path, heading
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def command_lines(path: Path) -> Iterator[tuple[str, list[str]]]:
+    """Commands of this tool that a document shows, and the options that it gives them."""
+    text = path.read_text(encoding="utf-8").replace("\\\n", " ")
+    for name, rest in re.findall(r"mtp-export ([a-z][a-z-]+)([^`\n#|;>]*)", text):
+        yield name, re.findall(r"(?<=[\s\[])--?[a-z][a-z-]*", rest)
+
+
+@cache
+def options(name: str) -> set[str]:
+    group = click.Context(cli, **cli.context_settings)
+    command = cli.get_command(group, name)
+    assert command is not None, name
+    parameters = command.get_params(click.Context(command, group))
+    return {option for each in parameters for option in (*each.opts, *each.secondary_opts)}
+
+
+@cache
+def files() -> list[str]:
+    return [f"/{file.relative_to(ROOT)}" for each in FOLDERS for file in (ROOT / each).rglob("*.*")]
+
+
+EACH = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+
+
+@EACH
+def test_commands_and_options_exist(document: Path) -> None:
+    unknown = [(name, set(given) - options(name)) for name, given in command_lines(document)]
+    assert not [each for each in unknown if each[1]]
+
+
+@EACH
+def test_files_that_are_named_exist(document: Path) -> None:
+    """Paths may begin below a package; of Kotlin's long paths documents name the ends."""
+    text = document.read_text(encoding="utf-8")
+    named = set(re.findall(r"(?<=`)[\w-]+(?:/[\w-]+)*/[\w-]+\.(?:py|sh|kt|jinja)(?=[:`])", text))
+    found = {name.rpartition("/")[2] if name.endswith(".kt") else name for name in named}
+    assert not [name for name in found if not any(file.endswith(f"/{name}") for file in files())]
+
+
+@EACH
 def test_links_lead_somewhere(document: Path) -> None:
     found = list(links(document))
     assert not [str(file) for file, _ in found if not file.exists()]
