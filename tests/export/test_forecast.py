@@ -24,7 +24,7 @@ from exporter.progress import SilentReporter
 from quantize.builtin_recipes import PLAIN_NAMES, RECIPES, built_in
 from tests.bundles import TINY_DRAFTER, TINY_TARGET
 from tests.checkpoints.written_configs import PUBLISHED
-from tests.command import run
+from tests.command import run, run_without
 
 NONE_READ = SourceFile("target", "model.safetensors", 10_000_000_000, here=False)
 
@@ -128,6 +128,16 @@ def test_what_is_printed(here: Path) -> None:
     assert lines[2].startswith("would make target-int4.litertlm: ")
     assert lines[-1] == "nothing was written"
     assert list(here.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_of_folders_without_any_extra(here: Path) -> None:
+    """Where nothing is to be downloaded the hub's client is not asked for."""
+    extras = ("huggingface_hub", "litert_lm", "litert_torch", "tokenizers", "torch", "transformers")
+    done = run_without(extras, "export", TINY_TARGET, "--dry-run")
+    assert (done.returncode, done.stdout.splitlines()[-1:]) == (0, ["nothing was written"]), (
+        done.stderr
+    )
 
 
 def test_as_json(here: Path) -> None:
