@@ -102,7 +102,10 @@ class PathKind:
     @property
     def found(self) -> str:
         """Completes "expected ..., found"."""
-        return self.kind.value.format(self.detail)
+        found = self.kind.value.format(self.detail)
+        return (
+            f"a folder with {found}" if self.kind is Kind.BUNDLE and self.path.is_dir() else found
+        )
 
     def instead_of(self, expected: str) -> str:
         """The sentence that refuses the path."""

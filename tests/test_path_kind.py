@@ -60,7 +60,11 @@ FOLDERS: dict[str, tuple[tuple[str, ...], Kind, str]] = {
     "pickles": (("config.json", "pytorch_model.bin"), Kind.PICKLED, "safe_serialization=True"),
     "ONNX": (("config.json", "model.onnx"), Kind.ONNX, "model.onnx"),
     "our ONNX": (("manifest.json", "decode.onnx"), Kind.ONNX_EXPORT, "generate --runtime onnx"),
-    "bundle": (("gemma.litertlm",), Kind.BUNDLE, "gemma.litertlm"),
+    "bundle": (
+        ("gemma.litertlm",),
+        Kind.BUNDLE,
+        "a folder with a .litertlm bundle (gemma.litertlm)",
+    ),
     "MediaPipe": (("gemma.task",), Kind.TFLITE, "gemma.task"),
     "no config": (("model.safetensors",), Kind.WEIGHTS_ONLY, "put the model's config.json"),
     "no weights": (("config.json", "tokenizer.json"), Kind.CONFIG_ONLY, "download"),
