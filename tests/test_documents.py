@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -113,6 +115,19 @@ def test_documents_that_help_names_exist() -> None:
     named = set(re.findall(r"docs/[\w-]+\.md", said))
     assert len(named) > 5
     assert not [name for name in named if not (ROOT / name).is_file()]
+
+
+@pytest.mark.slow
+def test_the_files_that_open_a_bundle(tiny_bundles: dict[str, Path]) -> None:
+    """The list in docs/architecture.md, by the program that stands below it."""
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    code = text.split("```python\n")[1].split("```")[0]
+    code = code.replace("build/tiny-int8.litertlm", str(tiny_bundles["int8"]))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    section = text.split("### Opening a bundle")[1].split("###")[0]
+    listed = re.findall(r"^\d+\. `([\w/]+\.py)`", section, re.MULTILINE)
+    assert sorted(line.removeprefix(f"{ROOT}/") for line in done.stdout.split()) == sorted(listed)
+    assert f"| opening a bundle | 23 | {len(listed)} |" in text
 
 
 def test_no_document_installs_the_tool_from_an_index() -> None:
