@@ -23,7 +23,8 @@ from exporter.verify.rungs import half_precision
 from exporter.verify.rungs.shapes import DRAFTS_DIFFER
 from tests.bundles import held_out_prompts
 from tests.verify.asking import NEEDS_MORE, RememberedAnswers
-from tests.verify.bundles import SCALED, Fault, make_bundle, tiny_pair
+from tests.verify.bundles import SCALED, make_bundle
+from tests.verify.faulty_graphs import Fault, tiny_pair
 
 pytestmark = pytest.mark.slow
 

@@ -19,7 +19,7 @@ from exporter.verify.rung import Verdict
 from exporter.verify.texts import DEFAULT_PROMPTS
 from quantize.builtin_recipes import RECIPES
 from tests.verify.asking import NEEDS_MORE, RememberedAnswers
-from tests.verify.bundles import tiny_pair
+from tests.verify.faulty_graphs import tiny_pair
 
 
 @pytest.fixture(scope="module")
