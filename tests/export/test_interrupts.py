@@ -17,7 +17,7 @@ from tests.export.command import grow, run, start, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
-STOPS = 20
+STOPS = 12
 """SIGINT and SIGKILL in turn."""
 
 PATIENCE = 3
@@ -26,8 +26,6 @@ PATIENCE = 3
 
 SCRATCH = ".*.partial-*"
 """The folder beside the output, there while weights are stored and the bundle is packed."""
-
-both = pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 
 
 def interrupt(process: subprocess.Popen[str], stop: signal.Signals, folder: Path) -> None:
@@ -44,12 +42,16 @@ def interrupt(process: subprocess.Popen[str], stop: signal.Signals, folder: Path
     assert list(folder.iterdir()) == []
 
 
-@both
-def test_an_interrupt_while_lowering(stop: signal.Signals, folder: Path, tmp_path: Path) -> None:
-    """The processes that lower end as well."""
+@pytest.mark.parametrize(
+    ("stop", "delays"), [(signal.SIGINT, (0.0, 4.0)), (signal.SIGTERM, (4.0,))]
+)
+def test_an_interrupt_while_lowering(
+    stop: signal.Signals, delays: tuple[float, ...], folder: Path, tmp_path: Path
+) -> None:
+    """The processes that lower end as well, while they start and while they work."""
     temporary = tmp_path / "temporary"
     temporary.mkdir()
-    for delay in (0.0, 4.0):  # while they start, while they work
+    for delay in delays:
         process = start(folder / "x.litertlm", "--fresh-graphs", temporary=temporary)
         wait_for(temporary, "mtp-export-run-*/mtp-export-lower-*/request.1.log", process)
         time.sleep(delay)
@@ -69,14 +71,16 @@ def commands_with(folder: Path) -> list[str]:
     return [command for command in commands if str(folder) in command]
 
 
-@both
+@pytest.mark.parametrize(
+    ("stop", "delays"), [(signal.SIGINT, (0.0, 0.2)), (signal.SIGTERM, (0.05, 1.0))]
+)
 def test_an_interrupt_while_storing(
-    stop: signal.Signals, copies: tuple[Path, Path], folder: Path
+    stop: signal.Signals, delays: tuple[float, ...], copies: tuple[Path, Path], folder: Path
 ) -> None:
     """The sources are hashed in a thread; of a large checkpoint that takes longer than anyone waits."""
     target, drafter = copies
     grow(target / "model.safetensors", 24 * 1024**3)
-    for delay in (0.0, 0.05, 0.2, 1.0):
+    for delay in delays:
         process = start(folder / "x.litertlm", target=target, drafter=drafter)
         wait_for(folder, SCRATCH, process)
         time.sleep(delay)
