@@ -15,6 +15,7 @@ from tests.command import Done, run, run_process, run_without
 from tests.verify.asking import NEEDS_MORE
 from tests.verify.bundles import make_bundle
 from tests.verify.faulty_graphs import Fault
+from tests.verify.test_recipes import OF_README
 
 
 def verify(*arguments: str | Path) -> Done:
@@ -24,15 +25,15 @@ def verify(*arguments: str | Path) -> Done:
 @pytest.fixture(scope="module")
 def prompts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("prompts") / "prompts.txt"
-    file.write_text("\n".join(held_out_prompts(4)), encoding="utf-8")
+    file.write_text("\n".join(held_out_prompts(2)), encoding="utf-8")
     return file
 
 
 def test_as_in_the_readme(tiny_bundles: dict[str, Path], tmp_path: Path) -> None:
-    """Default prompts, threads and limits; ``test_recipes`` has every recipe, in this process."""
+    """Default prompts, threads and limits; ``test_recipes`` has all other recipes."""
     report = tmp_path / "report.json"
     checkpoints = ("--target", TINY_TARGET, "--drafter", TINY_DRAFTER)
-    done = verify(tiny_bundles["int4"], *checkpoints, "--report", report)
+    done = verify(tiny_bundles[OF_README], *checkpoints, "--report", report)
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads(report.read_text())
     assert (found["verdict"], found["what_now"]) == ("pass", [])
@@ -89,9 +90,9 @@ def test_a_missing_extra_is_one_sentence(
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_what_needs_transformers_is_skipped(tiny_bundles: dict[str, Path]) -> None:
+def test_what_needs_transformers_is_skipped(tiny_bundles: dict[str, Path], prompts: Path) -> None:
     """And said before the first stage. Without --drafter nothing is drafted in torch."""
-    options = ("--target", TINY_TARGET, "--max-new-tokens", "4", "--json")
+    options = ("--target", TINY_TARGET, "--prompts", prompts, "--max-new-tokens", "4", "--json")
     done = run_without(("transformers",), "verify", tiny_bundles["int8"], *options)
     assert done.returncode == 0, done.stderr
     verdicts = {rung["key"]: rung["verdict"] for rung in json.loads(done.stdout)["rungs"]}
