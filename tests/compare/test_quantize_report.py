@@ -82,7 +82,7 @@ def test_the_command_compares_recipes_and_writes_reports(tmp_path: Path) -> None
     kept = sorted(path.name for path in keep.iterdir())
     assert kept == ["float32.litertlm", "int4.litertlm", "int8.litertlm"]
     bundles = [keep / f"{name}.litertlm" for name in ("float32", "int8")]
-    few = ("--passages", "2", "--passage-length", "24", "--prompt-tokens", "8", "--new-tokens", "8")
+    few = ("--passages", "4", "--passage-length", "24", "--prompt-tokens", "8", "--new-tokens", "8")
     more = *few, "--report", tmp_path / "report.md"
     again = run_process("quantize-report", *bundles, "--text", PROMPT_FILE, *more)
     assert again.returncode == 0, again.stderr

@@ -17,8 +17,8 @@ from tests.export.command import grow, run, start, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
-STOPS = 12
-"""SIGINT and SIGKILL in turn."""
+MOMENTS = np.linspace(0.3, 1.0, 12)
+"""Of a whole run, at which it is stopped, by SIGINT and SIGKILL in turn."""
 
 PATIENCE = 3
 """Seconds until an interrupted export has ended."""
@@ -88,18 +88,17 @@ def test_an_interrupt_while_storing(
         interrupt(process, stop, folder)
 
 
-def test_stopped_at_random_moments_again_and_again(folder: Path) -> None:
+def test_stopped_again_and_again(folder: Path) -> None:
     """SIGINT and SIGKILL, into the same folder: no file looks finished that is not, no run trips."""
     output = folder / "x.litertlm"
     started = time.monotonic()
     first = start(output)
     assert (first.communicate(), first.returncode)[1] == 0
-    whole, moments = time.monotonic() - started, np.random.default_rng(0)
-    left, stopped = 0, 0
-    for index in range(STOPS):
+    whole, left, stopped = time.monotonic() - started, 0, 0
+    for index, moment in enumerate(MOMENTS):
         output.unlink(missing_ok=True)
         process = start(output)
-        time.sleep(moments.uniform(0.3, 1.0) * whole)
+        time.sleep(moment * whole)
         process.send_signal(signal.SIGKILL if index % 2 else signal.SIGINT)
         process.communicate(timeout=60)
         stopped += process.returncode != 0
@@ -107,7 +106,7 @@ def test_stopped_at_random_moments_again_and_again(folder: Path) -> None:
         if output.exists():
             assert inspect_bundle(output).problems == ()
         assert all(path == output or path.name.startswith(".x.") for path in folder.iterdir())
-    assert stopped > STOPS // 2, "most signals came too late to interrupt anything"
+    assert stopped > len(MOMENTS) // 2, "most signals came too late to interrupt anything"
     assert left, "no SIGKILL came while a folder was there to be left behind"
     assert run("-o", output, "--force").returncode == 0
     assert list(folder.iterdir()) == [output]

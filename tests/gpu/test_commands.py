@@ -38,7 +38,7 @@ def test_compare(gpu_bundles: dict[str, Path], runtime: str) -> None:
 
 def test_verify(gpu_bundles: dict[str, Path], tmp_path: Path) -> None:
     prompts = tmp_path / "prompts.txt"
-    prompts.write_text(held_out_prompts(1)[0], encoding="utf-8")
+    prompts.write_text("\n".join(held_out_prompts(2)), encoding="utf-8")
     done = mtp_export(
         "verify", gpu_bundles["float32"], "--accelerator", "gpu", "--prompts", prompts,
         "--max-new-tokens", "8",
