@@ -179,8 +179,19 @@ def test_a_template_without_the_users_words_is_warned_of() -> None:
     assert "warning" not in fit_template(TINY, "it").summary()
 
 
-def test_the_simplest_form_is_rewritten() -> None:
-    assert fit_template(PRINTING, "it").origin is Origin.REWRITTEN
+@pytest.mark.parametrize("spelling", ["m.content | trim", "m.content.lstrip()"])
+def test_the_simplest_form_is_rewritten(spelling: str) -> None:
+    """Content is a list of parts to the engine: trimmed it is printed, and ``lstrip`` refuses it."""
+    source = PRINTING.replace("m.content | trim", spelling)
+    assert fit_template(source, "it").origin is Origin.REWRITTEN
+
+
+@pytest.mark.parametrize(
+    "source", ["{{ messages.lstrip() }}", "{{ strftime_now(5) }}", "{{ raise_exception() }}"]
+)
+def test_what_our_filters_cannot_take_is_an_error_of_the_template(source: str) -> None:
+    with pytest.raises(TemplateError):
+        EngineTemplate(source).render([{"role": "user", "content": "x"}])
 
 
 def test_the_way_out_is_named() -> None:
