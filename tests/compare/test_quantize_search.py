@@ -140,6 +140,8 @@ PAIR = ("quantize-search", TINY_TARGET, TINY_DRAFTER, "--text", PROMPT_FILE)
     [
         ([], "give a budget"),
         (["--max-size", "2MB", "--max-kl", "1"], "but not both"),
+        (["--max-kl", "nan"], "nan is not a number"),
+        (["--max-lost-acceptance", "nan"], "nan is not a number"),
         (["--max-size", "2 bananas"], "expected a size like 2.4GB"),
         (["--max-size", "1.2.3GB"], "expected a size like 2.4GB"),
         (["--max-size", "2MB", "--store", "int8"], "give --store twice"),
