@@ -122,8 +122,9 @@ def kind_of(path: Path) -> PathKind:
 
 def base_of(adapter: Path) -> str | None:
     """The base model that the adapter in a folder says it was trained on, if it says so."""
+    file = adapter / ADAPTER_CONFIG
     try:
-        config = json.loads((adapter / ADAPTER_CONFIG).read_text(encoding="utf-8"))
+        config = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
     except (OSError, ValueError, RecursionError):  # whoever reads the adapter itself will say so
         return None
     base = config.get("base_model_name_or_path") if isinstance(config, dict) else None
