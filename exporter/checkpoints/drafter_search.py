@@ -18,6 +18,7 @@ from exporter.checkpoints.json_file import read_json
 from exporter.checkpoints.lineage import Ancestor, lineage
 from exporter.checkpoints.named_target import NamedTarget, locate_target
 from exporter.checkpoints.pair import check_pair, tuned_to
+from exporter.checkpoints.source_folder import with_its_name
 from exporter.errors import CheckpointError, ConfigError, MismatchError, MtpExportError
 from exporter.path_kind import CONFIG
 
@@ -71,7 +72,7 @@ def drafter_of(named: NamedTarget, *, tuned: bool = True) -> str:
 def _tuned(named: NamedTarget) -> str | None:
     """A drafter in or beside the target's or the adapter's folder that `tune` made for just these."""
     given = [found for found in (named.adapter, named.target) if found is not None]
-    local = [_absolute_if_bare(found.folder) for found in given if found.revision is None]
+    local = [with_its_name(found.folder) for found in given if found.revision is None]
     around = [folder for own in local for near in (own.parent, own) for folder in _folders(near)]
     # The two may be named by paths of different kinds, and what is around both is one folder then.
     apart = {folder.resolve(): folder for folder in reversed(around)}
@@ -103,7 +104,7 @@ def _candidates(named: NamedTarget) -> Iterator[Path | str]:
     """Folders and hub ids that may be the drafter, likelier ones first."""
     for ancestor in lineage(named):
         if not ancestor.on_hub and ancestor.folder is not None:
-            own = _absolute_if_bare(ancestor.folder)
+            own = with_its_name(ancestor.folder)
             yield own.with_name(f"{own.name}{SUFFIX}")
             yield from (f for f in map(own.with_name, BESIDE) if f.is_dir())
         yield from _hub_names(ancestor)
@@ -119,11 +120,6 @@ def _hub_names(ancestor: Ancestor) -> Iterator[str]:
         if quantised:
             yield f"{stem}{QAT_DRAFTER}"
         yield f"{stem}{SUFFIX}"
-
-
-def _absolute_if_bare(folder: Path) -> Path:
-    """A folder whose path has its name at its end, and whose parent is the folder it is in."""
-    return folder if folder.name not in ("", "..") else folder.resolve()
 
 
 def _objection(candidate: Path | str, target: TargetConfig) -> str | None:

@@ -82,6 +82,14 @@ def last_name(name: str) -> str:
     return source.rstrip("/").rpartition("/")[2]
 
 
+def with_its_name(folder: Path) -> Path:
+    """A folder by a path that has its name at its end, and whose parent is the folder it is in.
+
+    ``.`` and ``..`` have neither.
+    """
+    return folder if folder.name not in ("", "..") else folder.resolve()
+
+
 def _named(path: Path) -> SourceFolder:
     """A local folder by its name; one of the hub's cache by its hub id and commit."""
     whole = path.absolute()

@@ -275,7 +275,9 @@ def test_an_adapter_stands_for_its_model(monkeypatch: pytest.MonkeyPatch) -> Non
     assert opened.adapter.source == "tools"
 
 
-def test_a_base_that_was_somewhere_else_is_looked_for_beside(tmp_path: Path) -> None:
+def test_a_base_that_was_somewhere_else_is_looked_for_beside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     adapter = tmp_path / "my-lora"
     adapter.mkdir()
     (adapter / "adapter_config.json").write_text(adapter_json("/content/models/base"))
@@ -285,6 +287,8 @@ def test_a_base_that_was_somewhere_else_is_looked_for_beside(tmp_path: Path) -> 
         locate_target(str(adapter), None, no_hub)
     base = model(tmp_path / "base", TINY_TARGET)
     assert locate_target(str(adapter), None, no_hub).target.folder == base
+    monkeypatch.chdir(adapter)
+    assert locate_target(".", None, no_hub).target.folder == base
 
 
 @pytest.mark.parametrize("base", [None, "", 5])
