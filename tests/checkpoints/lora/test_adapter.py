@@ -86,6 +86,7 @@ OTHER = f"{PREFIX}model.language_model.layers.99.self_attn.q_proj"
         (configured(r=5), ["q_proj: expected rank 5 by the configuration, found 4"]),
         (configured(r=0.5), ["r: expected a positive whole number, found 0.5"]),
         (configured(r=INFINITE), ["r: expected a positive whole number, found inf"]),
+        (configured(r=10**400), ["r: expected a positive whole number, found 1000"]),
         (configured(lora_alpha=INFINITE), ["lora_alpha: expected a positive number, found inf"]),
         (configured(lora_alpha=10**400), ["lora_alpha: expected a positive number, found 1000"]),
         (configured(lora_alpha=1e308), ["q_proj", "not finite"]),
