@@ -23,7 +23,12 @@ from exporter.verify.rungs.contract import differing_adapters, differing_files
 from exporter.verify.rungs.loop import compare_answers
 from exporter.verify.sides.golden import draft_starts, probes
 from exporter.verify.sides.noise import Noise, moved_within_a_step
-from exporter.verify.sides.stored_weights import stored_constants
+from exporter.verify.sides.stored_weights import (
+    StoredConstant,
+    UnreadableWeightError,
+    find_constant,
+    stored_constants,
+)
 from exporter.verify.texts import DEFAULT_PROMPTS, PromptFileError, read_prompts
 from exporter.verify.tolerances import GRAPH_FLOAT, MOST_NOISE, NOISES
 from runtime_py.same_text import first_difference
@@ -133,6 +138,16 @@ def test_prompt_files(tmp_path: Path) -> None:
         read_prompts(file)
     with pytest.raises(PromptFileError, match=r"missing\.txt"):
         read_prompts(tmp_path / "missing.txt")
+
+
+def test_a_weight_that_the_bundle_lacks() -> None:
+    """Named, where the rung on weights has named it already and torch asks for it."""
+    stored = {Section.PREFILL_DECODE: dict[str, StoredConstant]()}
+    for section in (Section.PREFILL_DECODE, Section.MTP_DRAFTER):
+        with pytest.raises(
+            UnreadableWeightError, match=f"{section}: expected a weight norm, found"
+        ):
+            find_constant(stored, section, "norm")
 
 
 @pytest.fixture(scope="module")
