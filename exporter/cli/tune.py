@@ -179,7 +179,7 @@ def command(
     if drafter is None:
         drafter = drafter_of(locate_target(target, revision, download_config, lora), tuned=False)
         note(f"drafter: {drafter} (inferred; name another behind TARGET)")
-    chosen = work or output.absolute().with_name(f"{output.name}.tuning")
+    chosen = work or output.absolute().parent / f"{output.name}.tuning"
     checkpoints = (
         resolve(target, revision, download, lora),
         resolve(drafter, drafter_revision, download, drafter_lora),
