@@ -168,14 +168,16 @@ def command(
     except OptionsError as error:
         raise click.UsageError(str(error)) from error
     require_tuning()
-    from exporter.checkpoints.checkpoint import resolve
+    from exporter.checkpoints.checkpoint import TUNING, resolve
     from exporter.checkpoints.drafter_search import drafter_of
     from exporter.checkpoints.hub import download, download_config
     from exporter.checkpoints.named_target import locate_target
     from exporter.cli.progress import TerminalReporter
+    from exporter.files.output import check_folder_destination
     from exporter.tune.report_html import render_html
     from exporter.tune.tuning import tune
 
+    check_folder_destination(output, TUNING, force=force)  # before anything is downloaded
     if drafter is None:
         drafter = drafter_of(locate_target(target, revision, download_config, lora), tuned=False)
         note(f"drafter: {drafter} (inferred; name another behind TARGET)")

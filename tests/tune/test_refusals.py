@@ -78,10 +78,12 @@ def test_a_folder_of_somebody_elses_is_no_work_folder(tmp_path: Path) -> None:
 
 
 def test_an_output_that_is_something_else(tmp_path: Path) -> None:
+    """Told before the checkpoints are looked for, which may be downloaded."""
     (tmp_path / "mine.txt").touch()
-    done = run("tune", *PAIR, "-o", tmp_path, "--prompts", PROMPT_FILE, "--force")
-    assert done.returncode == 1
-    assert "expected a folder with a tuning.json to replace" in done.stderr
+    for pair in (PAIR, ("no-such-folder", "neither")):
+        done = run("tune", *pair, "-o", tmp_path, "--prompts", PROMPT_FILE, "--force")
+        assert done.returncode == 1
+        assert "expected a folder with a tuning.json to replace" in done.stderr
 
 
 def test_torch_is_not_installed(tmp_path: Path) -> None:

@@ -203,7 +203,11 @@ def test_a_work_folder_serves_one_tuning(tmp_path: Path) -> None:
 def test_a_work_folder_serves_one_process(tmp_path: Path) -> None:
     """Two that go on with it at the same time would mix their answers."""
     one, other = (WorkFolder.open(tmp_path, {}, resume=True) for _ in range(2))
-    with one.alone(), pytest.raises(TuneError, match="another `tune` works there now"), other.alone():
+    with (
+        one.alone(),
+        pytest.raises(TuneError, match="another `tune` works there now"),
+        other.alone(),
+    ):
         pass
     with other.alone():
         assert WorkFolder.open(tmp_path, {}, resume=True) == one
