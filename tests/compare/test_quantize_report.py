@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from exporter.compare.comparison import (
 from exporter.compare.measure import Baseline, accepted_lengths, continue_all
 from exporter.compare.passages import PassagePlan, TextFileError
 from exporter.compare.tensors import tensor_figures
-from exporter.errors import OutputError
+from exporter.errors import BundleError, OutputError
 from exporter.options import ExportOptions
 from exporter.verify.sides.graph_run import read_text
 from quantize.recipe import Recipe
@@ -113,6 +114,14 @@ def test_a_bundle_without_a_drafter_is_measured_too(plain_bundle: Path, baseline
     found = measure(Subject("plain", plain_bundle), baseline, 2, None)
     assert (found.drafts, found.paired, found.speed.speculative) == (None, None, None)
     assert found.text.positions == 6 * 64
+
+
+def test_a_bundle_of_another_model_is_refused(plain_bundle: Path, baseline: Baseline) -> None:
+    fewer = replace(baseline, logits=baseline.logits[..., :100])
+    with pytest.raises(
+        BundleError, match=r"with 100 tokens, found one with \d+; compare bundles of one"
+    ):
+        measure(Subject("plain", plain_bundle), fewer, 2, None)
 
 
 def test_paired_drafts_are_those_of_the_speculative_loop(
