@@ -17,11 +17,14 @@ from exporter.checkpoints.pair import Pair
 from exporter.checkpoints.tensors.tensor_reader import TensorReader
 from exporter.cli.size import shown_size
 from exporter.contract.names import Dtype
+from exporter.errors import RecipeError
 from exporter.options import ExportOptions
 from exporter.plan.export_plan import ExportPlan, make_plan
 from exporter.plan.forecast import SourceFile, forecast_of_configs, forecast_of_plan
 from exporter.progress import SilentReporter
 from quantize.builtin_recipes import PLAIN_NAMES, RECIPES, built_in
+from quantize.recipe import Recipe, Rule
+from quantize.storage import Storage
 from tests.bundles import TINY_DRAFTER, TINY_TARGET
 from tests.checkpoints.written_configs import PUBLISHED
 from tests.command import run
@@ -110,6 +113,18 @@ def test_the_shape_of_e2b() -> None:
     found = forecast_of_configs(*PUBLISHED["e2b"], "E2B", options, [NONE_READ])
     assert abs(found.nbytes - 2.63e9) < 0.01e9 + found.error_bytes
     assert found.missing_bytes == 10_000_000_000
+
+
+def test_rows_that_do_not_fit_are_told_at_once() -> None:
+    """Without the checkpoint as with it: each kind of tensor once, not in every layer that is as wide."""
+    rules = Rule("target.*.mlp.*", Storage.INT4_BLOCK128), Rule("target.*", Storage.INT8)
+    config = read_json(TINY_TARGET / "config.json")
+    narrow = {**config["text_config"], "hidden_size": 96, "intermediate_size": 96}
+    described = {**config, "text_config": narrow}
+    options = ExportOptions(Recipe("mine", "", rules), vision=False)
+    with pytest.raises(RecipeError, match="recipe mine: 4 problems") as raised:
+        forecast_of_configs(described, None, "narrow", options, [NONE_READ])
+    assert "target.layers.0.mlp.up_proj.weight has rows of 96 elements" in str(raised.value)
 
 
 @pytest.fixture
