@@ -184,6 +184,7 @@ RIGHT = {
         ({"image_mean": [0.5] * 3, "image_std": [0.5] * 3}, ""),  # without do_normalize
         ({"do_normalize": True}, ""),  # by 0 and 1
         ({"rescale_factor": 1}, "rescale_factor is 1, expected 1/255"),
+        ({"rescale_factor": 10**400}, "expected 1/255"),
         ({"rescale_factor": "1/255"}, "rescale_factor is '1/255', expected 1/255"),
         ({"do_resize": False}, "do_resize is False, expected True"),
         ({"do_rescale": False}, "do_rescale is False, expected True"),
