@@ -135,9 +135,7 @@ class EngineTemplate:
             return str(self._environment.render_str(whole, MAIN))
         except minijinja.TemplateError as error:
             raise _refused(error, lines_before=1) from error
-        except (
-            Exception
-        ) as error:  # what Python raises in a filter of ours that is given something odd
+        except Exception as error:  # of Python, in a filter of ours that is given something odd
             raise TemplateError(str(error) or type(error).__name__) from error
 
 

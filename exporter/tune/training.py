@@ -194,6 +194,8 @@ class Training:
             return
         try:
             self._restore()
+        except (MemoryError, torch.OutOfMemoryError):
+            raise
         except Exception as error:  # torch's reader raises whatever it hits
             raise TuneError(
                 f"{self.state}: expected the state of this training, found something else "
