@@ -277,7 +277,7 @@ def compare(request: ComparisonRequest, folder: Path, reporter: Reporter) -> Com
     """
     baseline: Baseline | None = None
     observed: Observed | None = None
-    qualities = []
+    qualities: list[Quality] = []
     with (
         request.sources.weights(towers=True) if request.sources else nullcontext() as weights,
         scratch_folder(folder / "reference") as scratch,

@@ -167,7 +167,7 @@ def test_damage_is_found(folders: dict[str, Path], tmp_path: Path) -> None:
     with pytest.raises(BundleError, match=r"verify\.onnx"):
         folder.check_files(weights=False)
     manifest = json.loads((copy / MANIFEST).read_text())
-    for content in ({}, {**manifest, FILES: None}):
-        (copy / MANIFEST).write_text(json.dumps(content))
+    for damaged in ({}, {**manifest, FILES: None}):
+        (copy / MANIFEST).write_text(json.dumps(damaged))
         with pytest.raises(BundleError, match="expected a manifest with"):
             open_folder(copy)
