@@ -199,7 +199,7 @@ class Training:
         except Exception as error:  # torch's reader raises whatever it hits
             raise TuneError(
                 f"{self.state}: expected the state of this training, found something else "
-                f"({type(error).__name__}: {error}); remove the file, and --resume trains from the beginning"
+                f"({type(error).__name__}); remove the file, and --resume trains from the beginning"
             ) from error
 
     def _restore(self) -> None:
