@@ -32,7 +32,8 @@ def bounded_call(
 
     Args:
         seconds: That it may take.
-        memory: Bytes of address space that its process may have; not limited on Windows.
+        memory: Bytes of address space that its process may have, or fewer if this one may not have so
+            many; not limited on Windows.
         function: Called there.
         args: For it.
         kwargs: For it.
@@ -65,14 +66,21 @@ def main() -> None:
     """Do as the module's docstring says."""
     memory, function, args, kwargs = pickle.loads(sys.stdin.buffer.read())
     with suppress(ImportError):  # on Windows
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+        _limit(memory)
     try:
         result = function(*args, **kwargs)
     except MtpExportError as error:
         result = error
     sys.stdout.buffer.write(pickle.dumps(result))
+
+
+def _limit(memory: int) -> None:
+    """Bound the address space of this process, which may have been given a lower bound (``ulimit -v``)."""
+    import resource
+
+    _, most = resource.getrlimit(resource.RLIMIT_AS)
+    least = memory if most == resource.RLIM_INFINITY else min(memory, most)
+    resource.setrlimit(resource.RLIMIT_AS, (least, least))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from exporter.contract.text import Contract, is_prime
 from exporter.errors import ConfigError, OptionsError, RecipeError, listed
 from exporter.options import ExportOptions, OutputFormat, SlidingCache
 from exporter.weights.matching import Weight, Weights
-from exporter.weights.storing import misfit
+from exporter.weights.storing import misfits
 from quantize.recipe import Algorithm, Recipe
 
 NEEDS_DRAFTER = "--drafter-head, --drafter-lora and --drafter-revision need a DRAFTER"
@@ -140,7 +140,12 @@ def check_recipe(options: ExportOptions, weights: Weights) -> None:
             storage, GPTQ where it cannot be, and a calibration text that is missing or unused.
     """
     recipe = options.recipe
-    problems = [*_idle(recipe, weights), *_misfits(recipe, weights), *_looked_up(recipe, weights)]
+    wanted = [
+        (weight.name, weight.row_length, recipe.storage(weight.name))
+        for _, weight in _matrices(weights)
+        if weight.ready is None
+    ]
+    problems = [*_idle(recipe, weights), *misfits(wanted), *_looked_up(recipe, weights)]
     if recipe.calibrated and options.calibration is None:
         problems.append("gptq needs a text: give --calibration FILE.txt, or use clip instead")
     if options.calibration is not None and not options.reads_text:
@@ -167,17 +172,6 @@ def _idle(recipe: Recipe, weights: Weights) -> Iterator[str]:
             f"no matrix or table of this model matches {', '.join(idle)}; correct or remove these "
             "rules"
         )
-
-
-def _misfits(recipe: Recipe, weights: Weights) -> Iterator[str]:
-    """Rows that do not fit their storage, told once for tensors that differ only in their layer."""
-    seen = set()
-    for _, weight in _matrices(weights):
-        storage = recipe.storage(weight.name)
-        kind = tensor_kind(weight.name), weight.row_length
-        if weight.ready is None and not storage.fits(weight.row_length) and kind not in seen:
-            seen.add(kind)
-            yield misfit(weight, storage)
 
 
 def _looked_up(recipe: Recipe, weights: Weights) -> Iterator[str]:

@@ -15,8 +15,8 @@ from exporter.version import installed, tool_version
 
 PURPOSES = {
     "": "inspect, recipes, exports whose graphs ship",
-    "export": "hub ids, other graphs, GPTQ, int8 caches, tune",
-    "engine": "the stock engine: generate, verify, bench",
+    "export": "hub ids, graphs that do not ship, GPTQ, int8 caches, tune",
+    "engine": "the stock engine: generate, chat, compare, verify, bench",
     "runtime": "the reference runtime",
     "images": "pictures in the reference runtime",
     "audio": "sound in the reference runtime",

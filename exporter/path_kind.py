@@ -9,14 +9,17 @@ from __future__ import annotations
 import enum
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 CONFIG = "config.json"
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
+MLX_WEIGHTS = "adapters.safetensors"
+ZERO_SCRIPT, FSDP_FOLDER = "zero_to_fp32.py", "pytorch_model_fsdp_0"
 MANIFEST = "manifest.json"
+CONFIGS_BELOW = (f"/{CONFIG}", f"/{ADAPTER_CONFIG}")
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 """Ends of names of files that can run code when they are read."""
@@ -33,8 +36,12 @@ class Kind(enum.Enum):
 
     CHECKPOINT = "a checkpoint (config.json and safetensors weights)"
     ADAPTER = "a LoRA adapter of {}"
+    MLX_ADAPTER = "an adapter of MLX ({})"
     BOTH = "a whole model and a LoRA adapter in one folder ({})"
     BELOW = "a folder with {} one level down"
+    BELOW_ON_HUB = "them one level down only ({})"
+    ZERO_STATE = "the state of a training with DeepSpeed, in parts ({})"
+    FSDP_STATE = "the state of a training with FSDP, in parts ({})"
     CONFIG_ONLY = "a config.json without weights"
     WEIGHTS_ONLY = "weights without their configuration ({})"
     PART = "one file of a checkpoint or adapter ({})"
@@ -55,9 +62,17 @@ CONVERTED = "give the safetensors checkpoint that it was converted from"
 WAYS_OUT = {
     Kind.CHECKPOINT: "`export {path}` makes a bundle of it",
     Kind.ADAPTER: "`export {path}` merges it and makes a bundle of that",
+    Kind.MLX_ADAPTER: "fuse it into its model with mlx_lm.fuse, dequantised, and give the folder that this "
+    "saves",
     Kind.BOTH: "if the adapter is merged already, remove it; if not, move it to a folder of its own and "
     "give that by --lora",
     Kind.BELOW: "give the path of that",
+    Kind.BELOW_ON_HUB: "fetch that folder and give its path: `hf download {path} --include '{detail}/*' "
+    "--local-dir FOLDER`",
+    Kind.ZERO_STATE: "put it together: `python {path}/{detail} {path} FOLDER --safe_serialization`, with "
+    "config and tokenizer beside that",
+    Kind.FSDP_STATE: "put it together: `accelerate merge-weights {path}/{detail} FOLDER`, with config and "
+    "tokenizer beside that",
     Kind.CONFIG_ONLY: "download or save the checkpoint again",
     Kind.WEIGHTS_ONLY: "put the model's config.json (an adapter's adapter_config.json) beside them",
     Kind.PART: "give the folder it is in",
@@ -102,7 +117,10 @@ class PathKind:
     @property
     def found(self) -> str:
         """Completes "expected ..., found"."""
-        return self.kind.value.format(self.detail)
+        found = self.kind.value.format(self.detail)
+        return (
+            f"a folder with {found}" if self.kind is Kind.BUNDLE and self.path.is_dir() else found
+        )
 
     def instead_of(self, expected: str) -> str:
         """The sentence that refuses the path."""
@@ -120,10 +138,27 @@ def kind_of(path: Path) -> PathKind:
     return PathKind(path, Kind.NO_FILE if os.path.lexists(path) else Kind.NOTHING)
 
 
+def kind_of_listing(path: Path, files: Sequence[str]) -> PathKind:
+    """What a model on the hub is, by the paths of all its files; none of them need be here."""
+    own = [file for file in files if "/" not in file]
+    if found := _by_files(path, own):
+        return found
+    below = {file.rpartition("/")[0] for file in files if file.endswith(CONFIGS_BELOW)}
+    if below:
+        return PathKind(path, Kind.BELOW_ON_HUB, max(below, key=lambda name: (len(name), name)))
+    if found := _of_another_tool(path, files):
+        return found
+    if CONFIG in own:
+        return PathKind(path, Kind.CONFIG_ONLY)
+    some = [file for file in files if not file.startswith(".")][:SHOWN]
+    return PathKind(path, Kind.OTHER, ", ".join(some) or "no files")
+
+
 def base_of(adapter: Path) -> str | None:
     """The base model that the adapter in a folder says it was trained on, if it says so."""
+    file = adapter / ADAPTER_CONFIG
     try:
-        config = json.loads((adapter / ADAPTER_CONFIG).read_text(encoding="utf-8"))
+        config = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
     except (OSError, ValueError, RecursionError):  # whoever reads the adapter itself will say so
         return None
     base = config.get("base_model_name_or_path") if isinstance(config, dict) else None
@@ -148,6 +183,9 @@ def _folder(path: Path) -> PathKind:
         return found
     if below := list(_below(entries)):
         return PathKind(path, Kind.BELOW, ", ".join(below[-SHOWN:]))
+    for sign, kind in ((ZERO_SCRIPT, Kind.ZERO_STATE), (FSDP_FOLDER, Kind.FSDP_STATE)):
+        if path / sign in entries:
+            return PathKind(path, kind, sign)
     if CONFIG in names:
         return PathKind(path, Kind.CONFIG_ONLY)
     if not entries:
@@ -164,9 +202,16 @@ def _by_files(path: Path, names: list[str]) -> PathKind | None:
             return PathKind(path, Kind.BOTH, f"{weights[0]} and {ADAPTER_WEIGHTS}")
         return PathKind(path, Kind.CHECKPOINT)
     if ADAPTER_CONFIG in names:
+        if MLX_WEIGHTS in weights and ADAPTER_WEIGHTS not in names:
+            return PathKind(path, Kind.MLX_ADAPTER, MLX_WEIGHTS)
         return PathKind(path, Kind.ADAPTER, base_of(path) or "a model that it does not name")
     if MANIFEST in names and any(name.endswith(".onnx") for name in names):
         return PathKind(path, Kind.ONNX_EXPORT)
+    return _of_another_tool(path, names)
+
+
+def _of_another_tool(path: Path, names: Sequence[str]) -> PathKind | None:
+    """What the ends of files' names tell; None if that is nothing."""
     for end, kind in ENDS.items():
         if found := [name for name in names if name.endswith(end)]:
             return PathKind(path, kind, found[0])

@@ -98,7 +98,7 @@ def _find(values: Floats) -> tuple[Codes, Floats, Flags, Flags]:
     lowest, highest = _interval(values[marked], codes[marked])
     multiples, scales[marked], exact[marked] = _storable(lowest, highest, codes[marked])
     codes[marked] *= multiples[:, None]
-    found[marked] = fits = lowest <= highest
+    found[marked] = fits = (lowest <= highest) & np.isfinite(scales[marked])
     codes[marked[~fits]], scales[marked[~fits]] = 0, 1
     return codes, scales, found, exact
 
@@ -177,12 +177,13 @@ def _storable(lowest: Floats, highest: Floats, codes: Codes) -> tuple[Codes, Flo
 def _nearest_scale(lowest: Floats, highest: Floats) -> tuple[Floats, Flags, Flags]:
     """The bfloat16 nearest to each interval's middle if it is a float16 and within, else the float16.
 
-    Also whether it lies within, and whether it is exact in both types.
+    Beyond float16's range it is infinite. Also whether it lies within, and whether it is exact in both types.
     """
     middle = (lowest + highest) * np.float32(0.5)
-    half = np.maximum(middle.astype(np.float16), SMALLEST_HALF).astype(np.float32)
     short = to_bfloat16(middle)
-    in_both = short.astype(np.float16).astype(np.float32) == short
+    with np.errstate(over="ignore"):
+        half = np.maximum(middle.astype(np.float16), SMALLEST_HALF).astype(np.float32)
+        in_both = short.astype(np.float16).astype(np.float32) == short
     preferred = in_both & (short >= lowest) & (short <= highest)
     scales = np.where(preferred, short, half).astype(np.float32)
     return scales, np.asarray((scales >= lowest) & (scales <= highest)), np.asarray(preferred)

@@ -15,9 +15,6 @@ from runtime_py.loop.executor import Lookups
 from runtime_py.media.media_encoder import MediaEncoder
 from runtime_py.media.soft_tokens import SoftTokens
 
-SHOWN = 40
-"""Characters of a message that an error quotes."""
-
 
 class ContextFullError(EngineError):
     """A conversation has grown longer than the context; start another or drop turns."""
@@ -74,8 +71,8 @@ class PromptReader:
         if len(tokens) > context_length:
             raise ContextFullError(
                 f"the conversation is {len(tokens)} tokens long and the context holds {context_length}: "
-                "start a new one, or export with a longer --cache-length; its last message begins with "
-                f"{_beginning(messages[-1])!r}"
+                "start a new one, or ask for a longer cache with --max-num-tokens (`inspect` shows which are "
+                f"possible); its last message begins with {messages[-1].beginning!r}"
             )
         return Prompt(text, tokens)
 
@@ -97,13 +94,6 @@ class PromptReader:
             else:
                 numbers += self._tokenizer.encode(piece)
         return numbers
-
-
-def _beginning(message: Message) -> str:
-    """Of a message's text, so that a user with many prompts knows which it is."""
-    content = message.content
-    texts = [content] if isinstance(content, str) else [str(p.get("text", "")) for p in content]
-    return " ".join(texts)[:SHOWN]
 
 
 def _require_places(places: Sequence[Medium], parts: Sequence[Json]) -> None:

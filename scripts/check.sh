@@ -6,9 +6,9 @@
 #                                     lowering nor an engine; more arguments go to pytest
 #        scripts/check.sh ARGUMENTS   format, lint, types, and the tests that these arguments of pytest choose
 #
-# Tests run two at a time, those marked `alone` afterwards, one by one, while the sample is compiled. Graphs that are
-# lowered are kept in MTP_EXPORT_CACHE, or the user's cache folder, for the next run. MTP_EXPORT_SKIP_ANDROID=1 leaves
-# the sample out where its tools (a JDK, npm, Debian packages) cannot be had.
+# Tests run two at a time, those marked `alone` afterwards, one by one; meanwhile types are checked and the sample is
+# compiled. Graphs that are lowered are kept in MTP_EXPORT_CACHE, or the user's cache folder, for the next run.
+# MTP_EXPORT_SKIP_ANDROID=1 leaves the sample out where its tools (a JDK, npm, Debian packages) cannot be had.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export OMP_NUM_THREADS=1 # of each process: the models here are too small to share out
@@ -23,23 +23,29 @@ check_android() {
   fi
 }
 
+check_beside_tests() {
+  mypy
+  check_android
+}
+
 . scripts/setup.sh dev
 ruff format --check .
 ruff check .
-mypy
 if [ "${1:-}" = --quick ]; then
+  mypy
   pytest "${side_by_side[@]}" "$@"
 elif [ $# != 0 ]; then
+  mypy
   . scripts/software_gpu.sh
   pytest "$@"
 else
   . scripts/software_gpu.sh
-  pytest "${side_by_side[@]}" -m "not alone"
-  mkdir -p build
-  check_android > build/android.log 2>&1 &
   failed=0
+  pytest "${side_by_side[@]}" -m "not alone" || failed=1
+  mkdir -p build
+  check_beside_tests > build/beside_tests.log 2>&1 &
   pytest -m alone || failed=1
   wait $! || failed=1
-  cat build/android.log
+  cat build/beside_tests.log
   exit $failed
 fi

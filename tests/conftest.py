@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.once import made_once, shared_folder, unpack_graphs
+from tests.once import lowered_anew, made_once, shared_folder, unpack_graphs
 from tests.quick_tier import (  # noqa: F401  hooks, which pytest finds here
     pytest_addoption,
     pytest_collection_modifyitems,
@@ -31,6 +31,15 @@ SHAPES = ("e2b", "e4b")
 REFERENCE_RUN = Path(__file__).parent / "reference_run.py"
 
 Golden = Mapping[str, Mapping[str, NDArray[np.generic]]]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what makes a run of all tests longer than it need be."""
+    if lowered := lowered_anew():
+        terminalreporter.write_line(
+            f"{len(lowered)} graphs were lowered that tests/graphs.zip has not; scripts/ship_graphs.py"
+            " tells how to make it anew"
+        )
 
 
 @pytest.fixture(scope="session", autouse=True)

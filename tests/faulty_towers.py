@@ -27,7 +27,7 @@ from exporter.contract.names import DRAFT_ROUND, Section
 from exporter.litertlm.bind import bind
 from exporter.litertlm.tower_graphs import find_tower_graphs, graph_kind
 from exporter.litertlm.writer import write_bundle
-from exporter.lowering.graph_cache import default_folder, unit_key
+from exporter.lowering.graph_cache import unit_key
 from exporter.lowering.merge import Lowered
 from exporter.lowering.tower import TowerRequest
 from exporter.lowering.units import Unit
@@ -38,7 +38,7 @@ from exporter.weights.matching import Weight
 from exporter.weights.tower_parameters import END_EMBEDDING
 from exporter.weights.towers import TableRow
 from quantize.recipe import Recipe
-from tests.once import lowering
+from tests.once import kept_graph, lowering
 from tests.verify.bundles import MisscaledRow
 
 TowerWeights = Mapping[str, Weight]
@@ -109,27 +109,28 @@ def spoil(sound: Path, target: Path, fault: SectionFault, folder: Path, recipe: 
 
 def _graph(request: TowerRequest, fault: SectionFault) -> bytes:
     """One section, lowered now or in an earlier run if the fault is in it."""
-    with lowering():
-        if fault.graph is None:
+    if fault.graph is None:
+        with lowering():
             graphs = find_tower_graphs(request, SilentReporter(), fresh=False)
-            return fault.rewired(graphs.sections[fault.section])
-        units = [unit for unit in request.units() if unit.section is fault.section]
-        lowered = {unit: _lowered(request, unit, fault.graph) for unit in units}
-        return Lowered.of(lowered).sections[fault.section]
+        return fault.rewired(graphs.sections[fault.section])
+    units = [unit for unit in request.units() if unit.section is fault.section]
+    lowered = {unit: _lowered(request, unit, fault.graph) for unit in units}
+    return Lowered.of(lowered).sections[fault.section]
 
 
 def _lowered(request: TowerRequest, unit: Unit, replaced: Replaced) -> bytes:
-    import litert_torch
+    def lower() -> bytes:
+        import litert_torch
 
-    code = inspect.getsource(replaced.variant)
-    source = hashlib.sha256(code.encode()).hexdigest()[:8]
-    key = unit_key(request, unit, graph_kind(request))
-    kept = default_folder() / f"test-{key}-{source}-{replaced.variant.__name__}.tflite"
-    if not kept.is_file():
         with patch.object(replaced.module, replaced.name, replaced.variant):
             signature = importlib.import_module(request.maker).unit_signature(request, unit)
             model = litert_torch.signature(
                 signature.name, signature.module.eval(), sample_kwargs=signature.example()
             ).convert()
-        kept.write_bytes(model.model_content())
-    return kept.read_bytes()
+        content: bytes = model.model_content()
+        return content
+
+    code = inspect.getsource(replaced.variant)
+    source = hashlib.sha256(code.encode()).hexdigest()[:8]
+    key = unit_key(request, unit, graph_kind(request))
+    return kept_graph(f"{key}-{source}-{replaced.variant.__name__}", lower)

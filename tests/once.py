@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +18,8 @@ GRAPHS = Path(__file__).parent / "graphs.zip"
 """What a whole run keeps of the graphs it lowers. Names say what graphs depend on, so that none can be stale:
 what is not there is lowered. ``scripts/ship_graphs.py --kept FOLDER`` makes it."""
 
+STARTED = time.time()
+
 
 def unpack_graphs() -> None:
     """Keep the graphs in :data:`GRAPHS` where exports look for them."""
@@ -28,6 +31,27 @@ def unpack_graphs() -> None:
                 part = folder / f"{name}.part"  # a run that is stopped leaves no half of a graph
                 part.write_bytes(packed.read(name))
                 part.replace(folder / name)
+
+
+def lowered_anew() -> list[str]:
+    """Names of the graphs that this run had to lower, because they are not in :data:`GRAPHS`."""
+    with zipfile.ZipFile(GRAPHS) as packed:
+        known = set(packed.namelist())
+    kept = [*default_folder().glob("*.zip"), *default_folder().glob("*.tflite")]
+    return [
+        path.name for path in kept if path.name not in known and path.stat().st_mtime >= STARTED
+    ]
+
+
+def kept_graph(name: str, make: Callable[[], bytes]) -> bytes:
+    """A graph that only tests lower, made now or in an earlier run; its name says what it depends on."""
+    kept = default_folder() / f"test-{name}.tflite"
+    with lowering():
+        if not kept.is_file():
+            part = kept.with_suffix(".part")  # a run that is stopped leaves no half of a graph
+            part.write_bytes(make())
+            part.replace(kept)
+    return kept.read_bytes()
 
 
 def shared_folder(factory: pytest.TempPathFactory) -> Path:

@@ -141,6 +141,21 @@ def test_the_contract_can_be_inferred(tiny_bundles: dict[str, Path]) -> None:
     assert inferred == dataclasses.replace(agreed, sliding_window=0, kv_caches=unknowable)
 
 
+def test_a_contract_of_what_other_tools_leave_out(tiny_bundles: dict[str, Path]) -> None:
+    """No length in the metadata: all that the graphs allow. Without a signature nothing can be run."""
+    models = inspect_bundle(tiny_bundles["int8"]).models
+    inferred = infer_contract(models, 0)
+    assert inferred.cache_length == inferred.longest_cache > CACHE_LENGTH
+    drafter = Section.MTP_DRAFTER.value
+    empty = dataclasses.replace(models[drafter], signatures={})
+    with pytest.raises(ValueError, match="the drafter's section has no signature"):
+        infer_contract({**models, drafter: empty}, 0)
+    target = models[Section.PREFILL_DECODE]
+    steps = {n: s for n, s in target.signatures.items() if not n.startswith("prefill")}
+    with pytest.raises(ValueError, match="no signature prefill_<tokens>"):
+        infer_contract({Section.PREFILL_DECODE: dataclasses.replace(target, signatures=steps)}, 0)
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

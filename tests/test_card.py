@@ -142,6 +142,9 @@ def test_what_is_refused(plain_bundle: Path, from_hub: Path, tmp_path: Path) -> 
     odd.write_text(json.dumps({**{key: {} for key in BENCH_KEYS}, "bundle": "other.litertlm"}))
     (tmp_path / "README.md").write_text("---\ntags: [a]\n---\n")
     again = shutil.copyfile(plain_bundle, tmp_path / "other.litertlm")
+    about_again = json.loads(about_other.read_text()) | {"nbytes": again.stat().st_size}
+    for key, value in (("tools", []), ("acceptance", [[1]])):
+        (tmp_path / f"{key}.json").write_text(json.dumps(about_again | {key: value}))
     for arguments, code, said in (
         (
             (from_hub, "--verify", about_other),
@@ -150,6 +153,8 @@ def test_what_is_refused(plain_bundle: Path, from_hub: Path, tmp_path: Path) -> 
         ),
         ((again, "--verify", about_other), 1, "before it was made again"),
         ((again, "--bench", odd), 1, "a report is of another version of mtp-export (KeyError"),
+        ((again, "--verify", tmp_path / "tools.json"), 1, "of another version of mtp-export"),
+        ((again, "--verify", tmp_path / "acceptance.json"), 1, "of another version of mtp-export"),
         ((again, "--bench", about_other), 1, "expected what `mtp-export bench --json` prints"),
         ((again, "--base-model", "mine"), 2, "expected a hub id (owner/name), found 'mine'"),
         ((again, "--target", tmp_path), 1, "the card says no license; give --license ID"),

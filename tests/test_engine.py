@@ -114,17 +114,35 @@ def test_an_app_need_not_choose_a_sampler(mtp: bool, tiny_bundles: dict[str, Pat
     assert done.stdout == asked.replies[0][0].text
 
 
-def test_answers_are_those_of_transformers(tiny_bundles: dict[str, Path]) -> None:
+@pytest.fixture(scope="module")
+def of_transformers() -> dict[str, str]:
+    """Its greedy answers, by prompt."""
+    prompts = [*held_out_prompts(REFERENCE_PROMPTS), *long_prompts()]
+    command = [sys.executable, str(REFERENCE_GENERATE), str(TINY_TARGET), str(MAX_NEW_TOKENS)]
+    done = subprocess.run(
+        command, input=json.dumps(prompts), capture_output=True, text=True, check=True
+    )
+    return dict(zip(prompts, json.loads(done.stdout), strict=True))
+
+
+def test_answers_are_those_of_transformers(
+    tiny_bundles: dict[str, Path], of_transformers: dict[str, str]
+) -> None:
     """Tokenizer, template, start token, stop tokens and greedy decoding, all at once."""
-    run = same_as_transformers(tiny_bundles["float32"], held_out_prompts(REFERENCE_PROMPTS), [True])
-    assert len(run.texts) == REFERENCE_PROMPTS
+    expected = [of_transformers[prompt] for prompt in held_out_prompts(REFERENCE_PROMPTS)]
+    assert_starts(answered(tiny_bundles["float32"], held_out_prompts(REFERENCE_PROMPTS)), expected)
 
 
 @pytest.mark.slow
-def test_answers_past_every_length_of_full_attention(tiny_bundles: dict[str, Path]) -> None:
+def test_answers_past_every_length_of_full_attention(
+    tiny_bundles: dict[str, Path], of_transformers: dict[str, str]
+) -> None:
     """Also in a cache that is shorter than what a branch was made for."""
     bundle, (short, long) = tiny_bundles["float32"], long_prompts()
-    run = same_as_transformers(bundle, [short, long], [False, True])
+    expected = [of_transformers[short], of_transformers[long]]
+    assert_starts(answered(bundle, [short, long], mtp=False), expected)
+    run = answered(bundle, [short, long])
+    assert_starts(run, expected)
     for length, reply in zip(lengths_below(CACHE_LENGTH), chain(*run.replies), strict=True):
         assert reply.prefill_tokens < length - DRAFT_LENGTH
         assert reply.context_tokens > length + DRAFT_LENGTH
@@ -132,19 +150,15 @@ def test_answers_past_every_length_of_full_attention(tiny_bundles: dict[str, Pat
     assert run_engine(few, [Conversation.asking(short)]).texts[0] == run.texts[0]
 
 
-def same_as_transformers(bundle: Path, prompts: list[str], mtp: list[bool]) -> RunResult:
-    """Compare the engine's answers, with MTP on or off, with those of transformers; the last run."""
-    command = [sys.executable, str(REFERENCE_GENERATE), str(TINY_TARGET), str(MAX_NEW_TOKENS)]
-    done = subprocess.run(
-        command, input=json.dumps(prompts), capture_output=True, text=True, check=True
-    )
-    conversations = [Conversation.asking(prompt) for prompt in prompts]
-    for on in mtp:
-        run = run_engine(settings(bundle, mtp=on), conversations)
-        for answer, expected in zip(run.texts, json.loads(done.stdout), strict=True):
-            assert answer.startswith(expected)
-            assert len(answer) == len(expected) or run.decode_tokens >= MAX_NEW_TOKENS
-    return run
+def answered(bundle: Path, prompts: list[str], *, mtp: bool = True) -> RunResult:
+    return run_engine(settings(bundle, mtp=mtp), [Conversation.asking(p) for p in prompts])
+
+
+def assert_starts(run: RunResult, expected: list[str]) -> None:
+    """The engine says what is expected, and more only past the limit, which a round may overshoot."""
+    for (reply,), start in zip(run.replies, expected, strict=True):
+        assert reply.text.startswith(start)
+        assert len(reply.text) == len(start) or reply.decode_tokens >= MAX_NEW_TOKENS
 
 
 def test_history_counts(tiny_bundles: dict[str, Path]) -> None:
@@ -194,6 +208,15 @@ def test_running_into_the_end_of_the_context(short_bundle: Path) -> None:
         for mtp in (False, True)
     )
     assert same_text(off, on, ReplyLimits(SHORT_CACHE, SHORT_CACHE, DRAFT_LENGTH))
+
+
+def test_a_conversation_that_is_too_long(short_bundle: Path) -> None:
+    """Of several prompts, the one is named."""
+    asked = [Conversation.asking(prompt) for prompt in ("Why?", "The bear eats honey. " * 200)]
+    with pytest.raises(EngineError, match="maximum number of tokens") as refused:
+        run_engine(settings(short_bundle, mtp=False), asked)
+    said = str(refused.value)
+    assert "longer --cache-length; the message begins with 'The bear eats honey. The bear" in said
 
 
 def test_a_bundle_without_drafter(plain_bundle: Path, tiny_bundles: dict[str, Path]) -> None:

@@ -140,6 +140,7 @@ def test_sampling_under_mtp_is_refused(tiny_bundles: dict[str, Path]) -> None:
         (("--top-p", "nan"), "nan is not a number"),
         (("--seed", "-1"), "not in the range"),
         (("--threads", "2147483648"), "not in the range"),
+        (("--draft-length", "9" * 5000), "expected `auto` or a number from 1 on"),
         (("--max-new-tokens", "4294967297"), "not in the range"),
         (("--prompt", "\udcff"), "expected text in UTF-8"),
     ],

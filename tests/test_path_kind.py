@@ -40,6 +40,27 @@ CHECKPOINT = ("config.json", "model.safetensors", "optimizer.pt")
 FOLDERS: dict[str, tuple[tuple[str, ...], Kind, str]] = {
     "adapter": (ADAPTER, Kind.ADAPTER, f"found a LoRA adapter of {BASE}; `export "),
     "pickled adapter": (("adapter_config.json", "adapter_model.bin"), Kind.ADAPTER, BASE),
+    "MLX adapter": (
+        ("adapter_config.json", "adapters.safetensors", "0000100_adapters.safetensors"),
+        Kind.MLX_ADAPTER,
+        "mlx_lm.fuse",
+    ),
+    "DeepSpeed": (
+        (
+            "config.json",
+            "latest",
+            "zero_to_fp32.py",
+            "rng_state_0.pth",
+            "global_step5/mp_rank_00.pt",
+        ),
+        Kind.ZERO_STATE,
+        "given/zero_to_fp32.py ",
+    ),
+    "FSDP": (
+        ("config.json", "pytorch_model_fsdp_0/__0_0.distcp", "scheduler.pt"),
+        Kind.FSDP_STATE,
+        "accelerate merge-weights ",
+    ),
     "both": ((*ADAPTER, *CHECKPOINT), Kind.BOTH, "if the adapter is merged already, remove it"),
     "trainer output": (
         ("README.md", *(f"checkpoint-{n}/{name}" for n in (10, 20) for name in ADAPTER)),
@@ -60,7 +81,11 @@ FOLDERS: dict[str, tuple[tuple[str, ...], Kind, str]] = {
     "pickles": (("config.json", "pytorch_model.bin"), Kind.PICKLED, "safe_serialization=True"),
     "ONNX": (("config.json", "model.onnx"), Kind.ONNX, "model.onnx"),
     "our ONNX": (("manifest.json", "decode.onnx"), Kind.ONNX_EXPORT, "generate --runtime onnx"),
-    "bundle": (("gemma.litertlm",), Kind.BUNDLE, "gemma.litertlm"),
+    "bundle": (
+        ("gemma.litertlm",),
+        Kind.BUNDLE,
+        "a folder with a .litertlm bundle (gemma.litertlm)",
+    ),
     "MediaPipe": (("gemma.task",), Kind.TFLITE, "gemma.task"),
     "no config": (("model.safetensors",), Kind.WEIGHTS_ONLY, "put the model's config.json"),
     "no weights": (("config.json", "tokenizer.json"), Kind.CONFIG_ONLY, "download"),

@@ -18,8 +18,11 @@ from exporter.checkpoints.checkpoint import hash_files, open_checkpoint
 from exporter.checkpoints.configs.config import parse_target
 from exporter.checkpoints.lora.adapter import open_adapter
 from exporter.checkpoints.tensors.stored_tensor import read_tensors
+from exporter.compare.passages import read_text_file
 from exporter.errors import BundleError, MtpExportError
+from exporter.path_kind import base_of
 from exporter.regular_file import NotAFileError, has_file, require_file
+from exporter.verify.texts import read_prompts
 from quantize.recipe_file import read_recipe
 from runtime_py.chat.chat_file import read_chat_file
 from runtime_py.chat.chat_lines import read_chat_lines
@@ -109,6 +112,7 @@ def test_files_of_an_adapter(
     expected = said if name.endswith(".safetensors") else "expected an adapter's folder"
     with pytest.raises(MtpExportError, match=expected):
         open_adapter(folder)
+    assert base_of(folder) is None or name.endswith(".safetensors")
 
 
 @pytest.mark.parametrize(
@@ -117,11 +121,13 @@ def test_files_of_an_adapter(
         read_recipe,
         read_chat_file,
         read_chat_lines,
+        read_prompts,
+        read_text_file,
         lambda path: read_file(Medium.IMAGE, path),
         lambda path: read_file(Medium.AUDIO, path),
         lambda path: read_text(path, assets(TINY_TARGET)),
     ],
-    ids=["recipe", "chat", "conversations", "picture", "sound", "calibration"],
+    ids=["recipe", "chat", "conversations", "prompts", "text", "picture", "sound", "calibration"],
 )
 def test_files_that_a_user_names(
     read: Reader, thing: tuple[Callable[[Path], object], str], tmp_path: Path

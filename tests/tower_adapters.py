@@ -40,16 +40,16 @@ def merged_as_peft_does(
     merged = save_merged(model, target, folder / "merged")
     checkpoint = open_checkpoint(target)
     adapted = replace(checkpoint, adapter=open_adapter(folder / "adapter"))
-    ours, unused = _tower_values(adapted, folder / "x.litertlm", options)
-    expected, _ = _tower_values(open_checkpoint(merged), folder / "x.litertlm", options)
-    before, _ = _tower_values(checkpoint, folder / "x.litertlm", options)
+    ours, unused = tower_values(adapted, folder / "x.litertlm", options)
+    expected, _ = tower_values(open_checkpoint(merged), folder / "x.litertlm", options)
+    before, _ = tower_values(checkpoint, folder / "x.litertlm", options)
     assert ours.keys() == expected.keys()
     for name, array in expected.items():
         assert np.allclose(ours[name], array, rtol=ROUNDING, atol=ROUNDING), name
     return [name for name in ours if not np.array_equal(ours[name], before[name])], unused
 
 
-def _tower_values(
+def tower_values(
     target: Checkpoint, output: Path, options: ExportOptions
 ) -> tuple[dict[str, NDArray[np.float32]], list[str]]:
     """Every weight of the towers' sections, and what no graph uses."""

@@ -135,6 +135,11 @@ class EngineTemplate:
             return str(self._environment.render_str(whole, MAIN))
         except minijinja.TemplateError as error:
             raise _refused(error, lines_before=1) from error
+        except (
+            TypeError,
+            ValueError,
+        ) as error:  # of Python, about arguments of what is added in it
+            raise TemplateError(str(error)) from error
 
 
 def _environment() -> minijinja.Environment:
@@ -152,11 +157,23 @@ def _environment() -> minijinja.Environment:
     for name in ("cycler", "joiner"):
         environment.remove_global(name)
     environment.add_filter("tojson", _to_json)
-    environment.add_filter("lstrip", lambda text, characters=None: text.lstrip(characters))
-    environment.add_filter("rstrip", lambda text, characters=None: text.rstrip(characters))
+    environment.add_filter("lstrip", lambda value, ends=None: _text(value).lstrip(_ends(ends)))
+    environment.add_filter("rstrip", lambda value, ends=None: _text(value).rstrip(_ends(ends)))
     environment.add_global("raise_exception", _raise)
-    environment.add_global("strftime_now", lambda form: time.strftime(form, time.gmtime()))
+    environment.add_global("strftime_now", lambda form: time.strftime(_text(form), time.gmtime()))
     return environment
+
+
+def _text(value: Any) -> str:
+    """A value as the engine prints it. Python is given one None for nulls and for what is undefined."""
+    if value is None or isinstance(value, str):
+        return value or ""
+    return str(minijinja.Environment().eval_expr(f"{_literal(value)} | string"))
+
+
+def _ends(value: Any) -> str | None:
+    """The characters to take off; white space without any."""
+    return None if value is None else _text(value)
 
 
 def _to_json(value: Any, **options: Any) -> str:

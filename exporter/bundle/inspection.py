@@ -159,10 +159,12 @@ def infer_contract(models: Mapping[str, ModelSection], max_num_tokens: int) -> C
 
     Args:
         models: Its sections.
-        max_num_tokens: What its metadata say, for a bundle whose graphs leave that open.
+        max_num_tokens: What its metadata say, for a bundle whose graphs leave that open; 0 if they say
+            nothing, and then it is all that these graphs can have.
 
     Raises:
-        ValueError: It has no ``decode`` signature of the expected kind.
+        ValueError: It has no ``decode`` signature of the expected kind, no prefill, or a drafter without a
+            signature.
     """
     target = models.get(Section.PREFILL_DECODE.value)
     if target is None or names.DECODE not in target.signatures:
@@ -170,24 +172,25 @@ def infer_contract(models: Mapping[str, ModelSection], max_num_tokens: int) -> C
     decode = target.signatures[names.DECODE]
     verify = target.signatures.get(names.VERIFY)
     drafter = models.get(Section.MTP_DRAFTER.value)
-    drafting = next(iter(drafter.signatures.values())) if drafter else None
+    drafting = next(iter(drafter.signatures.values()), None) if drafter else None
+    if drafter is not None and drafting is None:
+        raise ValueError("the drafter's section has no signature")
+    if not any(name.startswith(names.PREFILL_PREFIX) for name in target.signatures):
+        raise ValueError(f"there is no signature {names.PREFILL_PREFIX}<tokens>")
     try:
         layers, width = decode.inputs[names.PER_LAYER_EMBEDDINGS].shape[2:]
         caches, slots = _caches(decode), decode.inputs[names.MASK].shape[-1]
         chosen_at_load = is_prime(slots)
+        told = max_num_tokens if max_num_tokens > 0 else slots - 1
         return Contract(
             hidden_size=decode.inputs[names.EMBEDDINGS].shape[-1],
             layer_count=layers,
             per_layer_width=width,
             vocab_size=decode.outputs[names.LOGITS].shape[-1],
             sliding_window=0,
-            cache_length=max_num_tokens if chosen_at_load else slots,
+            cache_length=told if chosen_at_load else slots,
             placeholder=slots if chosen_at_load else None,
-            prefill_lengths=tuple(
-                int(name.removeprefix(names.PREFILL_PREFIX))
-                for name in target.signatures
-                if name.startswith(names.PREFILL_PREFIX)
-            ),
+            prefill_lengths=_prefill_lengths(target),
             draft_length=verify.inputs[names.INPUT_POS].shape[0] - 1 if verify else 0,
             kv_caches=caches,
             drafter_donors=_cache_layers(drafting) if drafting else (),
@@ -195,6 +198,12 @@ def infer_contract(models: Mapping[str, ModelSection], max_num_tokens: int) -> C
         )
     except (KeyError, IndexError, ValueError) as error:
         raise ValueError(f"decode lacks or mis-shapes {error}") from error
+
+
+def _prefill_lengths(target: ModelSection) -> tuple[int, ...]:
+    prefix = names.PREFILL_PREFIX
+    found = (name.removeprefix(prefix) for name in target.signatures if name.startswith(prefix))
+    return tuple(map(int, found))
 
 
 def _cache_layers(signature: SignatureInfo) -> tuple[int, ...]:

@@ -57,7 +57,7 @@ def check_manifest(manifest: Any, where: Path, *more: str) -> dict[str, Any]:
         BundleError: Naming every block that is missing, or everything that is of another type.
     """
     wanted = {*MANIFEST_BLOCKS, *more}
-    if not isinstance(manifest, dict) or not set(manifest) >= wanted:
+    if not isinstance(manifest, dict) or any(manifest.get(block) is None for block in wanted):
         raise BundleError(
             f"{where}: expected a manifest with {', '.join(sorted(wanted))}; it was made by another "
             "version of mtp-export"

@@ -76,10 +76,10 @@ class OnnxFolder:
         """The Hugging Face ``tokenizer.json``."""
         return require_file(self.path / TOKENIZER).read_bytes()
 
-    def damaged_files(self, *, weights: bool) -> list[str]:
-        """Names of files that are missing or have another checksum; weights are read only if asked to."""
+    def damage(self, *, weights: bool) -> list[str]:
+        """A sentence for each file that is not as it was exported; weights are read only if asked to."""
         return [
-            name
+            f"{name} is missing or has another checksum"
             for name, digest in self.content[FILES].items()
             if not self._has(name)
             or ((weights or not name.endswith(DATA_SUFFIX)) and sha256(self.path / name) != digest)
@@ -98,10 +98,9 @@ class OnnxFolder:
         Raises:
             BundleError: Files differ or are missing; all of them are named.
         """
-        if damaged := self.damaged_files(weights=weights):
+        if damage := self.damage(weights=weights):
             raise BundleError(
-                f"{self.path}: damaged: {listed(damaged)} is missing or does not have the checksum it was "
-                "exported with; copy or export the folder again"
+                f"{self.path}: damaged; copy or export the folder again: {listed(damage)}"
             )
 
 

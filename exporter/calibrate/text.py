@@ -50,7 +50,7 @@ def read_text(path: Path, assets: Assets) -> CalibrationText:
         text = content.decode()
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path}: expected a calibration text in UTF-8 ({error})") from error
-    tokenizer: Any = tokenizers.Tokenizer.from_file(str(assets.tokenizer_json))
+    tokenizer: Any = tokenizers.Tokenizer.from_buffer(assets.tokenizer.content())
     tokens = tokenizer.encode(text, add_special_tokens=False).ids
     if len(tokens) < LEAST_TOKENS:
         raise RecipeError(

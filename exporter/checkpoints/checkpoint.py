@@ -20,7 +20,7 @@ from exporter.checkpoints.named_target import locate_target
 from exporter.checkpoints.source_folder import Download
 from exporter.checkpoints.tensors.packed_tensor import PackedTensor, packed_tensors
 from exporter.checkpoints.tensors.quantisation import remarks_on_quantisation
-from exporter.checkpoints.tensors.stored_tensor import StoredTensor, read_tensors
+from exporter.checkpoints.tensors.stored_tensor import StoredTensor, read_tensors, refuse_empty
 from exporter.errors import CheckpointError, listed
 from exporter.files.checksum import sha256
 from exporter.path_kind import CONFIG, Kind, kind_of
@@ -68,10 +68,11 @@ class Checkpoint:
 
     @property
     def ties_head(self) -> bool:
-        """Whether the head is the embedding table, as it is unless the configuration says otherwise."""
-        text = self.config.get("text_config")
-        of_text = text.get("tie_word_embeddings") if isinstance(text, dict) else None
-        return False not in (self.config.get("tie_word_embeddings"), of_text)
+        """Whether the head is the embedding table, as it is unless the configuration says otherwise.
+
+        The head is no part of the text model, whose ``text_config`` transformers does not ask about it.
+        """
+        return self.config.get("tie_word_embeddings") is not False
 
     @property
     def weight_files(self) -> list[Path]:
@@ -156,6 +157,7 @@ def open_checkpoint(
         )
     config, tensors = read_json(folder / CONFIG), read_tensors(folder)
     remarks = remarks_on_quantisation(config, tensors, str(folder))
+    refuse_empty(tensors.values(), folder)
     packed = packed_tensors(config, tensors, str(folder))
     named = source or folder.resolve().name
     return Checkpoint(folder, named, revision, config, tensors, packed, remarks=remarks)

@@ -18,6 +18,7 @@ from exporter.checkpoints.json_file import read_json
 from exporter.checkpoints.lineage import Ancestor, lineage
 from exporter.checkpoints.named_target import NamedTarget, locate_target
 from exporter.checkpoints.pair import check_pair, tuned_to
+from exporter.checkpoints.source_folder import with_its_name
 from exporter.errors import CheckpointError, ConfigError, MismatchError, MtpExportError
 from exporter.path_kind import CONFIG
 
@@ -26,6 +27,9 @@ SUFFIX = "-assistant"
 
 GOOGLES = re.compile(r"gemma-4-e([24])b(-it)?(-qat-.+)?", re.IGNORECASE)
 QAT_DRAFTER = "-qat-q4_0-unquantized-assistant"
+
+BY_SHAPE = {(1536, 35): "google/gemma-4-E2B-it", (2560, 42): "google/gemma-4-E4B-it"}
+"""Google's models by width and layers: a model that was merged and saved says nothing of where it is from."""
 
 BESIDE = ("assistant", "drafter")
 """Names of folders beside a target that say what they are, and not whose."""
@@ -55,7 +59,7 @@ def drafter_of(named: NamedTarget, *, tuned: bool = True) -> str:
     if tuned and (found := _tuned(named)) is not None:
         return found
     tried: dict[str, str] = {}
-    for candidate in _candidates(named):
+    for candidate in _candidates(named, config):
         if str(candidate) in tried:
             continue
         if (objection := _objection(candidate, config)) is None:
@@ -71,7 +75,7 @@ def drafter_of(named: NamedTarget, *, tuned: bool = True) -> str:
 def _tuned(named: NamedTarget) -> str | None:
     """A drafter in or beside the target's or the adapter's folder that `tune` made for just these."""
     given = [found for found in (named.adapter, named.target) if found is not None]
-    local = [_absolute_if_bare(found.folder) for found in given if found.revision is None]
+    local = [with_its_name(found.folder) for found in given if found.revision is None]
     around = [folder for own in local for near in (own.parent, own) for folder in _folders(near)]
     # The two may be named by paths of different kinds, and what is around both is one folder then.
     apart = {folder.resolve(): folder for folder in reversed(around)}
@@ -99,14 +103,16 @@ def _folders(folder: Path) -> list[Path]:
         return []
 
 
-def _candidates(named: NamedTarget) -> Iterator[Path | str]:
+def _candidates(named: NamedTarget, config: TargetConfig) -> Iterator[Path | str]:
     """Folders and hub ids that may be the drafter, likelier ones first."""
     for ancestor in lineage(named):
         if not ancestor.on_hub and ancestor.folder is not None:
-            own = _absolute_if_bare(ancestor.folder)
+            own = with_its_name(ancestor.folder)
             yield own.with_name(f"{own.name}{SUFFIX}")
             yield from (f for f in map(own.with_name, BESIDE) if f.is_dir())
         yield from _hub_names(ancestor)
+    if base := BY_SHAPE.get((config.text.hidden_size, len(config.text.layers))):
+        yield f"{base}{SUFFIX}"
 
 
 def _hub_names(ancestor: Ancestor) -> Iterator[str]:
@@ -119,11 +125,6 @@ def _hub_names(ancestor: Ancestor) -> Iterator[str]:
         if quantised:
             yield f"{stem}{QAT_DRAFTER}"
         yield f"{stem}{SUFFIX}"
-
-
-def _absolute_if_bare(folder: Path) -> Path:
-    """A folder whose path has its name at its end, and whose parent is the folder it is in."""
-    return folder if folder.name not in ("", "..") else folder.resolve()
 
 
 def _objection(candidate: Path | str, target: TargetConfig) -> str | None:

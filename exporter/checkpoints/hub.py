@@ -13,11 +13,15 @@ from exporter.checkpoints.checkpoint import Checkpoint, resolve
 from exporter.checkpoints.hub_sums import check_small_files
 from exporter.checkpoints.json_file import is_there
 from exporter.errors import CheckpointError
-from exporter.path_kind import ADAPTER_CONFIG, CONFIG
+from exporter.path_kind import ADAPTER_CONFIG, CONFIG, Kind, kind_of, kind_of_listing
 from exporter.pip_install import pip_install
 
 CARD = "README.md"
 WANTED_FILES = ["*.json", "*.safetensors", "*.jinja"]
+UNWANTED_FILES = ["*/*.json", "*/*.safetensors"]
+"""Of folders within a model, which are other models: the checkpoints of its training, often."""
+
+READABLE = (Kind.CHECKPOINT, Kind.ADAPTER, Kind.BOTH)
 
 
 class HubError(CheckpointError):
@@ -45,8 +49,15 @@ def load_checkpoint(
 
 
 def download(name: str, revision: str | None) -> tuple[Path, str]:
-    """Fetch ``name`` into the hub's cache, with its own progress bars (see :func:`_snapshot`)."""
-    return _snapshot(name, revision, WANTED_FILES)
+    """Fetch ``name`` into the hub's cache, with its own progress bars (see :func:`_snapshot`).
+
+    Raises:
+        CheckpointError: As there; or it is no checkpoint and no adapter.
+    """
+    folder, commit = _snapshot(name, revision, WANTED_FILES)
+    if kind_of(folder).kind not in READABLE:
+        _refuse_for_what_it_is(name, revision)
+    return folder, commit
 
 
 @dataclass(frozen=True)
@@ -77,8 +88,15 @@ def cache_folder() -> Path:
 
 
 def download_config(name: str, revision: str | None) -> tuple[Path, str]:
-    """Fetch nothing but the configuration of a model or adapter (see :func:`_snapshot`)."""
-    return _snapshot(name, revision, [CONFIG, ADAPTER_CONFIG], quietly=True)
+    """Fetch nothing but the configuration of a model or adapter (see :func:`_snapshot`).
+
+    Raises:
+        CheckpointError: As there; or it has none.
+    """
+    folder, commit = _snapshot(name, revision, [CONFIG, ADAPTER_CONFIG], quietly=True)
+    if not any(is_there(folder / config) for config in (CONFIG, ADAPTER_CONFIG)):
+        _refuse_for_what_it_is(name, revision)
+    return folder, commit
 
 
 def download_card(name: str, revision: str | None) -> tuple[Path, str]:
@@ -107,6 +125,22 @@ def read_card(path: Path) -> dict[str, Any]:
     return found or {}
 
 
+def _refuse_for_what_it_is(name: str, revision: str | None) -> None:
+    """Refuse a model whose files are others than those that are read.
+
+    Raises:
+        HubError: Naming what the hub has of it; not where the hub cannot be asked.
+    """
+    try:
+        files = [each.filename for each in _asked(name, revision, None, dry_run=True, quietly=True)]
+    except HubError:  # whoever opens the folder says what is missing
+        return
+    found = kind_of_listing(Path(name), files)
+    if found.kind not in READABLE:
+        refusal = found.instead_of("config.json and safetensors weights, or a LoRA adapter")
+        raise HubError(refusal, f"has {found.found}")
+
+
 def _snapshot(
     name: str, revision: str | None, files: list[str], *, quietly: bool = False
 ) -> tuple[Path, str]:
@@ -124,9 +158,11 @@ def _snapshot(
 
 
 def _asked(
-    name: str, revision: str | None, files: list[str], *, dry_run: bool, quietly: bool
+    name: str, revision: str | None, files: list[str] | None, *, dry_run: bool, quietly: bool
 ) -> Any:
     """What the hub's library gives of the files that match these patterns; ``quietly`` without its bars.
+
+    Without patterns: of all files.
 
     Returns:
         The snapshot's folder or, of a dry run, what would be fetched.
@@ -140,6 +176,7 @@ def _asked(
             GatedRepoError,
             HfHubHTTPError,
             HFValidationError,
+            IncompleteSnapshotError,
             LocalEntryNotFoundError,
             RepositoryNotFoundError,
             RevisionNotFoundError,
@@ -155,7 +192,13 @@ def _asked(
     no_folder = "no local folder of that name"
     try:
         with _quiet() if quietly else nullcontext():
-            return snapshot_download(name, revision=revision, allow_patterns=files, dry_run=dry_run)
+            return snapshot_download(
+                name,
+                revision=revision,
+                allow_patterns=files,
+                ignore_patterns=UNWANTED_FILES if files else None,
+                dry_run=dry_run,
+            )
     except GatedRepoError as error:
         raise HubError(
             f"{at}: the hub wants you to accept this model's licence first; do so on its page and run "
@@ -176,7 +219,8 @@ def _asked(
             f"{name}: {no_folder}, and not a hub id (owner/name)", "not a hub id"
         ) from error
     except LocalEntryNotFoundError as error:  # which hides what the hub answered, if it did
-        raise _unanswered(at, error.__cause__) from error
+        partly = isinstance(error, IncompleteSnapshotError)
+        raise _unanswered(at, error.__cause__, partly=partly) from error
     except HfHubHTTPError as error:
         raise _unanswered(at, error) from error
     except (
@@ -189,15 +233,23 @@ def _asked(
         ) from error
 
 
-def _unanswered(at: str, error: BaseException | None) -> HubError:
-    """Why the hub gave nothing: the status that it answered with, or none."""
+def _unanswered(at: str, error: BaseException | None, *, partly: bool = False) -> HubError:
+    """Why the hub gave nothing: the status that it answered with, or none.
+
+    Args:
+        at: What was asked for.
+        error: What was raised.
+        partly: Whether the cache has some of its files.
+    """
     status = getattr(getattr(error, "response", None), "status_code", None)
     if status is None:
-        return HubError(
-            f"{at}: no local folder of that name, and the hub could not be reached "
-            f"({type(error).__name__}); check the path or the connection",
-            "the hub could not be reached",
+        have = (
+            "only a part of it is in the hub's cache" if partly else "no local folder of that name"
         )
+        why = f"the hub could not be reached ({type(error).__name__}); check the path or the connection"
+        if type(error).__name__ == "OfflineModeIsEnabled":
+            why = "HF_HUB_OFFLINE keeps the hub from being asked; unset it, or download the model first"
+        return HubError(f"{at}: {have}, and {why}", "the hub could not be reached")
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
         return HubError(
             f"{at}: the hub refuses access (status {status}); run `hf auth login`, or check your token",

@@ -16,6 +16,7 @@ from exporter.checkpoints.source_folder import (
     is_folder,
     is_hub_id,
     locate,
+    with_its_name,
 )
 from exporter.errors import CheckpointError
 from exporter.path_kind import ADAPTER_CONFIG, CONFIG, Kind, kind_of
@@ -104,7 +105,7 @@ def _locate_base(
         return locate(base, None, download)
     if cached := CACHED.search(base):
         return locate(cached[1].replace("--", "/", 1), cached[2], download)
-    beside = adapter.folder.parent / Path(base).name
+    beside = with_its_name(adapter.folder).parent / Path(base).name
     if not is_hub_id(base) and adapter.revision is None and is_folder(beside):
         return locate(str(beside), None, download)
     whole = REPACKED.sub("", base)  # of a copy that is quantised for training

@@ -13,6 +13,9 @@ from exporter.path_kind import kind_of
 CACHED = re.compile(r"(?:^|/)models--([^/]+)/snapshots/([^/]+)/?$")
 """A model in the hub's cache: its id, with ``--`` for ``/``, and the commit."""
 
+HUB_PAGE = re.compile(r"(?:https?://)?(?:huggingface\.co|hf\.co)/([^/]+/[^/?#]+)")
+"""The address of a model's page on the hub, with its id."""
+
 Download = Callable[[str, str | None], tuple[Path, str]]
 """Fetches a hub id at a revision (None: the default branch); its folder and the commit it is."""
 
@@ -55,6 +58,10 @@ def locate(name: str, revision: str | None, download: Download) -> SourceFolder:
         return _named(path)
     if is_file:
         raise CheckpointError(kind_of(path).instead_of("a folder or a hub id (owner/name)"))
+    if page := HUB_PAGE.match(name):
+        raise CheckpointError(
+            f"{name}: expected a folder or a hub id, found the address of a page: give {page[1]}"
+        )
     if not is_hub_id(name):
         raise CheckpointError(
             f"{name}: expected a folder or a hub id (owner/name), found no such folder"
@@ -80,6 +87,14 @@ def last_name(name: str) -> str:
     """The last part of what a name leads to, a folder's or a hub id's; nothing is read."""
     source = _named(Path(name).expanduser()).source if is_folder(name) else name
     return source.rstrip("/").rpartition("/")[2]
+
+
+def with_its_name(folder: Path) -> Path:
+    """A folder by a path that has its name at its end, and whose parent is the folder it is in.
+
+    ``.`` and ``..`` have neither.
+    """
+    return folder if folder.name not in ("", "..") else folder.resolve()
 
 
 def _named(path: Path) -> SourceFolder:

@@ -111,7 +111,7 @@ def command(
         )
     try:
         card = model_card(facts)
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise BundleError(
             f"a report is of another version of mtp-export ({type(error).__name__}: {error}); make it again"
         ) from error

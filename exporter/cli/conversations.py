@@ -51,7 +51,7 @@ asking_options = grouped(
             "prompts",
             multiple=True,
             callback=whole_texts,
-            help="What to ask; may be given several times. `-` is stdin, as is a pipe if nothing is given.",
+            help="What to ask; may be given several times. `-` is stdin. Without a prompt, a pipe is read.",
         ),
         click.option(
             "--prompts",
@@ -84,7 +84,7 @@ asking_options = grouped(
         click.option(
             "--image-tokens",
             type=click.IntRange(min=1),
-            help="The most tokens that a picture becomes.  [default: the most that the bundle allows]",
+            help="The most tokens that a picture may become.  [default: the most that the bundle allows]",
         ),
         click.option(
             "--batch",

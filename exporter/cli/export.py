@@ -64,23 +64,25 @@ SHOWN = 3
     "what the model was trained for if less]",
 )
 @click.option(
-    "--fixed-cache-length", is_flag=True, help="The app cannot ask for another cache length."
+    "--fixed-cache-length",
+    is_flag=True,
+    help="Fix the cache length now: apps cannot ask for another one.",
 )
 @click.option(
     "--sliding-cache",
     type=click.Choice([kind.value for kind in SlidingCache]),
     default=SlidingCache.FULL.value,
     show_default=True,
-    help="Caches of sliding layers as long as all others, or only as long as what these layers see, used in "
-    "turn (docs/long_context.md).",
+    help="How long the caches of sliding layers are: `full`, as long as all others; `ring`, as long as what "
+    "these layers see, overwritten in turn (docs/long_context.md).",
 )
 @click.option(
     "--rewind-tokens",
     type=click.IntRange(0, 32768),
     default=0,
     show_default=True,
-    help="Make rings so much longer that a conversation can be taken back by so many tokens, as the engine "
-    "does after thoughts.",
+    help="Lengthen rings so that a conversation can be taken back by this many tokens, as the engine does "
+    "after thoughts.",
 )
 @click.option(
     "--prefill-lengths",

@@ -84,6 +84,8 @@ def require_room(found: Forecast, output: Path) -> None:
         OutputError: They have not.
     """
     check_free_space(output, found.disk_bytes)
+    if not found.missing_bytes:  # and the library that knows the cache may not be installed
+        return
     if found.missing_bytes > (free := free_bytes(cache_folder())):
         raise OutputError(
             f"{cache_folder()}: {shown_size(found.missing_bytes)} are to be downloaded, and the disk has "

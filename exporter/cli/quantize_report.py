@@ -30,7 +30,8 @@ BUNDLE = ".litertlm"
     "recipes",
     type=RECIPE,
     multiple=True,
-    help="Compared with float32; may be repeated.  [default: all built-in ones; gptq with --calibration]",
+    help="A recipe to compare with float32; may be repeated.  [default: all built-in ones; gptq ones only "
+    "with --calibration]",
 )
 @measuring_options
 @click.option(
@@ -38,8 +39,8 @@ BUNDLE = ".litertlm"
     "question_file",
     type=click.Path(path_type=Path),
     metavar="FILE.jsonl",
-    help="Questions about pictures and sounds, a chat file's conversation a line; one that ends with the "
-    "assistant's message says the right answer.  [default: a few about drawn ones]",
+    help="Questions about pictures and sounds: on each line a conversation as in a chat file, with the right "
+    "answer as the assistant's last message, if it is known.  [default: a few about drawn ones]",
 )
 @click.option(
     "--keep",

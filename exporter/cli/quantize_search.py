@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from exporter.cli.measuring import measuring_options, passage_plan, work_folder
+from exporter.cli.option_types import SHARE, FiniteRange
 from exporter.cli.size import parse_size
 from exporter.cli.strict_command import StrictCommand
 from exporter.cli.text_file import write_text
@@ -48,12 +49,12 @@ def parse_storage(text: str) -> Way:
 )
 @click.option(
     "--max-kl",
-    type=click.FloatRange(min=0),
+    type=FiniteRange(min=0),
     help="Largest KL divergence from float32, nats a token.",
 )
 @click.option(
     "--max-lost-acceptance",
-    type=click.FloatRange(0, 1),
+    type=SHARE,
     help="Share of all drafts that float32 has accepted and the recipe has not, such as 0.02.",
 )
 @click.option(
@@ -64,7 +65,8 @@ def parse_storage(text: str) -> Way:
     multiple=True,
     default=STORED,
     show_default=True,
-    help="A way to store tensors, <storage> or <storage>-<algorithm>; repeated, the first is the start.",
+    help="A way to store tensors, <storage> or <storage>-<algorithm>; may be repeated. The search starts "
+    "with the first.",
 )
 @click.option(
     "--groups",
@@ -77,7 +79,7 @@ def parse_storage(text: str) -> Way:
     "--only",
     default="*",
     metavar="PATTERN",
-    help="Leave tensors that do not match as they are at the start; `drafter.*` searches the drafter.",
+    help="Search only tensors whose names match, such as `drafter.*`; the others are stored as at the start.",
 )
 @measuring_options
 @click.option("--force", is_flag=True, help="Replace the recipe file if it exists.")

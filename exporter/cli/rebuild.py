@@ -53,7 +53,7 @@ def command(
 ) -> None:
     """Make BUNDLE again from its sources, as its manifest says, and compare the bytes.
 
-    Exit code 3 says that the bytes differ; the bundle that was made is there all the same.
+    Exit code 3 says that the bytes differ; the new bundle is kept for comparison.
     """
     from exporter.cli.progress import TerminalReporter
     from exporter.errors import ParityError, listed
@@ -83,7 +83,7 @@ def command(
         bundle, inputs, output, force=force, reporter=TerminalReporter(), render=render
     )
     if differing:
-        raise ParityError(f"{output} was made, and is not {bundle}: {listed(differing)}")
+        raise ParityError(f"{output} was made and differs from {bundle}: {listed(differing)}")
     click.echo(f"{output}: the same bytes as {bundle}")
 
 

@@ -143,16 +143,20 @@ running_options = grouped(
         click.option(
             "--temperature",
             type=TEMPERATURE,
-            help="Sample; under MTP not with --runtime litert-lm.",
+            help="Sample at this temperature; with --runtime litert-lm only if MTP is off.",
         ),
-        click.option("--top-k", type=COUNT, help="Sample, from the likeliest so many."),
-        click.option("--top-p", type=SHARE, help="Sample, from the likeliest that sum up to this."),
+        click.option("--top-k", type=COUNT, help="Sample from this many of the likeliest tokens."),
+        click.option(
+            "--top-p",
+            type=SHARE,
+            help="Sample from the likeliest tokens whose probabilities add up to this.",
+        ),
         click.option(
             "--seed",
             type=SEED,
             default=0,
             show_default=True,
-            help="Seed of the sampler; in the reference runtimes the same text follows, whatever is drafted.",
+            help="Seed of the sampler; in the reference runtimes it decides the text, whatever is drafted.",
         ),
         click.option(
             "--runtime",
@@ -173,9 +177,9 @@ running_options = grouped(
             "--draft-from",
             type=click.Choice(DRAFT_FROM),
             help="Where drafts are from: the drafter; the context, where its latest tokens stood before "
-            "(`lookup`, prompt lookup decoding); or, `auto`, what pays most as measured. Not with --runtime "
-            "litert-lm; several prompts at once have the drafter's.  [default: auto, with --draft-length N "
-            "drafter]",
+            "(`lookup`, prompt lookup decoding); or whichever is measured to pay more (`auto`). Not with "
+            "--runtime litert-lm, and with --batch from the drafter only.  [default: auto, with "
+            "--draft-length N drafter]",
         ),
         click.option(
             "--accelerator",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Set
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,8 +36,9 @@ class DraftLengthType(click.ParamType[str | int]):
         """Parse what was typed."""
         if value == "auto" or isinstance(value, int):
             return value
-        if isinstance(value, str) and value.isdecimal() and int(value) > 0:
-            return int(value)
+        with suppress(ValueError):
+            if (drafts := int(str(value))) > 0:
+                return drafts
         raise click.BadParameter(
             f"expected `auto` or a number from 1 on, found {value!r}", ctx, param
         )

@@ -38,8 +38,8 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     "--conversations",
     type=FILE,
     metavar="FILE.jsonl",
-    help="Or conversations, one a line, in the forms of chat files (docs/chat.md). An answer at the end of "
-    "one is left out: the target's own counts.",
+    help="Conversations like those of your users, one a line, in the forms of chat files (docs/chat.md), "
+    "instead of --prompts. An answer at the end of one is left out: the target gives its own.",
 )
 @click.option(
     "--keep",
@@ -69,7 +69,7 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     type=click.IntRange(1, 15),
     default=3,
     show_default=True,
-    help="Tokens drafted per round in the end.",
+    help="Tokens that will be drafted per round.",
 )
 @click.option(
     "--max-tokens",
@@ -81,8 +81,8 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option(
     "--epochs",
     type=click.IntRange(0, 1000),
-    help="How often the answers are gone through, unless watched ones stop getting better.  [default: "
-    "2 to 20, fewer for more data]",
+    help="How often the answers are gone through, at most; training ends earlier when prompts that are not "
+    "trained on gain no more.  [default: 2 to 20, fewer for more data]",
 )
 @click.option(
     "--rate",
@@ -97,7 +97,11 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     help="Where torch computes; answers are generated on the CPU.",
 )
 @click.option(
-    "--seed", type=SEED, default=0, show_default=True, help="Of the order of the answers."
+    "--seed",
+    type=SEED,
+    default=0,
+    show_default=True,
+    help="Seed of the order in which answers are trained on.",
 )
 @click.option(
     "--work",
@@ -168,18 +172,20 @@ def command(
     except OptionsError as error:
         raise click.UsageError(str(error)) from error
     require_tuning()
-    from exporter.checkpoints.checkpoint import resolve
+    from exporter.checkpoints.checkpoint import TUNING, resolve
     from exporter.checkpoints.drafter_search import drafter_of
     from exporter.checkpoints.hub import download, download_config
     from exporter.checkpoints.named_target import locate_target
     from exporter.cli.progress import TerminalReporter
+    from exporter.files.output import check_folder_destination
     from exporter.tune.report_html import render_html
     from exporter.tune.tuning import tune
 
+    check_folder_destination(output, TUNING, force=force)  # before anything is downloaded
     if drafter is None:
         drafter = drafter_of(locate_target(target, revision, download_config, lora), tuned=False)
         note(f"drafter: {drafter} (inferred; name another behind TARGET)")
-    chosen = work or output.absolute().with_name(f"{output.name}.tuning")
+    chosen = work or output.absolute().parent / f"{output.name}.tuning"
     checkpoints = (
         resolve(target, revision, download, lora),
         resolve(drafter, drafter_revision, download, drafter_lora),

@@ -21,6 +21,7 @@ from exporter.compare.figures import Estimate, Quality, TensorFigures, TextFigur
 from exporter.compare.measure import (
     Baseline,
     check_room,
+    check_tokens,
     compare_text,
     continue_all,
     draft_everywhere,
@@ -211,9 +212,14 @@ def probe(path: Path, baseline: Baseline, threads: int) -> Probe:
 
 
 def measure(subject: Subject, baseline: Baseline, threads: int, weights: Weights | None) -> Quality:
-    """Everything about one bundle but what it makes of pictures and sounds."""
+    """Everything about one bundle but what it makes of pictures and sounds.
+
+    Raises:
+        BundleError: It cannot be run, its cache is too short, or its model has other tokens.
+    """
     inspection = inspect_bundle(subject.path)
     with opened(subject.path, baseline.plan, threads) as model:
+        check_tokens(model, baseline, subject.path)
         text = compare_text(model, baseline)
         continued = continue_all(model, baseline.passages, baseline.plan)
         paired = draft_everywhere(model.executor, baseline)
@@ -271,7 +277,7 @@ def compare(request: ComparisonRequest, folder: Path, reporter: Reporter) -> Com
     """
     baseline: Baseline | None = None
     observed: Observed | None = None
-    qualities = []
+    qualities: list[Quality] = []
     with (
         request.sources.weights(towers=True) if request.sources else nullcontext() as weights,
         scratch_folder(folder / "reference") as scratch,
@@ -284,7 +290,8 @@ def compare(request: ComparisonRequest, folder: Path, reporter: Reporter) -> Com
                 quality = measure(subject, baseline, request.threads, weights)
                 found = observe(subject.path, request.questions, request.plan.new, request.threads)
                 observed = observed or found
-                media, notes = compare_media(found, observed), quality.notes + found.notes
+                media = compare_media(found, observed)
+                notes = quality.notes_beside(qualities[0] if qualities else quality) + found.notes
                 qualities.append(replace(quality, media=media, notes=notes))
     assert baseline is not None
     used = replace(request.plan, passages=len(baseline.passages))

@@ -85,6 +85,11 @@ class DraftFigures:
         return Estimate.of_means([(theirs - ours) / tries for theirs, ours in pairs])
 
     @property
+    def drafts_a_round(self) -> int:
+        """Tokens drafted in a round."""
+        return len(self.counts.drafted)
+
+    @property
     def by_position(self) -> tuple[float, ...]:
         """Share accepted of each position."""
         pairs = zip(self.counts.accepted, self.counts.drafted, strict=True)
@@ -174,10 +179,25 @@ class Quality:
     """Of what it and the reference take beside text."""
 
     def lost(self, reference: Quality) -> Estimate | None:
-        """The share of paired drafts accepted less than in the reference; None where one drafts nothing."""
-        if reference.paired is None or self.paired is None:
+        """The share of paired drafts accepted less than in the reference.
+
+        None where one drafts nothing, or another number of tokens a round: more are drafted in vain then.
+        """
+        ours, theirs = self.paired, reference.paired
+        if ours is None or theirs is None or ours.drafts_a_round != theirs.drafts_a_round:
             return None
-        return self.paired.lost(reference.paired)
+        return ours.lost(theirs)
+
+    def notes_beside(self, reference: Quality) -> tuple[str, ...]:
+        """Its own notes, and why the drafts of two bundles that draft are not compared."""
+        ours, theirs = self.paired, reference.paired
+        if ours is None or theirs is None or ours.drafts_a_round == theirs.drafts_a_round:
+            return self.notes
+        return (
+            *self.notes,
+            f"it drafts {ours.drafts_a_round} tokens a round and {reference.recipe} "
+            f"{theirs.drafts_a_round}, so drafts lost are not told: compare bundles of one --draft-length",
+        )
 
     def medium(self, noun: str) -> MediumFigures | None:
         """Of pictures or of sounds; None where it, or the reference, takes none."""

@@ -98,6 +98,20 @@ def check_room(model: OpenedModel, plan: PassagePlan, bundle: Path) -> None:
         )
 
 
+def check_tokens(model: OpenedModel, baseline: Baseline, bundle: Path) -> None:
+    """Check that a bundle's model has as many tokens as the reference's.
+
+    Raises:
+        BundleError: It has more or fewer.
+    """
+    found, expected = model.executor.contract.vocab_size, baseline.logits.shape[-1]
+    if found != expected:
+        raise BundleError(
+            f"{bundle}: expected a bundle of the model of {baseline.name}, with {expected} tokens, found one "
+            f"with {found}; compare bundles of one model"
+        )
+
+
 def read_logits(
     model: OpenedModel, passages: Sequence[tuple[int, ...]], folder: Path
 ) -> NDArray[np.float32]:

@@ -93,18 +93,22 @@ def locked_folder(parent: Path, prefix: str) -> Iterator[Path]:
     """
     while True:
         with _temporary_folder(parent, prefix) as folder, (folder / LOCK).open("w") as lock:
-            if _locked(lock):
+            # Before it is locked another run may take it for a stale one.
+            if take_lock(lock):
                 yield folder
                 return
 
 
-def _locked(lock: IO[str]) -> bool:
-    """Lock a folder that has just been made; False if another run took it for a stale one before that."""
+def take_lock(lock: IO[str]) -> bool:
+    """Lock an open file until it is closed; False if another process has it, or has removed it by now.
+
+    Where there are no locks it is taken for locked.
+    """
     if fcntl is None:
         return True
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:  # it is being removed
+    except BlockingIOError:
         return False
     except OSError:  # a disk without locks, where nothing is taken for stale either
         return True

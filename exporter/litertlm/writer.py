@@ -122,7 +122,7 @@ def write_bundle(
     builder = LitertLmFileBuilder()
     builder.add_system_metadata(_text("Authors", "mtp-export"))
     builder.add_llm_metadata(str(metadata), [checksum(metadata)])
-    builder.add_hf_tokenizer(str(assets.tokenizer_json))  # its zlib stream has a checksum
+    builder.add_hf_tokenizer(str(assets.tokenizer.file(scratch)))  # its zlib stream has a checksum
     _add_data(builder, made, _text(LABEL_KEY, MANIFEST_VALUE))
     sums: dict[Section, str] = {}
     for section in (*contract.section_signatures(), *media.section_signatures()):

@@ -62,9 +62,8 @@ class OnnxInspection:
 
     def checksums(self, *, weights: bool) -> Checksums:
         """Compare the folder's files with their checksums, weights only if asked to."""
-        damaged = self.folder.damaged_files(weights=weights)
-        sentences = (f"{name} is missing or has another checksum" for name in damaged)
-        return Checksums(weights, len(self.folder.content[FILES]), tuple(sentences))
+        damage = self.folder.damage(weights=weights)
+        return Checksums(weights, len(self.folder.content[FILES]), tuple(damage))
 
 
 def inspect_folder(path: Path) -> OnnxInspection:

@@ -34,7 +34,7 @@ def write_folder(
     folder = scratch / FOLDER
     metadata = json_format.MessageToJson(llm_metadata(assets, contract))
     (folder / METADATA).write_text(metadata + "\n", encoding="utf-8")
-    (folder / TOKENIZER).write_bytes(assets.tokenizer_json.read_bytes())
+    (folder / TOKENIZER).write_bytes(assets.tokenizer.content())
     files = {path.name: sha256(path) for path in sorted(folder.iterdir())}
     described = json.dumps({**manifest, FILES: files}, indent=1, sort_keys=True)
     (folder / MANIFEST).write_text(described + "\n", encoding="utf-8")

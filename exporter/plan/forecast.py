@@ -23,7 +23,7 @@ from exporter.checkpoints.checkpoint import Checkpoint
 from exporter.checkpoints.configs.config import parse_target
 from exporter.checkpoints.tensors.tower_names import AUDIO, VISION
 from exporter.contract.names import Dtype, Section
-from exporter.errors import RecipeError
+from exporter.errors import RecipeError, listed
 from exporter.litertlm.graphs import LitertGraphs, known_graphs
 from exporter.options import ExportOptions
 from exporter.plan.export_plan import ExportPlan
@@ -32,12 +32,13 @@ from exporter.plan.recipe_sizes import (
     ROW_SCALE_BYTES,
     TOKEN_BYTES,
     Config,
+    NamedSpecs,
     described_weights,
     rule_of,
     storage_bytes,
 )
 from exporter.weights.matching import BLOCK_ELEMENTS, Weight, Weights
-from exporter.weights.storing import choose_rule, stored_blocks
+from exporter.weights.storing import choose_rule, misfits, stored_blocks
 from quantize.arrays import StoredRows, store_rows
 from quantize.builtin_recipes import covering_towers
 from quantize.recipe import UNQUANTISED, Algorithm, Recipe, Rule
@@ -154,7 +155,7 @@ def forecast_of_plan(plan: ExportPlan) -> Forecast:
     fresh = plan.options.fresh_graphs
     graphs = None if fresh else known_graphs(plan.request, requests)
     seconds, measured = _seconds(parts, plan.options)
-    tokenizer = len(zlib.compress(plan.assets.tokenizer_json.read_bytes()))
+    tokenizer = len(zlib.compress(plan.assets.tokenizer.content()))
     return Forecast(
         tuple(
             file for role, each in pair.checkpoints().items() for file in local_files(role, each)
@@ -191,18 +192,7 @@ def forecast_of_configs(
         MismatchError: The two do not belong together.
         RecipeError: The recipe stores rows in a way that their lengths do not allow.
     """
-    recipe = covering_towers(options.recipe, (VISION.kind, AUDIO.kind))
-    parts = []
-    for section, specs in described_weights(target, drafter, where, options).items():
-        for name, spec in specs.items():
-            rule, length = rule_of(name, spec, recipe), spec.shape[-1]
-            if not rule.storage.fits(length):
-                raise RecipeError(
-                    f"recipe {recipe.name}: {name} has rows of {length} elements, which {rule.storage} does "
-                    f"not fit; give it {rule.storage.nearest_fit(length)}"
-                )
-            rows = math.prod(spec.shape) // length
-            parts.append(Part(section, rows, length, rule, _random_block(rows, length, rule)))
+    parts = list(_described(described_weights(target, drafter, where, options), options.recipe))
     seconds, measured = _seconds(parts, options)
     most = TOKEN_BYTES * parse_target(target, where).text.vocab_size
     return Forecast(
@@ -214,6 +204,22 @@ def forecast_of_configs(
         measured,
         _memory(parts, options, known=False),
     )
+
+
+def _described(weights: NamedSpecs, recipe: Recipe) -> Iterator[Part]:
+    recipe = covering_towers(recipe, (VISION.kind, AUDIO.kind))
+    chosen = [
+        (section, name, spec, rule_of(name, spec, recipe))
+        for section, specs in weights.items()
+        for name, spec in specs.items()
+    ]
+    wanted = ((name, spec.shape[-1], rule.storage) for _, name, spec, rule in chosen)
+    if problems := list(misfits(wanted)):
+        raise RecipeError(f"recipe {recipe.name}: {listed(problems)}")
+    for section, _, spec, rule in chosen:
+        length = spec.shape[-1]
+        rows = math.prod(spec.shape) // length
+        yield Part(section, rows, length, rule, _random_block(rows, length, rule))
 
 
 def local_files(role: str, checkpoint: Checkpoint) -> Iterator[SourceFile]:

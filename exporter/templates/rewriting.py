@@ -1,8 +1,8 @@
 """A template written for transformers, rewritten in the language the engine knows.
 
 Each step replaces one thing that Python's values can do and the engine's cannot. A newline at the end is
-removed, because jinja2 drops it and the engine prints it. Whether the result renders alike is found by
-:mod:`exporter.templates.fitting`.
+removed, because jinja2 drops it and the engine prints it; other ends of lines become newlines, as in jinja2.
+Whether the result renders alike is found by :mod:`exporter.templates.fitting`.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ PRINT = (
 )
 """Around a template that opens a tool's answer right after the call: the opening waits for the answer."""
 
+LINE_END = re.compile(r"\r\n?")
 FILTERS = re.compile(r"\.(upper|lower|title|capitalize)\(\)")
 NONE_TEST = re.compile(r"\bis(\s+not)?\s+none\b", re.IGNORECASE)
 LOOKUP = ".get("
@@ -34,6 +35,7 @@ DEPTH = {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}
 
 def rewritten(source: str) -> str:
     """The template in the engine's language, behind a preamble that spells messages as it expects."""
+    source = LINE_END.sub("\n", source)
     source = change_blocks(without_generation(source).removesuffix("\n"), _subscripts)
     source = change_code(source, _filters)
     preamble = "".join(

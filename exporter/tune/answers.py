@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from exporter.progress import Advance
+from exporter.tune.options import TuneError
 from exporter.tune.questions import Tokens
 from runtime_py.loop.rounds import Cursor, Limits
 from runtime_py.loop.speculative import Fixed, Greedy, Speaker, generate
@@ -68,7 +69,11 @@ class AnswerFile:
         self.path = path
 
     def read(self, prompts: Sequence[Tokens]) -> list[Answer]:
-        """The answers that there are, of the first prompts; half a line at the end is taken off."""
+        """The answers that there are, of the first prompts; half a line at the end is taken off.
+
+        Raises:
+            TuneError: The file has something else in it.
+        """
         if not self.path.exists():
             return []
         content = self.path.read_bytes()
@@ -76,11 +81,17 @@ class AnswerFile:
         if len(whole) < len(content):
             with self.path.open("r+b") as stream:
                 stream.truncate(len(whole))
-        lines = [json.loads(line) for line in whole.splitlines()]
-        return [
-            Answer(prompt, tuple(line["tokens"]), tuple(line["tail"]))
-            for prompt, line in zip(prompts, lines, strict=False)
-        ]
+        try:
+            lines = [json.loads(line) for line in whole.splitlines()]
+            return [
+                Answer(prompt, tuple(line["tokens"]), tuple(line["tail"]))
+                for prompt, line in zip(prompts, lines, strict=False)
+            ]
+        except (LookupError, TypeError, ValueError) as error:
+            raise TuneError(
+                f"{self.path}: expected answers as lines of JSON, found something else ({error}); remove the "
+                "file, and --resume asks again"
+            ) from error
 
     def complete(
         self,

@@ -13,6 +13,7 @@ from exporter.checkpoints.pair import Pair
 from exporter.checkpoints.source_hashes import Hashes
 from exporter.files.checksum import sha256
 from exporter.progress import Reporter
+from exporter.regular_file import require_file
 from exporter.tune.options import TuneError, TuningOptions
 from quantize.recipe import Recipe
 
@@ -53,7 +54,8 @@ def tuning_key(
 
 
 def _checksum(file: Path) -> str:
+    """SHA-256 of a file; of a pipe, which has been read by now, it would say nothing."""
     try:
-        return sha256(file)
+        return sha256(require_file(file))
     except OSError as error:
         raise TuneError(f"{file}: the file cannot be read: {error.strerror}") from error

@@ -19,7 +19,7 @@ from exporter.tune.answers import Answer
 from exporter.tune.chain import Source
 from exporter.tune.drafter_weights import trained
 from exporter.tune.loss import Objective
-from exporter.tune.options import Plan
+from exporter.tune.options import Plan, TuneError
 from exporter.tune.outcome import Reading
 
 READINGS = 20
@@ -185,9 +185,24 @@ class Training:
             save_whole(whole, self.state)
 
     def restore(self) -> None:
-        """Go on from what was kept, if anything was."""
+        """Go on from what was kept, if anything was.
+
+        Raises:
+            TuneError: It is damaged.
+        """
         if not self.state.exists():
             return
+        try:
+            self._restore()
+        except (MemoryError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:  # torch's reader raises whatever it hits
+            raise TuneError(
+                f"{self.state}: expected the state of this training, found something else "
+                f"({type(error).__name__}); remove the file, and --resume trains from the beginning"
+            ) from error
+
+    def _restore(self) -> None:
         device = self.source.device
         whole: dict[str, Any] = torch.load(self.state, map_location=device, weights_only=True)
         course = [Reading(**reading) for reading in whole["progress"].pop("course")]

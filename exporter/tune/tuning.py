@@ -76,10 +76,10 @@ def tune(
     hashes = checkpoint_hashes(pair, reporter)
     recipe, device = recipe_of(options, hashes[TARGET]), chosen_device(options.device)
     folder = WorkFolder.open(work, tuning_key(hashes, options, recipe, device), resume=resume)
-    with folder.written(), folder.timed("answers"):
-        deployed = deploy(target, drafter, options, recipe, work, reporter)
-        said = hear(deployed.bundle, questions, options, work, reporter)
-    with folder.written(), TensorReader() as reader:
+    with folder.written(), folder.alone(), TensorReader() as reader:
+        with folder.timed("answers"):
+            deployed = deploy(target, drafter, options, recipe, work, reporter)
+            said = hear(deployed.bundle, questions, options, work, reporter)
         weights = pair_weights(pair, reader)
         with folder.timed("features"):
             kept = keep_trained_codes(weights, {}, reporter).weights

@@ -12,6 +12,7 @@ from typing import Any
 
 from exporter.errors import OutputError, listed
 from exporter.files.output import FULL
+from exporter.files.scratch import LOCK, take_lock
 from exporter.tune.options import TuneError
 
 KEY, TIMES = "key.json", "seconds.json"
@@ -52,6 +53,20 @@ class WorkFolder:
                 f"{path} holds the work of this tuning; give --resume to go on with it, or remove it"
             )
         return WorkFolder(path)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """A block in which no other process works in the folder.
+
+        Raises:
+            TuneError: One does already.
+        """
+        with (self.path / LOCK).open("w") as lock:
+            if not take_lock(lock):
+                raise TuneError(
+                    f"{self.path}: another `tune` works there now; wait for it, or choose another --work"
+                )
+            yield
 
     @contextmanager
     def written(self) -> Iterator[None]:

@@ -47,7 +47,7 @@ def _error_plot(title: str, lines: tuple[Series, ...], limit: float | None, labe
     values += [limit] if limit else []
     low, high = _decades(values)
     names = {10.0**e: f"1e{e}" for e in _thinned(range(low, high + 1), 6)}
-    if min(values) <= FLOOR:
+    if min(values, default=1.0) <= FLOOR:
         names[10.0**low] = "0"
     places = [int(x) for line in lines for x in line.x]
     first, last = min(places), max(places)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from exporter.contract.text import Contract
 from exporter.errors import MtpExportError
+from exporter.regular_file import require_text
 
 if TYPE_CHECKING:
     from runtime_py.chat.tokenizer import Tokenizer
@@ -45,7 +46,7 @@ def read_prompts(file: Path | None) -> tuple[str, ...]:
     if file is None:
         return DEFAULT_PROMPTS
     try:
-        lines = file.read_text(encoding="utf-8-sig").split("\n")
+        lines = require_text(file).read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise PromptFileError(f"{file}: expected a text file of prompts ({error})") from error
     prompts = tuple(line.strip() for line in lines if line.strip())

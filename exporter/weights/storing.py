@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from exporter.bundle.tensor_kind import tensor_kind
 from exporter.contract.names import Dtype
 from exporter.errors import RecipeError
 from exporter.weights.matching import Weight
@@ -36,16 +37,26 @@ def choose_rule(weight: Weight, recipe: Recipe) -> Rule | None:
         return Rule(weight.name, weight.ready.storage)
     rule = recipe.rule(weight.name) if weight.is_matrix else UNQUANTISED
     if not rule.storage.fits(weight.row_length):
-        raise RecipeError(f"recipe {recipe.name}: {misfit(weight, rule.storage)}")
+        (problem,) = misfits([(weight.name, weight.row_length, rule.storage)])
+        raise RecipeError(f"recipe {recipe.name}: {problem}")
     return rule
 
 
-def misfit(weight: Weight, storage: Storage) -> str:
-    """Why a weight cannot be stored so, and what can be done."""
-    return (
-        f"{weight.name} has rows of {weight.row_length} elements, and {storage} needs a multiple of "
-        f"{storage.divisor()}; give it {storage.nearest_fit(weight.row_length)}"
-    )
+def misfits(wanted: Iterable[tuple[str, int, Storage]]) -> Iterator[str]:
+    """Why weights cannot be stored so, and what can be done; once for those that differ only in their layer.
+
+    Args:
+        wanted: Of each its name, the length of its rows, and how it is to be stored.
+    """
+    seen = set()
+    for name, length, storage in wanted:
+        kind = tensor_kind(name), length
+        if not storage.fits(length) and kind not in seen:
+            seen.add(kind)
+            yield (
+                f"{name} has rows of {length} elements, and {storage} needs a multiple of "
+                f"{storage.divisor()}; give it {storage.nearest_fit(length)}"
+            )
 
 
 def stored_blocks(weight: Weight, rule: Rule) -> Iterator[StoredRows]:

@@ -8,7 +8,7 @@ to be read is for each kind of tower to say.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exporter.checkpoints.checkpoint import Checkpoint, require
-from exporter.checkpoints.lora.adapted import change_of, module_of
+from exporter.checkpoints.lora.adapted import WRAPPED, change_of, module_of
 from exporter.checkpoints.tensors.stored_tensor import StoredTensor
 from exporter.checkpoints.tensors.tensor_reader import TensorReader
 from exporter.checkpoints.tensors.tower_names import PREFIXES, TowerNames
@@ -128,6 +128,7 @@ def find_tower_weights(
         (s, parameter): stored_shape(layout, parameter, specs[s][parameter])
         for s, parameter in keys
     }
+    _refuse_unwrapped(checkpoint, names.values(), layout.names.kind)
     require(checkpoint, {names[key]: shape for key, shape in shapes.items()})
     require_fit(checkpoint, changes, shapes)
 
@@ -147,6 +148,22 @@ def find_tower_weights(
     name = f"{layout.recipe_prefix}{end.value.removeprefix('tf_lite_')}.embedding"
     found[end] = {END_EMBEDDING: _end(name, specs[end][END_EMBEDDING], embedding, end_token)}
     return found
+
+
+def _refuse_unwrapped(checkpoint: Checkpoint, names: Iterable[str], kind: str) -> None:
+    """Refuse a tower that was saved without the wrappers of its layers, which is how many get around PEFT.
+
+    Raises:
+        CheckpointError: Layers have no ``.linear`` in their names. Transformers would not read them either.
+    """
+    for name in names:
+        unwrapped = name.replace(f"{WRAPPED}.weight", ".weight")
+        if unwrapped != name and unwrapped in checkpoint.tensors:
+            raise CheckpointError(
+                f"{checkpoint.folder}: expected {name}, found {unwrapped}: the {kind} tower was saved while "
+                "Gemma4ClippableLinear was replaced, and transformers does not read it either; put the base "
+                f"model's tower in its place, export the base model with --lora, or give --no-{kind}"
+            )
 
 
 def has_tower(checkpoint: Checkpoint, names: TowerNames) -> bool:

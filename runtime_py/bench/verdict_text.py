@@ -43,7 +43,7 @@ def told(verdict: MtpVerdict) -> str:
     if verdict.outcome is Outcome.NO_DRAFTER:
         return "the bundle has no drafter, so MTP cannot be used with it."
     if drafts is None:
-        return "nothing was drafted, so nothing can be said of MTP: let answers be longer, or ask others."
+        return "nothing was drafted, so MTP cannot be judged: allow longer answers, or give other prompts."
     return f"{_found(verdict, drafts)}. {_advice(verdict, drafts)}{_lengths(verdict, drafts)}"
 
 

@@ -6,6 +6,7 @@ message is the user's or a tool's, and is the one to be answered. A request to O
 
 from __future__ import annotations
 
+import codecs
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -48,7 +49,7 @@ def read_chat_file(path: Path) -> Conversation:
         ChatFileError: It is something else; lists everything that is wrong.
     """
     try:
-        content = parse_json(require_text(path).read_bytes())
+        content = parse_json(require_text(path).read_bytes().removeprefix(codecs.BOM_UTF8))
     except OSError as error:
         raise ChatFileError(f"{path}: the file cannot be read: {error.strerror}") from error
     except JsonError as error:

@@ -7,6 +7,9 @@ from typing import Any
 
 from exporter.bundle.engine_template import Json, sorted_keys
 
+SHOWN = 40
+"""Characters of a message that an error quotes."""
+
 ROLES = ("system", "developer", "user", "assistant", "tool")
 
 
@@ -24,6 +27,13 @@ class Message:
     content: str | tuple[Json, ...] = ""
     tool_calls: tuple[Json, ...] = ()
     thought: str = ""
+
+    @property
+    def beginning(self) -> str:
+        """Of its text, so that a user with many prompts knows which it is."""
+        content = self.content
+        texts = [content] if isinstance(content, str) else [str(p.get("text", "")) for p in content]
+        return " ".join(texts)[:SHOWN]
 
     def to_json(self) -> dict[str, Any]:
         """As the engine and its chat templates want it."""

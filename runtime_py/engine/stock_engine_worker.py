@@ -21,6 +21,9 @@ from exporter.pip_install import pip_install
 from runtime_py.chat.conversation import Conversation, Message, as_message
 from runtime_py.chat.media import Medium
 
+TOO_LONG = "Exceeding the maximum number of tokens"
+"""What the engine says of a conversation that its cache has no room for."""
+
 NO_CACHE = ":nocache"
 """The engine's word for keeping packed weights in memory only."""
 
@@ -103,11 +106,23 @@ def _answer(
 ) -> tuple[list[dict[str, Any]], float]:
     replies, init_seconds = [], 0.0
     with _begin(engine, conversation, request) as chat:
-        for turn in conversation.turns:
-            replies.append(_reply(chat, as_message(turn), events))
+        for message in map(as_message, conversation.turns):
+            try:
+                replies.append(_reply(chat, message, events))
+            except RuntimeError as error:
+                raise RuntimeError(
+                    f"{error}{_advice(error)}; the message begins with {message.beginning!r}"
+                ) from error
             _send(events, {"chunk": None})
             init_seconds = chat.get_benchmark_info().init_time_in_second
     return replies, init_seconds
+
+
+def _advice(error: RuntimeError) -> str:
+    """What to do about what the engine says, where that is known."""
+    if TOO_LONG not in str(error):
+        return ""
+    return ": start a new conversation, or export with a longer --cache-length"
 
 
 def _chat(engine: Any, request: dict[str, Any], events: IO[str]) -> dict[str, Any]:
@@ -120,7 +135,7 @@ def _chat(engine: Any, request: dict[str, Any], events: IO[str]) -> dict[str, An
                 reply = _reply(chat, as_message(conversation.turns[0]), events)
             _send(events, {"reply": reply})
         except RuntimeError as error:
-            _send(events, {"failed": str(error)})
+            _send(events, {"failed": f"{error}{_advice(error)}"})
     return {"replies": []}
 
 

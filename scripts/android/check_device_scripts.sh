@@ -7,10 +7,11 @@ check_device_scripts() {
     export PATH=$PWD/$sample/testkit/adb:$PATH FAKE_DEVICE=$device
     export FAKE_INSTRUMENT="java -XX:TieredStopAtLevel=1 -Dlitertlm.library=$(engine_library) -cp $run_classpath \
 com.example.mtpchat.endtoend.DesktopInstrumentationKt"
-    scripts/android/push_bundle.sh "$out/bundles/tiny.litertlm"
-    scripts/android/compare_on_device.sh tiny.litertlm -o "$figures" -a "CPU" -r 2 -n 60 \
-      -p "Tell me a story about a \"bear\" & a kite's swamp; it costs \$5."
-    ! scripts/android/compare_on_device.sh gone.litertlm -a CPU
+    # "&&", since a shell whose failure is handled does not end at the first
+    scripts/android/push_bundle.sh "$out/bundles/tiny.litertlm" \
+      && scripts/android/compare_on_device.sh tiny.litertlm -o "$figures" -a "CPU" -r 2 -n 60 \
+        -p "Tell me a story about a \"bear\" & a kite's swamp; it costs \$5." \
+      && ! scripts/android/compare_on_device.sh gone.litertlm -a CPU
   ) > "$out/device.log" 2>&1 || { tail -n 20 "$out/device.log" >&2; fail "the device scripts failed (see above)"; }
   python - "$figures" <<'CHECK' || fail "unexpected figures in $figures"
 import json, sys

@@ -12,7 +12,11 @@ from exporter.checkpoints.hub import download
 from fuzzing.hub import COMMIT, Hub, Repository
 from fuzzing.target import Case, Target
 
-FILES = {"config.json": b"{}", "model.safetensors": bytes(64), "sub/more.json": b"[]"}
+FILES = {
+    "config.json": b"{}",
+    "model.safetensors": bytes(64),
+    "additional_chat_templates/more.jinja": b"",
+}
 DESCRIPTION, LIST = "description.json", "list.json"
 
 

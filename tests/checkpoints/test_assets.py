@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tokenizers import Tokenizer
 
 from exporter.checkpoints.assets.sampler_defaults import SamplerDefaults
 from exporter.errors import CheckpointError
@@ -259,6 +261,32 @@ def test_sampler_settings_that_are_none(
     beside.edit("generation_config.json", **said)
     with pytest.raises(CheckpointError, match=message):
         beside.assets()
+
+
+class TestBatching:
+    """A tokenizer that was saved after it had made batches for training."""
+
+    LONG = "the bear looked for honey. " * 20
+
+    def test_nothing_of_it_is_in_the_bundle(self, beside: Beside, tmp_path: Path) -> None:
+        path = beside.folder / "tokenizer.json"
+        own = Tokenizer.from_file(str(path))
+        whole = own.encode(self.LONG, add_special_tokens=False).ids
+        plain = beside.assets().tokenizer
+        assert plain.content() == path.read_bytes()
+        assert plain.file(tmp_path) == path
+        own.enable_truncation(16)
+        own.enable_padding(length=16)
+        beside.write("tokenizer.json", own.to_str())
+        assert len(Tokenizer.from_file(str(path)).encode(self.LONG).ids) == 16
+        assets = beside.assets()
+        kept = Tokenizer.from_file(str(assets.tokenizer.file(tmp_path)))
+        assert kept.encode(self.LONG, add_special_tokens=False).ids == whole
+        assert len(kept.encode("bear", add_special_tokens=False).ids) < 16
+        assert any("truncation and padding left out" in note for note in beside.notes())
+        own.no_truncation()
+        own.no_padding()
+        assert json.loads(assets.tokenizer.content()) == json.loads(own.to_str())
 
 
 class TestRows:

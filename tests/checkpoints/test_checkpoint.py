@@ -155,6 +155,9 @@ def test_local_folder_is_not_downloaded(tmp_path: Path) -> None:
     for name in (str(tmp_path / "typo"), "./typo", "typo", "a/b/c"):
         with pytest.raises(CheckpointError, match="expected a folder or a hub id"):
             resolve(name, None, refuse)
+    page = "https://huggingface.co/google/gemma-4-E2B-it/tree/main"
+    with pytest.raises(CheckpointError, match=r"a page: give google/gemma-4-E2B-it$"):
+        resolve(page, None, refuse)
 
 
 def test_hub_id(tmp_path: Path) -> None:

@@ -84,6 +84,7 @@ FOUND = {
     "me/saved": "google/gemma-4-E4B-it-assistant",  # by its config's _name_or_path
     "me/lora": "google/gemma-4-E2B-it-assistant",  # by its base, a repacked copy
     "me/own": "me/own-assistant",
+    "me/merged": "google/gemma-4-E4B-it-assistant",  # by its shape: it says nothing
 }
 
 
@@ -100,7 +101,8 @@ def test_by_the_names_of_the_hub(tmp_path: Path) -> None:
         "unsloth/gemma-4-E2B-it": E2B,
         "me/own": E2B,
         "me/own-assistant": E2B_DRAFTER,
-        "me/swapped": E2B,
+        "me/merged": E4B,
+        "me/swapped": {**E2B, "text_config": {**E2B["text_config"], "hidden_size": 1024}},
         "me/swapped-assistant": E4B_DRAFTER,
         "me/saved": {**E4B, "_name_or_path": "google/gemma-4-E4B-it"},
     }.items():
@@ -275,7 +277,9 @@ def test_an_adapter_stands_for_its_model(monkeypatch: pytest.MonkeyPatch) -> Non
     assert opened.adapter.source == "tools"
 
 
-def test_a_base_that_was_somewhere_else_is_looked_for_beside(tmp_path: Path) -> None:
+def test_a_base_that_was_somewhere_else_is_looked_for_beside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     adapter = tmp_path / "my-lora"
     adapter.mkdir()
     (adapter / "adapter_config.json").write_text(adapter_json("/content/models/base"))
@@ -285,6 +289,8 @@ def test_a_base_that_was_somewhere_else_is_looked_for_beside(tmp_path: Path) -> 
         locate_target(str(adapter), None, no_hub)
     base = model(tmp_path / "base", TINY_TARGET)
     assert locate_target(str(adapter), None, no_hub).target.folder == base
+    monkeypatch.chdir(adapter)
+    assert locate_target(".", None, no_hub).target.folder == base
 
 
 @pytest.mark.parametrize("base", [None, "", 5])

@@ -26,7 +26,6 @@ from exporter.verify.rungs.model import compare_passes
 from exporter.verify.sides.golden import (
     NO_GROUPS,
     Golden,
-    Question,
     TransformersError,
     ask,
     missing,
@@ -37,25 +36,14 @@ from exporter.weights.parameters import parameter_specs
 from quantize.builtin_recipes import RECIPES
 from tests.adapters import TEXT, load, make_adapter
 from tests.bundles import TINY_TARGET
+from tests.checkpoints.asked import QUESTION, TOKENS
 from tests.packed_target import E2B_BITS, write_packed
 from tests.weight_values import adapted
 
 pytestmark = pytest.mark.slow
 
-TOKENS = tuple(7 * n % 1990 + 70 for n in range(80))
-"""Any text longer than the window of 64."""
-
-QUESTION = Question(TOKENS, tuple(range(80)), (), 0)
-
-
 LEAST_CHANGE = 0.1
 """Of the largest logit error: a thousand times what the two sides may differ by."""
-
-
-@pytest.fixture(scope="module")
-def plain() -> Golden:
-    """The target as it is."""
-    return ask(open_checkpoint(TINY_TARGET), None, QUESTION, 2)
 
 
 def assert_unlike(plain: Golden, golden: Golden) -> None:
@@ -118,18 +106,6 @@ def test_adapter_that_no_class_takes(tmp_path: Path) -> None:
     make_adapter(TINY_TARGET, tmp_path / "adapter", target_modules=TEXT + "q_proj")
     assert "multimodal class" in missing(adapted(text, tmp_path / "adapter"), None)
     assert missing(adapted(TINY_TARGET, tmp_path / "adapter"), None) == ""
-
-
-@pytest.mark.parametrize("prefix", ["language_model.model.", "language_model.", ""])
-def test_prefixes_of_other_classes(prefix: str, plain: Golden, tmp_path: Path) -> None:
-    """Transformers alone would leave such weights random, and say so in a log only."""
-    folder = tmp_path / "target"
-    shutil.copytree(TINY_TARGET, folder)
-    tensors = load_file(folder / "model.safetensors")
-    renamed = {name.replace("model.language_model.", prefix): t for name, t in tensors.items()}
-    save_file(renamed, folder / "model.safetensors", {"format": "pt"})
-    golden = ask(open_checkpoint(folder), None, QUESTION, 2)
-    assert np.array_equal(golden.arrays["logits"], plain.arrays["logits"])
 
 
 def test_a_weight_that_is_missing_is_not_random(tmp_path: Path) -> None:

@@ -26,6 +26,10 @@ SMALL = {
     "notes.txt": b"not asked for",
 }
 WHOLE = Repository(SMALL)
+TRAINED = {
+    f"checkpoint-{step}/{name}": content for step in (500, 1000) for name, content in SMALL.items()
+}
+"""What a trainer puts beside a model, or in its place."""
 LONG = Repository({**SMALL, "model.safetensors": bytes(24 << 20)})
 """More than the library takes at once: what it took before a download broke off need not be sent again."""
 
@@ -52,13 +56,31 @@ FAULTS = {
         "(config.json)",
     ),
     "t/mirrored": (replace(WHOLE, mirrored=True, flipped=True), "(model.safetensors)"),
-    "t/above": (Repository({**SMALL, "../above.json": b"{}"}), "cannot contain a '..'"),
-    "t/root": (Repository({**SMALL, "/mtp-export-root.json": b"{}"}), "cannot be an absolute"),
+    "t/above": (Repository({**SMALL, "../above.jinja": b"{}"}), "cannot contain a '..'"),
+    "t/root": (Repository({**SMALL, "/mtp-export-root.jinja": b"{}"}), "cannot be an absolute"),
     "t/page": (replace(WHOLE, described=b"<html>Welcome</html>"), "(JSONDecodeError"),
     "t/no-commit": (replace(WHOLE, described={"id": "t/no-commit"}), "must have a revision sha"),
     "t/odd-commit": (replace(WHOLE, described={"id": "x", "sha": "../../x"}), "status 404"),
     "t/odd-list": (replace(WHOLE, listed=[{"type": "file"}]), "(KeyError"),
     "t/no-list": (replace(WHOLE, listed={"a": 1}), "(TypeError"),
+    "t/gguf": (
+        Repository({"README.md": b"", "gemma-Q4_K_M.gguf": b"GGUF"}),
+        "t/gguf: expected config.json and safetensors weights, or a LoRA adapter, found weights for "
+        "llama.cpp (gemma-Q4_K_M.gguf); give the safetensors checkpoint",
+    ),
+    "t/pickled": (
+        Repository({"config.json": b"{}", "pytorch_model.bin": b""}),
+        "found weights in a pickle (pytorch_model.bin)",
+    ),
+    "t/onnx": (
+        Repository({"config.json": b"{}", "onnx/model_q4.onnx": b""}),
+        "found ONNX models of another tool (onnx/model_q4.onnx)",
+    ),
+    "t/trained-only": (
+        Repository(TRAINED),
+        "one level down only (checkpoint-1000); fetch that folder and give its path: `hf download "
+        "t/trained-only --include 'checkpoint-1000/*'",
+    ),
     "t/whole@gone": (WHOLE, "the hub has this model but not this revision"),
 }  # fmt: skip
 """Models that cannot be downloaded, and what is said of each."""
@@ -69,6 +91,7 @@ GOOD = {
     "t/elsewhere": replace(WHOLE, elsewhere=True),
     "t/mirrored": replace(LONG, mirrored=True),
     "t/interrupted": replace(LONG, cut=1),
+    "t/trained": Repository({**SMALL, **TRAINED}),
 }
 """Models that can be, by ways around."""
 
@@ -102,7 +125,7 @@ def wanted_files(repository: Repository) -> dict[str, str]:
     return {
         name: hashlib.sha256(content).hexdigest()
         for name, content in repository.files.items()
-        if name.endswith((".json", LARGE))
+        if name.endswith((".json", LARGE)) and "/" not in name
     }
 
 
@@ -118,12 +141,16 @@ def test_faults_of_the_hub(hub: Hub, tmp_path: Path) -> None:
     for (name, text), found in zip(said.items(), refused, strict=True):
         assert text in found, f"{name}: {found!r}"
         assert len(found.splitlines()) <= 3
-    assert not list(tmp_path.rglob("above.json"))
-    assert not Path("/mtp-export-root.json").exists()
+    assert not list(tmp_path.rglob("above.jinja"))
+    assert not list(tmp_path.rglob("checkpoint-*"))
+    assert not Path("/mtp-export-root.jinja").exists()
 
 
 def test_ways_around(hub: Hub, tmp_path: Path) -> None:
-    """A renamed model, files at another address, a mirror, a download that breaks off once and goes on."""
+    """A renamed model, files at another address, a mirror, a download that breaks off once and goes on.
+
+    Folders within a model are not fetched.
+    """
     hub.repositories |= GOOD
     found = dict(zip(GOOD, downloaded(hub, tmp_path, *GOOD), strict=True))
     assert {one["commit"] for one in found.values()} == {COMMIT}

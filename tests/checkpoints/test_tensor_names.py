@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import Gemma4ForConditionalGeneration
 
 from exporter.checkpoints.checkpoint import open_checkpoint
 from exporter.checkpoints.tensors.tensor_names import EMBEDDING, HEAD, find_names
@@ -30,30 +34,42 @@ def test_target_under_another_prefix(prefix: str, tmp_path: Path) -> None:
     assert all(np.array_equal(ours[name], stock[name]) for name in stock)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("prefix", ["language_model.model.", ""])
-def test_transformers_loads_it_for_verify(prefix: str, tmp_path: Path) -> None:
-    """Under names that it would pass over, leaving random weights."""
-    renames = renamed(STOCK_PREFIX, prefix)
+UNTIED = {"tie_word_embeddings": False}
 
-    def change(tensors: Tensors) -> Tensors:
-        head = tensors[f"{STOCK_PREFIX}{EMBEDDING}"] + 0.5
-        return renames(tensors) | {f"{prefix.removesuffix('model.')}lm_head.weight": head}
 
-    untied = {"tie_word_embeddings": False}
-    folder = save_variant(tmp_path / "renamed", change, untied)
-    stock = save_variant(
-        tmp_path / "stock",
-        lambda tensors: tensors | {HEAD: tensors[f"{STOCK_PREFIX}{EMBEDDING}"] + 0.5},
-        untied,
-    )
+def raised_head(tensors: Tensors) -> Tensor:
+    return tensors[f"{STOCK_PREFIX}{EMBEDDING}"] + 0.5
+
+
+def of_transformers(folder: Path) -> Mapping[str, NDArray[np.float32]]:
     question = Question((2, 5, 9, 13, 17), (3, 4), (2,), 1)
-    ours, theirs = (
-        ask(open_checkpoint(f), open_checkpoint(TINY_DRAFTER), question, 1).arrays
-        for f in (folder, stock)
+    return ask(open_checkpoint(folder), open_checkpoint(TINY_DRAFTER), question, 1).arrays
+
+
+@pytest.fixture(scope="module")
+def of_stock_names(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, NDArray[np.float32]]:
+    """What transformers says of the tiny pair with a head of its own, under its own names."""
+    folder = tmp_path_factory.mktemp("stock")
+    return of_transformers(
+        save_variant(folder, lambda tensors: tensors | {HEAD: raised_head(tensors)}, UNTIED)
     )
-    assert ours.keys() == theirs.keys()
-    assert all(np.array_equal(ours[name], theirs[name]) for name in theirs)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("prefix", "of_head"),
+    [("language_model.model.", "language_model."), ("language_model.", ""), ("", "")],
+)
+def test_transformers_loads_it_for_verify(
+    prefix: str, of_head: str, of_stock_names: Mapping[str, NDArray[np.float32]], tmp_path: Path
+) -> None:
+    """Under names that it would pass over, leaving random weights and saying so in a log only."""
+    renames = renamed(STOCK_PREFIX, prefix)
+    head = f"{of_head}lm_head.weight"
+    folder = save_variant(tmp_path, lambda t: renames(t) | {head: raised_head(t)}, UNTIED)
+    ours = of_transformers(folder)
+    assert ours.keys() == of_stock_names.keys()
+    assert all(np.array_equal(ours[name], of_stock_names[name]) for name in ours)
 
 
 def test_drafter_without_a_prefix(tmp_path: Path) -> None:
@@ -124,3 +140,22 @@ def test_head_that_differs_though_the_configuration_ties_it(tmp_path: Path) -> N
     changed = [name for name in stock if not np.array_equal(of_differing[name], stock[name])]
     assert changed == ["target.lm_head.weight"]
     assert all(np.array_equal(of_equal[name], stock[name]) for name in stock)
+
+
+@pytest.mark.slow
+def test_only_the_whole_models_configuration_unties_the_head(tmp_path: Path) -> None:
+    """Transformers asks the class with the head, whose configuration is the outer one."""
+    text = open_checkpoint(TINY_TARGET).config["text_config"] | {"tie_word_embeddings": False}
+    folder = save_variant(tmp_path, dict, {"text_config": text})
+    ours, stock = (values(open_checkpoint(f), None) for f in (folder, TINY_TARGET))
+    assert all(np.array_equal(ours[name], stock[name]) for name in stock)
+    reference = Gemma4ForConditionalGeneration.from_pretrained(folder)
+    assert reference.lm_head.weight is reference.get_input_embeddings().weight
+
+
+def test_weights_that_another_process_had(tmp_path: Path) -> None:
+    """As DeepSpeed's ZeRO-3 leaves them."""
+    folder = save_variant(tmp_path, lambda tensors: {name: t[:0] for name, t in tensors.items()})
+    with pytest.raises(CheckpointError, match="tensors without elements") as caught:
+        open_checkpoint(folder)
+    assert "zero_to_fp32.py" in str(caught.value)

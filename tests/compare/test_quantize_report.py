@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from exporter.compare.comparison import (
 from exporter.compare.measure import Baseline, accepted_lengths, continue_all
 from exporter.compare.passages import PassagePlan, TextFileError
 from exporter.compare.tensors import tensor_figures
-from exporter.errors import OutputError
+from exporter.errors import BundleError, OutputError
 from exporter.options import ExportOptions
 from exporter.verify.sides.graph_run import read_text
 from quantize.recipe import Recipe
@@ -82,7 +83,8 @@ def test_the_command_compares_recipes_and_writes_reports(tmp_path: Path) -> None
     kept = sorted(path.name for path in keep.iterdir())
     assert kept == ["float32.litertlm", "int4.litertlm", "int8.litertlm"]
     bundles = [keep / f"{name}.litertlm" for name in ("float32", "int8")]
-    more = *OPTIONS, "--report", tmp_path / "report.md"
+    few = ("--passages", "4", "--passage-length", "24", "--prompt-tokens", "8", "--new-tokens", "8")
+    more = *few, "--report", tmp_path / "report.md"
     again = run_process("quantize-report", *bundles, "--text", PROMPT_FILE, *more)
     assert again.returncode == 0, again.stderr
     assert "reference: float32" in again.stdout
@@ -113,6 +115,14 @@ def test_a_bundle_without_a_drafter_is_measured_too(plain_bundle: Path, baseline
     found = measure(Subject("plain", plain_bundle), baseline, 2, None)
     assert (found.drafts, found.paired, found.speed.speculative) == (None, None, None)
     assert found.text.positions == 6 * 64
+
+
+def test_a_bundle_of_another_model_is_refused(plain_bundle: Path, baseline: Baseline) -> None:
+    fewer = replace(baseline, logits=baseline.logits[..., :100])
+    with pytest.raises(
+        BundleError, match=r"with 100 tokens, found one with \d+; compare bundles of one"
+    ):
+        measure(Subject("plain", plain_bundle), fewer, 2, None)
 
 
 def test_paired_drafts_are_those_of_the_speculative_loop(

@@ -140,6 +140,8 @@ PAIR = ("quantize-search", TINY_TARGET, TINY_DRAFTER, "--text", PROMPT_FILE)
     [
         ([], "give a budget"),
         (["--max-size", "2MB", "--max-kl", "1"], "but not both"),
+        (["--max-kl", "nan"], "nan is not a number"),
+        (["--max-lost-acceptance", "nan"], "nan is not a number"),
         (["--max-size", "2 bananas"], "expected a size like 2.4GB"),
         (["--max-size", "1.2.3GB"], "expected a size like 2.4GB"),
         (["--max-size", "2MB", "--store", "int8"], "give --store twice"),
@@ -158,7 +160,7 @@ def test_the_command_writes_a_recipe_that_export_takes(tmp_path: Path) -> None:
     output = tmp_path / "found.json"
     few = ("--passages", "4", "--passage-length", "24", "--prompt-tokens", "8", "--new-tokens", "8")
     ways = ("--store", "int8", "--store", "int4-clip", "--only", "drafter.*.mlp.up_proj.weight")
-    done = run_process(*PAIR, "-o", output, "--max-lost-acceptance", "0.5", *ways, *few)
+    done = run(*PAIR, "-o", output, "--max-lost-acceptance", "0.5", *ways, *few)
     assert done.returncode == 0, done.stderr
     assert "as a whole" in done.stdout
     recipe = read_recipe(output)
@@ -166,6 +168,6 @@ def test_the_command_writes_a_recipe_that_export_takes(tmp_path: Path) -> None:
     smaller = [rule.pattern for rule in recipe.rules if rule.storage is Storage.INT4]
     assert smaller == ["drafter.layers.*.mlp.up_proj.weight"]
     assert all(rule.storage is Storage.INT8 for rule in recipe.rules if rule.pattern not in smaller)
-    again = run(*PAIR, "-o", output, "--max-kl", "0.02")
+    again = run_process(*PAIR, "-o", output, "--max-kl", "0.02")
     assert again.returncode == 1
     assert "exists already" in again.stderr

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from html import unescape
 
 import pytest
 
 from exporter.compare.comparison import Comparison
-from exporter.compare.figures import Quality
+from exporter.compare.figures import DraftFigures, Quality
 from exporter.compare.report_html import render_html
 from exporter.compare.report_text import render_markdown, render_text
+from runtime_py.loop.rounds import Acceptance
 from tests.compare.comparisons import (
     FLOAT32,
     INT4_CLIP,
     INT8,
     MIXED_CLIP,
     MIXED_GPTQ,
+    PASSAGES,
     SMALLEST,
     comparison,
     quality,
@@ -51,6 +54,17 @@ def test_the_reasons_have_the_figures() -> None:
         "Measured on 3,200 tokens of held_out.txt;",
     ):
         assert any(told.startswith(reason) for told in verdict.reasons), reason
+
+
+def test_drafts_of_another_length_are_not_compared() -> None:
+    """Of five a round more are rejected than of three, whatever the recipe."""
+    five = DraftFigures.of([Acceptance((500,) * 5, (200, 90, 40, 20, 9))] * PASSAGES)
+    longer = replace(MIXED_CLIP, paired=five)
+    assert MIXED_CLIP.lost(FLOAT32) is not None
+    assert longer.lost(FLOAT32) is None
+    assert MIXED_CLIP.notes_beside(FLOAT32) == ()
+    (note,) = longer.notes_beside(FLOAT32)
+    assert note.startswith("it drafts 5 tokens a round and float32 1, so drafts lost are not told")
 
 
 def test_noise_is_told() -> None:

@@ -26,7 +26,7 @@ from exporter.pipeline import export
 from exporter.progress import Advance
 from quantize.builtin_recipes import RECIPES
 
-pytestmark = [pytest.mark.slow, pytest.mark.alone]
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parent.parent.parent
 RECIPE = "int4"

@@ -32,7 +32,7 @@ from tests.export.test_bind_memory import ROOT, PrintingReporter, anonymous_memo
 from tests.once import lowering
 from tests.vision.eager import vision_weights
 
-pytestmark = [pytest.mark.slow, pytest.mark.alone]
+pytestmark = pytest.mark.slow
 
 STAGE = "binding"
 

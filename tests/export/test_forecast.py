@@ -17,14 +17,17 @@ from exporter.checkpoints.pair import Pair
 from exporter.checkpoints.tensors.tensor_reader import TensorReader
 from exporter.cli.size import shown_size
 from exporter.contract.names import Dtype
+from exporter.errors import RecipeError
 from exporter.options import ExportOptions
 from exporter.plan.export_plan import ExportPlan, make_plan
 from exporter.plan.forecast import SourceFile, forecast_of_configs, forecast_of_plan
 from exporter.progress import SilentReporter
 from quantize.builtin_recipes import PLAIN_NAMES, RECIPES, built_in
+from quantize.recipe import Recipe, Rule
+from quantize.storage import Storage
 from tests.bundles import TINY_DRAFTER, TINY_TARGET
 from tests.checkpoints.written_configs import PUBLISHED
-from tests.command import run
+from tests.command import run, run_without
 
 NONE_READ = SourceFile("target", "model.safetensors", 10_000_000_000, here=False)
 
@@ -112,6 +115,18 @@ def test_the_shape_of_e2b() -> None:
     assert found.missing_bytes == 10_000_000_000
 
 
+def test_rows_that_do_not_fit_are_told_at_once() -> None:
+    """Without the checkpoint as with it: each kind of tensor once, not in every layer that is as wide."""
+    rules = Rule("target.*.mlp.*", Storage.INT4_BLOCK128), Rule("target.*", Storage.INT8)
+    config = read_json(TINY_TARGET / "config.json")
+    narrow = {**config["text_config"], "hidden_size": 96, "intermediate_size": 96}
+    described = {**config, "text_config": narrow}
+    options = ExportOptions(Recipe("mine", "", rules), vision=False)
+    with pytest.raises(RecipeError, match="recipe mine: 4 problems") as raised:
+        forecast_of_configs(described, None, "narrow", options, [NONE_READ])
+    assert "target.layers.0.mlp.up_proj.weight has rows of 96 elements" in str(raised.value)
+
+
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
@@ -130,8 +145,20 @@ def test_what_is_printed(here: Path) -> None:
     assert list(here.iterdir()) == []
 
 
+@pytest.mark.slow
+def test_of_folders_without_any_extra(here: Path) -> None:
+    """Where nothing is to be downloaded the hub's client is not asked for."""
+    extras = ("huggingface_hub", "litert_lm", "litert_torch", "tokenizers", "torch", "transformers")
+    done = run_without(extras, "export", TINY_TARGET, "--dry-run")
+    assert (done.returncode, done.stdout.splitlines()[-1:]) == (0, ["nothing was written"]), (
+        done.stderr
+    )
+
+
 def test_as_json(here: Path) -> None:
-    done = run("export", TINY_TARGET, "--no-drafter", "--dry-run", "--json")
+    """Of a folder, for which nothing but the package itself has to be installed."""
+    options = ("--no-drafter", "--dry-run", "--json")
+    done = run_without(("huggingface_hub", "torch"), "export", TINY_TARGET, *options)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert (found["output"], found["drafter"]) == ("target-mixed-clip.litertlm", None)

@@ -17,8 +17,8 @@ from tests.export.command import grow, run, start, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
-STOPS = 20
-"""SIGINT and SIGKILL in turn."""
+MOMENTS = np.linspace(0.3, 1.0, 12)
+"""Of a whole run, at which it is stopped, by SIGINT and SIGKILL in turn."""
 
 PATIENCE = 3
 """Seconds until an interrupted export has ended."""
@@ -26,8 +26,6 @@ PATIENCE = 3
 
 SCRATCH = ".*.partial-*"
 """The folder beside the output, there while weights are stored and the bundle is packed."""
-
-both = pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 
 
 def interrupt(process: subprocess.Popen[str], stop: signal.Signals, folder: Path) -> None:
@@ -44,12 +42,16 @@ def interrupt(process: subprocess.Popen[str], stop: signal.Signals, folder: Path
     assert list(folder.iterdir()) == []
 
 
-@both
-def test_an_interrupt_while_lowering(stop: signal.Signals, folder: Path, tmp_path: Path) -> None:
-    """The processes that lower end as well."""
+@pytest.mark.parametrize(
+    ("stop", "delays"), [(signal.SIGINT, (0.0, 4.0)), (signal.SIGTERM, (4.0,))]
+)
+def test_an_interrupt_while_lowering(
+    stop: signal.Signals, delays: tuple[float, ...], folder: Path, tmp_path: Path
+) -> None:
+    """The processes that lower end as well, while they start and while they work."""
     temporary = tmp_path / "temporary"
     temporary.mkdir()
-    for delay in (0.0, 4.0):  # while they start, while they work
+    for delay in delays:
         process = start(folder / "x.litertlm", "--fresh-graphs", temporary=temporary)
         wait_for(temporary, "mtp-export-run-*/mtp-export-lower-*/request.1.log", process)
         time.sleep(delay)
@@ -69,14 +71,16 @@ def commands_with(folder: Path) -> list[str]:
     return [command for command in commands if str(folder) in command]
 
 
-@both
+@pytest.mark.parametrize(
+    ("stop", "delays"), [(signal.SIGINT, (0.0, 0.2)), (signal.SIGTERM, (0.05, 1.0))]
+)
 def test_an_interrupt_while_storing(
-    stop: signal.Signals, copies: tuple[Path, Path], folder: Path
+    stop: signal.Signals, delays: tuple[float, ...], copies: tuple[Path, Path], folder: Path
 ) -> None:
     """The sources are hashed in a thread; of a large checkpoint that takes longer than anyone waits."""
     target, drafter = copies
     grow(target / "model.safetensors", 24 * 1024**3)
-    for delay in (0.0, 0.05, 0.2, 1.0):
+    for delay in delays:
         process = start(folder / "x.litertlm", target=target, drafter=drafter)
         wait_for(folder, SCRATCH, process)
         time.sleep(delay)
@@ -84,18 +88,17 @@ def test_an_interrupt_while_storing(
         interrupt(process, stop, folder)
 
 
-def test_stopped_at_random_moments_again_and_again(folder: Path) -> None:
+def test_stopped_again_and_again(folder: Path) -> None:
     """SIGINT and SIGKILL, into the same folder: no file looks finished that is not, no run trips."""
     output = folder / "x.litertlm"
     started = time.monotonic()
     first = start(output)
     assert (first.communicate(), first.returncode)[1] == 0
-    whole, moments = time.monotonic() - started, np.random.default_rng(0)
-    left, stopped = 0, 0
-    for index in range(STOPS):
+    whole, left, stopped = time.monotonic() - started, 0, 0
+    for index, moment in enumerate(MOMENTS):
         output.unlink(missing_ok=True)
         process = start(output)
-        time.sleep(moments.uniform(0.3, 1.0) * whole)
+        time.sleep(moment * whole)
         process.send_signal(signal.SIGKILL if index % 2 else signal.SIGINT)
         process.communicate(timeout=60)
         stopped += process.returncode != 0
@@ -103,7 +106,7 @@ def test_stopped_at_random_moments_again_and_again(folder: Path) -> None:
         if output.exists():
             assert inspect_bundle(output).problems == ()
         assert all(path == output or path.name.startswith(".x.") for path in folder.iterdir())
-    assert stopped > STOPS // 2, "most signals came too late to interrupt anything"
+    assert stopped > len(MOMENTS) // 2, "most signals came too late to interrupt anything"
     assert left, "no SIGKILL came while a folder was there to be left behind"
     assert run("-o", output, "--force").returncode == 0
     assert list(folder.iterdir()) == [output]

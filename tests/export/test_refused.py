@@ -144,20 +144,15 @@ def test_bad_input_is_one_clear_message(
 
 
 @pytest.mark.slow
-def test_a_pair_that_fits_after_a_copy(copies: tuple[Path, Path], folder: Path) -> None:
-    """The damage above is what is refused: the undamaged copies export."""
+def test_an_existing_output_needs_force(copies: tuple[Path, Path], folder: Path) -> None:
+    """With it the undamaged copies export: the damage above is what is refused."""
     target, drafter = copies
-    done = run("-o", folder / "x.litertlm", target=target, drafter=drafter)
-    assert done.returncode == 0, done.stderr
-
-
-@pytest.mark.slow
-def test_an_existing_output_needs_force(folder: Path) -> None:
     output = folder / "x.litertlm"
     output.write_text("precious")
-    refused(run("-o", output), "exists already", "--force")
+    refused(run("-o", output, target=target, drafter=drafter), "exists already", "--force")
     assert output.read_text() == "precious"
-    assert run("-o", output, "--force").returncode == 0
+    done = run("-o", output, "--force", target=target, drafter=drafter)
+    assert done.returncode == 0, done.stderr
     assert inspect_bundle(output).has_drafter
 
 

@@ -15,7 +15,7 @@ from runtime_py.reply import RunResult
 from runtime_py.same_text import ReplyLimits, same_text
 from tests.bundles import DRAFT_LENGTH, SHORT_CACHE, held_out_prompts
 
-PROMPTS, NEW_TOKENS = 4, 32
+PROMPTS, NEW_TOKENS = 3, 24
 LIMITS = ReplyLimits(NEW_TOKENS, SHORT_CACHE, DRAFT_LENGTH)
 
 LEAST_SUCCESS_RATE = 0.5
@@ -33,18 +33,23 @@ def assert_same_texts(ours: RunResult, reference: RunResult) -> None:
     assert not [(off.text, on.text) for off, on in pairs if not same_text(off, on, LIMITS)]
 
 
-@pytest.mark.parametrize("recipe", ["float32", "int8", "int4"])
-def test_mtp_changes_no_text(gpu_bundles: dict[str, Path], recipe: str) -> None:
-    off, on = (answers(gpu_bundles[recipe], Accelerator.GPU, mtp=mtp) for mtp in (False, True))
+def assert_drafter_works(found: RunResult) -> None:
+    assert found.success_rate is not None
+    assert found.success_rate >= LEAST_SUCCESS_RATE
+
+
+def test_mtp_changes_no_text(gpu_bundles: dict[str, Path]) -> None:
+    """In int4; ``test_commands`` compares float32 with itself, ``test_official_command`` int8."""
+    off, on = (answers(gpu_bundles["int4"], Accelerator.GPU, mtp=mtp) for mtp in (False, True))
     assert_same_texts(on, off)
-    assert on.success_rate is not None
-    assert on.success_rate >= LEAST_SUCCESS_RATE
+    assert_drafter_works(on)
 
 
 def test_the_text_is_that_of_the_cpu(gpu_bundles: dict[str, Path], short_bundle: Path) -> None:
     """The engine's float16 included; several texts share its one bank."""
     gpu = answers(gpu_bundles["float32"], Accelerator.GPU, mtp=True)
     assert_same_texts(gpu, answers(short_bundle, Accelerator.CPU, mtp=False))
+    assert_drafter_works(gpu)
 
 
 def test_the_engine_says_that_these_graphs_are_not_for_the_cpu(

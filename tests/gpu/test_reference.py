@@ -22,7 +22,10 @@ from runtime_py.reference_run import RunSettings, run_reference
 from tests.bundles import DRAFT_LENGTH, held_out_prompts
 from tests.gpu.operations import fully_accelerated
 
-PROMPTS, NEW_TOKENS = 12, 24
+PROMPTS, NEW_TOKENS = 5, 24
+
+LONG = 120
+"""Tokens of a text that passes the window of 64."""
 
 GPU, HALF = Hardware(Accelerator.GPU), Hardware(Accelerator.GPU, float16=True)
 
@@ -86,7 +89,8 @@ def test_what_another_text_left_behind_is_not_seen(on_gpu: OpenedModel) -> None:
 
 
 def test_float16(on_gpu: OpenedModel, bundle: Path) -> None:
-    tokens = on_gpu.tokenizer.encode_prompt(" ".join(held_out_prompts(8)))[:200]
+    tokens = on_gpu.tokenizer.encode_prompt(" ".join(held_out_prompts(8)))[:LONG]
+    assert len(tokens) == LONG
     full = _logits(on_gpu.executor, tokens)
     with open_model(bundle, HALF) as model:
         half = _logits(model.executor, tokens)

@@ -1,4 +1,4 @@
-"""Graphs of E2B's and E4B's shape, of few layers, in every recipe: delegated whole, and right.
+"""Graphs of E2B's and E4B's shape, of few layers: delegated whole, and right.
 
 Those of E2B's shape are the graphs of the bundles that other modules run (``gpu_bundles``).
 """
@@ -64,10 +64,13 @@ def compiled(environment: Environment, file: Path) -> Iterator[CompiledModel]:
         model.close()
 
 
-@pytest.mark.parametrize("recipe", ["float32", "int8", "int4"])
+@pytest.mark.parametrize(
+    ("shape", "recipe"), [("e2b", "float32"), ("e2b", "int8"), ("e2b", "int4"), ("e4b", "int4")]
+)
 def test_every_node_is_delegated(
     environment: Environment, gpu_bounds: dict[str, Bound], shape: str, recipe: str
 ) -> None:
+    """Every storage, and the other shape in one; its float32 is looked at below."""
     agreed = gpu_bounds[shape].contract
     for section in (Section.MTP_DRAFTER, Section.PREFILL_DECODE):
         file = gpu_bounds[shape].file(recipe, section)
@@ -89,6 +92,7 @@ def test_verify_is_what_torch_computes(
     file = gpu_bounds[shape].file("float32", Section.PREFILL_DECODE)
     inputs = dict(zip(INPUTS, eager.inputs(tokens[COMMITTED:], COMMITTED), strict=True))
     with compiled(environment, file) as model:
+        assert fully_accelerated(model)
         found = run_verify(model, inputs, named_caches(committed))
     assert_close(found[names.LOGITS], expected.logits, TOLERANCE)
     assert_close(found[names.ACTIVATIONS], expected.hidden, TOLERANCE)

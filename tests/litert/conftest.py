@@ -25,7 +25,7 @@ def inference() -> Iterator[None]:
 def bounds(
     pairs: dict[str, pair_files.Pair], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, Bound]]:
-    """Both pairs, lowered (or known) and bound with every recipe."""
+    """Both pairs, lowered (or known), to be bound with any recipe."""
     with TensorReader() as reader:
         yield {
             shape: bind_pair(pair, HEADS[shape], tmp_path_factory.mktemp(f"litert-{shape}"), reader)

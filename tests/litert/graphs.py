@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -75,14 +75,31 @@ Tensors = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Bound:
-    """The graphs of one pair with its weights, as files, and what was stored in them."""
+    """The graphs of one pair with its weights, bound by a recipe when that is first asked for."""
 
     contract: Contract
+    graphs: Mapping[Section, bytes]
     weights: Weights
     folder: Path
-    stored: dict[str, dict[Section, list[StoredWeight]]]
+    _stored: dict[str, dict[Section, list[StoredWeight]]] = field(default_factory=dict)
 
     def file(self, recipe: str, section: Section) -> Path:
+        """The graphs of a section and its weights."""
+        self.stored(recipe)
+        return self._file(recipe, section)
+
+    def stored(self, recipe: str) -> Mapping[Section, Sequence[StoredWeight]]:
+        """What is stored in the files."""
+        if recipe not in self._stored:
+            self._stored[recipe] = {section: self._bind(recipe, section) for section in self.graphs}
+        return self._stored[recipe]
+
+    def _bind(self, recipe: str, section: Section) -> list[StoredWeight]:
+        with self._file(recipe, section).open("wb") as stream:
+            constants = bind(self.graphs[section], self.weights[section], RECIPES[recipe], stream)
+        return [constant.stored for constant in constants.values()]
+
+    def _file(self, recipe: str, section: Section) -> Path:
         return self.folder / f"{recipe}-{section.value}"
 
 
@@ -236,7 +253,7 @@ def bind_pair(
     reader: TensorReader,
     accelerator: Accelerator = Accelerator.CPU,
 ) -> Bound:
-    """What ``export`` does, without packing a bundle."""
+    """What ``export`` does, without packing a bundle; ``reader`` must stay open."""
     target, drafter = open_checkpoint(pair.target), open_checkpoint(pair.drafter)
     parsed = Pair.of(target, drafter)
     options = ExportOptions(
@@ -253,14 +270,7 @@ def bind_pair(
         graphs = find_graphs(request, SilentReporter(), fresh=False).lowered.sections
     specs = parameter_specs(parsed.target_config, parsed.drafter_config, head)
     weights = find_weights(specs, target, drafter, reader)
-    bound = Bound(agreed, weights, folder, {})
-    for name in BOUND_RECIPES:
-        bound.stored[name] = {}
-        for section, graph in graphs.items():
-            with bound.file(name, section).open("wb") as stream:
-                constants = bind(graph, weights[section], RECIPES[name], stream)
-            bound.stored[name][section] = [constant.stored for constant in constants.values()]
-    return bound
+    return Bound(agreed, graphs, weights, folder)
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,7 @@ def test_signatures_share_one_copy_of_each_weight(bound: Bound, recipe: str) -> 
         expected = {weight.name: storage_of(weight, RECIPES[recipe]) for weight in weights.values()}
         found = {c.name: c.dtype for c in constants if c.name in expected}
         assert max(Counter(c.name for c in constants if c.name in expected).values()) == 1
-        stored = {s.name: s.nbytes for s in bound.stored[recipe][section]}
+        stored = {s.name: s.nbytes for s in bound.stored(recipe)[section]}
         assert stored.keys() == expected.keys()
         large = [name for name, nbytes in stored.items() if nbytes >= CONSTANT_THRESHOLD]
         assert found == {name: expected[name] for name in large}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -100,6 +101,12 @@ def lowered(module: nn.Module, tokens: int, kv_dtype: torch.dtype) -> bytes:
     return bytes(content.model_content())
 
 
+@cache
+def attention(tokens: int, kv_dtype: torch.dtype) -> bytes:
+    """Lowered once for all tests; its choices are still composites."""
+    return lowered(Attention(), tokens, kv_dtype)
+
+
 def sizes_set(graph: bytes, slots: int) -> NDArray[np.uint8]:
     """The graph with another number of slots, in the signature's subgraph only, as the engine does it."""
     model = schema.Model.GetRootAs(graph, 0)
@@ -158,7 +165,7 @@ def environment() -> Iterator[Environment]:
 def test_any_length_gives_attention_over_all_slots(
     environment: Environment, tokens: int, kv_dtype: torch.dtype
 ) -> None:
-    graph = with_choices(lowered(Attention(), tokens, kv_dtype))
+    graph = with_choices(attention(tokens, kv_dtype))
     for slots in (20, 40, 60, 96):
         runner = Runner(environment, graph, slots)
         for filled in (3, 16, 17, 32, 33, 20, 48, 49, 60, 96, 5):
@@ -169,7 +176,7 @@ def test_any_length_gives_attention_over_all_slots(
 
 
 def test_layers_share_branches_and_nothing_else_is_left() -> None:
-    graph = lowered(Attention(), 1, torch.float32)
+    graph = attention(1, torch.float32)
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(with_choices(graph), 0))
     codes = [model.operatorCodes[o.opcodeIndex].builtinCode for o in model.subgraphs[0].operators]
     assert codes.count(schema.BuiltinOperator.IF) == 2 * (len(LENGTHS) + 1)
@@ -179,7 +186,7 @@ def test_layers_share_branches_and_nothing_else_is_left() -> None:
 
 def test_what_is_filled_decides_which_branch_runs(environment: Environment) -> None:
     """Slots past the branch's may hold anything, even what no product survives."""
-    runner = Runner(environment, with_choices(lowered(Attention(), 1, torch.float32)), 96)
+    runner = Runner(environment, with_choices(attention(1, torch.float32)), 96)
     for filled, length in ((16, 16), (17, 32), (33, 96)):
         given = inputs(1, 96, torch.float32, filled)
         expected = plain(given)

@@ -140,6 +140,17 @@ def test_one_value_off_is_noticed() -> None:
     assert find_lattice(values).found.mean() < 0.1
 
 
+def test_a_step_beyond_float16_cannot_be_stored() -> None:
+    """Where half the step with twice the codes can be, it is."""
+    codes = np.tile(np.arange(-4.0, 4.0), 4)
+    found = find_lattice(
+        on_lattice(np.array([2.0**18, 2.0**16], np.float32), np.stack([codes] * 2))
+    )
+    assert found.found.ravel().tolist() == [False, True]
+    assert found.scales.ravel().tolist() == [1.0, 2.0**15]
+    assert (found.codes[1] == 2 * codes).all()
+
+
 def test_zeros_and_odd_lengths() -> None:
     found = find_lattice(np.zeros((2, 64), np.float32))
     assert found.found.all()

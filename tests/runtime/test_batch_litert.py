@@ -38,7 +38,7 @@ HARDWARE = Hardware(threads=2)
 CACHE, PREFILLS = 256, (128,)
 """Of both, the graphs for one sequence are shipped."""
 BATCHES = (3, 2)
-NEW_TOKENS = 48
+NEW_TOKENS = 32
 NOISE = 0.6
 """Added to the drafter's matrices, by their own spread: it is then right about half of the time."""
 

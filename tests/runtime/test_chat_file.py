@@ -47,6 +47,9 @@ def test_a_list_of_messages(tmp_path: Path) -> None:
     assert read(tmp_path, [system, USER]) == expected
     assert read(tmp_path, {"messages": [system, USER]}) == expected
     assert read(tmp_path, {"model": "x", "messages": [system, USER], "stream": True}) == expected
+    assert (
+        read(tmp_path, "\ufeff" + json.dumps([system, USER])) == expected
+    )  # some editors begin so
 
 
 def test_content_in_parts(tmp_path: Path) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from exporter.bounded_call import OutOfBoundsError, bounded_call
@@ -28,6 +31,18 @@ def test_memory_of_the_engines_renderer() -> None:
     """It ends the process."""
     with pytest.raises(TemplateError, match=r"chat template ended its process .* 2048 MiB"):
         within_bounds(given_template, "{{ 'a' * 3000000000 }}", "here", None)
+
+
+def test_a_lower_bound_that_is_there_already_stays() -> None:
+    """A process that was given one (``ulimit -v``, some clusters do) may not raise it."""
+    lower = MEMORY // 2
+    source = (
+        "import resource\nfrom exporter.bounded_call import bounded_call\n"
+        f"print(bounded_call(30, {MEMORY}, resource.getrlimit, resource.RLIMIT_AS))"
+    )
+    command = ["sh", "-c", f'ulimit -v {lower >> 10}; exec "$0" -c "$1"', sys.executable, source]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == f"({lower}, {lower})\n"
 
 
 def test_time() -> None:

@@ -42,6 +42,14 @@ def empty_thoughts(template: str) -> str:
     return template.replace(turn, turn + empty, 1)
 
 
+def test_a_file_with_the_line_ends_of_windows() -> None:
+    """jinja2 takes them for newlines; the engine would print them."""
+    lines = "{% for m in messages %}\n<|turn>{{ m.role }}\n{{ m.content | trim }}<turn|>\n{% endfor %}\n"
+    fitted = fit_template(lines.replace("\n", "\r\n"), "windows")
+    assert fitted.source == fit_template(lines, "unix").source
+    assert fitted.origin is Origin.REWRITTEN
+
+
 def test_public_templates_become_ours(public_templates: dict[str, str]) -> None:
     expected = {
         "google": Variant(),
@@ -179,8 +187,17 @@ def test_a_template_without_the_users_words_is_warned_of() -> None:
     assert "warning" not in fit_template(TINY, "it").summary()
 
 
-def test_the_simplest_form_is_rewritten() -> None:
-    assert fit_template(PRINTING, "it").origin is Origin.REWRITTEN
+@pytest.mark.parametrize("spelling", ["m.content | trim", "m.content.lstrip()"])
+def test_the_simplest_form_is_rewritten(spelling: str) -> None:
+    """Content is a list of parts to the engine, which prints it like that."""
+    source = PRINTING.replace("m.content | trim", spelling)
+    assert fit_template(source, "it").origin is Origin.REWRITTEN
+
+
+@pytest.mark.parametrize("source", ["{{ strftime_now() }}", "{{ ' ' | lstrip(' ', ' ') }}"])
+def test_too_few_and_too_many_arguments_are_errors_of_the_template(source: str) -> None:
+    with pytest.raises(TemplateError):
+        EngineTemplate(source).render([{"role": "user", "content": "x"}])
 
 
 def test_the_way_out_is_named() -> None:

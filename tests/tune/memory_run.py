@@ -1,11 +1,11 @@
 """Reads and trains on some answers, then on many times as many; prints the peak memory after each, in bytes.
 
-A process of its own, because a peak never falls.
+A process of its own, because a peak never falls. Not ``ru_maxrss``: that begins at the peak of the process
+that started this one, which is larger.
 """
 
 from __future__ import annotations
 
-import resource
 import sys
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from exporter.tune.target_reading import TargetReader
 from exporter.tune.training import Training
 from exporter.tune.tuning import pair_weights
 from quantize.builtin_recipes import RECIPES
+from runtime_py.bench.memory import Memory
 from tests.tune.random_answers import random_answers
 
 PLAN = Plan(epochs=1, rate=1e-4, draft_length=2, seed=0, step_tokens=1000)
@@ -50,7 +51,9 @@ def peak(target: Path, drafter: Path, folder: Path, count: int) -> int:
         )
         training.steps = training.steps[:4]
         training.run(lambda count: None, lambda text: None)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    memory = Memory()
+    memory.see(Path("/proc/self/status").read_text(encoding="utf-8"))
+    return memory.resident
 
 
 if __name__ == "__main__":

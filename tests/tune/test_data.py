@@ -98,6 +98,10 @@ def test_answers_are_read_as_far_as_they_were_written(tmp_path: Path) -> None:
     file.path.write_text(f"{line}\n{line[:9]}")
     assert file.read([(1, 2), (3,)]) == [ANSWER]
     assert file.path.read_text() == f"{line}\n"
+    for damaged in ("{}", "[]", "x", '{"tokens": 5, "tail": []}'):
+        file.path.write_text(f"{damaged}\n")
+        with pytest.raises(TuneError, match=r"answers\.jsonl: .* --resume asks again"):
+            file.read([(1, 2)])
 
 
 def test_conversations(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.pairs import Pair
 
-pytestmark = [pytest.mark.slow, pytest.mark.alone]
+pytestmark = pytest.mark.slow
 
 FEW, MANY = 100, 500
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -53,6 +54,18 @@ def test_prompts_are_looked_at_first(content: str, told: str, tmp_path: Path) ->
     assert list(tmp_path.iterdir()) == [prompts]
 
 
+def test_prompts_from_a_pipe(tmp_path: Path) -> None:
+    """Whether a tuning can be gone on with is told by checksums, and a pipe can be read once."""
+    reading, writing = os.pipe()
+    with os.fdopen(writing, "wb") as stream:
+        stream.write(PROMPT_FILE.read_bytes())
+    done = run("tune", *PAIR, "-o", tmp_path / "out", "--prompts", f"/dev/fd/{reading}")
+    os.close(reading)
+    assert done.returncode == 1
+    assert "the file cannot be read: expected a file, found a pipe" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_folder_of_somebody_elses_is_no_work_folder(tmp_path: Path) -> None:
     """It would be removed in the end."""
     mine = tmp_path / "out.tuning" / "mine.txt"
@@ -65,10 +78,12 @@ def test_a_folder_of_somebody_elses_is_no_work_folder(tmp_path: Path) -> None:
 
 
 def test_an_output_that_is_something_else(tmp_path: Path) -> None:
+    """Told before the checkpoints are looked for, which may be downloaded."""
     (tmp_path / "mine.txt").touch()
-    done = run("tune", *PAIR, "-o", tmp_path, "--prompts", PROMPT_FILE, "--force")
-    assert done.returncode == 1
-    assert "expected a folder with a tuning.json to replace" in done.stderr
+    for pair in (PAIR, ("no-such-folder", "neither")):
+        done = run("tune", *pair, "-o", tmp_path, "--prompts", PROMPT_FILE, "--force")
+        assert done.returncode == 1
+        assert "expected a folder with a tuning.json to replace" in done.stderr
 
 
 def test_torch_is_not_installed(tmp_path: Path) -> None:

@@ -200,6 +200,29 @@ def test_a_work_folder_serves_one_tuning(tmp_path: Path) -> None:
         WorkFolder.open(folder, {**key, "epochs": 2}, resume=True)
 
 
+def test_a_work_folder_serves_one_process(tmp_path: Path) -> None:
+    """Two that go on with it at the same time would mix their answers."""
+    one, other = (WorkFolder.open(tmp_path, {}, resume=True) for _ in range(2))
+    with (
+        one.alone(),
+        pytest.raises(TuneError, match="another `tune` works there now"),
+        other.alone(),
+    ):
+        pass
+    with other.alone():
+        assert WorkFolder.open(tmp_path, {}, resume=True) == one
+
+
+def test_a_damaged_state_is_named(read: Read, tmp_path: Path) -> None:
+    state = tmp_path / "state.pt"
+    training(read, state).save()
+    content = state.read_bytes()
+    for damage in (b"", content[:-100], b"x" * 1000):
+        state.write_bytes(damage)
+        with pytest.raises(TuneError, match=r"state\.pt: .* --resume trains from the beginning"):
+            training(read, state)
+
+
 def test_a_full_disk_is_told_with_what_to_do(read: Read, tmp_path: Path) -> None:
     """Of torch's own writer it would be an error of another kind."""
     folder = WorkFolder.open(tmp_path / "work", {}, resume=False)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from html import escape
 from pathlib import Path
 
@@ -13,9 +11,11 @@ import pytest
 from exporter.pip_install import pip_install
 from exporter.verify.rungs.shapes import TITLE
 from tests.bundles import TINY_DRAFTER, TINY_TARGET, held_out_prompts
-from tests.command import Done, run, run_process
+from tests.command import Done, run, run_process, run_without
 from tests.verify.asking import NEEDS_MORE
-from tests.verify.bundles import Fault, make_bundle
+from tests.verify.bundles import make_bundle
+from tests.verify.faulty_graphs import Fault
+from tests.verify.test_recipes import OF_README
 
 
 def verify(*arguments: str | Path) -> Done:
@@ -25,15 +25,15 @@ def verify(*arguments: str | Path) -> Done:
 @pytest.fixture(scope="module")
 def prompts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("prompts") / "prompts.txt"
-    file.write_text("\n".join(held_out_prompts(4)), encoding="utf-8")
+    file.write_text("\n".join(held_out_prompts(2)), encoding="utf-8")
     return file
 
 
 def test_as_in_the_readme(tiny_bundles: dict[str, Path], tmp_path: Path) -> None:
-    """Default prompts, threads and limits; ``test_recipes`` has every recipe, in this process."""
+    """Default prompts, threads and limits; ``test_recipes`` has all other recipes."""
     report = tmp_path / "report.json"
     checkpoints = ("--target", TINY_TARGET, "--drafter", TINY_DRAFTER)
-    done = verify(tiny_bundles["int4"], *checkpoints, "--report", report)
+    done = verify(tiny_bundles[OF_README], *checkpoints, "--report", report)
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads(report.read_text())
     assert (found["verdict"], found["what_now"]) == ("pass", [])
@@ -72,17 +72,6 @@ def test_a_broken_bundle_exits_with_3(tmp_path: Path, prompts: Path) -> None:
     assert "give --target (and --drafter)" in told[0]
 
 
-def without(names: tuple[str, ...], *arguments: str | Path) -> Done:
-    """``verify`` where these packages are not installed."""
-    code = (
-        f"import sys; sys.argv[1:] = {['verify', *map(str, arguments)]!r}\n"
-        f"for name in {names!r}: sys.modules[name] = None\n"
-        "from exporter.cli.main import main\n"
-        "main()"
-    )
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-
-
 @pytest.mark.parametrize(
     ("missing", "options", "words"),
     [
@@ -95,16 +84,16 @@ def test_a_missing_extra_is_one_sentence(
     missing: str, options: tuple[str, ...], words: str, tiny_bundles: dict[str, Path]
 ) -> None:
     """Before the first stage, and before anything is downloaded."""
-    done = without((missing,), tiny_bundles["int8"], *options)
+    done = run_without((missing,), "verify", tiny_bundles["int8"], *options)
     assert done.returncode == 1
     assert done.stderr.startswith(f"mtp-export: {words}: {pip_install('')[:-2]}")
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_what_needs_transformers_is_skipped(tiny_bundles: dict[str, Path]) -> None:
+def test_what_needs_transformers_is_skipped(tiny_bundles: dict[str, Path], prompts: Path) -> None:
     """And said before the first stage. Without --drafter nothing is drafted in torch."""
-    options = ("--target", TINY_TARGET, "--max-new-tokens", "4", "--json")
-    done = without(("transformers",), tiny_bundles["int8"], *options)
+    options = ("--target", TINY_TARGET, "--prompts", prompts, "--max-new-tokens", "4", "--json")
+    done = run_without(("transformers",), "verify", tiny_bundles["int8"], *options)
     assert done.returncode == 0, done.stderr
     verdicts = {rung["key"]: rung["verdict"] for rung in json.loads(done.stdout)["rungs"]}
     assert {verdicts["model"], verdicts["drafter"]} == {"skipped"}

@@ -7,7 +7,6 @@ numbers tells. Where a fault can be seen without the checkpoints, that is tested
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 
 import pytest
@@ -19,29 +18,29 @@ from exporter.verify.evidence import VerifyRequest
 from exporter.verify.ladder import climb
 from exporter.verify.report import Report, require_parity
 from exporter.verify.rung import NO_TOWER, TAKES_NONE, Rung, Verdict
-from exporter.verify.rungs import half_precision
+from exporter.verify.rungs import contract, graphs, half_precision, shapes, weights
 from exporter.verify.rungs.shapes import DRAFTS_DIFFER
-from tests.bundles import held_out_prompts
+from tests.bundles import TINY_TARGET, held_out_prompts
+from tests.verify import judging
 from tests.verify.asking import NEEDS_MORE, RememberedAnswers
-from tests.verify.bundles import SCALED, Fault, make_bundle, tiny_pair
+from tests.verify.bundles import SCALED, make_bundle
+from tests.verify.faulty_graphs import Fault, tiny_pair
 
 pytestmark = pytest.mark.slow
 
 PROMPTS = 3
 MAX_NEW_TOKENS = 12
 
-Climb = Callable[..., Report]
-"""Of a fault and, if not its own, a recipe's name."""
+Climb = Callable[[Fault], Report]
 
 
 @pytest.fixture(scope="module")
 def climbing(tmp_path_factory: pytest.TempPathFactory) -> Climb:
-    """Verifies the bundle with a fault, once; transformers is asked once for all of them."""
+    """Verifies the bundle with a fault; transformers is asked once for all of them."""
     asking = RememberedAnswers()
 
-    @cache
-    def climb_fault(fault: Fault, recipe: str | None = None) -> Report:
-        bundle = make_bundle(fault, tmp_path_factory.mktemp(fault.name), recipe)
+    def climb_fault(fault: Fault) -> Report:
+        bundle = make_bundle(fault, tmp_path_factory.mktemp(fault.name))
         pair = tiny_pair()
         return climb(request(bundle, pair.target, pair.drafter), SilentReporter(), asking)
 
@@ -157,15 +156,22 @@ def test_wrong_draft_round(climbing: Climb) -> None:
         (Fault.DRAFT_ROUND, "shapes", DRAFTS_DIFFER),
     ],
 )
-def test_faults_show_through_int4(climbing: Climb, fault: Fault, first: str, figure: str) -> None:
+def test_faults_show_through_int4(fault: Fault, first: str, figure: str, tmp_path: Path) -> None:
     """The noise of rounding, which limits are measured by, hides none of them."""
-    report = climbing(fault, "int4")
-    assert failed(report)[0] == first
-    assert figure in outside(report, first)
+    found = judged_in_int4(fault, tmp_path)
+    assert next(key for key, rung in found.items() if rung.verdict is Verdict.FAIL) == first
+    assert figure in judging.outside(found[first])
 
 
-def test_a_sound_int4_bundle_passes(climbing: Climb) -> None:
-    require_parity(climbing(Fault.NONE, "int4"))
+def test_a_sound_int4_bundle_passes(tmp_path: Path) -> None:
+    found = judged_in_int4(Fault.NONE, tmp_path)
+    assert {rung.verdict for rung in found.values()} == {Verdict.PASS}
+
+
+def judged_in_int4(fault: Fault, folder: Path) -> judging.Judged:
+    """The rungs that compare weights and graphs, which fail first."""
+    bundle = make_bundle(fault, folder, "int4")
+    return judging.judged(bundle, TINY_TARGET, contract, weights, graphs, shapes)
 
 
 @pytest.mark.parametrize("fault", [Fault.TRANSPOSED, Fault.DRAFT_ROUND])

@@ -159,6 +159,12 @@ def test_html_without_plots_or_answers() -> None:
     assert "1 of 1 rungs passed" in page
 
 
+def test_html_where_no_error_is_a_number() -> None:
+    """A model that computes NaN in every layer: the layers have no limit that could be drawn instead."""
+    lines = (Series("torch, transformers", (0, 1), (math.nan, math.inf)),)
+    assert "<svg" in render_html(replace(make_report(failing=True), layer_errors=lines))
+
+
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 @pytest.mark.parametrize("failing", [False, True])
 def test_html_in_a_browser(tmp_path: Path, failing: bool) -> None:

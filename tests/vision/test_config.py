@@ -66,6 +66,12 @@ def parsed(vision: object) -> VisionConfig | None:
         Gemma4VisionConfig(use_clipped_linears=True).to_dict(),
         {"use_clipped_linears": True},
         {**GOOGLES, "rope_parameters": None},
+        {
+            **GOOGLES,
+            "pad_token_id": 0,
+            "tie_word_embeddings": False,
+            "attn_implementation": "eager",
+        },
         {**GOOGLES, "rope_parameters": {"rope_theta": 100.0}},
     ],
 )

@@ -157,6 +157,20 @@ def test_a_bound_that_is_no_number(seeing: Path, tmp_path: Path) -> None:
     assert f"{name} is NaN".encode() in values["nan"]
 
 
+def test_a_tower_saved_without_the_wrappers_of_its_layers(seeing: Path, tmp_path: Path) -> None:
+    """Which transformers would pass over, leaving random weights."""
+
+    def unwrap(tensors: Tensors) -> Tensors:
+        return {name.replace(".linear.weight", ".weight"): t for name, t in tensors.items()}
+
+    target = save_variant(tmp_path / "target", unwrap, source=seeing)
+    with pytest.raises(CheckpointError, match="Gemma4ClippableLinear was replaced") as refused:
+        planned(target, INT8, tmp_path / "x.litertlm")
+    assert "give --no-vision" in str(refused.value)
+    assert len(str(refused.value).splitlines()) == 1
+    planned(target, replace(INT8, vision=False), tmp_path / "x.litertlm")
+
+
 def test_places_stay_float32_on_a_gpu(seeing: Path, tmp_path: Path) -> None:
     """Whatever the recipe: see ``exporter.weights.vision``."""
     name = "patch_embedder.position_embedding_table"
@@ -184,6 +198,7 @@ RIGHT = {
         ({"image_mean": [0.5] * 3, "image_std": [0.5] * 3}, ""),  # without do_normalize
         ({"do_normalize": True}, ""),  # by 0 and 1
         ({"rescale_factor": 1}, "rescale_factor is 1, expected 1/255"),
+        ({"rescale_factor": 10**400}, "expected 1/255"),
         ({"rescale_factor": "1/255"}, "rescale_factor is '1/255', expected 1/255"),
         ({"do_resize": False}, "do_resize is False, expected True"),
         ({"do_rescale": False}, "do_rescale is False, expected True"),

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from exporter.checkpoints.architecture import TargetConfig
 from exporter.checkpoints.assets.media_tokens import (
@@ -25,7 +24,7 @@ from exporter.checkpoints.assets.template_choice import (
 )
 from exporter.checkpoints.assets.text_settings import TextSettings
 from exporter.checkpoints.assets.token_ids import TokenIds, read_token_ids
-from exporter.checkpoints.assets.tokenizer_file import read_tokenizer
+from exporter.checkpoints.assets.tokenizer_file import TOKENIZER, PlainTokenizer, read_tokenizer
 from exporter.checkpoints.checkpoint import GENERATION, Checkpoint
 from exporter.templates.fitting import FittedTemplate
 
@@ -34,7 +33,7 @@ from exporter.templates.fitting import FittedTemplate
 class Assets:
     """Text side of a target checkpoint."""
 
-    tokenizer_json: Path
+    tokenizer: PlainTokenizer
     template: FittedTemplate
     ids: TokenIds
     sampler: SamplerDefaults
@@ -56,16 +55,16 @@ def read_assets(
         CheckpointError: One of them is missing or damaged, or a token has no row in the model.
         TemplateError: The engine cannot render the template as transformers does.
     """
-    tokenizer = read_tokenizer(target.small_file("tokenizer.json"))
+    tokenizer = read_tokenizer(target.small_file(TOKENIZER))
     rows = min(config.text.vocab_size, config.per_layer_vocab_size)
     tokenizer.check_rows(rows)
     settings = TextSettings.of(target)
     special = special_tokens(settings, tokenizer)
     ids = read_token_ids(settings, tokenizer, special, rows)
     template, told = choose_template(target, tokenizer, choice)
-    notes = [*told, *ids.notes]
+    notes = [*tokenizer.plain.notes(), *told, *ids.notes]
     if left_out := ", ".join(not_carried(settings)):
         notes.append(f"{GENERATION}: no place in a bundle for {left_out}; apps must ask for them")
     sampler = read_sampler(settings, rows)
     pictures, sound = (read_media_tokens(m, target.config, tokenizer) for m in (PICTURE, SOUND))
-    return Assets(tokenizer.path, template, ids, sampler, special, pictures, sound, tuple(notes))
+    return Assets(tokenizer.plain, template, ids, sampler, special, pictures, sound, tuple(notes))

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from exporter.checkpoints.checkpoint import PREPROCESSOR, PROCESSOR, Checkpoint
+from exporter.checkpoints.configs.config_reader import is_number
 from exporter.checkpoints.vision_architecture import VisionConfig
 from exporter.errors import CheckpointError, listed
 
@@ -60,13 +61,9 @@ def _problems(settings: Mapping[str, Any], config: VisionConfig) -> Iterator[str
         if settings.get(key) not in (None, value):
             yield f"{key} is {settings[key]!r}, expected {value}"
     factor = settings.get("rescale_factor", RESCALED)
-    if not _is_number(factor) or not math.isclose(factor, RESCALED, rel_tol=1e-4):
+    if not is_number(factor) or not math.isclose(factor, RESCALED, rel_tol=1e-4):
         yield f"rescale_factor is {factor!r}, expected 1/255"
     if settings.get("do_normalize"):
         for key, value in (("image_mean", 0.0), ("image_std", 1.0)):
             if settings.get(key, [value] * COLOURS) not in (value, [value] * COLOURS):
                 yield f"{key} is {settings[key]!r} with do_normalize, expected {value:g} for each colour"
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

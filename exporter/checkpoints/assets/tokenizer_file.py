@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,19 +12,60 @@ from exporter.checkpoints.json_file import content_of, is_there
 from exporter.errors import CheckpointError, listed
 from exporter.json_text import parse_json
 
+TOKENIZER = "tokenizer.json"
+
 SHOWN = 8
 """Tokens named in a message; the rest are counted."""
+
+BATCHING = ("truncation", "padding")
+"""What the tokenizers library keeps of the last batch that was made with it, and then does to every text.
+
+Training sets both, and saving writes them. transformers sets them anew for every call, the engine does not:
+it would cut the end off a long prompt, and with it the turn of the model.
+"""
+
+
+@dataclass(frozen=True)
+class PlainTokenizer:
+    """A tokenizer's file, without :data:`BATCHING`: what a bundle has of it."""
+
+    path: Path
+    batching: tuple[str, ...]
+    """Which of :data:`BATCHING` the file sets."""
+
+    def content(self) -> bytes:
+        """All of the file but for these."""
+        found = content_of(self.path)
+        if not self.batching:
+            return found
+        kept = {**parse_json(found), **dict.fromkeys(self.batching)}
+        return json.dumps(kept, ensure_ascii=False).encode()
+
+    def file(self, scratch: Path) -> Path:
+        """A file with that content: the checkpoint's, or a copy in ``scratch``."""
+        if not self.batching:
+            return self.path
+        copy = scratch / TOKENIZER
+        copy.write_bytes(self.content())
+        return copy
+
+    def notes(self) -> tuple[str, ...]:
+        """What was left out."""
+        if not self.batching:
+            return ()
+        names = " and ".join(self.batching)
+        return (f"{TOKENIZER}: {names} left out, as they were set for batches of training",)
 
 
 @dataclass(frozen=True)
 class TokenizerFile:
-    """The tokens of a tokenizer.
+    """The tokens of a tokenizer, several hundred thousand.
 
     ``added`` are those that are found in a text before it is split, special tokens among them; ``ids``
     are all tokens, these included.
     """
 
-    path: Path
+    plain: PlainTokenizer
     added: Mapping[str, int]
     ids: Mapping[str, int]
 
@@ -39,8 +81,8 @@ class TokenizerFile:
             if len(beyond) > SHOWN:
                 named.append(f"and {len(beyond) - SHOWN} more")
             raise CheckpointError(
-                f"{self.path}: expected token ids below {rows}, the rows of the model's embedding, found "
-                f"tokens without a row; resize the embeddings (model.resize_token_embeddings) and train "
+                f"{self.plain.path}: expected token ids below {rows}, the rows of the model's embedding, "
+                "found tokens without a row; resize the embeddings (model.resize_token_embeddings) and train "
                 f"them, or give the tokenizer that the weights were trained with: {listed(named)}"
             )
 
@@ -72,7 +114,8 @@ def read_tokenizer(path: Path) -> TokenizerFile:
         raise CheckpointError(
             f"{path}: expected a Hugging Face tokenizer, found something else ({error})"
         ) from error
-    return TokenizerFile(path, added, {**ids, **added})
+    plain = PlainTokenizer(path, tuple(key for key in BATCHING if content.get(key) is not None))
+    return TokenizerFile(plain, added, {**ids, **added})
 
 
 def _vocabulary(vocabulary: Any) -> dict[str, int]:

@@ -13,6 +13,7 @@ from typing import Any
 from exporter.checkpoints.audio_architecture import FRAMES_PER_TOKEN, MEL_BINS, AudioConfig
 from exporter.checkpoints.configs.config_reader import (
     MOST_LAYERS,
+    OF_ANY_MODEL,
     ConfigReader,
     is_number,
     parse_part,
@@ -38,16 +39,6 @@ READ = frozenset(
 )  # fmt: skip
 """Settings that decide what the tower computes."""
 
-WITHOUT_EFFECT = frozenset(
-    {
-        "_attn_implementation_autoset", "_name_or_path", "architectures", "chunk_size_feed_forward", "dtype",
-        "id2label", "initializer_range", "is_encoder_decoder", "label2id", "output_attentions",
-        "output_hidden_states", "problem_type", "quantization_config", "return_dict", "torch_dtype",
-        "transformers_version",
-    }
-)  # fmt: skip
-"""Settings of training and of how results are returned."""
-
 
 def parse_audio(config: Mapping[str, Any], where: str) -> AudioConfig | None:
     """Parse the tower of a target's ``config.json``; None where it has none.
@@ -63,7 +54,7 @@ def parse_audio(config: Mapping[str, Any], where: str) -> AudioConfig | None:
 
 
 def _tower(reader: ConfigReader) -> AudioConfig:
-    for key in sorted(set(reader.config) - READ - WITHOUT_EFFECT):
+    for key in sorted(set(reader.config) - READ - OF_ANY_MODEL):
         reader.refuse(key, "no such setting in an audio tower of Gemma 4")
     for key, value in (("model_type", MODEL_TYPE), ("hidden_act", ACTIVATION)):
         if reader.config.get(key, value) != value:

@@ -21,6 +21,20 @@ MOST_LAYERS = 1024
 """Ten times those of the largest models there are."""
 
 
+OF_ANY_MODEL = frozenset(
+    {
+        "_attn_implementation_autoset", "_commit_hash", "_name_or_path", "architectures",
+        "attn_implementation", "bos_token_id", "chunk_size_feed_forward", "dtype", "eos_token_id",
+        "experts_implementation", "id2label", "initializer_range", "is_decoder", "is_encoder_decoder",
+        "label2id", "output_attentions", "output_hidden_states", "pad_token_id", "problem_type",
+        "quantization_config", "return_dict", "tie_word_embeddings", "tokenizer_class", "torch_dtype",
+        "transformers_version", "use_cache",
+    }
+)  # fmt: skip
+"""Keys that transformers and trainers write into the configuration of anything, and that say nothing of what
+a part without tokens of its own computes."""
+
+
 class ConfigReader:
     """Reads the keys of one object.
 

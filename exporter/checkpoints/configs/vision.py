@@ -11,7 +11,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from exporter.checkpoints.configs.config_reader import MOST_LAYERS, ConfigReader, parse_part
+from exporter.checkpoints.configs.config_reader import (
+    MOST_LAYERS,
+    OF_ANY_MODEL,
+    ConfigReader,
+    parse_part,
+)
 from exporter.checkpoints.vision_architecture import VisionConfig
 
 VISION_CONFIG = "vision_config"
@@ -30,17 +35,12 @@ READ = frozenset(
 )  # fmt: skip
 """Settings that decide what the tower computes."""
 
-WITHOUT_EFFECT = frozenset(
-    {
-        "_attn_implementation_autoset", "_name_or_path", "architectures", "attention_dropout",
-        "chunk_size_feed_forward", "default_output_length", "dtype", "global_head_dim", "id2label",
-        "initializer_range", "is_encoder_decoder", "label2id", "max_position_embeddings", "num_channels",
-        "output_attentions", "output_hidden_states", "problem_type", "quantization_config", "return_dict",
-        "torch_dtype", "transformers_version", "use_cache",
-    }
-)  # fmt: skip
-"""Settings of training, of how results are returned, and of nothing: the pictures' size is the
-processor's affair, and no layer of a tower looks at ``global_head_dim``."""
+WITHOUT_EFFECT = OF_ANY_MODEL | {
+    "attention_dropout", "default_output_length", "global_head_dim", "max_position_embeddings",
+    "num_channels",
+}  # fmt: skip
+"""And settings of nothing: the pictures' size is the processor's affair, and no layer of a tower looks at
+``global_head_dim``."""
 
 
 def parse_vision(config: Mapping[str, Any], where: str) -> VisionConfig | None:

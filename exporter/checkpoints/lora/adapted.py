@@ -28,6 +28,11 @@ KV_PROJECTION = re.compile(r"layers\.\d+\.self_attn\.[kv]_proj")
 """Modules that earlier transformers also built for layers that use another layer's KV."""
 
 
+WRAPPED = ".linear"
+"""The layer within a tower's Gemma4ClippableLinear, which PEFT does not adapt: many train without this
+wrapper, and their adapters name the layer by its place."""
+
+
 @dataclass(frozen=True)
 class Change:
     """The change of one weight: ``whole`` replaces the checkpoint's, ``rows`` then changes its rows."""
@@ -77,7 +82,7 @@ def change_of(adapter: Adapter | None, module: str, *, tied: bool) -> Change:
     """
     if adapter is None:
         return UNCHANGED
-    own = adapter.changes.get(module)
+    own = adapter.changes.get(module) or adapter.changes.get(module.removesuffix(WRAPPED))
     partner = _partner(adapter, module) if tied else None
     ties = adapter.config.ties_embeddings
     whole = own.whole if own else None
@@ -110,7 +115,7 @@ def unused_modules(checkpoint: Checkpoint, used: Collection[str]) -> list[str]:
     ignored: list[str] = []
     unknown: list[str] = []
     for module, change in checkpoint.adapter.changes.items():
-        if module in used:
+        if module in used or module + WRAPPED in used:
             continue
         known = module in in_model or is_tower(module) or KV_PROJECTION.fullmatch(module)
         (ignored if known else unknown).append(change.module)

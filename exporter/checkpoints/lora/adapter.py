@@ -6,6 +6,7 @@ each module together. Which weight a module is, and whether it fits, is for ``ex
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from exporter.checkpoints.lora.base_model import base_note
 from exporter.checkpoints.lora.config import AdapterConfig, check_patterns, parse_adapter_config
 from exporter.checkpoints.lora.low_rank import LowRank
 from exporter.checkpoints.lora.token_rows import TokenRows
-from exporter.checkpoints.tensors.stored_tensor import StoredTensor, read_directory
+from exporter.checkpoints.tensors.stored_tensor import StoredTensor, read_directory, refuse_empty
 from exporter.checkpoints.tensors.text_modules import text_module
 from exporter.errors import CheckpointError, listed
 from exporter.path_kind import ADAPTER_CONFIG, ADAPTER_WEIGHTS, Kind, base_of, kind_of
@@ -41,6 +42,12 @@ PARTS = (
     ".weight",
 )
 """Ends of tensor names; the rest is the module. The last two are a weight stored whole."""
+
+NAMED_ADAPTER = re.compile(
+    r"\.(lora_(?:A|B|embedding_A|embedding_B|magnitude_vector)|modules_to_save|token_adapter"
+    r"\.trainable_tokens_delta)\.(?!weight$)"
+)
+"""What comes before an adapter's name within a model that has it."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +109,10 @@ def open_adapter(folder: Path, source: str | None = None, revision: str | None =
         )
     where = folder / ADAPTER_CONFIG
     config = parse_adapter_config(read_json(where), str(where))
-    parts, problems = _by_module(read_directory(weights))
+    tensors = read_directory(weights)
+    refuse_empty(tensors.values(), weights)
+    _refuse_state_dict(tensors, weights)
+    parts, problems = _by_module(tensors)
     check_patterns(config, parts, str(where))
     for module, tensors in parts.items():
         problems += _problems(module, tensors, config)
@@ -112,6 +122,20 @@ def open_adapter(folder: Path, source: str | None = None, revision: str | None =
     changes = {text_module(m): _change(m, tensors, config) for m, tensors in parts.items()}
     named = source or folder.resolve().name
     return Adapter(folder, named, revision, config, changes, base_of(folder))
+
+
+def _refuse_state_dict(names: Iterable[str], weights: Path) -> None:
+    """Refuse what was saved of a PEFT model by other means than its own.
+
+    Raises:
+        CheckpointError: There are names with the adapter's name in them, which PEFT does not read either.
+    """
+    found = next((name for name in names if NAMED_ADAPTER.search(name)), None)
+    if found is not None:
+        raise CheckpointError(
+            f"{weights}: {found} has the name of the adapter in its name, as in a state dict of the model; "
+            "save the adapter with PEFT's own model.save_pretrained(folder)"
+        )
 
 
 Parts = dict[str, StoredTensor]

@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from exporter.checkpoints.configs.config_reader import is_number
+from exporter.checkpoints.configs.config_reader import LARGEST, is_number
 from exporter.checkpoints.patterns import NO_PATTERN, in_time
 from exporter.errors import CheckpointError, listed
 
@@ -246,7 +246,7 @@ def _pattern_problems(key: str, patterns: Any) -> list[str]:
 
 
 def _is_rank(value: object) -> bool:
-    return type(value) is int and value > 0
+    return type(value) is int and 0 < value <= LARGEST
 
 
 def _positive(value: object) -> bool:

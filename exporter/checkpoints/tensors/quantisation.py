@@ -37,6 +37,9 @@ WAYS_OUT = {
     "compressed",
 }
 
+ORDERING = ".token_ordering"
+"""The end of the name of a tensor that is an integer in float drafters, too."""
+
 FLOAT_ORIGINAL = "give the float checkpoint that it was made from"
 
 
@@ -89,5 +92,5 @@ def _is_packed(tensor: StoredTensor, method: str | None) -> bool:
     """Whether a tensor of the text model is part of a weight that ``method`` packed, if one is named."""
     if is_tower(tensor.name):
         return False
-    codes = tensor.name.endswith(".weight") and tensor.dtype not in FLOAT_TYPES
+    codes = tensor.dtype not in FLOAT_TYPES and not tensor.name.endswith(ORDERING)
     return (codes and method is not None) or tensor.name.endswith(tuple(SIGNS))

@@ -73,6 +73,21 @@ def read_tensors(folder: Path) -> dict[str, StoredTensor]:
     return tensors
 
 
+def refuse_empty(tensors: Iterable[StoredTensor], where: Path) -> None:
+    """Refuse weights that a process of a distributed training saved although others had them.
+
+    Raises:
+        CheckpointError: There are tensors without elements.
+    """
+    empty = [tensor.name for tensor in tensors if 0 in tensor.shape]
+    if empty:
+        raise CheckpointError(
+            f"{where}: expected weights, found tensors without elements ({len(empty)}, {empty[0]} first), as "
+            "DeepSpeed leaves them where it has spread the weights over processes (ZeRO-3); save again with "
+            "stage3_gather_16bit_weights_on_model_save, or put the parts together with zero_to_fp32.py"
+        )
+
+
 def weight_files(folder: Path) -> list[Path]:
     """The files, found as transformers finds them.
 

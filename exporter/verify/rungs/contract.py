@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from exporter.agreement import choose_ring, make_contract
 from exporter.checkpoints.checkpoint import Checkpoint, hash_files
@@ -15,11 +15,13 @@ from exporter.checkpoints.pair import TARGET, Pair
 from exporter.contract.text import Contract
 from exporter.options import ExportOptions, SlidingCache
 from exporter.progress import Reporter
-from exporter.verify.evidence import Evidence
 from exporter.verify.rung import Rung, Title
 from exporter.verify.tower_kind import TowerKind
 from exporter.weights.towers import has_tower
 from quantize.builtin_recipes import FLOAT32
+
+if TYPE_CHECKING:  # `rebuild` takes agreed_options from here, and needs no extra
+    from exporter.verify.evidence import Evidence
 
 TITLE = Title(
     "contract",

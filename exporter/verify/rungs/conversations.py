@@ -34,7 +34,8 @@ REASON = "prompts are text and must be equal, character by character"
 def judge(evidence: Evidence) -> Rung:
     """Compare with the engine if it is installed, and with the checkpoint's template if there is one."""
     template = evidence.bundle.llm_metadata().jinja_prompt_template
-    chosen = (evidence.inspection.manifest or {}).get("options", {}).get("chat_template", {})
+    options = (evidence.inspection.manifest or {}).get("options", {})
+    chosen = options.get("chat_template") or {}
     with evidence.reporter.stage("Rendering conversations", None):
         try:
             engine = None if missing_engine() else render_in_probe(template, SAMPLES)

@@ -26,8 +26,8 @@ def advice(medium: Medium) -> str:
     """What to do where such a rung fails."""
     return (
         f"If rungs about {medium.noun}s above have failed, begin there. If the engine differs from the "
-        "reference runtime, see at litert-lm-api's version (the extra engine installs a tested one); if both "
-        "differ from transformers, at transformers' (the extra reference installs a tested one)."
+        "reference runtime, look at litert-lm-api's version (the extra engine installs a tested one); if "
+        "both differ from transformers, at transformers' (the extra reference installs a tested one)."
     )
 
 

@@ -10,7 +10,7 @@ import json
 import math
 import subprocess
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,7 +83,7 @@ def missing(target: Checkpoint, drafter: Checkpoint | None) -> str:
             "the adapter was trained on the multimodal class, and the target was saved text-only: "
             "transformers cannot bring them together"
         )
-    return too_large(sum(float32_bytes(c) for c in (target, drafter) if c is not None))
+    return too_large(sum(_float32_bytes(c) for c in (target, drafter) if c is not None))
 
 
 def not_installed(*packages: str) -> str:
@@ -187,10 +187,9 @@ def adapter_folder(checkpoint: Checkpoint | None) -> str | None:
     return str(adapter.folder) if adapter is not None else None
 
 
-def float32_bytes(checkpoint: Checkpoint, names: Collection[str] | None = None) -> int:
-    """Of a checkpoint's tensors, or of those of some names."""
-    tensors = checkpoint.tensors if names is None else {n: checkpoint.tensors[n] for n in names}
-    return FLOAT_BYTES * sum(math.prod(tensor.shape) for tensor in tensors.values())
+def _float32_bytes(checkpoint: Checkpoint) -> int:
+    """Of all tensors of a checkpoint."""
+    return FLOAT_BYTES * sum(math.prod(tensor.shape) for tensor in checkpoint.tensors.values())
 
 
 def _free_memory() -> int | None:

@@ -68,6 +68,8 @@ def main(request_file: str, out: str) -> None:
     rows = model.model.language_model.embed_tokens_per_layer.weight
     rows[getattr(model.config, MEDIA[request["tower"]].end_id)] = rows[0]
     tokenizer = Tokenizer.from_file(f"{request['target']}/tokenizer.json")
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
     replies = [reply(model, tokenizer, prompt, request) for prompt in request["prompts"]]
     Path(out).write_text(json.dumps(replies), encoding="utf-8")
 

@@ -7,7 +7,6 @@ writes and refuses others by name.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,7 +26,7 @@ Floats = NDArray[np.float32]
 
 
 class UnreadableWeightError(BundleError):
-    """A weight is stored in a layout that this module does not know."""
+    """A weight is stored in a layout that this module does not know, or not at all."""
 
 
 PREFIXES = ("target.", "drafter.", VisionLayout.recipe_prefix, AudioLayout.recipe_prefix)
@@ -79,11 +78,8 @@ class StoredConstant:
         return self.data[start * row_bytes : (start + count) * row_bytes]
 
 
-Constants = Mapping[str, StoredConstant]
-"""The weights of one section by the name that recipes match."""
-
-
 StoredConstants = dict[Section, dict[str, StoredConstant]]
+"""The weights of each section by the name that recipes match."""
 
 
 def stored_constants(bundle: Bundle) -> StoredConstants:
@@ -98,6 +94,17 @@ def stored_constants(bundle: Bundle) -> StoredConstants:
         if (entry := bundle.model(section)) is not None:
             content = view[entry.begin : entry.end]
             found[section] = _constants(content, f"{bundle.path}: {section.value}")
+    return found
+
+
+def find_constant(stored: StoredConstants, section: Section, name: str) -> StoredConstant:
+    """The weight of a section with this name.
+
+    Raises:
+        UnreadableWeightError: There is none.
+    """
+    if (found := stored.get(section, {}).get(name)) is None:
+        raise UnreadableWeightError(f"{section.value}: expected a weight {name}, found none")
     return found
 
 

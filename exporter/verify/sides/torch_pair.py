@@ -24,7 +24,7 @@ from exporter.contract.text import Contract
 from exporter.lowering.signatures import TORCH_DTYPES, parameter_specs
 from exporter.model.text.drafter import Drafter, widened
 from exporter.model.text.target import Caches, Step, Target
-from exporter.verify.sides.stored_weights import Constants, StoredConstant
+from exporter.verify.sides.stored_weights import StoredConstants, find_constant
 from exporter.weights.matching import Weight, Weights
 from runtime_py.loop.executor import DrafterOutput, DraftFeed
 
@@ -78,18 +78,18 @@ def from_checkpoints(weights: Weights) -> Source:
     }
 
 
-def from_bundle(
-    names: Mapping[Section, Collection[str]], stored: dict[Section, dict[str, StoredConstant]]
-) -> Source:
-    """The weights as the bundle stores them, for parameters of the given names."""
+def from_bundle(names: Mapping[Section, Collection[str]], stored: StoredConstants) -> Source:
+    """The weights as the bundle stores them, for parameters of the given names.
+
+    Raises:
+        UnreadableWeightError: One is not in the bundle.
+    """
     return {
-        section: {name: _stored(stored[section], section, name) for name in found}
+        section: {
+            name: find_constant(stored, section, recipe_name(section, name)) for name in found
+        }
         for section, found in names.items()
     }
-
-
-def _stored(constants: Constants, section: Section, parameter: str) -> StoredConstant:
-    return constants[recipe_name(section, parameter)]
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from exporter.checkpoints.vision_architecture import VisionConfig
 from exporter.contract.names import Section
 from exporter.model.audio.tower import AudioAdapter, AudioTower
 from exporter.model.vision.tower import VisionAdapter, VisionTower
-from exporter.verify.sides.stored_weights import StoredConstants
+from exporter.verify.sides.stored_weights import StoredConstants, find_constant
 from exporter.verify.sides.torch_pair import Rows, filled
 from exporter.verify.sides.tower_golden import Encoded
 from exporter.verify.tower_input import TowerInput
@@ -29,9 +29,15 @@ Source = Mapping[Section, Mapping[str, Rows]]
 def tower_from_bundle(
     names: TowerNames, recipe_prefix: str, specs: WeightSpecs, stored: StoredConstants
 ) -> dict[Section, dict[str, Rows]]:
-    """The weights of tower and adapter as the bundle stores them."""
+    """The weights of tower and adapter as the bundle stores them.
+
+    Raises:
+        UnreadableWeightError: One is not in the bundle.
+    """
     return {
-        section: {name: stored[section][recipe_prefix + name] for name in specs[section]}
+        section: {
+            name: find_constant(stored, section, recipe_prefix + name) for name in specs[section]
+        }
         for section in names.sections
     }
 

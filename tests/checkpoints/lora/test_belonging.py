@@ -61,7 +61,7 @@ def test_its_tokenizer_and_template_are_used(adapter: Path) -> None:
     (adapter / "chat_template.jinja").write_text(TEMPLATE)
     checkpoint = adapted(TINY_TARGET, adapter)
     assets = assets_of(checkpoint)
-    assert assets.tokenizer_json == adapter / "tokenizer.json"
+    assert assets.tokenizer.path == adapter / "tokenizer.json"
     assert assets.template.source == TEMPLATE
     assert checkpoint.taken_from_adapter() == ["tokenizer.json", "chat_template.jinja"]
     files = checkpoint.source_files()
