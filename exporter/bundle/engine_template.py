@@ -65,6 +65,10 @@ _LITERAL = re.compile(f"({_STRING})", re.DOTALL)
 """Just enough of Jinja's syntax to change code without touching text, comments and string literals. What is
 not closed goes on to the end, so that no piece of a template is read again and again."""
 
+TIME_LETTERS = "aAbBcCdDeFgGhHIjklmMnpPqrRsStTuUvVwWxXyYzZ+f"
+TIME_FORMAT = re.compile(rf"(?:[^%]|%%|%[-_0]?[{TIME_LETTERS}])*")
+"""What the engine, which uses Rust's chrono, takes as a format of the time, or the most of it."""
+
 LONGEST = 1 << 17
 """Characters of a template, several times those of the longest that are published."""
 
@@ -160,8 +164,19 @@ def _environment() -> minijinja.Environment:
     environment.add_filter("lstrip", lambda value, ends=None: _text(value).lstrip(_ends(ends)))
     environment.add_filter("rstrip", lambda value, ends=None: _text(value).rstrip(_ends(ends)))
     environment.add_global("raise_exception", _raise)
-    environment.add_global("strftime_now", lambda form: time.strftime(_text(form), time.gmtime()))
+    environment.add_global("strftime_now", _now)
     return environment
+
+
+def _now(form: Any) -> str:
+    """The time as ``form`` says.
+
+    Raises:
+        ValueError: The engine does not know the format; it would end the process.
+    """
+    if not TIME_FORMAT.fullmatch(text := _text(form)):
+        raise ValueError(f"strftime_now: {text[:40]!r} is no format of the engine")
+    return time.strftime(text, time.gmtime())
 
 
 def _text(value: Any) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from exporter.bundle.engine_template import LONGEST, EngineTemplate
+from exporter.bundle.engine_template import LONGEST, TIME_LETTERS, EngineTemplate
 from exporter.errors import TemplateError
 from exporter.templates.gemma4 import variants
 from exporter.templates.probe import unpack_probe
@@ -46,6 +46,8 @@ SNIPPETS = (
     "{{ ' a' | lstrip(' ', 'a') }}",
     "{{ strftime_now(5) }}{{ strftime_now(true) }}",
     "{{ strftime_now() }}",
+    "".join(f"{{% set now = strftime_now('%{letter}') %}}" for letter in TIME_LETTERS),
+    "{{ strftime_now('%% %-d %_m %0Y')[:4] }}",
     "{{ raise_exception() }}",
     "{{ 'a.b'.split('.')[0] }} {{ 'a.b'.split('.')[-1] }} {{ 'a.b'.split('.') | list }}",
     "{{ 'abc'.startswith('a') }} {{ 'abc'.endswith('a') }} {{ 'abc'.replace('b', 'x') }}",

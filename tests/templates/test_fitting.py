@@ -200,6 +200,12 @@ def test_too_few_and_too_many_arguments_are_errors_of_the_template(source: str) 
         EngineTemplate(source).render([{"role": "user", "content": "x"}])
 
 
+@pytest.mark.parametrize("form", ["%Q", "%", "at %H:%", "%-", "%E"])
+def test_a_time_format_that_ends_the_engine_is_refused(form: str) -> None:
+    with pytest.raises(TemplateError, match="strftime_now"):
+        fit_template(f"{{% set now = strftime_now('{form}') %}}{TINY}", "it")
+
+
 def test_the_way_out_is_named() -> None:
     with pytest.raises(TemplateError, match="--chat-template FILE"):
         fit_template(SWAPPING, "it")
