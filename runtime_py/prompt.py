@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from exporter.bundle.engine_template import Json
 from exporter.errors import EngineError
 from runtime_py.chat.chat_template import ChatTemplate
-from runtime_py.chat.conversation import Message, Setting
+from runtime_py.chat.conversation import ROOM, Message, Setting
 from runtime_py.chat.media import Medium, media_parts, split_at_places
 from runtime_py.chat.tokenizer import Tokenizer
 from runtime_py.loop.executor import Lookups
@@ -71,8 +71,7 @@ class PromptReader:
         if len(tokens) > context_length:
             raise ContextFullError(
                 f"the conversation is {len(tokens)} tokens long and the context holds {context_length}: "
-                "start a new one, or ask for a longer cache with --max-num-tokens (`inspect` shows which are "
-                f"possible); its last message begins with {messages[-1].beginning!r}"
+                f"{ROOM}; its last message begins with {messages[-1].beginning!r}"
             )
         return Prompt(text, tokens)
 

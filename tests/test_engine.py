@@ -216,7 +216,8 @@ def test_a_conversation_that_is_too_long(short_bundle: Path) -> None:
     with pytest.raises(EngineError, match="maximum number of tokens") as refused:
         run_engine(settings(short_bundle, mtp=False), asked)
     said = str(refused.value)
-    assert "longer --cache-length; the message begins with 'The bear eats honey. The bear" in said
+    assert "longer cache with --max-num-tokens" in said
+    assert "the message begins with 'The bear eats honey. The bear" in said
 
 
 def test_a_bundle_without_drafter(plain_bundle: Path, tiny_bundles: dict[str, Path]) -> None:

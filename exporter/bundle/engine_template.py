@@ -67,7 +67,8 @@ not closed goes on to the end, so that no piece of a template is read again and 
 
 TIME_LETTERS = "aAbBcCdDeFgGhHIjklmMnpPqrRsStTuUvVwWxXyYzZ+f"
 TIME_FORMAT = re.compile(rf"(?:[^%]|%%|%[-_0]?[{TIME_LETTERS}])*")
-"""What the engine, which uses Rust's chrono, takes as a format of the time, or the most of it."""
+"""Formats of the time that the engine takes; it uses Rust's chrono, and ends the process at any other. Python
+prints some letters (``%q``, ``%v``, ``%+``, ``%f``) as they are, and ``GMT`` for ``UTC``."""
 
 LONGEST = 1 << 17
 """Characters of a template, several times those of the longest that are published."""
@@ -139,10 +140,8 @@ class EngineTemplate:
             return str(self._environment.render_str(whole, MAIN))
         except minijinja.TemplateError as error:
             raise _refused(error, lines_before=1) from error
-        except (
-            TypeError,
-            ValueError,
-        ) as error:  # of Python, about arguments of what is added in it
+        # Of Python, about arguments of the filters and functions that are added below:
+        except (TypeError, ValueError) as error:
             raise TemplateError(str(error)) from error
 
 

@@ -10,6 +10,9 @@ from exporter.bundle.engine_template import Json, sorted_keys
 SHOWN = 40
 """Characters of a message that an error quotes."""
 
+ROOM = "start a new one, or ask for a longer cache with --max-num-tokens (`inspect` shows which are possible)"
+"""What to do about a conversation that has no room in the cache."""
+
 ROLES = ("system", "developer", "user", "assistant", "tool")
 
 

@@ -18,7 +18,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import IO, Any
 
 from exporter.pip_install import pip_install
-from runtime_py.chat.conversation import Conversation, Message, as_message
+from runtime_py.chat.conversation import ROOM, Conversation, Message, as_message
 from runtime_py.chat.media import Medium
 
 TOO_LONG = "Exceeding the maximum number of tokens"
@@ -122,7 +122,7 @@ def _advice(error: RuntimeError) -> str:
     """What to do about what the engine says, where that is known."""
     if TOO_LONG not in str(error):
         return ""
-    return ": start a new conversation, or export with a longer --cache-length"
+    return f": {ROOM}"
 
 
 def _chat(engine: Any, request: dict[str, Any], events: IO[str]) -> dict[str, Any]:

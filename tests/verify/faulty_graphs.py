@@ -97,7 +97,7 @@ class EarlyDrafter(Drafter):
 
 
 class EarlyRound(DraftRound):
-    """The same in a draft round."""
+    """As :class:`EarlyDrafter`, in a draft round."""
 
     def draft(
         self,
