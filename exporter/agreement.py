@@ -6,8 +6,9 @@ import dataclasses
 
 from exporter.checkpoints.architecture import AttentionKind, DrafterConfig, HeadKind, TargetConfig
 from exporter.conflicts import check_head, check_lengths
+from exporter.contract.caches import LENGTH_MULTIPLE, KvCache, Ring, is_prime
 from exporter.contract.names import Accelerator
-from exporter.contract.text import LENGTH_MULTIPLE, Contract, KvCache, Ring, is_prime
+from exporter.contract.text import Contract
 from exporter.options import ExportOptions, SlidingCache
 
 DEFAULT_CACHE_LENGTH = 4096

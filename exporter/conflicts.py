@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from exporter.bundle.tensor_kind import tensor_kind
 from exporter.checkpoints.architecture import DrafterConfig, HeadKind, TargetConfig
 from exporter.checkpoints.tensors.tower_names import AUDIO, VISION
+from exporter.contract.caches import is_prime
 from exporter.contract.names import Accelerator, Dtype, Section
-from exporter.contract.text import Contract, is_prime
+from exporter.contract.text import Contract
 from exporter.errors import ConfigError, OptionsError, RecipeError, listed
 from exporter.options import ExportOptions, OutputFormat, SlidingCache
 from exporter.weights.matching import Weight, Weights

@@ -27,7 +27,7 @@ from exporter.checkpoints.checkpoint import open_checkpoint
 from exporter.checkpoints.configs.config import parse_target
 from exporter.checkpoints.pair import Pair
 from exporter.cli.main import cli
-from exporter.contract.text import LENGTH_MULTIPLE
+from exporter.contract.caches import LENGTH_MULTIPLE
 from exporter.errors import EngineError
 from exporter.options import ExportOptions, SlidingCache
 from exporter.verify.rungs.contract import agreed_options

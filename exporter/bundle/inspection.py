@@ -27,8 +27,9 @@ from exporter.bundle.stored_sound import broken_sound, stored_sound
 from exporter.bundle.tensor_kind import tensor_kind
 from exporter.contract import names
 from exporter.contract.audio import AudioContract
+from exporter.contract.caches import KvCache, is_prime
 from exporter.contract.names import Dtype, Section
-from exporter.contract.text import Contract, KvCache, is_prime
+from exporter.contract.text import Contract
 from exporter.contract.vision import VisionContract
 from exporter.errors import BundleError
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from exporter.bundle.stored_numbers import entries, whole, wholes
+from exporter.contract.caches import KvCache, Ring
 from exporter.contract.names import Accelerator, Dtype
-from exporter.contract.text import Contract, KvCache, Ring
+from exporter.contract.text import Contract
 from exporter.errors import BundleError
 
 VERSION = 2
@@ -132,8 +133,7 @@ def require_drafter(where: Path, agreed: Contract) -> None:
 def with_cache_length(where: Path, agreed: Contract, wanted: int | None) -> Contract:
     """The contract of a bundle or folder loaded with the wanted length; None for the bundle's own choice.
 
-    Where the length is fixed, a shorter one is left to sessions, which then use less of the cache. With rings
-    the least length is that of the shortest prefill, which is then the only one that is left.
+    Where the length is fixed, a shorter one is left to sessions, which then use less of the cache.
 
     Raises:
         BundleError: The graphs cannot have that length.
@@ -142,9 +142,6 @@ def with_cache_length(where: Path, agreed: Contract, wanted: int | None) -> Cont
     if wanted is None or uses_less:
         return agreed
     try:
-        resized = agreed.resized(wanted)
+        return agreed.resized(wanted)
     except ValueError as error:
         raise BundleError(f"{where}: asked for {error}; choose another --max-num-tokens") from error
-    return replace(
-        resized, prefill_lengths=resized.prefill_lengths or (min(agreed.prefill_lengths),)
-    )

@@ -133,7 +133,7 @@ def _growth(agreed: Contract) -> str:
 
 
 def _choice(agreed: Contract) -> str:
-    from exporter.contract.text import stated
+    from exporter.contract.caches import stated
 
     if agreed.placeholder is None:
         return ""

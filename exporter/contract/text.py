@@ -15,9 +15,16 @@ and the runtimes read it back.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 
+from exporter.contract.caches import (
+    KvCache,
+    Ring,
+    stated,
+    stretch_length,
+    usable_lengths,
+)
 from exporter.contract.names import (
     ACTIVATIONS,
     BATCH_DECODE,
@@ -47,59 +54,6 @@ from exporter.contract.names import (
     key_cache,
     value_cache,
 )
-
-LENGTH_MULTIPLE = 16
-"""A stretch of slots is rounded up to this, so that kernels meet whole tiles."""
-
-
-@dataclass(frozen=True)
-class KvCache:
-    """One KV cache: keys ``[1, K, S, D]`` and, transposed, values ``[1, K, D, S]``.
-
-    Their element type is the same for all caches of a bundle: :attr:`Contract.kv_dtype`.
-
-    ``layer`` is the decoder layer that owns it; the contract numbers caches by owner order, which
-    for Gemma 4 is the layer index itself (owners come first in the stack).
-    """
-
-    layer: int
-    kv_heads: int
-    head_dim: int
-    sliding: bool
-
-
-@dataclass(frozen=True)
-class Ring:
-    """Caches of sliding layers that are used in turn: position p is in slot ``p mod turn``.
-
-    A call of several tokens writes them one behind the other; what sticks out past the turn is in one of
-    ``overhang`` slots behind it. So a call may write ``overhang`` tokens and one.
-    """
-
-    turn: int
-    overhang: int
-
-    @property
-    def slots(self) -> int:
-        """Of each cache."""
-        return self.turn + self.overhang
-
-
-def is_prime(number: int) -> bool:
-    """Whether the engine takes a number of slots for a placeholder."""
-    return number > 10 and all(number % factor for factor in range(2, int(number**0.5) + 1))
-
-
-def stretch_length(reach: int, tokens: int) -> int:
-    """Slots that ``tokens`` consecutive tokens see, each the last ``reach``; rounded up."""
-    return -(-(reach + tokens - 1) // LENGTH_MULTIPLE) * LENGTH_MULTIPLE
-
-
-def stated(lengths: Sequence[range]) -> str:
-    """Cache lengths in words: ``640 to 1024 or 1536 to 32770``."""
-    return " or ".join(
-        f"{these[0]} to {these[-1]}" if len(these) > 1 else f"{these[0]}" for these in lengths
-    )
 
 
 @dataclass(frozen=True)
@@ -156,7 +110,7 @@ class Contract:
     def resized(self, cache_length: int) -> Contract:
         """The contract of this bundle loaded with another length.
 
-        Without the prefill signatures that are too long for it.
+        Without the prefill signatures that are too long for it; the shortest one always stays.
 
         Raises:
             ValueError: The length is fixed, or none that the graphs can do.
@@ -166,7 +120,8 @@ class Contract:
             fixed = ", fixed" if self.placeholder is None else ""
             said = f"this bundle allows {stated(allowed)}{fixed}"
             raise ValueError(f"a cache of {cache_length} slots; {said}")
-        short = tuple(tokens for tokens in self.prefill_lengths if tokens < cache_length)
+        shortest = min(self.prefill_lengths)
+        short = tuple(t for t in self.prefill_lengths if t < cache_length or t == shortest)
         lengths = self.prefill_lengths if self.placeholder is None else short
         return dataclasses.replace(self, cache_length=cache_length, prefill_lengths=lengths)
 
@@ -174,22 +129,11 @@ class Contract:
     def cache_lengths(self) -> tuple[range, ...]:
         """Values of S these graphs can be loaded with.
 
-        Every stretch of slots they cut must fit. A prefill of T tokens is used for prompts of T and more,
-        which a cache of up to T slots does not take; so it counts for longer caches only. Prefills of 128
-        and 1024 with a window of 512 give 640 to 1024 (without the second) and 1536 on.
+        Every stretch of slots they cut must fit.
         """
         if self.placeholder is None:
             return (range(self.cache_length, self.cache_length + 1),)
-        tokens = sorted(self.prefill_lengths)
-        ends = (*(length + 1 for length in tokens[1:]), self.longest_cache + 1)
-        found: list[range] = []
-        for prefill, end in zip(tokens, ends, strict=True):
-            first = self._slots_for(prefill)
-            if found and first <= found[-1].stop:
-                first = found.pop().start
-            if first < end:
-                found.append(range(first, end))
-        return tuple(found)
+        return usable_lengths(self.prefill_lengths, self._slots_for, self.longest_cache)
 
     @property
     def shortest_cache(self) -> int:

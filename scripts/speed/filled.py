@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from exporter.bundle.reader import BundleSection, open_bundle
 from exporter.bundle.stored_contract import stored_contract
+from exporter.contract.caches import Ring
 from exporter.contract.names import DRAFT, INPUT_POS, MASK, Section, held_positions
-from exporter.contract.text import Contract, Ring
+from exporter.contract.text import Contract
 from runtime_py.litert.hardware import cpu_options
 from runtime_py.litert.resized_graph import Resizing
 from speed.clocks import Call

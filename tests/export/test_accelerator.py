@@ -10,8 +10,9 @@ from click.testing import CliRunner
 
 from exporter.bundle.stored_contract import contract_block, parsed_contract
 from exporter.cli.main import cli
+from exporter.contract.caches import KvCache
 from exporter.contract.names import INPUT_POS, PARAM_TENSOR, Accelerator, Dtype, TensorSpec
-from exporter.contract.text import Contract, KvCache
+from exporter.contract.text import Contract
 from exporter.errors import ConfigError
 from tests.bundles import TINY_DRAFTER, TINY_TARGET
 

@@ -12,7 +12,7 @@ from exporter.agreement import LONGEST_CACHE, choose_placeholder, make_contract
 from exporter.checkpoints.architecture import TargetConfig
 from exporter.checkpoints.checkpoint import open_checkpoint
 from exporter.checkpoints.configs.config import parse_drafter, parse_target
-from exporter.contract.text import stated
+from exporter.contract.caches import stated
 from exporter.errors import ConfigError
 from exporter.options import ExportOptions, SlidingCache
 from quantize.builtin_recipes import RECIPES

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from exporter.bundle.inspection import inspect_bundle
 from exporter.checkpoints.checkpoint import open_checkpoint
-from exporter.contract.text import KvCache
+from exporter.contract.caches import KvCache
 from exporter.options import ExportOptions
 from exporter.pipeline import export
 from quantize.builtin_recipes import RECIPES

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from exporter.contract.text import Contract, KvCache
-from exporter.contract.text import Ring as RingSize
+from exporter.contract.caches import KvCache
+from exporter.contract.caches import Ring as RingSize
+from exporter.contract.text import Contract
 from exporter.model.text.kv import Kv
 from exporter.model.text.kv_int8 import Int8Kv, KvScales
 from exporter.model.text.kv_ring import Ring, in_ring

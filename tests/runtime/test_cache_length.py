@@ -10,8 +10,9 @@ import pytest
 from exporter.bundle.graph_reader import GraphReader
 from exporter.bundle.inspection import inspect_bundle
 from exporter.bundle.reader import open_bundle
+from exporter.contract.caches import is_prime, stated
 from exporter.contract.names import Section
-from exporter.contract.text import Contract, is_prime, stated
+from exporter.contract.text import Contract
 from exporter.errors import BundleError, ConfigError
 from runtime_py.chat.conversation import Conversation
 from runtime_py.chat.tokenizer import Tokenizer

@@ -15,7 +15,7 @@ from litert_torch.generative.custom_ops.dynamic_update_slice import dynamic_upda
 from torch import Tensor
 
 from exporter.checkpoints.architecture import Rope
-from exporter.contract.text import stretch_length
+from exporter.contract.caches import stretch_length
 from exporter.model.text.layers import MASKED_SCORE, Rotation, attend, over_cache
 from exporter.model.text.slots import stretch
 

@@ -21,7 +21,7 @@ import torch
 from litert_torch.generative.custom_ops.dynamic_update_slice import dynamic_update_slice
 from torch import Tensor
 
-from exporter.contract.text import LENGTH_MULTIPLE
+from exporter.contract.caches import LENGTH_MULTIPLE
 from exporter.model.text.kv import Kv, Prefilled, View
 from exporter.model.text.kv_int8 import Int8Kv
 from exporter.model.text.layers import MASKED_SCORE, Rotation
