@@ -41,7 +41,8 @@ WEIGHT_PREFIX = "weights_"
 """Of inputs that a graph has until it is bound: its weights, the parameter's name follows."""
 
 CHOICE_PREFIX = "mtp_export.branch_"
-"""Of composites that become branches of IF operations: the number of slots that a branch is for follows."""
+"""Of composites that become branches of IF operations; the numbers of slots that its products read follow,
+joined by ``_``."""
 
 
 class Section(enum.StrEnum):

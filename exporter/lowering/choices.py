@@ -31,6 +31,9 @@ from exporter.contract.names import CHOICE_PREFIX
 from exporter.errors import LoweringError
 from exporter.lowering.merge import FILE_IDENTIFIER, SUBGRAPH_REFERENCES
 
+FEW_SLOTS = 16
+"""Of tensors in a branch, before it runs."""
+
 SELECTS = (schema.BuiltinOperator.SELECT, schema.BuiltinOperator.SELECT_V2)
 
 
@@ -111,9 +114,15 @@ class _Choices:
     def _branch(self, composite: Any) -> int:
         """A composite's decomposition, without sizes that depend on its inputs' shapes."""
         index = int(composite.builtinOptions2.decompositionSubgraphIndex)
-        length = int(composite.builtinOptions2.name[len(CHOICE_PREFIX) :])
-        _loosen(self._model, self._model.subgraphs[index], length)
+        counts = composite.builtinOptions2.name[len(CHOICE_PREFIX) :].split(b"_")
+        _merge_slices(self._model, self._model.subgraphs[index])
+        _shorten(self._model.subgraphs[index], self._slots(composite))
+        _loosen(self._model, self._model.subgraphs[index], list(map(int, counts)))
         return index
+
+    def _slots(self, composite: Any) -> int:
+        """Of all caches: the last axis of its second operand, which tells what is seen."""
+        return int(self._subgraph.tensors[int(composite.inputs[1])].shape[-1])
 
     def _ignore(self, index: int, unused: int) -> None:
         """Give a branch a first input that it does not read: both sides of an IF take equally many."""
@@ -136,8 +145,36 @@ class _Choices:
         return int(self._model.operatorCodes[operator.opcodeIndex].builtinCode)
 
 
-def _loosen(model: Any, subgraph: Any, length: int) -> None:
-    """Let the number of slots in a branch, ``length`` or fewer, follow from its inputs."""
+def _shorten(subgraph: Any, slots: int) -> None:
+    """Let tensors of a branch begin with few slots: XNNPACK reserves memory for as many as there are.
+
+    A run gives them their real shapes, and more memory where it is needed.
+    """
+    for tensor in subgraph.tensors:
+        shape = np.array(tensor.shape, np.int32)
+        tensor.shape = np.where(shape == slots, min(slots, FEW_SLOTS), shape)
+
+
+def _merge_slices(model: Any, subgraph: Any) -> None:
+    """Slice once what is sliced on two axes: the first slice may copy far more than the second leaves."""
+    codes = [model.operatorCodes[o.opcodeIndex].builtinCode for o in subgraph.operators]
+    slices = {
+        int(operator.outputs[0]): operator
+        for operator, code in zip(subgraph.operators, codes, strict=True)
+        if code == schema.BuiltinOperator.SLICE
+    }
+    for operator in slices.values():
+        if (before := slices.get(int(operator.inputs[0]))) is not None:
+            begins = [_constant(model, subgraph, o.inputs[1]) for o in (before, operator)]
+            begin = _new_constant(model, subgraph, np.sum(begins, axis=0))
+            operator.inputs = np.array([before.inputs[0], begin, operator.inputs[2]], np.int32)
+    read = {int(tensor) for operator in subgraph.operators for tensor in operator.inputs}
+    unread = slices.keys() - read - set(map(int, subgraph.outputs))
+    subgraph.operators = [o for o in subgraph.operators if int(o.outputs[0]) not in unread]
+
+
+def _loosen(model: Any, subgraph: Any, counts: list[int]) -> None:
+    """Let numbers of slots in a branch, ``counts`` or fewer, follow from its inputs."""
     clipping = decoding = None
     for tensor in subgraph.tensors:
         if tensor.type == schema.TensorType.INT8:
@@ -147,8 +184,9 @@ def _loosen(model: Any, subgraph: Any, length: int) -> None:
         code = model.operatorCodes[operator.opcodeIndex].builtinCode
         if code == schema.BuiltinOperator.RESHAPE:
             sizes = _constant(model, subgraph, operator.inputs[1])
-            if length in sizes and (sizes >= 0).all():
-                sizes[np.flatnonzero(sizes == length)[-1]] = -1
+            slots = np.flatnonzero(np.isin(sizes, counts))
+            if len(slots) and (sizes >= 0).all():
+                sizes[slots[-1]] = -1
             shape = _new_constant(model, subgraph, sizes)
             operator.inputs = np.array([operator.inputs[0], shape], np.int32)
             operator.builtinOptions = None

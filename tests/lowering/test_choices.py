@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any
 
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from exporter.contract.names import Accelerator
 from exporter.errors import LoweringError
-from exporter.lowering.choices import with_choices
+from exporter.lowering.choices import SELECTS, with_choices
 from exporter.model.text.filled import FilledView, lengths_below, of_filled
 from exporter.model.text.kv import Kv, View
 from exporter.model.text.kv_int8 import Int8Kv, Scales
@@ -29,6 +29,8 @@ from runtime_py.litert.resized_graph import Resizing
 PLACEHOLDER, LENGTHS = 97, (16, 32, 48)
 HEADS, KV_HEADS, HEAD_DIM = 4, 2, 8
 NAME = "attend"
+CUT = schema.BuiltinOperator.STRIDED_SLICE
+PRODUCTS = (schema.BuiltinOperator.FULLY_CONNECTED, schema.BuiltinOperator.BATCH_MATMUL)
 TOLERANCE = 1e-5
 """Of the largest value: kernels sum in another order than torch."""
 
@@ -36,16 +38,24 @@ TOLERANCE = 1e-5
 class Attention(nn.Module):
     """Two layers over the same caches, int8 if the values are."""
 
+    lengths: Sequence[int] = LENGTHS
+
     def forward(
         self, queries: Tensor, mask: Tensor, keys: Tensor, values: Tensor, scales: Tensor
     ) -> Tensor:
         kv = Kv(keys, values)
         if keys.dtype is torch.int8:
             kv = Int8Kv(keys, values, Scales(scales, scales * 2))
-        view = of_filled(kv, View.of_all(Rotation(scales, scales), mask), mask, LENGTHS)
+        view = of_filled(kv, View.of_all(Rotation(scales, scales), mask), mask, self.lengths)
         assert isinstance(view, FilledView)
         once = view.attend(queries, kv).reshape(queries.shape)
         return view.attend(queries + once, kv)
+
+
+class Prefill(Attention):
+    """Of so many tokens that they attend in groups, of different numbers of slots."""
+
+    tokens, placeholder, lengths = 600, 1301, (700, 1000)
 
 
 class Misused(Attention):
@@ -92,11 +102,13 @@ def assert_equal(found: Tensor, expected: Tensor) -> None:
     assert (found - expected).abs().max() < TOLERANCE * expected.abs().max()
 
 
-def lowered(module: nn.Module, tokens: int, kv_dtype: torch.dtype) -> bytes:
+def lowered(
+    module: nn.Module, tokens: int, kv_dtype: torch.dtype, placeholder: int = PLACEHOLDER
+) -> bytes:
     os.environ["LITERT_TORCH_SHOW_PROGRESS"] = "n"
     import litert_torch
 
-    example = inputs(tokens, PLACEHOLDER, kv_dtype, tokens)
+    example = inputs(tokens, placeholder, kv_dtype, tokens)
     content = litert_torch.signature(NAME, module.eval(), sample_kwargs=example).convert()
     return bytes(content.model_content())
 
@@ -107,7 +119,13 @@ def attention(tokens: int, kv_dtype: torch.dtype) -> bytes:
     return lowered(Attention(), tokens, kv_dtype)
 
 
-def sizes_set(graph: bytes, slots: int) -> NDArray[np.uint8]:
+@cache
+def prefill(kv_dtype: torch.dtype) -> bytes:
+    """As :func:`attention`, of :class:`Prefill`, with its choices."""
+    return with_choices(lowered(Prefill(), Prefill.tokens, kv_dtype, Prefill.placeholder))
+
+
+def sizes_set(graph: bytes, slots: int, placeholder: int) -> NDArray[np.uint8]:
     """The graph with another number of slots, in the signature's subgraph only, as the engine does it."""
     model = schema.Model.GetRootAs(graph, 0)
     kept = [
@@ -117,7 +135,7 @@ def sizes_set(graph: bytes, slots: int) -> NDArray[np.uint8]:
         if (tensor := model.Subgraphs(subgraph).Tensors(index)).ShapeLength()
     ]
     content = bytearray(graph)
-    Resizing(PLACEHOLDER, slots).apply(memoryview(content))
+    Resizing(placeholder, slots).apply(memoryview(content))
     edited = schema.Model.GetRootAs(content, 0)
     for shape, subgraph, index in kept:
         edited.Subgraphs(subgraph).Tensors(index).ShapeAsNumpy()[...] = shape
@@ -127,8 +145,11 @@ def sizes_set(graph: bytes, slots: int) -> NDArray[np.uint8]:
 class Runner:
     """A graph in LiteRT, with caches of some length."""
 
-    def __init__(self, environment: Environment, graph: bytes, slots: int) -> None:
-        self._model = CompiledModel(environment, sizes_set(graph, slots), cpu_options(threads=2))
+    def __init__(
+        self, environment: Environment, graph: bytes, slots: int, placeholder: int = PLACEHOLDER
+    ) -> None:
+        sized = sizes_set(graph, slots, placeholder)
+        self._model = CompiledModel(environment, sized, cpu_options(threads=2))
         tensors = self._model.signatures[NAME]
         self._inputs = {n: HostBuffer(environment, t) for n, t in tensors.inputs.items()}
         self._outputs = {n: HostBuffer(environment, t) for n, t in tensors.outputs.items()}
@@ -175,6 +196,38 @@ def test_any_length_gives_attention_over_all_slots(
         runner.close()
 
 
+@pytest.mark.parametrize("kv_dtype", [torch.float32, torch.int8])
+def test_a_prefill_in_groups(environment: Environment, kv_dtype: torch.dtype) -> None:
+    """Of each pair the first token's slot and how many tokens are none of the padding."""
+    tokens, placeholder = Prefill.tokens, Prefill.placeholder
+    graph = prefill(kv_dtype)
+    for slots in (620, 1300):  # a branch is for more than the first
+        runner = Runner(environment, graph, slots, placeholder)
+        for first, real in ((0, 600), (20, 600), (101, 599), (399, 80), (402, 600), (650, 30)):
+            if first + real <= slots:
+                given = inputs(tokens, slots, kv_dtype, first + tokens)
+                given["mask"][:, :, real:] = False
+                expected = plain(given)[:, :real]
+                assert_equal(runner(given)[:, :real], expected)
+                assert_equal(Prefill()(**given)[:, :real], expected)
+        runner.close()
+
+
+def test_a_group_meets_no_slots_behind_its_tokens(environment: Environment) -> None:
+    """Slots that hold no number show which are read."""
+    tokens, placeholder = Prefill.tokens, Prefill.placeholder
+    graph = prefill(torch.float32)
+    runner = Runner(environment, graph, 1300, placeholder)
+    for first, met in ((50, 356), (101, 656), (401, 1300)):  # of the first 256 tokens
+        given = inputs(tokens, 1300, torch.float32, first + tokens)
+        expected = plain(given)[:, :256]
+        given["keys"][:, :, met:] = torch.nan
+        assert_equal(runner(given)[:, :256], expected)
+        given["keys"][:, :, met - 1] = torch.nan
+        assert runner(given)[:, :256].isnan().all()
+    runner.close()
+
+
 def test_layers_share_branches_and_nothing_else_is_left() -> None:
     graph = attention(1, torch.float32)
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(with_choices(graph), 0))
@@ -182,6 +235,28 @@ def test_layers_share_branches_and_nothing_else_is_left() -> None:
     assert codes.count(schema.BuiltinOperator.IF) == 2 * (len(LENGTHS) + 1)
     assert schema.BuiltinOperator.STABLEHLO_COMPOSITE not in codes
     assert len(model.subgraphs) == 1 + 2 * (len(LENGTHS) + 1)
+
+
+def test_masks_of_a_prefill_are_cut_once_and_before_the_products() -> None:
+    """All masks are cut in one go then, and scores are multiplied when they are needed."""
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(prefill(torch.float32), 0))
+    branches = [subgraph for subgraph in model.subgraphs[1:] if len(subgraph.operators)]
+    assert len(branches) == len(Prefill.lengths) + 1
+    for branch in branches:
+        kinds = [model.operatorCodes[o.opcodeIndex].builtinCode for o in branch.operators]
+        cuts = [o for o, kind in zip(branch.operators, kinds, strict=True) if kind == CUT]
+        assert not {int(o.inputs[0]) for o in cuts} & {int(o.outputs[0]) for o in cuts}
+        masked = [index for index, kind in enumerate(kinds) if kind in SELECTS]
+        assert max(masked) < min(index for index, kind in enumerate(kinds) if kind in PRODUCTS)
+
+
+def test_branches_begin_with_few_slots() -> None:
+    """XNNPACK reserves memory for the slots of a branch's tensors before the first run."""
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(prefill(torch.int8), 0))
+    assert any(Prefill.placeholder in tensor.shape for tensor in model.subgraphs[0].tensors)
+    branches = [subgraph for subgraph in model.subgraphs[1:] if len(subgraph.operators)]
+    for branch in branches:
+        assert not any(Prefill.placeholder in tensor.shape for tensor in branch.tensors)
 
 
 def test_what_is_filled_decides_which_branch_runs(environment: Environment) -> None:
@@ -209,7 +284,7 @@ def test_a_branch_that_is_not_chosen_is_refused() -> None:
 def test_lengths() -> None:
     assert lengths_below(500) == ()
     assert lengths_below(4096) == (512, 1024, 2048)
-    assert lengths_below(32771) == (512, 1024, 2048, 4096, 8192)
+    assert lengths_below(32771) == (512, 1024, 2048, 3072, 4096, 6144, 8192)
 
 
 def test_eager_is_attention_over_all_slots() -> None:

@@ -8,6 +8,10 @@ them into IF operations, whose branches cost nothing unless they are taken.
 Cutting copies the keys and values of a stretch, which takes about as long as multiplying them. So a
 length is used only where the caches are well longer; S itself is in the graph as nothing but a shape, so
 how many slots there are is counted.
+
+A prefill multiplies far longer than it copies, so it takes every length. Its tokens attend in groups, each
+over the slots up to its own last token: in a branch of 2048 slots the last 256 of 1024 tokens meet all of
+them, those before meet 1792. A length holds a call if it holds every group of it.
 """
 
 from __future__ import annotations
@@ -23,14 +27,14 @@ from exporter.contract.names import CHOICE_PREFIX
 from exporter.model.text.kv import Kv, View, filled_slots
 from exporter.model.text.layers import FEW_ROWS, MASKED_SCORE, Attended, attend
 
-SHORTEST = 512
-"""The first length; each further one is twice as long."""
+LENGTHS = (512, 1024, 2048, 3072, 4096, 6144, 8192)
+"""None is longer: what a branch cuts is in memory, 17 MB of 512 channels, whether it is taken or not."""
 
 SEVERAL = 16
 """A call of more tokens than that is a prefill."""
 
-LONGEST = 8192
-"""The last length: what a branch cuts is in memory, 17 MB of 512 channels, whether it is taken or not."""
+GROUP = 256
+"""So many tokens of a prefill meet only the slots up to their own last one."""
 
 LONG = 16384
 """Over more slots a prefill's pieces have half as many tokens: their scores are what takes memory."""
@@ -38,9 +42,18 @@ LONG = 16384
 
 def lengths_below(slots: int) -> tuple[int, ...]:
     """The lengths that a graph with caches of up to ``slots`` slots can choose from."""
-    most = min(LONGEST, slots * 3 // 5)
-    doublings = range((most // SHORTEST).bit_length())
-    return tuple(SHORTEST << doubling for doubling in doublings)
+    return tuple(length for length in LENGTHS if length <= slots * 3 // 5)
+
+
+def groups(tokens: int) -> list[slice]:
+    """A call's tokens in groups that meet different numbers of slots."""
+    return in_pieces(slice(0, tokens), GROUP)
+
+
+def in_pieces(tokens: slice, size: int) -> list[slice]:
+    """``tokens``, ``size`` of them at a time."""
+    firsts = range(tokens.start, tokens.stop, size)
+    return [slice(first, min(first + size, tokens.stop)) for first in firsts]
 
 
 def of_filled(kv: Kv, view: View, mask: Tensor, lengths: Sequence[int]) -> View:
@@ -52,10 +65,11 @@ def of_filled(kv: Kv, view: View, mask: Tensor, lengths: Sequence[int]) -> View:
     lengths = [length for length in lengths if length >= tokens]
     if not lengths:
         return view
-    times, most = kv.cut_pays(tokens)
-    filled = filled_slots(mask)
-    empty = (~mask.any(dim=2)).to(torch.int32).sum(dtype=torch.int32)
+    times, most = kv.cut_pays(tokens) if tokens <= SEVERAL else (1, 1)
+    filled, empty = filled_slots(mask), (~mask.any(dim=2)).to(torch.int32).sum(dtype=torch.int32)
     slots, left = filled + empty, torch.ones((), dtype=torch.bool)
+    for group in groups(tokens)[:-1]:
+        filled = torch.maximum(filled, filled_slots(mask[:, :, group]) + (tokens - group.stop))
     chosen = []
     for length in lengths:
         holds = (filled <= length) & (slots * most >= length * times)
@@ -89,17 +103,42 @@ class FilledView(View):
         return attended
 
     def _over(self, length: int, queries: Tensor, kv: Kv) -> Tensor:
-        """Attention over the first ``length`` slots, as a branch."""
-        builder = StableHLOCompositeBuilder(f"{CHOICE_PREFIX}{length}", {})
-        queries, bias, *tensors = builder.mark_inputs(queries, self.bias, *kv.tensors())
-        seen: Attended = kv.with_tensors(*tensors)
+        """Attention over the first ``length`` slots, as a branch, of some tokens after the others.
+
+        Of as many as leave the caches on the left of the products: then they are not copied into another
+        order, and the scores of all others need not be in memory. Masks are cut before all else: XNNPACK
+        takes none, and would multiply the scores of all pieces before it came to the first mask.
+        """
+        tokens = queries.shape[1]
+        met = [(slice(0, tokens), length)]
         if length < self.length:
-            first = FirstSlots(kv.with_tensors(*tensors), length)
-            seen = first.at_once() if queries.shape[1] > SEVERAL else first
-            bias = bias[..., :length]
-        attended = attend_in_pieces(queries, seen, replace(self, bias=bias))
-        marked: Tensor = builder.mark_outputs(attended)
+            met = [(group, length - tokens + group.stop) for group in groups(tokens)]
+        counts = "_".join(str(slots) for _, slots in met)
+        builder = StableHLOCompositeBuilder(CHOICE_PREFIX + counts, {})
+        queries, bias, *tensors = builder.mark_inputs(queries, self.bias, *kv.tensors())
+        kv = kv.with_tensors(*tensors)
+        rows = FEW_ROWS if length <= LONG else FEW_ROWS // 2
+        size = rows // (queries.shape[2] // kv.keys.shape[1])
+        cut = [
+            (slots, [(some, as_bias(bias[:, :, some, :slots])) for some in in_pieces(group, size)])
+            for group, slots in met
+        ]
+        attended = [
+            attend(queries[:, some], seen, replace(self, bias=own))
+            for slots, pieces in cut
+            for seen in [self._seen(kv, slots, tokens)]
+            for some, own in pieces
+        ]
+        whole = attended[0] if len(attended) == 1 else torch.cat(attended, dim=1)
+        marked: Tensor = builder.mark_outputs(whole)
         return marked
+
+    def _seen(self, kv: Kv, slots: int, tokens: int) -> Attended:
+        """The first ``slots`` of ``kv``, for a call of so many tokens."""
+        if slots == self.length:
+            return kv
+        first = FirstSlots(kv, slots)
+        return first.at_once() if tokens > SEVERAL else first
 
 
 @dataclass(frozen=True)
@@ -125,22 +164,6 @@ class FirstSlots:
     def mixed(self, probabilities: Tensor) -> Tensor:
         """See :class:`Attended`."""
         return self.at_once().mixed(probabilities)
-
-
-def attend_in_pieces(queries: Tensor, kv: Attended, view: View) -> Tensor:
-    """Attention of ``queries`` ``[1, T, N, D]``, of some tokens after the others.
-
-    Of as many as leave the caches on the left of the products: then they are not copied into another
-    order, and the scores of all others need not be in memory. ``view.bias`` may be the mask.
-    """
-    rows = FEW_ROWS if kv.keys.shape[2] <= LONG else FEW_ROWS // 2
-    piece = rows // (queries.shape[2] // kv.keys.shape[1])
-    attended = []
-    for first in range(0, queries.shape[1], piece):
-        bias = as_bias(view.bias[:, :, first : first + piece])
-        some = queries[:, first : first + piece]
-        attended.append(attend(some, kv, replace(view, bias=bias)))
-    return attended[0] if len(attended) == 1 else torch.cat(attended, dim=1)
 
 
 def as_bias(seen: Tensor) -> Tensor:

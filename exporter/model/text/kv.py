@@ -19,7 +19,7 @@ from exporter.contract.caches import stretch_length
 from exporter.model.text.layers import MASKED_SCORE, Rotation, attend, over_cache
 from exporter.model.text.slots import stretch
 
-PIECE = 256
+PIECE = 128
 """Tokens of a prefill that attend at once in sliding layers; see ``exporter.model.text.pieces``."""
 
 
