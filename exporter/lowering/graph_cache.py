@@ -186,11 +186,21 @@ def _by_unit(keys: Mapping[Unit, str], archive: GraphArchive) -> dict[Unit, byte
 
 
 def default_folder() -> Path:
-    """Where graphs are kept between runs: ``MTP_EXPORT_CACHE``, else the user's cache folder."""
+    """Where graphs are kept between runs: ``MTP_EXPORT_CACHE``, else the user's cache folder.
+
+    Raises:
+        OutputError: The user has no home folder, as may be in a container.
+    """
     if configured := os.environ.get("MTP_EXPORT_CACHE"):
         return Path(configured)
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "mtp-export" / "graphs"
+    try:
+        caches = Path(base) if base else Path.home() / ".cache"
+    except RuntimeError as error:
+        raise OutputError(
+            "this user has no home folder to keep graphs in; name a folder in MTP_EXPORT_CACHE"
+        ) from error
+    return caches / "mtp-export" / "graphs"
 
 
 def kept_path(folder: Path, key: str, tools: Mapping[str, str]) -> Path:
