@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from exporter.contract.names import Accelerator
 from exporter.errors import LoweringError
-from exporter.lowering.choices import SELECTS, with_choices
+from exporter.lowering.choices import with_choices
 from exporter.model.text.filled import FilledView, lengths_below, of_filled
 from exporter.model.text.kv import Kv, View
 from exporter.model.text.kv_int8 import Int8Kv, Scales
@@ -29,8 +29,6 @@ from runtime_py.litert.resized_graph import Resizing
 PLACEHOLDER, LENGTHS = 97, (16, 32, 48)
 HEADS, KV_HEADS, HEAD_DIM = 4, 2, 8
 NAME = "attend"
-CUT = schema.BuiltinOperator.STRIDED_SLICE
-PRODUCTS = (schema.BuiltinOperator.FULLY_CONNECTED, schema.BuiltinOperator.BATCH_MATMUL)
 TOLERANCE = 1e-5
 """Of the largest value: kernels sum in another order than torch."""
 
@@ -237,17 +235,14 @@ def test_layers_share_branches_and_nothing_else_is_left() -> None:
     assert len(model.subgraphs) == 1 + 2 * (len(LENGTHS) + 1)
 
 
-def test_masks_of_a_prefill_are_cut_once_and_before_the_products() -> None:
-    """All masks are cut in one go then, and scores are multiplied when they are needed."""
+def test_xnnpack_can_take_all_of_a_prefill() -> None:
+    """It takes no booleans. What it leaves parts a branch, and scores of all pieces come before it."""
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(prefill(torch.float32), 0))
     branches = [subgraph for subgraph in model.subgraphs[1:] if len(subgraph.operators)]
     assert len(branches) == len(Prefill.lengths) + 1
     for branch in branches:
-        kinds = [model.operatorCodes[o.opcodeIndex].builtinCode for o in branch.operators]
-        cuts = [o for o, kind in zip(branch.operators, kinds, strict=True) if kind == CUT]
-        assert not {int(o.inputs[0]) for o in cuts} & {int(o.outputs[0]) for o in cuts}
-        masked = [index for index, kind in enumerate(kinds) if kind in SELECTS]
-        assert max(masked) < min(index for index, kind in enumerate(kinds) if kind in PRODUCTS)
+        kinds = {tensor.type for tensor in branch.tensors}
+        assert kinds == {schema.TensorType.FLOAT32, schema.TensorType.INT8, schema.TensorType.INT32}
 
 
 def test_branches_begin_with_few_slots() -> None:

@@ -75,9 +75,9 @@ def of_filled(kv: Kv, view: View, mask: Tensor, lengths: Sequence[int]) -> View:
         holds = (filled <= length) & (slots * most >= length * times)
         chosen.append(left & holds)
         left = left & ~holds
-    seen = mask if tokens > SEVERAL else view.bias
+    bias = mask.to(torch.int8) if tokens > SEVERAL else view.bias
     return FilledView(
-        view.rotation, seen, None, view.length, (*chosen, left), (*lengths, view.length)
+        view.rotation, bias, None, view.length, (*chosen, left), (*lengths, view.length)
     )
 
 
@@ -85,7 +85,9 @@ def of_filled(kv: Kv, view: View, mask: Tensor, lengths: Sequence[int]) -> View:
 class FilledView(View):
     """What full attention sees: ``lengths[i]`` slots where ``chosen[i]`` holds, which one does.
 
-    Of a prefill, ``bias`` is the mask: as floats it takes 134 MB for 1024 tokens and 32771 slots.
+    Of a prefill, ``bias`` is the mask, 1 where a token sees a slot: as floats it takes 134 MB for 1024
+    tokens and 32771 slots. XNNPACK takes no booleans, so they are int8: then it has a branch as a whole,
+    which runs in the order in which it is written, and the scores of a few tokens at once are in memory.
     """
 
     chosen: tuple[Tensor, ...]  # bool scalars
@@ -106,8 +108,7 @@ class FilledView(View):
         """Attention over the first ``length`` slots, as a branch, of some tokens after the others.
 
         Of as many as leave the caches on the left of the products: then they are not copied into another
-        order, and the scores of all others need not be in memory. Masks are cut before all else: XNNPACK
-        takes none, and would multiply the scores of all pieces before it came to the first mask.
+        order, and the scores of all others need not be in memory.
         """
         tokens = queries.shape[1]
         met = [(slice(0, tokens), length)]
@@ -119,15 +120,11 @@ class FilledView(View):
         kv = kv.with_tensors(*tensors)
         rows = FEW_ROWS if length <= LONG else FEW_ROWS // 2
         size = rows // (queries.shape[2] // kv.keys.shape[1])
-        cut = [
-            (slots, [(some, as_bias(bias[:, :, some, :slots])) for some in in_pieces(group, size)])
-            for group, slots in met
-        ]
         attended = [
-            attend(queries[:, some], seen, replace(self, bias=own))
-            for slots, pieces in cut
+            attend(queries[:, some], seen, replace(self, bias=as_bias(bias[:, :, some, :slots])))
+            for group, slots in met
             for seen in [self._seen(kv, slots, tokens)]
-            for some, own in pieces
+            for some in in_pieces(group, size)
         ]
         whole = attended[0] if len(attended) == 1 else torch.cat(attended, dim=1)
         marked: Tensor = builder.mark_outputs(whole)
@@ -167,5 +164,5 @@ class FirstSlots:
 
 
 def as_bias(seen: Tensor) -> Tensor:
-    """A mask as what is added to scores; a bias as it is."""
-    return torch.where(seen, 0.0, MASKED_SCORE) if seen.dtype is torch.bool else seen
+    """A mask of int8 as what is added to scores; a bias as it is."""
+    return (1 - seen.to(torch.float32)) * MASKED_SCORE if seen.dtype is torch.int8 else seen
