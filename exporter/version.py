@@ -21,8 +21,8 @@ RUNTIME_TOOLS = ("ai-edge-litert",)
 
 
 def tool_version() -> str:
-    """Version of this package."""
-    return metadata.version(DISTRIBUTION)
+    """Version of this package; ``unknown`` where it runs from a folder that is only on the path."""
+    return installed([DISTRIBUTION]).get(DISTRIBUTION, "unknown")
 
 
 def tool_versions() -> dict[str, str]:

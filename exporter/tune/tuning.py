@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,8 @@ from exporter.weights.matching import Weights, find_weights
 from exporter.weights.parameters import parameter_specs
 from exporter.weights.trained_codes import keep_trained_codes
 
-KIB = 1024
+PEAK_UNIT = 1 if sys.platform == "darwin" else 1024
+"""Bytes; see getrusage(2) of macOS and of Linux."""
 
 
 def tune(
@@ -181,7 +183,7 @@ class Tuner:
             feature_seconds=seconds["features"],
             training_seconds=progress.seconds,
             feature_bytes=self.sources.nbytes,
-            peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIB,
+            peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * PEAK_UNIT,
             device=str(self.sources.training.device),
         )
 

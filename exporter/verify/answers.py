@@ -41,6 +41,9 @@ class PromptAnswers:
     speculative: Answered | None
 
 
+NO_ANSWERS = "no prompt is shorter than the cache, so nothing was answered"
+
+
 @dataclass
 class Witness:
     """Chooses greedily and remembers the margins and the proposals."""
@@ -70,7 +73,7 @@ def answer_all(
     prompts: Sequence[str],
     max_new_tokens: int,
 ) -> tuple[PromptAnswers, ...]:
-    """PromptAnswers every prompt both ways; only greedily without a drafter."""
+    """Answer every prompt that the cache has room for both ways; only greedily without a drafter."""
     answers = []
     for prompt in prompts:
         text = template.render([Message("user", prompt)])

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from exporter.pip_install import pip_install
+from exporter.verify.answers import NO_ANSWERS
 from exporter.verify.rungs.shapes import TITLE
-from tests.bundles import TINY_DRAFTER, TINY_TARGET, held_out_prompts
+from tests.bundles import SHORT_CACHE, TINY_DRAFTER, TINY_TARGET, held_out_prompts
 from tests.command import Done, run, run_process, run_without
 from tests.verify.asking import NEEDS_MORE
 from tests.verify.bundles import make_bundle
@@ -53,6 +54,17 @@ def test_without_a_drafter(plain_bundle: Path, prompts: Path) -> None:
     skipped = {key for key, verdict in verdicts.items() if verdict == "skipped"}
     assert skipped == {"drafter", "loop", "acceptance", *NEEDS_MORE}
     assert json.loads(done.stdout)["mtp"]["outcome"] == "no drafter"
+
+
+def test_prompts_that_are_longer_than_the_cache(short_bundle: Path, tmp_path: Path) -> None:
+    """Nothing is answered then, so nothing that compares answers has passed."""
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("and on it went, " * SHORT_CACHE)
+    done = verify(short_bundle, "--prompts", prompts, "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    rungs = {rung["key"]: rung for rung in json.loads(done.stdout)["rungs"]}
+    for key in ("loop", "acceptance", "engine"):
+        assert (rungs[key]["verdict"], rungs[key]["note"]) == ("skipped", NO_ANSWERS)
 
 
 @pytest.mark.slow

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from exporter.verify.answers import PromptAnswers
+from exporter.verify.answers import NO_ANSWERS, PromptAnswers
 from exporter.verify.evidence import Evidence
 from exporter.verify.mtp import acceptances
 from exporter.verify.rung import Bound, Figure, Rung, Title
@@ -33,10 +33,14 @@ def count(answers: Sequence[PromptAnswers]) -> Acceptance:
 
 def judge(evidence: Evidence) -> Rung:
     """Rates of the reference runtime; the engine's own beside them."""
+    if not evidence.inspection.has_drafter:
+        return TITLE.skipped("the bundle has no drafter, so nothing is drafted")
     answers, engine = evidence.answers, evidence.engine.on
+    if not answers:
+        return TITLE.skipped(NO_ANSWERS)
     found = count(answers)
     if found.rate is None:
-        return TITLE.skipped("the bundle has no drafter, so nothing is drafted")
+        return TITLE.skipped("every answer ends with its first token, so nothing is drafted")
     figures = [
         Figure("drafts accepted, share", found.rate, LEAST_ACCEPTANCE, Bound.AT_LEAST),
         Figure("drafts", sum(found.drafted)),

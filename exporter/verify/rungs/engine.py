@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 
-from exporter.verify.answers import PromptAnswers
+from exporter.verify.answers import NO_ANSWERS, PromptAnswers
 from exporter.verify.evidence import Evidence
 from exporter.verify.rung import Figure, NearTie, Rung, Title
 from exporter.verify.sides.engine import EngineAnswers
@@ -50,6 +50,8 @@ def judge(evidence: Evidence) -> Rung:
     if reason := evidence.engine.not_asked:
         return TITLE.skipped(reason)
     found = compare_replies(evidence.engine, evidence.answers, evidence, lambda: evidence.noise)
+    if not evidence.answers and not found.problems:
+        return TITLE.skipped(NO_ANSWERS)
     return found.judged(TITLE, REASON)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from exporter.verify.answers import Answered, PromptAnswers
+from exporter.verify.answers import NO_ANSWERS, Answered, PromptAnswers
 from exporter.verify.evidence import Evidence
 from exporter.verify.rung import Figure, NearTie, Rung, Title
 from runtime_py.same_text import first_difference
@@ -28,6 +28,8 @@ def judge(evidence: Evidence) -> Rung:
 
 def compare_answers(answers: Sequence[PromptAnswers], noise: float) -> Rung:
     """The tokens of both ways of answering each prompt."""
+    if not answers:
+        return TITLE.skipped(NO_ANSWERS)
     if not any(answer.speculative for answer in answers):
         return TITLE.skipped("the bundle has no drafter, so there is no speculative loop")
     problems, ties, tokens = [], [], 0
