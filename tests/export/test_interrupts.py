@@ -88,13 +88,20 @@ def test_an_interrupt_while_storing(
         interrupt(process, stop, folder)
 
 
+def seconds_of_an_export(output: Path) -> float:
+    """That is not interrupted; the first on a busy or new machine may take much longer than others."""
+    output.unlink(missing_ok=True)
+    started = time.monotonic()
+    process = start(output)
+    process.communicate()
+    assert process.returncode == 0
+    return time.monotonic() - started
+
+
 def test_stopped_again_and_again(folder: Path) -> None:
     """SIGINT and SIGKILL, into the same folder: no file looks finished that is not, no run trips."""
     output = folder / "x.litertlm"
-    started = time.monotonic()
-    first = start(output)
-    assert (first.communicate(), first.returncode)[1] == 0
-    whole, left, stopped = time.monotonic() - started, 0, 0
+    whole, left, stopped = min(seconds_of_an_export(output) for _ in range(2)), 0, 0
     for index, moment in enumerate(MOMENTS):
         output.unlink(missing_ok=True)
         process = start(output)
