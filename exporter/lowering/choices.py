@@ -115,14 +115,22 @@ class _Choices:
         """A composite's decomposition, without sizes that depend on its inputs' shapes."""
         index = int(composite.builtinOptions2.decompositionSubgraphIndex)
         counts = composite.builtinOptions2.name[len(CHOICE_PREFIX) :].split(b"_")
-        _merge_slices(self._model, self._model.subgraphs[index])
-        _shorten(self._model.subgraphs[index], self._slots(composite))
-        _loosen(self._model, self._model.subgraphs[index], list(map(int, counts)))
+        subgraph, slots = self._model.subgraphs[index], self._slots(composite)
+        _merge_slices(self._model, subgraph)
+        if int(counts[0]) == slots and self._has_codes(composite):
+            _cast_anew(self._model, subgraph)
+        _shorten(subgraph, slots)
+        _loosen(self._model, subgraph, list(map(int, counts)))
         return index
 
     def _slots(self, composite: Any) -> int:
         """Of all caches: the last axis of its second operand, which tells what is seen."""
         return int(self._subgraph.tensors[int(composite.inputs[1])].shape[-1])
+
+    def _has_codes(self, composite: Any) -> bool:
+        """Whether the caches are int8; keys are its third operand."""
+        keys = self._subgraph.tensors[int(composite.inputs[2])]
+        return bool(keys.type == schema.TensorType.INT8)
 
     def _ignore(self, index: int, unused: int) -> None:
         """Give a branch a first input that it does not read: both sides of an IF take equally many."""
@@ -153,6 +161,36 @@ def _shorten(subgraph: Any, slots: int) -> None:
     for tensor in subgraph.tensors:
         shape = np.array(tensor.shape, np.int32)
         tensor.shape = np.where(shape == slots, min(slots, FEW_SLOTS), shape)
+
+
+def _cast_anew(model: Any, subgraph: Any) -> None:
+    """Cut and cast codes again for every operation that takes them.
+
+    The converter lets all pieces of a prefill share what each casts, a few channels at a time; then all
+    channels of all slots would be in memory as floats.
+    """
+    codes = {int(t) for t in subgraph.inputs if _type(subgraph, t) == schema.TensorType.INT8}
+    cast: dict[int, Any] = {}
+    operators: list[Any] = []
+
+    def again(tensor: int) -> int:
+        if tensor not in cast:
+            return tensor
+        made = copy.copy(cast[tensor])
+        made.inputs = np.array([again(int(read)) for read in made.inputs], np.int32)
+        subgraph.tensors.append(copy.copy(subgraph.tensors[tensor]))
+        made.outputs = np.array([len(subgraph.tensors) - 1], np.int32)
+        operators.append(made)
+        return len(subgraph.tensors) - 1
+
+    for operator in subgraph.operators:
+        read = {int(t) for t in operator.inputs if not _is_constant(model, subgraph, t)}
+        if read and read <= codes | cast.keys():
+            cast[int(operator.outputs[0])] = operator
+        else:
+            operator.inputs = np.array([again(int(t)) for t in operator.inputs], np.int32)
+            operators.append(operator)
+    subgraph.operators = operators
 
 
 def _merge_slices(model: Any, subgraph: Any) -> None:
@@ -207,6 +245,15 @@ def _loosen(model: Any, subgraph: Any, counts: list[int]) -> None:
                 operator.opcodeIndex = decoding
                 operator.builtinOptions = schema.DequantizeOptionsT()
                 operator.builtinOptionsType = schema.BuiltinOptions.DequantizeOptions
+
+
+def _type(subgraph: Any, tensor: int) -> int:
+    return int(subgraph.tensors[tensor].type)
+
+
+def _is_constant(model: Any, subgraph: Any, tensor: int) -> bool:
+    data = model.buffers[subgraph.tensors[tensor].buffer].data
+    return tensor < 0 or (data is not None and len(data) > 0)
 
 
 def _constant(model: Any, subgraph: Any, tensor: int) -> NDArray[np.int32]:

@@ -16,11 +16,11 @@ from torch import Tensor, nn
 
 from exporter.contract.names import Accelerator
 from exporter.errors import LoweringError
-from exporter.lowering.choices import with_choices
+from exporter.lowering.choices import FEW_SLOTS, with_choices
 from exporter.model.text.filled import FilledView, lengths_below, of_filled
 from exporter.model.text.kv import Kv, View
 from exporter.model.text.kv_int8 import Int8Kv, Scales
-from exporter.model.text.layers import Rotation, attend
+from exporter.model.text.layers import FEW_ROWS, Rotation, attend
 from runtime_py.litert.c_api import Environment, HostBuffer
 from runtime_py.litert.compiled_model import CompiledModel
 from runtime_py.litert.hardware import cpu_options
@@ -29,6 +29,7 @@ from runtime_py.litert.resized_graph import Resizing
 PLACEHOLDER, LENGTHS = 97, (16, 32, 48)
 HEADS, KV_HEADS, HEAD_DIM = 4, 2, 8
 NAME = "attend"
+CAST = schema.BuiltinOperator.DEQUANTIZE
 TOLERANCE = 1e-5
 """Of the largest value: kernels sum in another order than torch."""
 
@@ -252,6 +253,20 @@ def test_branches_begin_with_few_slots() -> None:
     branches = [subgraph for subgraph in model.subgraphs[1:] if len(subgraph.operators)]
     for branch in branches:
         assert not any(Prefill.placeholder in tensor.shape for tensor in branch.tensors)
+
+
+def test_codes_of_all_slots_are_cast_for_every_piece() -> None:
+    """Shared, all of them are in memory as floats: 131 MB of 32,000 slots of E2B."""
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(prefill(torch.int8), 0))
+    branch = [subgraph for subgraph in model.subgraphs[1:] if len(subgraph.operators)][-1]
+    cast = [
+        tuple(branch.tensors[operator.outputs[0]].shape)
+        for operator in branch.operators
+        if model.operatorCodes[operator.opcodeIndex].builtinCode == CAST
+    ]
+    pieces = -(-Prefill.tokens // (FEW_ROWS * KV_HEADS // HEADS))
+    assert cast.count((1, KV_HEADS, FEW_SLOTS, HEAD_DIM)) == pieces
+    assert cast.count((1, KV_HEADS, HEAD_DIM, FEW_SLOTS)) == pieces
 
 
 def test_what_is_filled_decides_which_branch_runs(environment: Environment) -> None:
