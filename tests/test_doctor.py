@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from exporter.installation import PURPOSES
 from exporter.pip_install import pip_install
+from tests.bundles import ROOT
 
 
 def doctor(*options: str, first_on_path: Path | None = None) -> str:
@@ -46,3 +48,15 @@ def test_a_version_that_was_not_tested(version: str, told: str, tmp_path: Path) 
     assert line.startswith(told)
     assert f"transformers{':' if told == 'not ok' else ''} {version}" in line
     assert (f"to fix that: {pip_install('reference')}" in said) is (told == "not ok")
+
+
+def test_the_version_where_the_package_is_not_installed(tmp_path: Path) -> None:
+    """Its code alone is on the path, as in a copied folder; ``-S`` hides what is installed."""
+    package = tmp_path / "exporter"
+    package.mkdir()
+    for name in ("__init__.py", "pip_install.py", "version.py"):
+        shutil.copy(ROOT / "exporter" / name, package)
+    code = "from exporter.version import tool_version; print(tool_version())"
+    command = [sys.executable, "-S", "-c", code]  # which finds the package in the folder it runs in
+    done = subprocess.run(command, cwd=tmp_path, env={}, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("unknown\n", "")

@@ -31,12 +31,13 @@ from exporter.contract.names import (
     Dtype,
     Section,
 )
-from exporter.errors import LoweringError
+from exporter.errors import LoweringError, OutputError
 from exporter.litertlm.graphs import LitertGraphs
 from exporter.litertlm.graphs import find_graphs as find_litert_graphs
 from exporter.lowering.graph_archive import RECORD, GraphArchive, write_archive
 from exporter.lowering.graph_cache import (
     LITERT,
+    default_folder,
     find_graphs,
     find_shipped,
     keep,
@@ -57,6 +58,14 @@ from tests.command import run_without
 MUTATIONS = 100
 
 PAIR = ((parse_target, TINY_TARGET), (parse_drafter, TINY_DRAFTER))
+
+
+def test_without_a_home_folder_another_must_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MTP_EXPORT_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", "~")  # as Python finds it where neither HOME nor the user is known
+    with pytest.raises(OutputError, match="name a folder in MTP_EXPORT_CACHE"):
+        default_folder()
 
 
 @pytest.fixture(scope="module")
